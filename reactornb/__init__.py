@@ -1,0 +1,3 @@
+"""Deterministic, parallel reinforcement learning in a notebook."""
+
+__version__ = "0.1.0"
