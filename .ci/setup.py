@@ -1,0 +1,513 @@
+#!/usr/bin/env python3
+"""Set the project up: Debian packages, free-threaded CPython 3.14, the environment `.venv`, the Jupyter kernel.
+
+    python3 .ci/setup.py          what `make demo` and `make lab` need
+    python3 .ci/setup.py --tests  also what the browser tests need
+    python3 .ci/setup.py --gil    `.venv-gil`: an ordinary CPython 3.12 or 3.13, if there is one, for the suite's second run
+
+It runs on any Python >= 3.9 with the standard library alone, and knows nothing of the package it sets up. Each step looks
+whether its work is done already, so a second run takes a second. Nothing is written outside the repository and the cache
+folder, apart from the Debian packages named in binder/apt.txt.
+
+Environment:
+    REACTORNB_PYTHON      a free-threaded CPython 3.14 to use instead of looking for one
+    REACTORNB_GIL_PYTHON  an ordinary CPython 3.12 or 3.13 for --gil
+    REACTORNB_CACHE       the cache folder; default $XDG_CACHE_HOME/reactornb or ~/.cache/reactornb
+    REACTORNB_PGO         1 builds with --enable-optimizations --with-lto. Half an hour instead of three minutes on two
+                          cores, which a first `make demo` has not got, hence not the default. Kept beside a plain build.
+"""
+
+import argparse
+import contextlib
+import fcntl
+import glob
+import hashlib
+import json
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+import tarfile
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+REPO = Path(__file__).resolve().parent.parent
+XDG_CACHE = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+CACHE = Path(os.environ.get("REACTORNB_CACHE") or os.path.join(XDG_CACHE, "reactornb")).expanduser().absolute()
+PGO = os.environ.get("REACTORNB_PGO", "0") not in ("", "0")
+
+CPYTHON = "3.14.7"
+SOURCE = "pool/main/p/python3.14/python3.14_3.14.7.orig.tar.xz"  # below the archive's base
+SOURCE_SHA256 = "3b48dac8fb59f62eaa67ac83c1eb12bda1b7a08406dd286e252c11a66be27f81"
+# -O3 is CPython's own default.
+CONFIGURE = ["--disable-gil", "--disable-test-modules", *(["--enable-optimizations", "--with-lto"] if PGO else [])]
+OBJECT_FILES = 300  # what a plain build compiles, for the progress line
+
+VENV, VENV_EXTRAS = REPO / ".venv", "notebook,rl,test,dev"
+GIL_VENV, GIL_VENV_EXTRAS = REPO / ".venv-gil", "notebook,test"
+CONSTRAINTS = REPO / ".ci" / "constraints.txt"
+KERNEL = "reactornb"
+
+GB = 1e9
+BUILD_BYTES, VENV_BYTES, GIL_VENV_BYTES = 1.0 * GB, 7.0 * GB, 1.0 * GB  # measured, and rounded up
+
+# Variables that would make an interpreter find another one's modules, or an ordinary one refuse to start.
+ENV = {k: v for k, v in os.environ.items() if k not in ("PYTHONHOME", "PYTHONPATH", "PYTHON_GIL", "VIRTUAL_ENV")}
+
+
+class SetupError(Exception):
+    """One line: what is wrong, and what to do."""
+
+
+# ---- saying and running -------------------------------------------------------------------------------------------------
+
+
+def say(text):
+    print("setup: " + text, flush=True)
+
+
+def minutes(seconds):
+    return "%d:%02d" % divmod(int(seconds), 60)
+
+
+def output_of(command):
+    """The command's standard output, or None when it cannot be run or fails."""
+    try:
+        done = subprocess.run(command, env=ENV, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout if done.returncode == 0 else None
+
+
+def run(what, command, log, *, cwd=None, env=None, progress=None, fix="see the log"):
+    """Run a long command with its output in `log`, and a line on the screen every ten seconds.
+
+    Args:
+        progress: a function whose text ends each of these lines; the log's last line without it.
+        fix: what to do when the command fails; said after the log's tail.
+    """
+    log.parent.mkdir(parents=True, exist_ok=True)
+    start = time.monotonic()
+    with open(log, "ab") as out:
+        out.write(("\n$ " + " ".join(map(str, command)) + "\n").encode())
+        out.flush()
+        process = subprocess.Popen(
+            list(map(str, command)),
+            cwd=cwd,
+            env={**ENV, **(env or {})},
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=subprocess.STDOUT,
+        )
+        try:
+            while True:
+                try:
+                    status = process.wait(timeout=10)
+                    break
+                except subprocess.TimeoutExpired:
+                    note = progress() if progress else last_line(log)
+                    say(f"  {minutes(time.monotonic() - start)}  {what}, {note}")
+        except BaseException:
+            process.terminate()
+            raise
+    if status:
+        tail = log.read_text(errors="replace").splitlines()[-25:]
+        print("\n".join("    " + line for line in tail), flush=True)
+        raise SetupError("%s failed with status %d (log: %s); %s" % (what, status, log, fix))
+
+
+def last_line(log):
+    lines = log.read_text(errors="replace").split("\n")
+    # Package indexes differ from place to place, so only a file's name is of use here.
+    words = next((line for line in reversed(lines) if line.strip()), "").split()
+    return " ".join(word.rsplit("/", 1)[-1] for word in words)[:80]
+
+
+@contextlib.contextmanager
+def locked(name):
+    """Hold the machine-wide lock `name`; the kernel drops it when the process ends, however it ends."""
+    path = CACHE / "locks" / (name + ".lock")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say(f"another set-up holds {path}; waiting for it")
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def need_disk(folder, size, what):
+    while not folder.exists():
+        folder = folder.parent
+    free = shutil.disk_usage(folder).free
+    if free < size:
+        raise SetupError(
+            f"{what} needs {size / GB:.1f} GB free at {folder}, which has {free / GB:.1f}; free some, or move the cache with REACTORNB_CACHE "
+            "(all together: about 8)"
+        )
+
+
+# ---- Debian packages ----------------------------------------------------------------------------------------------------
+
+
+def debian_packages(section):
+    """The packages under a heading of binder/apt.txt."""
+    found, current = [], None
+    for line in (REPO / "binder" / "apt.txt").read_text().splitlines():
+        heading = re.match(r"#\s*\[(\w+)\]", line)
+        if heading:
+            current = heading.group(1)
+        elif line.strip() and not line.startswith("#") and current == section:
+            found.append(line.strip())
+    return found
+
+
+def install_debian_packages(section, why):
+    """Install what is missing of a section; does nothing on a machine without dpkg."""
+    if not shutil.which("dpkg-query") or not shutil.which("apt-get"):
+        return
+    wanted = debian_packages(section)
+    status = subprocess.run(
+        ["dpkg-query", "-W", "-f", "${Package} ${db:Status-Status}\n", *wanted], env=ENV, capture_output=True, text=True
+    ).stdout.splitlines()
+    missing = [package for package in wanted if package + " installed" not in status]
+    if not missing:
+        return
+    by_hand = "apt-get install " + " ".join(missing)
+    as_root = [] if os.geteuid() == 0 else ["sudo", "-n"]
+    if as_root and output_of(["sudo", "-n", "true"]) is None:
+        raise SetupError(f"{why} needs Debian packages; run: sudo {by_hand}")
+    say("installing Debian packages for {}: {}".format(why, " ".join(missing)))
+    # One apt at a time: a second set-up on this machine waits here, anyone else's apt gets two minutes.
+    apt = [*as_root, "env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "-y", "-o", "DPkg::Lock::Timeout=120"]
+    log = CACHE / "logs" / "apt.log"
+    with locked("apt"):
+        # A failing update is not the end: the lists that are there may do, and one broken third-party source fails it.
+        with contextlib.suppress(SetupError):
+            run("apt-get update", [*apt, "update"], log)
+        run("apt-get install", [*apt, "install", "--no-install-recommends", *missing], log, fix="try: " + by_hand)
+
+
+# ---- the interpreter ----------------------------------------------------------------------------------------------------
+
+PROBE = """
+import importlib.util, json, sys, sysconfig
+wanted = "ssl ctypes sqlite3 zlib bz2 lzma venv ensurepip".split()
+def missing(name):
+    try: __import__(name)
+    except ImportError: return True
+print(json.dumps(dict(
+    executable=sys.executable, version=list(sys.version_info[:3]), compiler=sys.version.split("[")[-1].rstrip("]"),
+    free_threaded=bool(sysconfig.get_config_var("Py_GIL_DISABLED")), missing=[n for n in wanted if missing(n)])))
+"""
+
+
+def probe(python):
+    """What an interpreter says of itself, or None when it does not run."""
+    text = output_of([str(python), "-I", "-c", PROBE])
+    try:
+        return json.loads(text.splitlines()[-1]) if text else None
+    except ValueError:
+        return None
+
+
+def unfit(facts):
+    """Why an interpreter cannot be ours, or None when it can."""
+    if facts is None:
+        return "it does not run"
+    if facts["version"][:2] != [3, 14] or not facts["free_threaded"]:
+        kind = "free-threaded" if facts["free_threaded"] else "GIL"
+        return "it is a {} CPython {}, not a free-threaded 3.14".format(kind, ".".join(map(str, facts["version"])))
+    if facts["missing"]:
+        return "it lacks the modules " + ", ".join(facts["missing"])
+    return None
+
+
+def interpreter():
+    """A free-threaded CPython 3.14: named by the environment, found, downloaded, or built from source."""
+    named = os.environ.get("REACTORNB_PYTHON")
+    if named:
+        python = shutil.which(named)
+        reason = unfit(probe(python)) if python else "there is no such program"
+        if reason:
+            raise SetupError(f"REACTORNB_PYTHON={named} cannot be used: {reason}; unset it, or name a python3.14t")
+        return Path(python)
+    on_path = shutil.which("python3.14t")
+    if on_path:
+        reason = unfit(probe(on_path))
+        if not reason:
+            return Path(on_path)
+        say(f"passing over {on_path}: {reason}")
+    built = built_interpreter()
+    if built:
+        return built
+    return interpreter_from_uv() or build_interpreter()
+
+
+def interpreter_from_uv():
+    """CPython as uv downloads it, in the cache folder; None without uv, or where downloads are closed."""
+    if not shutil.which("uv") or PGO:
+        return None
+    home = CACHE / "uv"
+    env = {"UV_PYTHON_INSTALL_DIR": str(home / "python"), "UV_CACHE_DIR": str(home / "cache")}
+    env["UV_PYTHON_INSTALL_BIN"] = "0"  # no link in ~/.local/bin
+    pattern = str(home / "python" / "cpython-3.14.*freethreaded*" / "bin" / "python3.14t")
+    with locked("uv"):
+        if not glob.glob(pattern):
+            say("asking uv for CPython 3.14t")
+            try:
+                run("uv", ["timeout", "600", "uv", "python", "install", "3.14t"], CACHE / "logs" / "uv.log", env=env)
+            except SetupError:
+                say("uv cannot download it here; building it from source")
+                return None
+    return next((Path(p) for p in sorted(glob.glob(pattern)) if not unfit(probe(p))), None)
+
+
+def build_folder():
+    """Where this configuration's build is kept; another source or other options get another folder."""
+    key = hashlib.sha256("\n".join([SOURCE_SHA256, platform.machine(), *CONFIGURE]).encode()).hexdigest()[:8]
+    return CACHE / ("cpython-{}t-{}-{}".format(CPYTHON, "pgo" if PGO else "plain", key))
+
+
+def built_interpreter():
+    # The marker is written last, so a folder without one is a build that was cut short.
+    prefix = build_folder()
+    python = prefix / "bin" / "python3.14t"
+    return python if (prefix / "build.json").exists() and not unfit(probe(python)) else None
+
+
+def build_interpreter():
+    """Build CPython from the Debian archive's source, once per machine."""
+    prefix = build_folder()
+    with locked(prefix.name):
+        built = built_interpreter()  # by whoever held the lock before
+        if built:
+            return built
+        need_disk(CACHE, BUILD_BYTES, "building CPython")
+        install_debian_packages("build", "building CPython")
+        absent = [tool for tool in ("gcc", "make") if not shutil.which(tool)]
+        if absent:
+            raise SetupError(
+                f"no {absent[0]}, so CPython cannot be built; apt-get install gcc make, or set REACTORNB_PYTHON"
+            )
+        work = CACHE / ("build-" + prefix.name)
+        for left_over in (work, prefix):
+            shutil.rmtree(left_over, ignore_errors=True)
+        work.mkdir(parents=True)
+        archive = fetch_source()
+        start = time.monotonic()
+        say(
+            "building free-threaded CPython {}, once on this machine{}".format(
+                CPYTHON, " (PGO: half an hour)" if PGO else ""
+            )
+        )
+        with tarfile.open(archive) as tar:
+            tar.extractall(work)  # its sha256 was checked: the content is what we named
+        source = next(work.iterdir())
+        log = CACHE / "logs" / (prefix.name + ".log")
+        with contextlib.suppress(OSError):
+            log.unlink()
+
+        def compiled():
+            count = sum(name.endswith(".o") for _, _, names in os.walk(source) for name in names)
+            return "%d of about %d object files" % (count, OBJECT_FILES)
+
+        run("configuring", ["./configure", f"--prefix={prefix}", *CONFIGURE], log, cwd=source)
+        jobs = "-j%d" % len(os.sched_getaffinity(0))
+        run("compiling", ["make", jobs], log, cwd=source, progress=compiled)
+        run("installing", ["make", "install"], log, cwd=source, env={"PIP_ROOT_USER_ACTION": "ignore"})
+        python = prefix / "bin" / "python3.14t"
+        facts = probe(python)
+        reason = unfit(facts)
+        if reason:
+            raise SetupError(f"the CPython just built cannot be used: {reason} (log: {log})")
+        marker = {
+            "source_sha256": SOURCE_SHA256,
+            "configure": CONFIGURE,
+            "compiler": facts["compiler"],
+            "built": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+            "minutes": round((time.monotonic() - start) / 60, 1),
+        }
+        partial = prefix / "build.json.partial"
+        partial.write_text(json.dumps(marker, indent=2) + "\n")
+        partial.rename(prefix / "build.json")
+        shutil.rmtree(work)
+        say(f"built in {minutes(time.monotonic() - start)} minutes: {python}")
+        return python
+
+
+def fetch_source():
+    """CPython's source from whichever Debian archive apt is configured with, its sha256 checked."""
+    target = CACHE / "sources" / Path(SOURCE).name
+    if target.exists() and sha256(target) == SOURCE_SHA256:
+        return target
+    target.parent.mkdir(parents=True, exist_ok=True)
+    listed = output_of(["apt-get", "indextargets", "--format", "$(REPO_URI)"]) or ""
+    bases = sorted(set(listed.split()), key=listed.split().index)
+    if not bases:
+        raise SetupError(
+            "no Debian archive is configured to fetch CPython's source from; install a python3.14t and set REACTORNB_PYTHON"
+        )
+    reasons = []
+    for base in bases:
+        partial = target.with_suffix(".partial")
+        try:
+            with (
+                urllib.request.urlopen(base.rstrip("/") + "/" + SOURCE, timeout=60) as response,
+                open(partial, "wb") as out,
+            ):
+                say("fetching CPython's source from the Debian archive")
+                shutil.copyfileobj(response, out, 1 << 20)
+        except urllib.error.HTTPError as error:
+            reasons.append("an archive answered %d" % error.code)
+            continue
+        except (OSError, ValueError) as error:
+            reasons.append("an archive was not reached ({})".format(getattr(error, "reason", error)))
+            continue
+        found = sha256(partial)
+        if found != SOURCE_SHA256:
+            partial.unlink()
+            raise SetupError(
+                f"CPython's source has sha256 {found}, not {SOURCE_SHA256}: the download was damaged or changed; try again"
+            )
+        partial.rename(target)
+        return target
+    fix = "check the network, or set REACTORNB_PYTHON to a python3.14t"
+    raise SetupError("CPython's source could not be fetched: {}; {}".format("; ".join(dict.fromkeys(reasons)), fix))
+
+
+def sha256(path):
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        for block in iter(lambda: file.read(1 << 20), b""):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+# ---- the environment ----------------------------------------------------------------------------------------------------
+
+
+def make_venv(venv, python, extras, size, *, kernel):
+    """Make or refresh an environment with this project in it; a stamp tells whether there is anything to do."""
+    inputs = [(REPO / "pyproject.toml").read_bytes(), CONSTRAINTS.read_bytes(), extras.encode()]
+    stamp = {"inputs": hashlib.sha256(b"\0".join(inputs)).hexdigest(), "python": os.path.realpath(python)}
+    stamp_file = venv / "reactornb-setup.json"
+
+    def stamped():
+        with contextlib.suppress(OSError, ValueError):
+            return json.loads(stamp_file.read_text())
+        return {}
+
+    if stamped() == stamp:
+        return
+    name = hashlib.sha256(str(venv).encode()).hexdigest()[:12]
+    with locked("venv-" + name):
+        before = stamped()
+        if before == stamp:
+            return
+        log = CACHE / "logs" / (f"venv-{name}.log")
+        with contextlib.suppress(OSError):
+            log.unlink()
+        start = time.monotonic()
+        # Same interpreter, other requirements: pip changes what differs. Otherwise from nothing.
+        if before.get("python") == stamp["python"]:
+            stamp_file.unlink()
+        else:
+            shutil.rmtree(venv, ignore_errors=True)
+            need_disk(venv, size, venv.name)
+            run("making " + venv.name, [python, "-m", "venv", "--prompt", "reactornb", venv], log)
+        say(f"installing Python packages into {venv.name}")
+        pip = [venv / "bin" / "python", "-m", "pip", "--disable-pip-version-check"]
+        scratch = CACHE / "tmp"  # pip unpacks gigabytes, more than a small /tmp holds
+        scratch.mkdir(parents=True, exist_ok=True)
+        run(
+            "pip",
+            [*pip, "install", "-c", CONSTRAINTS, "-e", f"{REPO}[{extras}]"],
+            log,
+            env={"PIP_CACHE_DIR": str(CACHE / "pip"), "TMPDIR": str(scratch), "PIP_ROOT_USER_ACTION": "ignore"},
+            fix="check the network and the disk, then run this again",
+        )
+        if kernel:
+            register_kernel(venv, log)
+        stamp_file.write_text(json.dumps(stamp, indent=2) + "\n")
+        say(f"{venv.name} is ready, after {minutes(time.monotonic() - start)} minutes")
+
+
+def register_kernel(venv, log):
+    # PYTHON_GIL=0: an extension not yet marked as safe without the GIL would otherwise turn it back on for the whole
+    # process when it is first imported, and every worker would run one at a time from then on.
+    name = ["--name", KERNEL, "--display-name", "reactornb (Python 3.14t)"]
+    run(
+        "ipykernel",
+        [venv / "bin" / "python", "-m", "ipykernel", "install", "--sys-prefix", *name, "--env", "PYTHON_GIL", "0"],
+        log,
+    )
+
+
+def ordinary_interpreter():
+    """A GIL-build CPython 3.13 or 3.12, or None."""
+    versions = ["3.13", "3.12"]
+    candidates = [os.environ["REACTORNB_GIL_PYTHON"]] if os.environ.get("REACTORNB_GIL_PYTHON") else []
+    for version in versions:
+        candidates += [
+            "python" + version,
+            *sorted(glob.glob(os.path.expanduser(f"~/.pyenv/versions/{version}.*/bin/python"))),
+        ]
+    for candidate in candidates:
+        path = shutil.which(candidate)
+        facts = probe(path) if path else None
+        # sys.executable, since a pyenv shim runs another version when the folder's setting changes
+        if facts and facts["version"][:2] in ([3, 12], [3, 13]) and not facts["free_threaded"] and not facts["missing"]:
+            return Path(facts["executable"])
+    return None
+
+
+def main():
+    parser = argparse.ArgumentParser(description="Set the project up; see the top of this file.")
+    parser.add_argument("--tests", action="store_true", help="also what the browser tests need")
+    parser.add_argument("--gil", action="store_true", help="only .venv-gil, on an ordinary CPython")
+    chosen = parser.parse_args()
+    try:
+        if sys.platform != "linux":
+            raise SetupError(
+                "this script knows Linux only; elsewhere: pip install reactornb[all] in a python3.14t environment"
+            )
+        if re.search(r"\s", str(CACHE)):
+            raise SetupError(
+                f"CPython cannot be built below a folder with a space in its name, {CACHE}; set REACTORNB_CACHE"
+            )
+        if chosen.gil:
+            python = ordinary_interpreter()
+            if python:
+                make_venv(GIL_VENV, python, GIL_VENV_EXTRAS, GIL_VENV_BYTES, kernel=False)
+            else:
+                shutil.rmtree(GIL_VENV, ignore_errors=True)
+                say(
+                    "no ordinary CPython 3.12 or 3.13 here: the suite's run with a GIL is left out (REACTORNB_GIL_PYTHON names one)"
+                )
+            return 0
+        install_debian_packages("run", "the demo")
+        if chosen.tests:
+            try:
+                install_debian_packages("test", "the browser tests")
+            except SetupError as error:
+                say(f"without the browser tests: {error}")
+        if not VENV.exists():  # said now, not after the build
+            need_disk(REPO, BUILD_BYTES + VENV_BYTES, "set-up")
+        make_venv(VENV, interpreter(), VENV_EXTRAS, VENV_BYTES, kernel=True)
+    except SetupError as error:
+        print(f"setup: error: {error}", file=sys.stderr, flush=True)
+        return 1
+    except KeyboardInterrupt:
+        print("setup: interrupted; run it again to go on", file=sys.stderr, flush=True)
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
