@@ -71,7 +71,7 @@ def say(text):
 
 
 def minutes(seconds):
-    return "%d:%02d" % divmod(int(seconds), 60)
+    return f"{int(seconds) // 60}:{int(seconds) % 60:02}"
 
 
 def output_of(command):
@@ -117,7 +117,7 @@ def run(what, command, log, *, cwd=None, env=None, progress=None, fix="see the l
     if status:
         tail = log.read_text(errors="replace").splitlines()[-25:]
         print("\n".join("    " + line for line in tail), flush=True)
-        raise SetupError("%s failed with status %d (log: %s); %s" % (what, status, log, fix))
+        raise SetupError(f"{what} failed with status {status} (log: {log}); {fix}")
 
 
 def last_line(log):
@@ -125,6 +125,16 @@ def last_line(log):
     # Package indexes differ from place to place, so only a file's name is of use here.
     words = next((line for line in reversed(lines) if line.strip()), "").split()
     return " ".join(word.rsplit("/", 1)[-1] for word in words)[:80]
+
+
+def files_below(folder):
+    """Every file below a folder that another program is filling: what vanishes meanwhile is left out."""
+    with contextlib.suppress(FileNotFoundError), os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                yield from files_below(entry.path)
+            elif entry.is_file(follow_symlinks=False):
+                yield entry
 
 
 @contextlib.contextmanager
@@ -147,8 +157,8 @@ def need_disk(folder, size, what):
     free = shutil.disk_usage(folder).free
     if free < size:
         raise SetupError(
-            f"{what} needs {size / GB:.1f} GB free at {folder}, which has {free / GB:.1f}; free some, or move the cache with REACTORNB_CACHE "
-            "(all together: about 8)"
+            f"{what} needs {size / GB:.0f} GB of disk at {folder}, which has {free / GB:.1f} free; make room"
+            " (REACTORNB_CACHE moves the cache)"
         )
 
 
@@ -314,11 +324,11 @@ def build_interpreter():
             log.unlink()
 
         def compiled():
-            count = sum(name.endswith(".o") for _, _, names in os.walk(source) for name in names)
-            return "%d of about %d object files" % (count, OBJECT_FILES)
+            count = sum(entry.name.endswith(".o") for entry in files_below(source))
+            return f"{count} of about {OBJECT_FILES} object files"
 
         run("configuring", ["./configure", f"--prefix={prefix}", *CONFIGURE], log, cwd=source)
-        jobs = "-j%d" % len(os.sched_getaffinity(0))
+        jobs = f"-j{len(os.sched_getaffinity(0))}"
         run("compiling", ["make", jobs], log, cwd=source, progress=compiled)
         run("installing", ["make", "install"], log, cwd=source, env={"PIP_ROOT_USER_ACTION": "ignore"})
         python = prefix / "bin" / "python3.14t"
@@ -364,7 +374,7 @@ def fetch_source():
                 say("fetching CPython's source from the Debian archive")
                 shutil.copyfileobj(response, out, 1 << 20)
         except urllib.error.HTTPError as error:
-            reasons.append("an archive answered %d" % error.code)
+            reasons.append(f"an archive answered {error.code}")
             continue
         except (OSError, ValueError) as error:
             reasons.append("an archive was not reached ({})".format(getattr(error, "reason", error)))
@@ -425,11 +435,17 @@ def make_venv(venv, python, extras, size, *, kernel):
         pip = [venv / "bin" / "python", "-m", "pip", "--disable-pip-version-check"]
         scratch = CACHE / "tmp"  # pip unpacks gigabytes, more than a small /tmp holds
         scratch.mkdir(parents=True, exist_ok=True)
+
+        def unpacked():
+            size = sum(entry.stat().st_size for entry in files_below(venv))
+            return f"{last_line(log)[:60]} ({size / GB:.1f} GB unpacked)"
+
         run(
             "pip",
             [*pip, "install", "-c", CONSTRAINTS, "-e", f"{REPO}[{extras}]"],
             log,
             env={"PIP_CACHE_DIR": str(CACHE / "pip"), "TMPDIR": str(scratch), "PIP_ROOT_USER_ACTION": "ignore"},
+            progress=unpacked,
             fix="check the network and the disk, then run this again",
         )
         if kernel:
