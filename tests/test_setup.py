@@ -1,0 +1,170 @@
+"""The set-up script: what it takes for an interpreter, what it calls finished, what it says when it cannot go on."""
+
+import hashlib
+import importlib.util
+import json
+import threading
+from pathlib import Path
+
+import pytest
+
+SCRIPT = Path(__file__).parent.parent / ".ci" / "setup.py"
+FIT = {"version": [3, 14, 7], "free_threaded": True, "missing": []}
+
+
+@pytest.fixture
+def setup(tmp_path, monkeypatch):
+    """The script as a module, with a cache folder of its own and no interpreter named or on the PATH."""
+    monkeypatch.setenv("REACTORNB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.delenv("REACTORNB_PYTHON", raising=False)
+    monkeypatch.delenv("REACTORNB_PGO", raising=False)
+    spec = importlib.util.spec_from_file_location("reactornb_setup", SCRIPT)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    monkeypatch.setattr(module.shutil, "which", lambda name: None)
+    return module
+
+
+def pretend_built(setup, *, marker=True):
+    python = setup.build_folder() / "bin" / "python3.14t"
+    python.parent.mkdir(parents=True)
+    python.touch()
+    if marker:
+        (setup.build_folder() / "build.json").write_text("{}")
+    return python
+
+
+@pytest.mark.parametrize(
+    ("facts", "reason"),
+    [
+        (FIT, None),
+        (None, "does not run"),
+        (FIT | {"version": [3, 13, 1]}, "free-threaded CPython 3.13.1, not"),
+        (FIT | {"free_threaded": False}, "GIL CPython 3.14.7, not"),
+        (FIT | {"missing": ["ssl", "lzma"]}, "ssl, lzma"),
+    ],
+)
+def test_an_interpreter_is_judged_by_version_threading_and_modules(setup, facts, reason):
+    verdict = setup.unfit(facts)
+    assert verdict is None if reason is None else reason in verdict
+
+
+def test_a_named_interpreter_that_does_not_fit_is_an_error_and_not_passed_over(setup, monkeypatch):
+    monkeypatch.setenv("REACTORNB_PYTHON", "/nowhere/python3.14t")
+    with pytest.raises(setup.SetupError, match=r"REACTORNB_PYTHON=/nowhere/python3.14t .* no such program; unset it"):
+        setup.interpreter()
+
+
+def test_a_finished_build_is_used_again(setup, monkeypatch):
+    monkeypatch.setattr(setup, "probe", lambda python: FIT)
+    python = pretend_built(setup)
+    assert setup.interpreter() == python
+
+
+def test_a_build_cut_short_is_not_taken_for_one(setup, monkeypatch):
+    monkeypatch.setattr(setup, "probe", lambda python: FIT)
+    pretend_built(setup, marker=False)
+    assert setup.built_interpreter() is None
+
+
+def test_a_build_that_no_longer_runs_is_not_used(setup, monkeypatch):
+    monkeypatch.setattr(setup, "probe", lambda python: None)
+    pretend_built(setup)
+    assert setup.built_interpreter() is None
+
+
+def test_other_options_are_kept_in_another_folder(setup, monkeypatch):
+    plain = setup.build_folder()
+    monkeypatch.setattr(setup, "CONFIGURE", [*setup.CONFIGURE, "--with-lto"])
+    assert setup.build_folder() != plain
+
+
+def test_two_set_ups_at_once_build_once(setup, monkeypatch):
+    # The second starts while the first is building, and must find its result instead of starting over.
+    building, builds = threading.Event(), []
+
+    def fetch():
+        builds.append(1)
+        building.set()
+        pretend_built(setup)
+        raise setup.SetupError("stop here")
+
+    monkeypatch.setattr(setup, "probe", lambda python: FIT)
+    monkeypatch.setattr(setup, "install_debian_packages", lambda *_: None)
+    monkeypatch.setattr(setup, "fetch_source", fetch)
+    monkeypatch.setattr(setup.shutil, "which", lambda name: "/usr/bin/" + name)
+
+    def first():
+        with pytest.raises(setup.SetupError):
+            setup.build_interpreter()
+
+    thread = threading.Thread(target=first)
+    thread.start()
+    building.wait()
+    assert setup.build_interpreter() == setup.build_folder() / "bin" / "python3.14t"
+    thread.join()
+    assert builds == [1]
+
+
+def test_no_archive_says_what_to_do(setup, monkeypatch):
+    monkeypatch.setattr(setup, "output_of", lambda command: None)
+    with pytest.raises(setup.SetupError, match=r"no Debian archive is configured.*REACTORNB_PYTHON"):
+        setup.fetch_source()
+
+
+def test_an_archive_out_of_reach_says_so(setup, monkeypatch, tmp_path):
+    monkeypatch.setattr(setup, "output_of", lambda command: f"file://{tmp_path}/nothing/\n")
+    with pytest.raises(setup.SetupError, match=r"an archive was not reached.*check the network"):
+        setup.fetch_source()
+
+
+def archive(setup, monkeypatch, tmp_path, content):
+    source = tmp_path / "archive" / setup.SOURCE
+    source.parent.mkdir(parents=True)
+    source.write_bytes(content)
+    monkeypatch.setattr(setup, "output_of", lambda command: f"file://{tmp_path}/nothing/\nfile://{tmp_path}/archive/\n")
+
+
+def test_the_source_comes_from_the_first_archive_that_has_it(setup, monkeypatch, tmp_path):
+    archive(setup, monkeypatch, tmp_path, b"source")
+    monkeypatch.setattr(setup, "SOURCE_SHA256", hashlib.sha256(b"source").hexdigest())
+    assert setup.fetch_source().read_bytes() == b"source"
+
+
+def test_a_source_that_is_not_the_one_named_is_not_kept(setup, monkeypatch, tmp_path):
+    archive(setup, monkeypatch, tmp_path, b"something else")
+    with pytest.raises(setup.SetupError, match="damaged or changed"):
+        setup.fetch_source()
+    assert list((tmp_path / "cache" / "sources").iterdir()) == []
+
+
+def test_no_compiler_says_what_to_do(setup):
+    with pytest.raises(setup.SetupError, match=r"no gcc.*apt-get install gcc make, or set REACTORNB_PYTHON"):
+        setup.build_interpreter()
+
+
+def test_too_small_a_disk_is_said_before_anything_is_built(setup, tmp_path):
+    with pytest.raises(setup.SetupError, match=r"set-up needs 1000000 GB of disk at .* make room"):
+        setup.need_disk(tmp_path / "not yet there", 1e15, "set-up")
+
+
+def test_a_failing_step_shows_the_end_of_its_log(setup, tmp_path, capsys):
+    with pytest.raises(setup.SetupError, match=r"compiling failed with status 3 \(log: .*\); mend it"):
+        setup.run("compiling", ["sh", "-c", "echo no such header; exit 3"], tmp_path / "log", fix="mend it")
+    assert "no such header" in capsys.readouterr().out
+
+
+def test_an_environment_with_a_current_stamp_is_left_alone(setup, tmp_path, monkeypatch):
+    monkeypatch.setattr(setup, "run", lambda what, *_, **__: (tmp_path / "venv").mkdir(exist_ok=True))
+    setup.make_venv(tmp_path / "venv", "/bin/true", "test", 0, kernel=False)
+    assert json.loads((tmp_path / "venv" / "reactornb-setup.json").read_text())["python"]
+    monkeypatch.setattr(setup, "run", None)
+    setup.make_venv(tmp_path / "venv", "/bin/true", "test", 0, kernel=False)
+
+
+def test_every_section_of_the_debian_packages_is_read(setup):
+    assert [("graphviz" in setup.debian_packages("run")), ("libssl-dev" in setup.debian_packages("build"))] == [
+        True,
+        True,
+    ]
+    assert setup.debian_packages("test") == ["chromium"]
