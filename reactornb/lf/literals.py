@@ -1,0 +1,112 @@
+"""What the smallest pieces of a program stand for: numbers, times, strings, and the text of a body.
+
+The functions raise ValueError with the words for the user; the caller knows the place.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+from reactornb.tags import forever
+
+_S = 10**9
+_UNITS = (
+    (1, ("ns", "nsec", "nsecs")),
+    (10**3, ("us", "usec", "usecs")),
+    (10**6, ("ms", "msec", "msecs")),
+    (_S, ("s", "sec", "secs", "second", "seconds")),
+    (60 * _S, ("min", "mins", "minute", "minutes")),
+    (3600 * _S, ("h", "hour", "hours")),
+    (24 * 3600 * _S, ("d", "day", "days")),
+    (7 * 24 * 3600 * _S, ("wk", "week", "weeks")),
+)
+UNITS = {name: length_ns for length_ns, names in _UNITS for name in names}
+"""Every spelling of a unit of time, and its length in nanoseconds."""
+
+_NUMBER_AND_UNIT = re.compile(r"([0-9]+).*?([a-z]+)\Z", re.DOTALL)
+_MOST_DIGITS = 1000  # below the 4300 at which Python refuses a number, and beyond any that is meant
+
+_BLANK = " \t\f\v"  # what Python's scanner takes for white space within a line
+_ESCAPE = re.compile(
+    r"\\(\n|[\\'\"abfnrtv]|[0-7]{1,3}|x[0-9A-Fa-f]{2}|u[0-9A-Fa-f]{4}|U[0-9A-Fa-f]{8}|N\{[^}]*\}|[xuUN])"
+)
+_ONE_CHARACTER = dict(
+    zip("\n\\'\"abfnrtv", ("", "\\", "'", '"', "\a", "\b", "\f", "\n", "\r", "\t", "\v"), strict=True)
+)
+
+
+def integer(text: str) -> int:
+    """The value of decimal digits, perhaps with a sign."""
+    if len(text) > _MOST_DIGITS:
+        raise ValueError(f"this number has more than {_MOST_DIGITS} digits")
+    return int(text)
+
+
+def time_ns(text: str) -> int:
+    """The nanoseconds of a number and its unit, whatever stands between the two."""
+    match = _NUMBER_AND_UNIT.match(text)
+    assert match is not None, text  # the grammar's terminal says so
+    value_ns = integer(match[1]) * UNITS[match[2]]
+    if value_ns > forever:
+        raise ValueError("this time is longer than 292 years, the longest there is; write forever")
+    return value_ns
+
+
+def string(text: str) -> str:
+    """The value of a string in its quotes, with Python's escape sequences."""
+    quotes = 3 if text.startswith('"""') else 1
+    text = text[quotes:-quotes]
+    return _ESCAPE.sub(_unescape, text) if "\\" in text else text
+
+
+def _unescape(match: re.Match[str]) -> str:
+    """One escape sequence. Not ast.literal_eval, which warns of unknown ones, at no place the user could see."""
+    escape = match[1]
+    if escape in _ONE_CHARACTER:
+        return _ONE_CHARACTER[escape]
+    try:
+        if escape[0] == "N":
+            return unicodedata.lookup(escape[2:-1])
+        value = chr(int(escape[1:], 16)) if escape[0] in "xuU" else chr(int(escape, 8))
+        value.encode()  # half a surrogate pair is no character
+    except (ValueError, KeyError):
+        raise ValueError(f"the escape sequence {match[0]} stands for no character") from None
+    return value
+
+
+def dedent(body: str, line: int, column: int) -> tuple[str, int, int]:
+    """The code between `{=` and `=}`, freed of the white space its lines share.
+
+    The rule of Lingua Franca's Python target: what follows `{=` on its line is the first line of the code, without the white space
+    before it, unless it is blank or a comment. Every line loses as many characters as the least indented one begins with in white space.
+
+    Args:
+        body: the text between the delimiters.
+        line: the line on which it starts.
+        column: the column at which it starts.
+
+    Returns:
+        The code, without blank lines around it, and the line and column where its first character stands.
+    """
+    first, *others = body.split("\n")
+    lead = first.lstrip(_BLANK)
+    if lead and not (lead.startswith("#") and others):
+        indent = 0
+        column += len(first) - len(lead)
+        lines = [lead, *others]
+    else:
+        lines = others
+        line += 1
+        indent = min((len(text) - len(text.lstrip(_BLANK)) for text in lines if text.strip(_BLANK)), default=0)
+        blank = 0
+        while blank < len(lines) and not lines[blank].strip(_BLANK):
+            blank += 1
+        if blank == len(lines):
+            return "", line - 1, column
+        lines = lines[blank:]
+        line += blank
+        column = indent + 1
+    # Blank lines become empty ones; a backslash at a line's end keeps meaning what it did.
+    text = "\n".join(text[indent:] if text.strip(_BLANK) else "" for text in lines)
+    return text.rstrip(_BLANK + "\n"), line, column

@@ -1,0 +1,139 @@
+"""Text in, records of syntax.py out, or an LFSyntaxError that says where and what to do. Nothing is looked up, run or imported here."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import hashlib
+import os
+import sys
+from importlib import resources
+from pathlib import Path
+
+from lark import Lark, UnexpectedToken
+from lark import __version__ as lark_version
+from lark.exceptions import VisitError
+
+from reactornb.errors import LFSyntaxError
+from reactornb.lf import syntax as ast
+from reactornb.lf.explain import explain
+from reactornb.lf.lexer import LFLexer
+from reactornb.lf.transform import ToSyntax
+
+
+def parse(text: str, *, file: str) -> ast.Program:
+    """Parse a Lingua Franca program.
+
+    Args:
+        text: the program.
+        file: its name, for errors and tracebacks; it need not exist.
+
+    Returns:
+        The program as written; names are not looked up, imports not followed.
+
+    Raises:
+        LFSyntaxError: if the text is not a program. Nothing else, whatever the text.
+    """
+    text = text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
+    parser = _parser()
+    try:
+        _check_characters(text)
+        try:
+            return ToSyntax(text, file).transform(parser.parse(text))
+        except UnexpectedToken as error:
+            raise explain(error, text, parser) from None
+        except VisitError as error:
+            if isinstance(error.orig_exc, LFSyntaxError):
+                raise error.orig_exc from None
+            raise
+    except LFSyntaxError as error:
+        # Raised by parts that know neither the file nor the line's text.
+        lines = text.split("\n")
+        error.filename = file
+        error.text = lines[error.line - 1] if error.line <= len(lines) else None
+        raise
+
+
+def parse_file(path: str | os.PathLike[str]) -> ast.Program:
+    """Parse a file.
+
+    Args:
+        path: where it is.
+
+    Returns:
+        As for `parse`.
+
+    Raises:
+        LFSyntaxError: if it is not a program, or not text in UTF-8.
+        OSError: if it cannot be read.
+    """
+    data = Path(path).read_bytes()
+    try:
+        text = data.decode()
+    except UnicodeDecodeError as error:
+        before = data[: error.start]
+        problem = f"byte 0x{data[error.start]:02x} is not UTF-8 text"
+        column = error.start - before.rfind(b"\n")
+        raise LFSyntaxError(problem, line=before.count(b"\n") + 1, column=column, file=os.fspath(path)) from None
+    return parse(text, file=os.fspath(path))
+
+
+def _check_characters(text: str) -> None:
+    """Refuse what no body could be compiled with, before it is in one."""
+    at = text.find("\0")
+    if at < 0:
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            at = error.start
+        else:
+            return
+    problem = f"found {text[at]!r}, which is no text"
+    raise LFSyntaxError(problem, line=text.count("\n", 0, at) + 1, column=at - text.rfind("\n", 0, at))
+
+
+@functools.cache
+def _parser() -> Lark:
+    """The parser of grammar.lark.
+
+    Working out its tables takes lark over a tenth of a second, so they are kept in the user's cache folder, under a name that says which
+    grammar, lark and Python they are for.
+    """
+    grammar = resources.files(__package__).joinpath("grammar.lark").read_text(encoding="utf-8")
+    folder = _cache_folder()
+    if folder is None:
+        return _make_parser(grammar, None)
+    versions = f"{lark_version} {sys.version_info[:2]} {grammar}"
+    file = folder / f"lf-{hashlib.sha256(versions.encode()).hexdigest()[:16]}.pickle"
+    if file.exists():
+        return _make_parser(grammar, file)  # lark works the tables out anew when the file is damaged
+    # Processes that start together must not read what another is still writing: each writes its own file, and moving it is atomic.
+    mine = file.with_suffix(f".{os.getpid()}")
+    parser = _make_parser(grammar, mine)
+    with contextlib.suppress(OSError):
+        mine.replace(file)
+    return parser
+
+
+def _make_parser(grammar: str, cache: Path | None) -> Lark:
+    return Lark(
+        grammar,
+        parser="lalr",
+        lexer=LFLexer,
+        start="program",
+        propagate_positions=True,
+        cache=False if cache is None else str(cache),
+    )
+
+
+def _cache_folder() -> Path | None:
+    """Where the tables are kept: a folder that nobody else can write, since lark keeps them as a pickle. None if there is none."""
+    try:
+        folder = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "reactornb"
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        status = folder.stat()
+    except (OSError, RuntimeError):  # RuntimeError: there is no home
+        return None
+    if hasattr(os, "getuid") and (status.st_uid != os.getuid() or status.st_mode & 0o022):
+        return None
+    return folder

@@ -1,0 +1,403 @@
+"""From lark's tree to the records of syntax.py: one method for each rule of grammar.lark, with the rule's parts as its arguments.
+
+What a grammar cannot say is said here: which numbers, strings and times have a value, and which modifiers go together.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from lark import Token, Transformer, v_args
+from lark.tree import Meta
+
+from reactornb.errors import LFSyntaxError
+from reactornb.lf import literals
+from reactornb.lf import syntax as ast
+from reactornb.tags import forever, never
+
+_KEY = re.compile(r"[A-Za-z_]\w*(?:-\w+)*", re.ASCII)
+_Decorated = ast.State | ast.Input | ast.Output | ast.Timer | ast.Action | ast.Watchdog | ast.Instance | ast.Connection
+_Decorated |= ast.Reaction | ast.Reactor | ast.Parameter
+
+
+@v_args(inline=True, meta=True)
+class ToSyntax(Transformer[Token, ast.Program]):
+    """Makes the records of one text. lark calls the methods bottom-up; `m` is the place of the rule."""
+
+    def __init__(self, text: str, file: str) -> None:
+        """Remember where the tree came from.
+
+        Args:
+            text: the text that was parsed; types are cut out of it as they were written.
+            file: its name.
+        """
+        super().__init__()
+        self._text = text
+        self._file = file
+
+    # ------------------------------------------------------------ terminals
+
+    # Named after the terminals, for lark.
+
+    def STRING(self, token: Token) -> ast.Literal:  # noqa: N802
+        return ast.Literal(_value(literals.string, token), **_place(token))
+
+    def INT(self, token: Token) -> ast.Literal:  # noqa: N802
+        return ast.Literal(_value(literals.integer, token), **_place(token))
+
+    NEGATIVE = INT
+
+    def FLOAT(self, token: Token) -> ast.Literal:  # noqa: N802
+        return ast.Literal(float(token), **_place(token))
+
+    def BOOL(self, token: Token) -> ast.Literal:  # noqa: N802
+        return ast.Literal(token in ("true", "True"), **_place(token))
+
+    def TIME(self, token: Token) -> ast.Time:  # noqa: N802
+        return ast.Time(_value(literals.time_ns, token), **_place(token))
+
+    def FOREVER(self, token: Token) -> ast.Time:  # noqa: N802
+        return ast.Time(forever, **_place(token))
+
+    def NEVER(self, token: Token) -> ast.Time:  # noqa: N802
+        return ast.Time(never, **_place(token))
+
+    def WORD(self, token: Token) -> ast.Literal | ast.Time:  # noqa: N802
+        times = {"forever": forever, "never": never}
+        return ast.Time(times[token], **_place(token)) if token in times else ast.Literal(str(token), **_place(token))
+
+    def CODE(self, token: Token) -> ast.Code:  # noqa: N802
+        place = _place(token)
+        text, line, column = literals.dedent(token[2:-2], place["line"], place["column"] + 2)
+        return ast.Code(text, line=line, column=column)
+
+    # ------------------------------------------------------------ the file
+
+    def program(self, m: Meta, target: ast.Target | None, *rest: Any) -> ast.Program:
+        return ast.Program(
+            self._file,
+            target,
+            imports=tuple(part for part in rest if isinstance(part, ast.Import)),
+            preambles=tuple(part for part in rest if isinstance(part, ast.Preamble)),
+            reactors=tuple(part for part in rest if isinstance(part, ast.Reactor)),
+            line=m.line,
+            column=m.column,
+        )
+
+    def target(self, m: Meta, name: Token, properties: ast.PropertyMap | None) -> ast.Target:
+        return ast.Target(str(name), properties.items if properties else (), line=m.line, column=m.column)
+
+    def properties(self, m: Meta, *items: ast.Property) -> ast.PropertyMap:
+        return ast.PropertyMap(items, line=m.line, column=m.column)
+
+    def property(self, m: Meta, name: ast.Literal | ast.Time, value: ast.PropertyValue) -> ast.Property:
+        if not isinstance(name, ast.Literal):  # the words for these two times
+            name = ast.Literal("forever" if name.value_ns == forever else "never", line=m.line, column=m.column)
+        if not _KEY.fullmatch(str(name.value)):
+            raise LFSyntaxError(f"{name.value!r} is not the name of a target property", line=m.line, column=m.column)
+        return ast.Property(str(name.value), value, line=m.line, column=m.column)
+
+    def property_list(self, m: Meta, *items: ast.PropertyValue) -> ast.PropertyList:
+        return ast.PropertyList(items, line=m.line, column=m.column)
+
+    def imported(self, m: Meta, name: Token, alias: Token | None) -> ast.ImportedName:
+        return ast.ImportedName(str(name), str(alias or name), line=m.line, column=m.column)
+
+    def import_statement(self, m: Meta, *parts: Any) -> ast.Import:
+        *names, path = parts
+        package = isinstance(path, Token)
+        return ast.Import(tuple(names), str(path if package else path.value), package, line=m.line, column=m.column)
+
+    def preamble(self, m: Meta, visibility: Token | None, code: ast.Code) -> ast.Preamble:
+        return ast.Preamble(code, _text(visibility), line=m.line, column=m.column)
+
+    # ------------------------------------------------------------ reactors
+
+    def modifiers(self, _m: Meta, *words: Token) -> tuple[Token, ...]:
+        return words
+
+    def reactor(
+        self,
+        m: Meta,
+        modifiers: tuple[Token, ...],
+        name: Token | None,
+        type_params: tuple[ast.Type, ...],
+        params: tuple[ast.Parameter, ...],
+        host: Token | None,
+        extends: tuple[ast.Name, ...],
+        *body: ast.Member,
+    ) -> ast.Reactor:
+        kinds = [word for word in modifiers if word != "realtime"]
+        if len(kinds) > 1 or len(modifiers) - len(kinds) > 1:
+            problem = f"{modifiers[-1]} cannot be added to {' '.join(modifiers[:-1])}"
+            raise LFSyntaxError(problem, line=m.line, column=m.column)
+        if name is None and not kinds:
+            problem, hint = "this reactor has no name", "Only a main or federated reactor may do without."
+            raise LFSyntaxError(problem, line=m.line, column=m.column, hint=hint)
+        return ast.Reactor(
+            _text(name),
+            body,
+            kind=str(kinds[0]) if kinds else None,
+            realtime=len(modifiers) > len(kinds),
+            type_params=type_params,
+            params=params,
+            host=_text(host),
+            extends=extends,
+            line=m.line,
+            column=m.column,
+        )
+
+    def _with_attributes(self, _m: Meta, *parts: Any) -> _Decorated:
+        # Called only where there are attributes: lark drops a rule that begins with `?` and has one part.
+        *attributes, last = parts
+        declared: _Decorated = last
+        return replace(declared, attributes=tuple(attributes))
+
+    declared_reactor = declaration = declared_port = declared_param = _with_attributes
+
+    def extends(self, _m: Meta, *names: ast.Name) -> tuple[ast.Name, ...]:
+        return names
+
+    def name(self, m: Meta, text: Token) -> ast.Name:
+        return ast.Name(str(text), line=m.line, column=m.column)
+
+    def type_params(self, _m: Meta, *types: ast.Type) -> tuple[ast.Type, ...]:
+        return types
+
+    def params(self, _m: Meta, *params: ast.Parameter) -> tuple[ast.Parameter, ...]:
+        return params
+
+    def param(self, m: Meta, name: Token, kind: ast.Type | None, init: ast.Expression | None = None) -> ast.Parameter:
+        return ast.Parameter(str(name), kind, init, line=m.line, column=m.column)
+
+    method_param = param
+    method_params = params
+
+    def method(
+        self,
+        m: Meta,
+        const: Token | None,
+        name: Token,
+        params: tuple[ast.Parameter, ...],
+        returns: ast.Type | None,
+        code: ast.Code,
+    ) -> ast.Method:
+        return ast.Method(str(name), params, code, returns, const is not None, line=m.line, column=m.column)
+
+    def mode(self, m: Meta, initial: Token | None, name: Token | None, *body: ast.Member) -> ast.Mode:
+        return ast.Mode(_text(name), initial is not None, body, line=m.line, column=m.column)
+
+    # ------------------------------------------------------------ attributes
+
+    def attribute(self, m: Meta, name: Token, *args: ast.AttributeArg | None) -> ast.Attribute:
+        return ast.Attribute(str(name), tuple(arg for arg in args if arg), line=m.line, column=m.column)
+
+    def attribute_value(self, m: Meta, name: Token | None, value: ast.Literal | ast.Time) -> ast.AttributeArg:
+        return ast.AttributeArg(_text(name), value, line=m.line, column=m.column)
+
+    def attribute_name(self, m: Meta, name: Token) -> ast.AttributeArg:
+        return ast.AttributeArg(str(name), None, line=m.line, column=m.column)
+
+    # ------------------------------------------------------------ what a reactor declares
+
+    def input(
+        self, m: Meta, mutable: Token | None, width: ast.Width | None, name: Token, kind: ast.Type | None
+    ) -> ast.Input:
+        return ast.Input(str(name), kind, width, mutable is not None, line=m.line, column=m.column)
+
+    def output(self, m: Meta, width: ast.Width | None, name: Token, kind: ast.Type | None) -> ast.Output:
+        return ast.Output(str(name), kind, width, line=m.line, column=m.column)
+
+    def state(
+        self, m: Meta, reset: Token | None, name: Token, kind: ast.Type | None, init: ast.Expression | None
+    ) -> ast.State:
+        return ast.State(str(name), kind, init, reset is not None, line=m.line, column=m.column)
+
+    def timer(self, m: Meta, name: Token, offset: ast.Expression | None, period: ast.Expression | None) -> ast.Timer:
+        return ast.Timer(str(name), offset, period, line=m.line, column=m.column)
+
+    def action(
+        self,
+        m: Meta,
+        origin: Token | None,
+        name: Token,
+        min_delay: ast.Expression | None,
+        min_spacing: ast.Expression | None,
+        policy: ast.Literal | None,
+        kind: ast.Type | None,
+    ) -> ast.Action:
+        return ast.Action(
+            str(name),
+            _text(origin),
+            min_delay,
+            min_spacing,
+            str(policy.value) if policy else None,
+            kind,
+            line=m.line,
+            column=m.column,
+        )
+
+    def watchdog(
+        self, m: Meta, name: Token, timeout: ast.Expression, effects: tuple[ast.Effect, ...], code: ast.Code
+    ) -> ast.Watchdog:
+        return ast.Watchdog(str(name), timeout, code, effects, line=m.line, column=m.column)
+
+    def instance(
+        self,
+        m: Meta,
+        name: Token,
+        width: ast.Width | None,
+        reactor: Token,
+        type_args: tuple[ast.Type, ...],
+        args: tuple[ast.Argument, ...],
+        host: Token | None,
+    ) -> ast.Instance:
+        return ast.Instance(str(name), str(reactor), args, width, type_args, _text(host), line=m.line, column=m.column)
+
+    def arguments(self, _m: Meta, *args: ast.Argument) -> tuple[ast.Argument, ...]:
+        return args
+
+    def argument(self, m: Meta, name: Token, value: ast.Expression) -> ast.Argument:
+        return ast.Argument(str(name), value, line=m.line, column=m.column)
+
+    # ------------------------------------------------------------ connections
+
+    def connection(
+        self,
+        m: Meta,
+        left: tuple[tuple[ast.VarRef, ...], bool],
+        arrow: Token,
+        right: tuple[ast.VarRef, ...],
+        delay: ast.Expression | None,
+        serializer: ast.Literal | None,
+    ) -> ast.Connection:
+        ports, iterated = left
+        return ast.Connection(
+            ports,
+            right,
+            physical=arrow == "~>",
+            iterated=iterated,
+            delay=delay,
+            serializer=str(serializer.value) if serializer else None,
+            line=m.line,
+            column=m.column,
+        )
+
+    def left(self, _m: Meta, *ports: ast.VarRef) -> tuple[tuple[ast.VarRef, ...], bool]:
+        return ports, False
+
+    def left_in_parentheses(self, _m: Meta, *parts: Any) -> tuple[tuple[ast.VarRef, ...], bool]:
+        *ports, plus = parts
+        return tuple(ports), plus is not None
+
+    def right(self, _m: Meta, *ports: ast.VarRef) -> tuple[ast.VarRef, ...]:
+        return ports
+
+    def ref(self, m: Meta, first: Token, second: Token | None, alias: Token | None) -> ast.VarRef:
+        variable, container = (first, None) if second is None else (second, first)
+        return ast.VarRef(str(variable), _text(container), alias=_text(alias), line=m.line, column=m.column)
+
+    def interleaved(self, m: Meta, first: Token, second: Token | None, alias: Token | None) -> ast.VarRef:
+        return replace(self.ref(m, first, second, alias), interleaved=True)
+
+    # ------------------------------------------------------------ reactions
+
+    def reaction(
+        self,
+        m: Meta,
+        keyword: Token,
+        name: Token | None,
+        triggers: tuple[ast.Trigger, ...],
+        sources: tuple[ast.VarRef, ...],
+        effects: tuple[ast.Effect, ...],
+        code: ast.Code | None,
+        late: ast.Late | None,
+        deadline: ast.Deadline | None,
+    ) -> ast.Reaction:
+        return ast.Reaction(
+            triggers,
+            sources,
+            effects,
+            code,
+            _text(name),
+            late,
+            deadline,
+            keyword == "mutation",
+            line=m.line,
+            column=m.column,
+        )
+
+    def triggers(self, _m: Meta, *triggers: ast.Trigger) -> tuple[ast.Trigger, ...]:
+        return triggers
+
+    def sources(self, _m: Meta, *sources: ast.VarRef) -> tuple[ast.VarRef, ...]:
+        return sources
+
+    def effects(self, _m: Meta, *effects: ast.Effect) -> tuple[ast.Effect, ...]:
+        return effects
+
+    def builtin(self, m: Meta, kind: Token) -> ast.Builtin:
+        return ast.Builtin(str(kind), line=m.line, column=m.column)
+
+    def mode_change(self, m: Meta, kind: Token, mode: Token) -> ast.ModeChange:
+        return ast.ModeChange(str(kind), str(mode), line=m.line, column=m.column)
+
+    def deadline(self, m: Meta, delay: ast.Expression, code: ast.Code) -> ast.Deadline:
+        return ast.Deadline(delay, code, line=m.line, column=m.column)
+
+    def late(self, m: Meta, keyword: Token, offset: ast.Expression, code: ast.Code) -> ast.Late:
+        return ast.Late(str(keyword), offset, code, line=m.line, column=m.column)
+
+    def tardy(self, m: Meta, keyword: Token, code: ast.Code | None) -> ast.Late:
+        return ast.Late(str(keyword), None, code, line=m.line, column=m.column)
+
+    # ------------------------------------------------------------ expressions, widths, types
+
+    def param_ref(self, m: Meta, name: Token) -> ast.ParamRef:
+        return ast.ParamRef(str(name), line=m.line, column=m.column)
+
+    def brackets(self, m: Meta, *items: ast.Expression) -> ast.ListExpr:
+        return ast.ListExpr(items, "[", line=m.line, column=m.column)
+
+    def braces(self, m: Meta, *items: ast.Expression) -> ast.ListExpr:
+        return ast.ListExpr(items, "{", line=m.line, column=m.column)
+
+    def parentheses(self, m: Meta, *items: ast.Expression) -> ast.ListExpr:
+        return ast.ListExpr(items, "(", line=m.line, column=m.column)
+
+    def width(self, m: Meta, *terms: ast.WidthTerm) -> ast.Width:
+        return ast.Width(terms, line=m.line, column=m.column)
+
+    def width_of(self, m: Meta, port: ast.VarRef) -> ast.WidthOf:
+        return ast.WidthOf(port, line=m.line, column=m.column)
+
+    def type(self, m: Meta, first: Token | ast.Code, *_rest: Any) -> ast.Type:
+        written = first.text if isinstance(first, ast.Code) else self._text[m.start_pos : m.end_pos]
+        return ast.Type(" ".join(written.split()), line=m.line, column=m.column)
+
+    def type_param(self, m: Meta, first: Token | ast.Code, *_rest: Any) -> ast.Type:
+        return self.type(m, first)
+
+    def type_args(self, _m: Meta, *types: ast.Type) -> tuple[ast.Type, ...]:
+        return types
+
+
+def _text(token: Token | None) -> str | None:
+    """A plain string: a token would keep the whole text alive, and is no string to some serialisers."""
+    return None if token is None else str(token)
+
+
+def _place(token: Token) -> dict[str, int]:
+    """Where a token starts, as keyword arguments."""
+    return {"line": token.line or 1, "column": token.column or 1}
+
+
+def _value[T](meaning: Callable[[str], T], token: Token) -> T:
+    """The value of a token, or the error that says why it has none, with its place."""
+    try:
+        return meaning(token)
+    except ValueError as error:
+        raise LFSyntaxError(str(error), line=token.line or 1, column=token.column or 1) from None
