@@ -1,3 +1,90 @@
-"""Deterministic, parallel reinforcement learning in a notebook."""
+"""Deterministic, parallel reinforcement learning in a notebook: reactors, their graph, their scheduler.
+
+Importing this package imports the declarations only; running, drawing and the notebook load on first use.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from reactornb.errors import ReactorError
+from reactornb.model import (
+    Bank,
+    Input,
+    LogicalAction,
+    Mode,
+    Output,
+    PhysicalAction,
+    Reactor,
+    State,
+    Timer,
+    Watchdog,
+    connect,
+    per_member,
+    reaction,
+    reset,
+    shutdown,
+    startup,
+)
+from reactornb.tags import Tag, days, forever, hours, minutes, ms, ns, sec, us, weeks
+
+if TYPE_CHECKING:
+    from reactornb.graph import Graph, assemble
+    from reactornb.runtime import Program, Result, Run
 
 __version__ = "0.1.0"
+
+__all__ = [
+    "Bank",
+    "Graph",
+    "Input",
+    "LogicalAction",
+    "Mode",
+    "Output",
+    "PhysicalAction",
+    "Program",
+    "Reactor",
+    "ReactorError",
+    "Result",
+    "Run",
+    "State",
+    "Tag",
+    "Timer",
+    "Watchdog",
+    "assemble",
+    "connect",
+    "days",
+    "forever",
+    "hours",
+    "minutes",
+    "ms",
+    "ns",
+    "per_member",
+    "reaction",
+    "reset",
+    "sec",
+    "shutdown",
+    "startup",
+    "us",
+    "weeks",
+]
+
+_LAZY = {
+    "Graph": "reactornb.graph",
+    "assemble": "reactornb.graph",
+    "Program": "reactornb.runtime",
+    "Result": "reactornb.runtime",
+    "Run": "reactornb.runtime",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LAZY:
+        return getattr(import_module(_LAZY[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def load_ipython_extension(shell: Any) -> None:
+    """`%load_ext reactornb`: register the magics."""
+    import_module("reactornb_magics").load_ipython_extension(shell)

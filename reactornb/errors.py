@@ -1,0 +1,230 @@
+"""Every exception class of the package, and the places in source code that they name.
+
+An error says what is wrong, where (cell and line), and what to do; the facts are attributes. This module imports
+nothing of the package.
+"""
+
+from __future__ import annotations
+
+import difflib
+import sys
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+# Written once, when the notebook session starts, before any run; read when an error is worded. It turns a file name
+# and a line into the words of the place ("cell 4, line 12") or None where the file is not a cell.
+_describe: Callable[[str, int], str | None] | None = None
+
+
+def set_source_describer(describe: Callable[[str, int], str | None] | None) -> None:
+    """Let a notebook say how its cells are called; None takes it back."""
+    global _describe  # noqa: PLW0603 - one hook a process, documented above
+    _describe = describe
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A place in source code.
+
+    Attributes:
+        file: name of the file or of the notebook cell's code object.
+        line: line in it, from 1.
+    """
+
+    file: str
+    line: int
+
+    def __str__(self) -> str:
+        named = _describe(self.file, self.line) if _describe is not None else None
+        return named or f"{self.file}, line {self.line}"
+
+    @classmethod
+    def caller(cls, package: str = "reactornb") -> Source:
+        """The nearest place up the stack that is not in this package."""
+        frame = sys._getframe(1)
+        while frame.f_back is not None and frame.f_globals.get("__name__", "").split(".")[0] == package:
+            frame = frame.f_back
+        return cls(frame.f_code.co_filename, frame.f_lineno)
+
+
+def suggestion(name: str, known: Iterable[str]) -> str:
+    """`Did you mean 'x'?`, or what there is, or that there is nothing."""
+    known = sorted(known)
+    near = difflib.get_close_matches(name, known, n=1)
+    if near:
+        return f"Did you mean {near[0]!r}?"
+    return f"Known here: {', '.join(known)}." if known else "Nothing of that kind is declared here."
+
+
+class ReactorError(Exception):
+    """Base of every error that this package raises for a user's mistake or a failed run."""
+
+
+class DeclarationError(ReactorError, TypeError):
+    """A reactor class or connection is declared in a way that has no meaning."""
+
+
+class UnknownNameError(DeclarationError, AttributeError):
+    """A name that no port, action, timer, mode, child or parameter carries.
+
+    Attributes:
+        unknown: the name.
+        source: where it is used.
+    """
+
+    def __init__(self, message: str, *, unknown: str = "", source: Source | None = None) -> None:
+        super().__init__(message)
+        self.unknown = unknown
+        self.source = source
+
+
+class UndeclaredEffectError(ReactorError, AttributeError):
+    """A reaction touches a port, action or mode that its signature does not name."""
+
+
+class AssemblyError(ReactorError, ValueError):
+    """The reactors do not form a legal graph."""
+
+
+class WidthMismatchError(AssemblyError):
+    """Two sides of a connection have different widths.
+
+    Attributes:
+        left: width of the source side, in channels.
+        right: width of the destination side, in channels.
+        source: where the connection was made.
+    """
+
+    def __init__(self, message: str, *, left: int, right: int, source: Source) -> None:
+        super().__init__(message)
+        self.left = left
+        self.right = right
+        self.source = source
+
+
+class MultipleWritersError(AssemblyError):
+    """A port is written from two places.
+
+    Attributes:
+        port: the port's full name.
+        writers: what writes it, in words.
+    """
+
+    def __init__(self, message: str, *, port: str, writers: tuple[str, ...]) -> None:
+        super().__init__(message)
+        self.port = port
+        self.writers = writers
+
+
+class CausalityError(AssemblyError):
+    """Reactions wait for each other at one tag.
+
+    Attributes:
+        reactions: full names along the loop.
+        connections: the loop's connections, as `source -> destination`.
+    """
+
+    def __init__(self, message: str, *, reactions: tuple[str, ...], connections: tuple[str, ...]) -> None:
+        super().__init__(message)
+        self.reactions = reactions
+        self.connections = connections
+
+
+class RunError(ReactorError, RuntimeError):
+    """A run was asked for something that its state does not allow, such as being started twice."""
+
+
+class ReactionError(RunError):
+    """A reaction raised; the run stopped at that tag. The reaction's own exception is `__cause__`.
+
+    Attributes:
+        reaction: full name of the reaction.
+        tag: the tag at which it raised, a `reactornb.tags.Tag`.
+        source: the deepest line of the user's code in the traceback.
+    """
+
+    def __init__(self, message: str, *, reaction: str, tag: Any, source: Source | None) -> None:
+        super().__init__(message)
+        self.reaction = reaction
+        self.tag = tag
+        self.source = source
+
+
+class ValueChangedError(RunError):
+    """A value was changed after it had been sent on a port (found by `check_values=True`)."""
+
+
+class PlacementError(ReactorError, ValueError):
+    """Workers cannot be placed on CPUs as asked.
+
+    Attributes:
+        placement: the placement that was asked for.
+        workers: the number of workers that was asked for, where that is the mistake.
+        cpus: ids of the CPUs that are wrong in it.
+        allowed: ids of the CPUs that this process may use, where one lies outside.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        placement: Any = None,
+        workers: Any = None,
+        cpus: Iterable[int] = (),
+        allowed: Iterable[int] = (),
+    ) -> None:
+        super().__init__(message)
+        self.placement = placement
+        self.workers = workers
+        self.cpus = tuple(cpus)
+        self.allowed = tuple(allowed)
+
+
+class LFSyntaxError(ReactorError, SyntaxError):
+    """A text is not a Lingua Franca program.
+
+    Also a `SyntaxError`, so that Python, IPython and editors show file, line and caret as for Python's own.
+
+    Attributes:
+        problem: what is wrong.
+        found: what stands there, in words; None where the place does not matter.
+        expected: what could stand there, in words.
+        hint: what to do about it, if that is clear.
+    """
+
+    def __init__(
+        self,
+        problem: str,
+        *,
+        line: int,
+        column: int,
+        file: str = "<lf>",
+        text: str | None = None,
+        found: str | None = None,
+        expected: tuple[str, ...] = (),
+        hint: str | None = None,
+    ) -> None:
+        super().__init__(f"{problem}. {hint}" if hint else problem, (file, line, column, text))
+        self.problem = problem
+        self.found = found
+        self.expected = expected
+        self.hint = hint
+
+    @property
+    def file(self) -> str:
+        """Name of the file, or of the cell."""
+        return self.filename or "<lf>"
+
+    @property
+    def line(self) -> int:
+        """The line, from 1."""
+        return self.lineno or 1
+
+    @property
+    def column(self) -> int:
+        """The column, from 1."""
+        return self.offset or 1
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}:{self.column}: {self.msg}"

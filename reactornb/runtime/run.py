@@ -1,0 +1,357 @@
+"""`Program` and `Run`: what a user holds. A program is a checked graph; a run is one execution of it, in the background."""
+
+from __future__ import annotations
+
+import atexit
+import itertools
+import threading
+import time
+import weakref
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from reactornb import cpu
+from reactornb.errors import DeclarationError, ReactionError, RunError
+from reactornb.graph import Graph, assemble
+from reactornb.model import Reactor
+from reactornb.runtime.clock import Clock, RealClock
+from reactornb.runtime.scheduler import Scheduler
+from reactornb.runtime.trace import Recorder, Trace
+from reactornb.runtime.workers import Worker
+from reactornb.tags import Tag
+
+__all__ = ["Program", "Result", "Run"]
+
+_numbers = itertools.count(1)
+# Runs that have not ended. Added to by `Run.__init__` and walked at exit, both on ordinary Python threads; WeakSet guards
+# its own iteration.
+_alive: weakref.WeakSet[Run] = weakref.WeakSet()
+
+
+class Program:
+    """A reactor program: assembled and checked when it is made, run any number of times, once at a time.
+
+    Args:
+        root: the outermost reactor, or its class.
+        parameters: parameters for a class.
+
+    Raises:
+        AssemblyError: if the reactors do not form a legal graph.
+
+    Attributes:
+        graph: the action-port graph.
+        name: the root's name.
+    """
+
+    def __init__(self, root: Reactor | type[Reactor], **parameters: Any) -> None:
+        if isinstance(root, type) and issubclass(root, Reactor):
+            root = root(**parameters)
+        elif parameters:
+            raise DeclarationError(f"parameters go to the class: Program({type(root).__name__}, …), or into the instance.")
+        self.root = root
+        self.graph: Graph = assemble(root)
+        self.name = self.graph.reactors[0].name
+        # _run is written under _lock, so that two threads cannot both start the program.
+        self._lock = threading.Lock()
+        self._run: Run | None = None
+
+    def start(
+        self,
+        *,
+        workers: int | None = None,
+        seed: int = 0,
+        timeout: int | None = None,
+        fast: bool = False,
+        keepalive: bool | None = None,
+        fingerprint: bool = False,
+        trace: bool = False,
+        check_values: bool = False,
+        clock: Clock | None = None,
+        placement: Any = "performance",
+    ) -> Run:
+        """Run in the background.
+
+        Args:
+            workers: threads; as many as there are usable cores unless given.
+            seed: all reactors' seeds derive from it.
+            timeout: logical time in ns at which the run ends.
+            fast: do not wait for physical time.
+            keepalive: go on when no event is left; by default exactly when the program has physical actions.
+            fingerprint: keep a running hash over tag, port and value.
+            trace: keep what ran and what was written.
+            check_values: find a reaction that changes a value it was given; runs one reaction at a time, slowly.
+            clock: physical time; a `FakeClock` in tests.
+            placement: which cores; see `reactornb.cpu.place`.
+
+        Raises:
+            RunError: if the program is running already, or `workers` is not a positive number.
+        """
+        if workers is None:
+            workers = cpu.default_workers()
+        if isinstance(workers, bool) or not isinstance(workers, int) or workers < 1:
+            raise RunError(f"workers must be a whole number of at least 1, not {workers!r}.")
+        with self._lock:
+            if self._run is not None and self._run.is_alive:
+                raise RunError(
+                    f"{self.name} is running already ({self._run}). Stop it first with run.stop() or %reactor stop; two runs at once "
+                    f"need two programs."
+                )
+            recorder = Recorder(trace=trace, fingerprint=fingerprint, check_values=check_values)
+            self._run = Run(
+                self,
+                dict(workers=workers, seed=seed, timeout=timeout, fast=fast, keepalive=keepalive, clock=clock or RealClock()),
+                recorder,
+                placement,
+            )
+            self._run._scheduler.start()
+        return self._run
+
+    def run(self, **options: Any) -> Result:
+        """Run to the end and return the result; options as for `start`.
+
+        Raises:
+            ReactionError: if a reaction raised.
+        """
+        run = self.start(**options)
+        try:
+            return run.result()
+        except BaseException:
+            run.stop()  # also where the wait was interrupted
+            raise
+
+    @property
+    def last_run(self) -> Run | None:
+        """The run started last, alive or ended."""
+        return self._run
+
+    def __repr__(self) -> str:
+        return f"<Program {self.name}: {self.graph}>"
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """How a run ended.
+
+    Attributes:
+        tag: the last tag.
+        seconds: physical duration.
+        reactions: how many reactions ran.
+        workers: how many threads.
+        fingerprint: hash over tag, port and value, if it was asked for.
+        trace: what ran, if it was asked for.
+        metrics: see `Run.metrics`.
+    """
+
+    tag: Tag
+    seconds: float
+    reactions: int
+    workers: int
+    fingerprint: str | None
+    trace: Trace | None
+    metrics: Mapping[str, list[tuple[Tag, float]]]
+
+
+class Run:
+    """One execution of a program, on threads of its own.
+
+    # _ended, _failure, _seconds   written once by the last leader before _finished is set, read after it
+    """
+
+    def __init__(self, program: Program, options: dict[str, Any], recorder: Recorder, placement: Any) -> None:
+        self.program = program
+        self.number = next(_numbers)
+        self.seed: int = options["seed"]
+        self.workers: int = options["workers"]
+        self.options = options
+        self._recorder = recorder
+        self._finished = threading.Event()
+        self._failure: BaseException | None = None
+        self._seconds: float | None = None
+        self._began = time.perf_counter()
+        self.placement = cpu.place(self.workers, placement)
+        self._scheduler = Scheduler(
+            program.graph, recorder=recorder, on_end=self._end, on_worker=self._pin, name=f"{program.name}-{self.number}", **options
+        )
+        _alive.add(self)
+
+    def _pin(self, worker: Worker) -> None:
+        # A worker's thread ends with the run, and its pinning with it.
+        self.placement.pin(worker.index)
+
+    def _end(self, failure: BaseException | None) -> None:
+        self._failure = failure
+        self._seconds = time.perf_counter() - self._began
+        self._finished.set()
+
+    # -- commands ---------------------------------------------------------------------------------------------------
+
+    def stop(self, timeout: float | None = 10.0) -> Run:
+        """Ask the run to end at the next microstep, with its shutdown reactions, and wait for it.
+
+        Args:
+            timeout: seconds to wait; None waits for ever.
+
+        Raises:
+            RunError: if a reaction is still busy when the time is up; the run ends when it returns.
+        """
+        self._scheduler.command(stop=True)
+        if not self._finished.wait(timeout):
+            raise RunError(f"{self}: a reaction is still busy after {timeout} s; the run ends as soon as it returns.")
+        self._join()
+        return self
+
+    def pause(self) -> Run:
+        """Hold the run before its next tag."""
+        self._scheduler.command(paused=True)
+        return self
+
+    def resume(self) -> Run:
+        """Let a paused run go on."""
+        self._scheduler.command(paused=False)
+        return self
+
+    def step(self, tags: int = 1) -> Run:
+        """Execute that many tags of a paused run."""
+        self._scheduler.command(steps=tags)
+        return self
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait for the end; false if `timeout` seconds were not enough."""
+        ended = self._finished.wait(timeout)
+        if ended:
+            self._join()
+        return ended
+
+    def _join(self) -> None:
+        here = threading.current_thread()
+        for worker in self._scheduler.workers:
+            if worker.thread is not here:
+                worker.thread.join()
+
+    # -- what can be seen -------------------------------------------------------------------------------------------
+
+    @property
+    def is_alive(self) -> bool:
+        """True until the last tag is done."""
+        return not self._finished.is_set()
+
+    @property
+    def state(self) -> str:
+        """"running", "paused", "finished" or "failed"."""
+        if not self._finished.is_set():
+            return "paused" if self._scheduler._paused else "running"
+        return "finished" if self._failure is None else "failed"
+
+    @property
+    def tag(self) -> Tag:
+        """The current tag."""
+        return self._scheduler.current_tag()
+
+    @property
+    def seconds(self) -> float:
+        """Physical seconds since the start, until the end."""
+        return self._seconds if self._seconds is not None else time.perf_counter() - self._began
+
+    @property
+    def tags(self) -> int:
+        """How many tags are done."""
+        return self._scheduler.tags_done
+
+    @property
+    def reactions(self) -> int:
+        """How many reactions have run."""
+        return self._scheduler.reactions_done
+
+    @property
+    def fingerprint(self) -> str | None:
+        """The running hash over tag, port and value; None unless the run keeps one."""
+        return self._recorder.fingerprint
+
+    @property
+    def failure(self) -> BaseException | None:
+        """What ended the run, or None."""
+        return self._failure
+
+    @property
+    def metrics(self) -> dict[str, list[tuple[Tag, float]]]:
+        """What reactors logged so far: name -> (tag, value), ordered by tag, then reactor; whatever thread ran them."""
+        found: dict[str, list[tuple[int, int, int, int, float]]] = {}
+        for reactor, instance in enumerate(self._scheduler.schedule.instances):
+            # A list grows at its end while it is read here; a slice is a copy.
+            for position, (time_ns, microstep, name, value) in enumerate(instance._log[:]):
+                found.setdefault(name, []).append((time_ns, microstep, reactor, position, value))
+        return {name: [(Tag(t, m), v) for t, m, _, _, v in sorted(rows)] for name, rows in sorted(found.items())}
+
+    def status(self) -> dict[str, Any]:
+        """State, tag, rates and workers, as plain data."""
+        seconds = self.seconds
+        return {
+            "run": self.number,
+            "program": self.program.name,
+            "state": self.state,
+            "tag": self.tag,
+            "seconds": seconds,
+            "tags": self.tags,
+            "reactions": self.reactions,
+            "tags_per_second": self.tags / seconds if seconds else 0.0,
+            "workers": self.workers,
+            "placement": self.placement.describe(),
+            "seed": self.seed,
+            "fingerprint": self.fingerprint,
+            "failure": None if self._failure is None else str(self._failure),
+        }
+
+    def result(self, timeout: float | None = None) -> Result:
+        """Wait for the end and say how it was.
+
+        Args:
+            timeout: seconds to wait; None waits for ever.
+
+        Raises:
+            ReactionError: if a reaction raised; the reaction's own exception is its cause.
+            TimeoutError: if the run is not over in time; it goes on.
+        """
+        if not self.wait(timeout):
+            raise TimeoutError(f"{self} is not over after {timeout} s; it goes on.")
+        if self._failure is not None:
+            raise self._failure
+        return Result(
+            self.tag, self.seconds, self.reactions, self.workers, self.fingerprint, self._recorder.trace, self.metrics
+        )
+
+    @property
+    def trace(self) -> Trace | None:
+        """What ran, if it was asked for; complete once the run is over."""
+        return self._recorder.trace
+
+    def instance(self, name: str) -> Reactor:
+        """The running instance of that full name, for looking at its state once the run is over or paused."""
+        for node, instance in zip(self.program.graph.reactors, self._scheduler.schedule.instances, strict=True):
+            if name in (node.name, node.name.partition(".")[2]):
+                return instance
+        raise KeyError(name)
+
+    def __repr__(self) -> str:
+        return f"<run {self.number} of {self.program.name}: {self.state}, tag {self.tag}, {self.seconds:.1f} s>"
+
+
+def exit_code(error: BaseException | None) -> int:
+    """The exit status of a process that ran a program: what a reaction passed to `sys.exit`, or 1 for a failure."""
+    if error is None:
+        return 0
+    cause = error.__cause__ if isinstance(error, ReactionError) else error
+    if isinstance(cause, SystemExit):
+        if cause.code is None or isinstance(cause.code, int):
+            return cause.code or 0
+    return 1
+
+
+@atexit.register
+def _end_all() -> None:
+    """End all runs in order when the interpreter goes."""
+    runs = [r for r in _alive if r.is_alive]
+    for r in runs:
+        r._scheduler.command(stop=True)
+    for r in runs:
+        r.wait(5.0)

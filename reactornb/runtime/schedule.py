@@ -1,0 +1,591 @@
+"""From a `Graph` to the objects that run: the compiled schedule.
+
+Everything that can be decided before the first event is decided here: which handles a port's `set` writes, which reactions
+it triggers and on which level they queue, what arguments a reaction is called with. A value written to a port is written
+through to the handle of every reader, so reading costs one slot access and no reader shares an object with another.
+
+Nothing in this module is shared between threads except what `scheduler.py` says of it.
+"""
+
+from __future__ import annotations
+
+import copy
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import numpy
+
+from reactornb.errors import UndeclaredEffectError
+from reactornb.graph import Graph
+from reactornb.model import Input, Reactor
+
+__all__ = ["ActionHandle", "InPort", "ModeHandle", "Multiport", "OutPort", "RunningReaction", "Schedule", "Signal"]
+
+
+class InPort:
+    """What a reaction reads: the value and whether there is one at this tag.
+
+    Attributes:
+        value: the newest value; the last one stays readable while the port is absent (None before the first).
+        is_present: true if the port was written at this tag.
+    """
+
+    __slots__ = ("is_present", "name", "value")
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.value: Any = None
+        self.is_present = False
+
+    def __repr__(self) -> str:
+        return f"<{self.name} = {self.value!r}>" if self.is_present else f"<{self.name} absent>"
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "set":
+            raise UndeclaredEffectError(
+                f"{self.name} can only be read here. A reaction writes its own reactor's outputs, named in its signature, and the "
+                f"inputs of contained reactors, declared with effects=."
+            )
+        raise AttributeError(f"{self.name}: a port has .value, .is_present and, where it may be written, .set; not .{name}")
+
+
+_NO_PORT = InPort("")
+
+
+class OutPort:
+    """What a reaction writes.
+
+    Attributes:
+        set: `set(value)` makes the port present with that value at this tag; a later call at the same tag replaces it.
+    """
+
+    __slots__ = ("_state", "name", "set")
+
+    def __init__(self, name: str, state: InPort) -> None:
+        self.name = name
+        self._state = state
+        self.set: Callable[[Any], None]
+
+    @property
+    def value(self) -> Any:
+        """The value set last."""
+        return self._state.value
+
+    @property
+    def is_present(self) -> bool:
+        """True if it was set at this tag."""
+        return self._state.is_present
+
+    def __repr__(self) -> str:
+        return repr(self._state)
+
+
+class Multiport(tuple[Any, ...]):
+    """The channels of a multiport, in order."""
+
+    __slots__ = ()
+
+    @property
+    def width(self) -> int:
+        """How many channels."""
+        return len(self)
+
+    @property
+    def is_present(self) -> bool:
+        """True if any channel is present."""
+        return any(c.is_present for c in self)
+
+    @property
+    def present(self) -> list[tuple[int, Any]]:
+        """(channel, value) of the channels that are present, in order."""
+        return [(i, c.value) for i, c in enumerate(self) if c.is_present]
+
+    @property
+    def values(self) -> list[Any]:
+        """The values of the channels that are present, in order."""
+        return [c.value for c in self if c.is_present]
+
+
+class ActionHandle(InPort):
+    """An action or timer as a reaction sees it; `schedule(delay=0, value=None)` for actions."""
+
+    __slots__ = ("schedule",)
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.schedule: Callable[..., None]
+
+
+class ModeHandle:
+    """A mode as a reaction sees it: `set()` enters it at the next microstep, resetting it; `set(history=True)` resumes it."""
+
+    __slots__ = ("index", "name", "set")
+
+    def __init__(self, name: str, index: int) -> None:
+        self.name = name
+        self.index = index
+        self.set: Callable[..., None]
+
+
+class WatchdogHandle:
+    """A watchdog as a reaction sees it: `start(extra=0)` (re)starts it, `stop()` stops it."""
+
+    __slots__ = ("name", "start", "stop")
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.start: Callable[..., None]
+        self.stop: Callable[[], None]
+
+
+class View:
+    """A contained reactor as its container's reaction sees it: the ports that the reaction declared, nothing else."""
+
+    def __init__(self, name: str, ports: dict[str, Any], reaction: str) -> None:
+        self.__dict__.update(ports)
+        self.__dict__["_name"] = name
+        self.__dict__["_reaction"] = reaction
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        declared = ", ".join(k for k in self.__dict__ if not k.startswith("_")) or "nothing"
+        raise UndeclaredEffectError(
+            f"{self._reaction} touches {self._name}.{name} without declaring it (it declares: {declared}). Add it to the reaction's "
+            f"triggers, uses= or effects=."
+        )
+
+
+class _Hidden:
+    """Stands on a running instance where the class has a contained reactor: reactors do not share state."""
+
+    def __init__(self, label: str) -> None:
+        self._label = label
+
+    def __getattr__(self, name: str) -> Any:
+        label = self._label
+        raise UndeclaredEffectError(
+            f"self.{label}.{name} cannot be reached while the program runs; name {label!r} in the reaction's signature and declare "
+            f"the port: @reaction(…, uses={label}.{name}) or effects={label}.{name}."
+        )
+
+
+class Signal:
+    """Something that is present at a tag: a port being written, an action, a timer, a delayed connection.
+
+    Attributes:
+        handles: what its value is written through to; cleared when the tag ends.
+        triggers: reactions it makes ready; `top` is the highest of their levels, -1 if none.
+        delays: delayed connections that a written port feeds.
+        port: index of the written port in the graph, -1 for anything else.
+    """
+
+    __slots__ = (
+        "after", "delays", "deliver", "handles", "is_delay", "last_tag", "min_spacing", "mode", "name", "offset", "order", "pending", "period",
+        "physical", "policy", "port", "scheduled", "special", "state", "top", "triggers",
+    )  # fmt: skip
+
+    def __init__(self, name: str, *, port: int = -1) -> None:
+        self.name = name
+        self.port = port
+        self.order = 0  # position in the fingerprint's order
+        self.handles: tuple[InPort, ...] = ()
+        self.triggers: tuple[RunningReaction, ...] = ()
+        self.top = -1
+        self.delays: tuple[Signal, ...] = ()
+        self.state: InPort = _NO_PORT
+        self.scheduled = False  # a delay that has been queued for this tag already
+        self.special = False  # true if finishing a tag has more to do than clearing handles
+        self.deliver: Callable[[Any], None] = _nowhere
+        self.mode = -1
+        # timers: first offset and period; actions: least delay and spacing; connections: delay. All in ns.
+        self.offset = 0
+        self.period = 0
+        self.after = 0
+        self.is_delay = False
+        self.physical = False
+        self.min_spacing: int | None = None
+        self.policy = "defer"
+        self.last_tag: tuple[int, int] | None = None
+        # tags at which an action is queued; None for anything whose tags cannot collide
+        self.pending: set[tuple[int, int]] | None = None
+
+    def __repr__(self) -> str:
+        return f"<signal {self.name}>"
+
+
+def _nowhere(_: Any) -> None:
+    return None
+
+
+class RunningReaction:
+    """A reaction of one instance, ready to be called.
+
+    Attributes:
+        call: runs the body with its arguments (or the deadline's handler).
+        queued: true while it waits on its level, and always while its mode is inactive, so that nothing queues it then.
+        fired, requests: lists of its reactor; the signals written and the requests (schedule, mode changes) made by
+            the body that runs, emptied by whoever closes the level.
+        cost_ns: running estimate of the body's time.
+    """
+
+    __slots__ = (
+        "call", "cost_ns", "enqueue", "fired", "index", "level", "mode", "name", "node", "queued", "reads", "requests", "worker",
+    )  # fmt: skip
+
+    def __init__(self, node: Any, fired: list[Signal], requests: list[Any]) -> None:
+        self.node = node
+        self.index: int = node.index
+        self.name: str = node.name
+        self.level: int = node.level
+        self.mode: int = node.mode
+        self.call: Callable[[], None]
+        self.enqueue: Callable[[RunningReaction], None]
+        self.fired = fired
+        self.requests = requests
+        self.queued = False
+        self.reads: tuple[InPort, ...] = ()
+        self.cost_ns = -1
+        self.worker = -1
+
+    def __repr__(self) -> str:
+        return f"<reaction {self.name} level {self.level}>"
+
+
+class Schedule:
+    """The compiled form of one run of a graph.
+
+    Args:
+        graph: what to run.
+        context: the scheduler, as reactions see it (`current_tag`, `request_stop`, …).
+        seed: the run's seed.
+    """
+
+    def __init__(self, graph: Graph, context: Any, seed: int) -> None:
+        self.graph = graph
+        self.levels: list[list[RunningReaction]] = [[] for _ in range(max(graph.levels, 1))]
+        self.instances: list[Reactor] = []
+        fired: list[list[Signal]] = []
+        requests: list[list[Any]] = []
+        for node in graph.reactors:
+            self.instances.append(_instance(node, context, seed))
+            fired.append([])
+            requests.append([])
+        self.reactions = [RunningReaction(n, fired[n.reactor], requests[n.reactor]) for n in graph.reactions]
+        enqueue = [level.append for level in self.levels]
+        for r in self.reactions:
+            r.enqueue = enqueue[r.level]
+        self._requests = requests
+        self._fired = fired
+        self._context = context
+        self._ports()
+        self._times()
+        self._modes()
+        for r in self.reactions:
+            self._bind(r)
+
+    # -- ports ------------------------------------------------------------------------------------------------------
+
+    def _ports(self) -> None:
+        graph = self.graph
+        direct: dict[int, list[int]] = {}
+        delayed: dict[int, list[Any]] = {}
+        for edge in graph.edges:
+            if edge.after is None and not edge.physical:
+                direct.setdefault(edge.source, []).append(edge.destination)
+            else:
+                delayed.setdefault(edge.source, []).append(edge)
+        triggered: dict[int, list[RunningReaction]] = {}
+        read: set[int] = set()
+        written: dict[int, int] = {}  # channel -> reactor that writes it
+        for r in self.reactions:
+            for kind, index in r.node.triggers:
+                if kind == "port":
+                    triggered.setdefault(index, []).append(r)
+                    read.add(index)
+            read.update(r.node.uses)
+            for channel in r.node.effects:
+                written[channel] = r.node.reactor
+        self.readers: dict[int, InPort] = {c: InPort(graph.ports[c].name) for c in read}
+        self.writers: dict[int, OutPort] = {}
+        self.signals: list[Signal] = []
+        delay_of: dict[tuple[int, ...], Signal] = {}
+
+        def reach(start: int) -> tuple[list[int], list[Any]]:
+            """Channels that carry the value at the same tag, and the delayed edges leaving them."""
+            seen, stack, edges = [start], [start], list(delayed.get(start, ()))
+            while stack:
+                for nxt in direct.get(stack.pop(), ()):
+                    seen.append(nxt)
+                    stack.append(nxt)
+                    edges += delayed.get(nxt, ())
+            return seen, edges
+
+        def wire(signal: Signal, starts: list[int]) -> None:
+            reached = [reach(start) for start in starts]
+            channels = list(dict.fromkeys(c for found, _ in reached for c in found))
+            edges = [e for _, found in reached for e in found]
+            read_here = [c for c in channels if c in self.readers]
+            mutable = [_mutable(graph.ports[c]) for c in read_here]
+            signal.handles = tuple(self.readers[c] for c in read_here)
+            if not read_here or (edges and any(mutable)):
+                # Something must keep the value for `port.value` and for the delayed connections.
+                signal.handles, mutable = (InPort(signal.name), *signal.handles), [False, *mutable]
+            signal.state = signal.handles[0]
+            signal.triggers = tuple(dict.fromkeys(r for c in channels for r in triggered.get(c, ())))
+            signal.top = max((r.level for r in signal.triggers), default=-1)
+            signal.deliver = _deliver(signal.handles, mutable)
+            # What leaves together arrives together: one signal for all edges of one delay.
+            groups: dict[tuple[int | None, bool, int], list[Any]] = {}
+            for edge in edges:
+                groups.setdefault((edge.after, edge.physical, edge.mode), []).append(edge)
+            signal.delays = tuple(delayed_by(group) for group in groups.values())
+            signal.special = bool(signal.delays)
+
+        def delayed_by(edges: list[Any]) -> Signal:
+            key = tuple(id(e) for e in edges)
+            if key not in delay_of:
+                first = edges[0]
+                delay = delay_of[key] = Signal(f"{graph.ports[first.source].name} delayed")
+                delay.is_delay = True
+                delay.after, delay.physical, delay.mode = first.after or 0, first.physical, first.mode
+                wire(delay, [e.destination for e in edges])
+                self._register(delay)
+            return delay_of[key]
+
+        for channel, reactor in sorted(written.items()):
+            signal = Signal(graph.ports[channel].name, port=channel)
+            wire(signal, [channel])
+            out = OutPort(signal.name, signal.state)
+            out.set = _setter(signal, self._fired[reactor])
+            self.writers[channel] = out
+            self._register(signal)
+
+    def _register(self, signal: Signal) -> None:
+        signal.order = len(self.signals)
+        self.signals.append(signal)
+
+    # -- timers, actions, watchdogs ---------------------------------------------------------------------------------
+
+    def _times(self) -> None:
+        graph = self.graph
+        by_trigger: dict[tuple[str, int], list[RunningReaction]] = {}
+        for r in self.reactions:
+            for trigger in r.node.triggers:
+                by_trigger.setdefault(trigger, []).append(r)
+        self.startup = by_trigger.get(("startup", -1), [])
+        self.shutdown = by_trigger.get(("shutdown", -1), [])
+        self.reset = by_trigger.get(("reset", -1), [])
+        self.handles: dict[tuple[str, int], Any] = {}
+
+        def signal_for(kind: str, node: Any) -> Signal:
+            signal = Signal(node.name)
+            handle = ActionHandle(node.name)
+            self.handles[kind, node.index] = handle
+            signal.state = handle
+            signal.handles = (handle,)
+            signal.deliver = _deliver(signal.handles, [False])
+            signal.triggers = tuple(by_trigger.get((kind, node.index), ()))
+            signal.top = max((r.level for r in signal.triggers), default=-1)
+            signal.mode = node.mode
+            self._register(signal)
+            return signal
+
+        self.timers = []
+        for timer in graph.timers:
+            signal = signal_for("timer", timer)
+            signal.offset, signal.period = timer.offset, timer.period
+            self.timers.append(signal)
+        for action in graph.actions:
+            signal = signal_for("action", action)
+            signal.offset, signal.min_spacing, signal.policy = action.min_delay, action.min_spacing, action.policy
+            signal.physical = action.physical
+            signal.pending = set()
+            self.handles["action", action.index].schedule = self._scheduler_of(signal, action)
+        for dog in graph.watchdogs:
+            signal = signal_for("watchdog", dog)
+            signal.physical, signal.pending = True, set()
+            handle = WatchdogHandle(dog.name)
+            handle.start, handle.stop = self._context.watchdog(signal, dog.timeout)
+            self.handles["watchdog", dog.index] = handle
+
+    def _scheduler_of(self, signal: Signal, action: Any) -> Callable[..., None]:
+        if action.physical:
+            post = self._context.post
+
+            def schedule(delay: int = 0, value: Any = None) -> None:
+                post(signal, delay, value)
+
+        else:
+            append = self._requests[action.reactor].append
+
+            def schedule(delay: int = 0, value: Any = None) -> None:
+                append((signal, delay, value))
+
+        return schedule
+
+    # -- modes ------------------------------------------------------------------------------------------------------
+
+    def _modes(self) -> None:
+        graph = self.graph
+        for mode in graph.modes:
+            handle = ModeHandle(mode.name, mode.index)
+            handle.set = _mode_setter(self._requests[mode.reactor].append, mode.index)
+            self.handles["mode", mode.index] = handle
+
+    # -- reactions --------------------------------------------------------------------------------------------------
+
+    def _bind(self, r: RunningReaction) -> None:
+        node = r.node
+        arguments = [self._argument(r, a) for a in node.arguments]
+        channels = [i for kind, i in node.triggers if kind == "port"] + list(node.uses)
+        r.reads = tuple(self.readers[c] for c in channels)
+        if node.declaration is None:
+            r.call = functools.partial(_forward, *arguments)
+            return
+        instance = self.instances[node.reactor]
+        body = functools.partial(node.declaration.fn, instance, *arguments)
+        if node.deadline is None:
+            r.call = body
+        else:
+            handler = node.declaration.handler
+            late = functools.partial(handler, instance, *arguments) if handler is not None else body
+            r.call = self._context.with_deadline(body, late, node.deadline, instance)
+
+    def _argument(self, r: RunningReaction, argument: tuple[Any, ...]) -> Any:
+        kind = argument[0]
+        if kind == "port":
+            _, channels, writable, multi = argument
+            handles = [self.writers[c] if writable else self.readers[c] for c in channels]
+            return Multiport(handles) if multi else handles[0]
+        if kind == "read":
+            return self.readers[argument[1]]
+        if kind == "write":
+            return self.writers[argument[1]]
+        if kind == "child":
+            return self._view(r, argument)
+        return self.handles[kind, argument[1]]
+
+    def _view(self, r: RunningReaction, argument: tuple[Any, ...]) -> Any:
+        _, _, channels, members, is_bank = argument
+        graph = self.graph
+        ports: dict[int, dict[str, Any]] = {m: {} for m in members}
+        for channel, writable in channels:
+            node = graph.ports[channel]
+            handle = self.writers[channel] if writable else self.readers[channel]
+            if node.channel is None:
+                ports[node.reactor][node.port.name] = handle
+            else:
+                ports[node.reactor].setdefault(node.port.name, {})[node.channel] = handle
+        views = []
+        for m in members:
+            made = {k: Multiport(v[i] for i in sorted(v)) if isinstance(v, dict) else v for k, v in ports[m].items()}
+            views.append(View(graph.reactors[m].name, made, r.name))
+        return Multiport(views) if is_bank else views[0]
+
+
+def _instance(node: Any, context: Any, seed: int) -> Reactor:
+    cls: type[Reactor] = node.cls
+    made = object.__new__(cls)
+    values = made.__dict__
+    values["_running"] = True
+    values["_context"] = context
+    values["_name"] = node.name
+    values["_run_seed"] = seed
+    values["_log"] = []
+    values["bank_index"] = node.bank_index
+    values["bank_width"] = node.bank_width
+    for name, value in node.parameters.items():
+        values[name] = copy.deepcopy(value) if type(value) in (list, dict, set) else value
+    for name in cls.spec.children:
+        values[name] = _Hidden(name)
+    for state in cls.spec.states.values():
+        values[state.name] = first_value(made, state)
+    return made
+
+
+def first_value(instance: Reactor, state: Any) -> Any:
+    """The first value of a state variable, made anew."""
+    return state.factory(instance) if state.factory is not None else copy.deepcopy(state.initial)
+
+
+def _mutable(port: Any) -> bool:
+    return isinstance(port.port, Input) and port.port.mutable
+
+
+def _own(value: Any) -> Any:
+    return value.copy() if type(value) is numpy.ndarray else copy.deepcopy(value)
+
+
+def _deliver(handles: tuple[InPort, ...], mutable: list[bool]) -> Callable[[Any], None]:
+    """Write a value through to its readers. Arrays are handed over read-only, except to a mutable input."""
+    ndarray = numpy.ndarray
+    if len(handles) == 1:
+        (only,) = handles
+        freeze = not mutable[0]
+
+        def to_one(value: Any) -> None:
+            if freeze and type(value) is ndarray:
+                value.flags.writeable = False
+            only.value = value
+            only.is_present = True
+
+        return to_one
+    if not any(mutable):
+
+        def to_many(value: Any) -> None:
+            if type(value) is ndarray:
+                value.flags.writeable = False
+            for h in handles:
+                h.value = value
+                h.is_present = True
+
+        return to_many
+
+    def to_mixed(value: Any) -> None:
+        for h, own in zip(handles, mutable, strict=True):
+            h.value = _own(value) if own else value
+            h.is_present = True
+        if type(value) is ndarray:
+            value.flags.writeable = False
+
+    return to_mixed
+
+
+def _setter(signal: Signal, fired: list[Signal]) -> Callable[[Any], None]:
+    """`set` of one port, with everything it needs in its closure: this is the hottest function of the package."""
+    append = fired.append
+    handles = signal.handles
+    ndarray = numpy.ndarray
+    if len(handles) == 1:
+        only = handles[0]
+        deliver = signal.deliver
+
+        def set_one(value: Any) -> None:
+            if type(value) is ndarray:
+                deliver(value)
+            else:
+                only.value = value
+                only.is_present = True
+            append(signal)
+
+        return set_one
+    deliver_all = signal.deliver
+
+    def set_all(value: Any) -> None:
+        deliver_all(value)
+        append(signal)
+
+    return set_all
+
+
+def _mode_setter(append: Callable[[Any], None], index: int) -> Callable[..., None]:
+    def set_mode(*, history: bool = False) -> None:
+        append((None, index, history))
+
+    return set_mode
+
+
+def _forward(source: InPort, destination: OutPort) -> None:
+    destination.set(source.value)

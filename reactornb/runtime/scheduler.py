@@ -1,0 +1,587 @@
+"""The scheduler: tags, the event queue, levels, and what ends a run.
+
+One `Scheduler` owns an event queue and a current tag. Exactly one worker leads it at any moment; leading passes on when a
+shared level is finished (see `workers.py`).
+
+# levels, present, heap, events, upcoming, tag, counters, modes, stop_tag
+#               read and written by the leader only. Leading passes from one worker to the next through a Batch, whose
+#               `done` counter orders the two, or stays with the worker.
+# tag           also read by reactions of the level that runs (written before the batch is offered) and, for display
+#               only, by other threads, which may see the time of one tag with the microstep of the next
+# fired, requests (per reactor)
+#               written by the worker that runs a reaction of that reactor; read and emptied by the worker that closes the
+#               level. Two reactions of one reactor are never on one level.
+# inbox         deque: appended to by any thread, taken from by the leader; every append is followed by wake.set(), and
+#               the leader clears `wake` before it looks at the inbox, so nothing is slept over
+# _stop, _paused, _steps
+#               commands from other threads, under _command_lock; the leader looks at `_commanded` once a tag
+"""
+
+from __future__ import annotations
+
+import heapq
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+from reactornb.errors import ReactionError
+from reactornb.graph import Graph
+from reactornb.model import Reactor
+from reactornb.runtime.clock import Clock
+from reactornb.runtime.modes import Modes
+from reactornb.runtime.schedule import RunningReaction, Schedule, Signal
+from reactornb.runtime.trace import Recorder, failure
+from reactornb.runtime.workers import Batch, Worker
+from reactornb.tags import Tag
+
+__all__ = ["Scheduler"]
+
+
+class Scheduler:
+    """Runs one graph once.
+
+    Args:
+        graph: what to run.
+        workers: number of threads.
+        seed: the run's seed.
+        clock: physical time.
+        timeout: logical time in ns at which the run ends, or None.
+        fast: do not wait for physical time.
+        keepalive: do not end when no event is left; None: exactly when the graph has physical actions.
+        recorder: trace, fingerprint and value checks.
+        on_end: called once, on the last leader's thread, with the failure or None.
+        name: of the run, for the threads.
+    """
+
+    # A level is offered to other workers if its estimated work is above what handing over costs.
+    share_above_ns = 40_000
+
+    def __init__(
+        self,
+        graph: Graph,
+        *,
+        workers: int,
+        seed: int,
+        clock: Clock,
+        timeout: int | None,
+        fast: bool,
+        keepalive: bool | None,
+        recorder: Recorder,
+        on_end: Callable[[BaseException | None], None],
+        on_worker: Callable[[Worker], None],
+        name: str,
+    ) -> None:
+        self.graph = graph
+        self.clock = clock
+        self.fast = fast
+        self.keepalive = any(a.physical for a in graph.actions) if keepalive is None else keepalive
+        self.recorder = recorder
+        self.on_end = on_end
+        self.start_time_ns = 0
+        self.time_ns = 0
+        self.microstep = 0
+        self.tags_done = 0
+        self.reactions_done = 0
+        self.heap: list[tuple[int, int]] = []
+        self.events: dict[tuple[int, int], list[tuple[Signal, Any]]] = {}
+        self.upcoming: list[tuple[Signal, Any]] = []  # events of the next microstep
+        self.present: list[Signal] = []
+        self.top = -1
+        self.level = 0
+        self.level_cost: dict[int, int] = {}  # level -> estimated ns per reaction
+        self.stop_tag: tuple[int, int] | None = None if timeout is None else (timeout, 0)
+        self.failure: BaseException | None = None
+        self.inbox: deque[tuple[Signal, int, int, Any]] = deque()
+        self.wake = threading.Event()
+        self._command_lock = threading.Lock()
+        self._commanded = False
+        self._stop = False
+        self._paused = False
+        self._steps = 0
+        self.waiting = False  # for display: the leader waits for physical time, an action or to be resumed
+        self.watchdog_stops: list[Callable[[], None]] = []
+        self.schedule = Schedule(graph, self, seed)
+        self.modes = Modes(self) if graph.modes else None
+        self.width = workers
+        self.workers = [Worker(i, f"reactornb-{name}-{i}", self._lead, on_worker) for i in range(workers)]
+
+    # -- from other threads -----------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Start the threads; worker 0 leads first."""
+        self.start_time_ns = self.clock.start()
+        opening = Batch([_Opening(self)], -1)
+        self.workers[0].offer(opening)
+        for worker in self.workers:
+            worker.thread.start()
+
+    def post(self, signal: Signal, delay: int = 0, value: Any = None) -> None:
+        """Schedule a physical action; any thread. Its tag is fixed by the physical time of this call."""
+        self.inbox.append((signal, self.clock.elapsed_ns(), delay, value))
+        self.wake.set()
+
+    def command(self, *, stop: bool = False, paused: bool | None = None, steps: int = 0) -> None:
+        """Stop, pause, resume or step; any thread."""
+        with self._command_lock:
+            self._stop = self._stop or stop
+            if paused is not None:
+                self._paused = paused
+                self._steps = 0
+            self._steps += steps
+            self._commanded = self._stop or self._paused
+        self.wake.set()
+
+    # -- from reactions ---------------------------------------------------------------------------------------------
+
+    def current_tag(self) -> Tag:
+        """The tag that is being executed."""
+        return Tag(self.time_ns, self.microstep)
+
+    def physical_elapsed_ns(self) -> int:
+        """Physical time since the start of the run."""
+        return self.clock.elapsed_ns()
+
+    def request_stop(self) -> None:
+        """Stop at the next microstep; from a reaction or from any other thread."""
+        self.command(stop=True)
+
+    def with_deadline(
+        self, body: Callable[[], None], late: Callable[[], None], deadline: int, instance: Reactor
+    ) -> Callable[[], None]:
+        """A call that runs `late` instead of `body` once physical time has passed the tag by more than the deadline."""
+
+        def call() -> None:
+            if self.clock.elapsed_ns() - self.time_ns > deadline:
+                late()
+            else:
+                body()
+
+        return call
+
+    def watchdog(self, signal: Signal, timeout: int) -> tuple[Callable[..., None], Callable[[], None]]:
+        """`start` and `stop` of a watchdog: threading.Timer objects that post its expiry."""
+        timers: list[threading.Timer] = []
+
+        def stop() -> None:
+            while timers:
+                timers.pop().cancel()
+
+        def start(extra: int = 0) -> None:
+            stop()
+            timer = threading.Timer((timeout + extra) / 1e9, self.post, (signal,))
+            timer.daemon = True
+            timers.append(timer)
+            timer.start()
+
+        self.watchdog_stops.append(stop)
+        return start, stop
+
+    # -- leading ----------------------------------------------------------------------------------------------------
+
+    def _lead(self, me: Worker, batch: Batch) -> None:
+        """Close `batch` and go on until a level is shared and another worker finishes it, or the run ends."""
+        try:
+            levels = self.schedule.levels
+            top = self._close(batch, self.top)
+            level = batch.level + 1
+            while True:
+                while level <= top and self.failure is None:
+                    ready = levels[level]
+                    if ready:
+                        offered = self._offer(me, ready, level) if self.width > 1 else None
+                        if offered is not None:
+                            self.top = top
+                            if not offered.work(me.index):
+                                return
+                            top = self._close(offered, top)
+                        else:
+                            top = self._inline(ready, top)
+                    level += 1
+                if not self._advance():
+                    break
+                level, top = 0, self.top
+        except BaseException as error:  # noqa: BLE001 - a fault of ours must end the run, not hang it
+            self.failure = self.failure or error
+        self._finish()
+
+    def _inline(self, ready: list[RunningReaction], top: int) -> int:
+        """Run one level on this worker."""
+        present = self.present
+        began = time.perf_counter_ns() if self.width > 1 else 0
+        check = self.recorder.level(self.current_tag(), ready) if self.recorder.records_reactions else None
+        self.reactions_done += len(ready)
+        r = ready[0]
+        try:
+            for r in ready:
+                r.queued = False
+                r.call()
+                fired = r.fired
+                if fired:
+                    for signal in fired:
+                        if signal.top > top:
+                            top = signal.top
+                        for t in signal.triggers:
+                            if not t.queued:
+                                t.queued = True
+                                t.enqueue(t)
+                    present += fired
+                    fired.clear()
+                if r.requests:
+                    self._serve(r)
+                if check is not None:
+                    check(r)
+        except BaseException as error:  # noqa: BLE001 - a reaction may raise anything
+            self._fail(r, error)
+        if began:
+            self._measure(ready[0].level, (time.perf_counter_ns() - began) // len(ready))
+        ready.clear()
+        return top
+
+    def _measure(self, level: int, cost: int) -> None:
+        old = self.level_cost.get(level)
+        self.level_cost[level] = cost if old is None else (3 * old + cost) >> 2
+
+    def _offer(self, me: Worker, ready: list[RunningReaction], level: int) -> Batch | None:
+        """Share a level if that is worth it; a level not measured yet is."""
+        count = len(ready)
+        if count < 2 or self.recorder.serial:
+            return None
+        cost = self.level_cost.get(level)
+        if cost is not None and cost * count < self.share_above_ns:
+            return None
+        for r in ready:
+            r.queued = False
+        # The longest first: what is left at the end is short, so the workers finish together.
+        batch = Batch(sorted(ready, key=_cost), level)
+        if self.recorder.records_reactions:
+            self.recorder.level(self.current_tag(), ready)
+        ready.clear()
+        self.reactions_done += count
+        helpers = count - 1
+        for worker in self.workers:
+            if worker is not me and helpers > 0:
+                helpers -= 1
+                worker.offer(batch)
+        return batch
+
+    def _close(self, batch: Batch, top: int) -> int:
+        """Take in what the batch's reactions wrote; the order is that of the reactions' numbers, whoever ran them."""
+        if batch.level < 0:
+            batch.reactions[0].open()
+            return self.top
+        if batch.failures:
+            worst = min(batch.failures, key=lambda f: batch.reactions[f[0]].index)
+            self._fail(batch.reactions[worst[0]], worst[1])
+            return top
+        present = self.present
+        total = 0
+        for r in sorted(batch.reactions, key=_index):
+            total += r.cost_ns
+            fired = r.fired
+            if fired:
+                for signal in fired:
+                    if signal.top > top:
+                        top = signal.top
+                    for t in signal.triggers:
+                        if not t.queued:
+                            t.queued = True
+                            t.enqueue(t)
+                present += fired
+                fired.clear()
+            if r.requests:
+                self._serve(r)
+        self._measure(batch.level, total // batch.size)
+        return top
+
+    def _fail(self, r: RunningReaction, error: BaseException) -> None:
+        if isinstance(error, ReactionError):
+            self.failure = error
+            return
+        self.failure = failure(r, self.current_tag(), error)
+
+    # -- what reactions ask for -------------------------------------------------------------------------------------
+
+    def _serve(self, r: RunningReaction) -> None:
+        requests = r.requests
+        for signal, first, second in requests:
+            if signal is None:
+                assert self.modes is not None
+                self.modes.request(first, second)
+            else:
+                delay = max(int(first), 0) + signal.offset
+                time_ns = self.time_ns + delay
+                self.schedule_action(signal, (time_ns, 0) if delay else (time_ns, self.microstep + 1), second)
+        requests.clear()
+
+    def schedule_action(self, signal: Signal, tag: tuple[int, int], value: Any) -> None:
+        """Queue an action's event, minding its spacing; the rules are those of Lingua Franca's `schedule`."""
+        spacing, last, pending = signal.min_spacing, signal.last_tag, signal.pending
+        assert pending is not None
+        now = (self.time_ns, self.microstep)
+        if spacing is None:
+            while tag in pending:  # events of one tag pile up in superdense time
+                tag = (tag[0], tag[1] + 1)
+        elif last is not None and (last[0] + spacing > tag[0] or (last[0] + spacing == tag[0] and spacing == 0)):
+            if signal.policy == "drop":
+                return
+            if signal.policy == "replace" and last in pending:
+                queue = self._events_at(last)
+                for i, (s, _) in enumerate(queue):
+                    if s is signal:
+                        queue[i] = (s, value)
+                        return
+            if signal.policy == "update" and last in pending:
+                queue = self._events_at(last)
+                queue[:] = [(s, v) for s, v in queue if s is not signal]
+                pending.discard(last)
+            else:
+                tag = (last[0] + spacing, 0)
+        if tag <= now:
+            tag = (now[0], now[1] + 1)
+            while tag in pending:
+                tag = (tag[0], tag[1] + 1)
+        if self.stop_tag is not None and tag > self.stop_tag:
+            return
+        signal.last_tag = tag
+        pending.add(tag)
+        self.queue(tag, signal, value)
+
+    def _events_at(self, tag: tuple[int, int]) -> list[tuple[Signal, Any]]:
+        if tag == (self.time_ns, self.microstep + 1):
+            return self.upcoming
+        return self.events.get(tag, [])
+
+    def queue(self, tag: tuple[int, int], signal: Signal, value: Any) -> None:
+        """Put an event on the queue."""
+        if tag[0] == self.time_ns and tag[1] == self.microstep + 1:
+            self.upcoming.append((signal, value))
+            return
+        at = self.events.get(tag)
+        if at is None:
+            self.events[tag] = [(signal, value)]
+            heapq.heappush(self.heap, tag)
+        else:
+            at.append((signal, value))
+
+    # -- tags -------------------------------------------------------------------------------------------------------
+
+    def open_first(self) -> None:
+        """Tag (0, 0): startup and the timers without offset."""
+        modes = self.modes
+        if modes is not None:
+            modes.begin()
+        events: list[tuple[Signal, Any]] = []
+        for timer in self.schedule.timers:
+            if modes is not None and not modes.is_active(timer.mode):
+                modes.suspend_timer(timer)
+            elif timer.offset == 0:
+                events.append((timer, None))
+            else:
+                self.queue((timer.offset, 0), timer, None)
+        self.top = -1
+        self._trigger(r for r in self.schedule.startup)
+        self._load(events)
+        if self.stop_tag == (0, 0):
+            self._shutdown()
+
+    def _trigger(self, reactions: Any) -> None:
+        for r in reactions:
+            if not r.queued:
+                r.queued = True
+                r.enqueue(r)
+                if r.level > self.top:
+                    self.top = r.level
+
+    def _shutdown(self) -> None:
+        if self.modes is not None:
+            self.modes.release_shutdown()
+        self._trigger(self.schedule.shutdown)
+
+    def _load(self, events: list[tuple[Signal, Any]]) -> None:
+        """Make events present at the tag that opens."""
+        present, top = self.present, self.top
+        for event in events:
+            signal, value = event
+            signal.deliver(value)
+            present.append(signal)
+            if signal.top > top:
+                top = signal.top
+            for t in signal.triggers:
+                if not t.queued:
+                    t.queued = True
+                    t.enqueue(t)
+            if signal.period:
+                self.queue((self.time_ns + signal.period, 0), signal, None)
+            elif signal.pending:
+                signal.pending.discard((self.time_ns, self.microstep))
+        self.top = top
+
+    def _advance(self) -> bool:
+        """End this tag and open the next; false when the run is over."""
+        if self.failure is not None:
+            return False
+        if self.recorder.records_values:
+            self.recorder.end_of_tag(self.current_tag(), self.present)
+        for signal in self.present:
+            if signal.special:
+                self._delay(signal)
+            for handle in signal.handles:
+                handle.is_present = False
+        self.present.clear()
+        self.tags_done += 1
+        if self.modes is not None:
+            self.modes.end_of_tag()
+        if self.stop_tag == (self.time_ns, self.microstep):
+            return False
+        if self._commanded and not self._obey():
+            return False
+        if self.inbox:
+            self._take_inbox()
+        if self.upcoming and (self.stop_tag is None or (self.time_ns, self.microstep + 1) < self.stop_tag):
+            # The usual case in a loop of zero delays: the next microstep, with no need to look at the clock.
+            events, self.upcoming = self.upcoming, []
+            self.microstep += 1
+            if self.events and (more := self.events.pop((self.time_ns, self.microstep), None)):
+                self.heap.remove((self.time_ns, self.microstep))
+                heapq.heapify(self.heap)
+                events += more
+            self.top = -1
+            self._load(events)
+            return True
+        return self._advance_time()
+
+    def _delay(self, signal: Signal) -> None:
+        """Queue what a present signal feeds through delayed connections."""
+        value = signal.state.value
+        now = (self.time_ns, self.microstep)
+        for delay in signal.delays:
+            if delay.last_tag == now:  # written twice at this tag: queued already
+                continue
+            delay.last_tag = now
+            if delay.physical:
+                self.queue((max(self.clock.elapsed_ns() + delay.after, self.time_ns + 1), 0), delay, value)
+            elif delay.after:
+                self.queue((self.time_ns + delay.after, 0), delay, value)
+            else:
+                self.upcoming.append((delay, value))
+
+    def _advance_time(self) -> bool:
+        """Open the next tag, waiting for physical time if the run is not fast."""
+        while True:
+            tag = self._next_tag()
+            if tag is None:
+                if not self.keepalive:
+                    # Nothing can happen any more: the run ends one microstep later.
+                    tag = self.stop_tag = (self.time_ns, self.microstep + 1)
+                elif not self._wait(None):
+                    return False
+                else:
+                    continue
+            if not self.fast and tag[0] > self.time_ns and self.clock.elapsed_ns() < tag[0]:
+                if not self._wait(tag[0]):
+                    return False
+                continue  # an action or a command may have come in between
+            break
+        if self.upcoming:  # only the stop tag can come first or at the same time
+            events, self.upcoming = self.upcoming, []
+        else:
+            events = []
+        if self.heap and self.heap[0] == tag:
+            heapq.heappop(self.heap)
+            events += self.events.pop(tag)
+        self.time_ns, self.microstep = tag
+        self.top = -1
+        stopping = tag == self.stop_tag
+        self._load(events)
+        if stopping:
+            self._shutdown()
+        return True
+
+    def _next_tag(self) -> tuple[int, int] | None:
+        tag = self.heap[0] if self.heap else None
+        if self.upcoming:
+            soon = (self.time_ns, self.microstep + 1)
+            tag = soon if tag is None or soon < tag else tag
+        stop = self.stop_tag
+        if stop is not None and (self.keepalive if tag is None else tag > stop):
+            return stop
+        return tag
+
+    def _wait(self, until_ns: int | None) -> bool:
+        """Wait for physical time, an action or a command; false if the run must end without another tag."""
+        self.wake.clear()
+        if not self.inbox and not self._commanded:
+            self.waiting = True
+            self.clock.wait(until_ns, self.wake)
+            self.waiting = False
+        if self._commanded and not self._obey():
+            return False
+        if self.inbox:
+            self._take_inbox()
+        return True
+
+    def _take_inbox(self) -> None:
+        inbox = self.inbox
+        while inbox:
+            signal, posted, delay, value = inbox.popleft()
+            tag = (max(posted + max(int(delay), 0) + signal.offset, 0), 0)
+            if self.modes is not None and not self.modes.is_active(signal.mode):
+                continue  # as in Lingua Franca, an action of an inactive mode hears nothing from outside
+            self.schedule_action(signal, tag, value)
+
+    def _obey(self) -> bool:
+        """Carry out commands between two tags."""
+        while True:
+            with self._command_lock:
+                stop, paused, steps = self._stop, self._paused, self._steps
+                if steps:
+                    self._steps -= 1
+                if stop:
+                    self._stop = False
+                    self._commanded = self._paused = False
+            if stop:
+                soon = (self.time_ns, self.microstep + 1)
+                if self.stop_tag is None or soon < self.stop_tag:
+                    self.stop_tag = soon
+                return True
+            if not paused or steps:
+                return True
+            self.wake.clear()
+            with self._command_lock:
+                still = self._paused and not self._steps and not self._stop
+            if still:
+                self.waiting = True
+                self.wake.wait()
+                self.waiting = False
+
+    def _finish(self) -> None:
+        """The run is over: let every thread go. Called once, by the last leader."""
+        for stop in self.watchdog_stops:
+            stop()
+        for worker in self.workers:
+            worker.quit()
+        self.on_end(self.failure)
+
+
+class _Opening:
+    """The first batch of a run: opens the first tag on the worker that leads first."""
+
+    __slots__ = ("cost_ns", "open", "worker")
+
+    def __init__(self, scheduler: Scheduler) -> None:
+        self.open = scheduler.open_first
+        self.cost_ns = 0
+        self.worker = 0
+
+    def call(self) -> None:
+        return None
+
+
+def _cost(r: RunningReaction) -> tuple[int, int]:
+    return (-r.cost_ns, r.index)
+
+
+def _index(r: RunningReaction) -> int:
+    return r.index
