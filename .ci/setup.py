@@ -27,6 +27,7 @@ import os
 import platform
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tarfile
@@ -113,6 +114,7 @@ def run(what, command, log, *, cwd=None, env=None, progress=None, fix="see the l
                     say(f"  {minutes(time.monotonic() - start)}  {what}, {note}")
         except BaseException:
             process.terminate()
+            process.wait()
             raise
     if status:
         tail = log.read_text(errors="replace").splitlines()[-25:]
@@ -488,6 +490,8 @@ def main():
     parser.add_argument("--tests", action="store_true", help="also what the browser tests need")
     parser.add_argument("--gil", action="store_true", help="only .venv-gil, on an ordinary CPython")
     chosen = parser.parse_args()
+    # A set-up that is told to stop takes its compiler with it: `run` ends its command on the way out.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         if sys.platform != "linux":
             raise SetupError(
