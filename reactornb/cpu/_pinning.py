@@ -1,0 +1,210 @@
+"""Tie the calling thread to one CPU, and give it back the freedom it had.
+
+Linux: the affinity mask of the thread. Windows: its selected CPU sets. macOS has no pinning; the quality-of-service class
+says which kind of core suits. Anything else: nothing happens, and the `Pin` says so. Nothing here raises for lack of
+permission: a run on unpinned threads is slower at worst.
+
+What a pinned thread starts inherits its mask: threads (a worker that is placed nowhere undoes that), and child processes,
+which keep it (a fork without exec is undone here). Environments that start processes do so best before a run.
+"""
+
+import contextlib
+import os
+import sys
+import threading
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any, Self
+
+from reactornb.cpu._records import Cpu, format_ids
+
+# _held         what the calling thread is pinned to and the mask it had before; no other thread can see it
+# _pinned_cpus  native thread id -> CPU, for all threads that are pinned now; an entry is written and deleted by its thread
+#
+# Single operations on a dict are atomic with and without the GIL, and readers copy it first. They want a picture, not a
+# moment: a run that places its workers while another one starts may share a CPU with it, which costs time, not results.
+# Linux only: elsewhere nothing tells a thread's place. Both survive a fork as copies, and the child clears them.
+_pinned_cpus: dict[int, int] = {}
+
+
+class _Held(threading.local):
+    cpu: int | None = None
+    before: frozenset[int] | None = None
+
+
+_held = _Held()
+_fork_hook: list[bool] = []  # holds one element once it is set; setting it twice would do no harm, hence no lock
+
+_QOS_USER_INITIATED = 0x19  # performance cores first
+_QOS_UTILITY = 0x11  # efficiency cores first
+
+
+class Pin:
+    """What was done to a thread, and how to undo it; a context manager that releases at its end.
+
+    Attributes:
+        cpu: the CPU that the thread is tied to; None if it is not.
+        reason: why not, in words; "" if it is.
+    """
+
+    def __init__(self, cpu: int | None, reason: str, undo: Callable[[], None] | None) -> None:
+        """Made by `pin_current_thread` and `Placement.pin`, not by hand."""
+        self.cpu = cpu
+        self.reason = reason
+        self._undo = undo
+
+    def release(self) -> None:
+        """Give the thread the mask it had before; a second call, or one from another thread, does nothing."""
+        undo, self._undo = self._undo, None
+        if undo is not None:
+            undo()
+            self.cpu, self.reason = None, "released"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.release()
+
+    def __repr__(self) -> str:
+        return f"<Pin cpu={self.cpu}>" if self._undo and self.cpu is not None else f"<Pin: {self.reason}>"
+
+
+def pin_current_thread(cpu: Cpu | int) -> Pin:
+    """Tie the calling thread to one CPU.
+
+    Args:
+        cpu: a CPU of `topology()`, or its id. macOS and Windows need the former (kind and native id).
+
+    Returns:
+        A `Pin`; `with pin_current_thread(cpu):` releases at the end. Where the system refuses or cannot, the thread is as
+        it was and `Pin.reason` says why.
+    """
+    number = cpu if isinstance(cpu, int) else cpu.id
+    if hasattr(os, "sched_setaffinity"):
+        return _pin_linux(frozenset({number}), number)
+    if isinstance(cpu, int):
+        return Pin(None, f"{sys.platform} cannot pin to a bare number; pass a Cpu of topology()", None)
+    if sys.platform == "darwin":
+        return _pin_macos(cpu)
+    if sys.platform == "win32":
+        return _pin_windows(cpu)
+    return Pin(None, f"{sys.platform} has no call to pin a thread", None)
+
+
+def free_current_thread(allowed: frozenset[int]) -> Pin:
+    """Let the calling thread run on all of `allowed`, whatever the thread that started it was tied to.
+
+    Args:
+        allowed: ids of CPUs, not empty.
+
+    Returns:
+        A `Pin` whose `cpu` is None; releasing it gives back the mask that was there before.
+    """
+    if hasattr(os, "sched_setaffinity") and allowed and os.sched_getaffinity(0) != allowed:
+        return _pin_linux(allowed, None)
+    return Pin(None, "not placed", None)
+
+
+def pinned_cpus() -> frozenset[int]:
+    """The CPUs that threads of this process are pinned to now, so that a second run can stay clear of them (Linux)."""
+    return frozenset(_pinned_cpus.copy().values())
+
+
+def unpinned_affinity() -> frozenset[int] | None:
+    """The calling thread's mask as it was before it was pinned here; None where there are no masks."""
+    if not hasattr(os, "sched_getaffinity"):
+        return None
+    return _held.before or frozenset(os.sched_getaffinity(0))
+
+
+def _pin_linux(mask: frozenset[int], cpu: int | None) -> Pin:
+    thread = threading.get_native_id()
+    before = frozenset(os.sched_getaffinity(0))
+    try:
+        os.sched_setaffinity(0, mask)
+    except (OSError, ValueError, OverflowError) as error:
+        why = getattr(error, "strerror", None) or str(error)
+        return Pin(None, f"the system refused CPU {format_ids(mask)}: {why}", None)
+    outer = (_held.cpu, _held.before)
+    if cpu is not None:
+        if not _fork_hook:
+            _fork_hook.append(True)
+            os.register_at_fork(after_in_child=_free_child)
+        _held.cpu, _held.before = cpu, _held.before or before
+        _pinned_cpus[thread] = cpu
+
+    def undo() -> None:
+        if threading.get_native_id() != thread:  # another thread, or a forked child: not its mask
+            return
+        _held.cpu, _held.before = outer
+        if _held.cpu is None:
+            _pinned_cpus.pop(thread, None)
+        else:
+            _pinned_cpus[thread] = _held.cpu
+        # Fails only if every CPU of the old mask has gone offline since; then the kernel has chosen a mask already.
+        with contextlib.suppress(OSError):
+            os.sched_setaffinity(0, before)
+
+    return Pin(cpu, "" if cpu is not None else "not placed", undo)
+
+
+def _free_child() -> None:
+    """A forked child is no worker: it gets the mask that its thread had before it was pinned."""
+    before, _held.cpu, _held.before = _held.before, None, None
+    _pinned_cpus.clear()
+    if before:
+        with contextlib.suppress(OSError):
+            os.sched_setaffinity(0, before)
+
+
+def _pin_macos(cpu: Cpu) -> Pin:
+    system = _load_libsystem()
+    if system is None:
+        return Pin(None, "macOS's quality-of-service call was not found", None)
+    wanted = _QOS_USER_INITIATED if cpu.kind == "performance" else _QOS_UTILITY
+    before = system.qos_class_self()
+    if system.pthread_set_qos_class_self_np(wanted, 0) != 0:
+        return Pin(None, "macOS refused the quality-of-service class", None)
+
+    def undo() -> None:
+        system.pthread_set_qos_class_self_np(before, 0)
+
+    return Pin(None, f"macOS chooses the core; quality of service set for {cpu.kind} cores", undo)
+
+
+def _load_libsystem() -> Any | None:
+    import ctypes
+
+    try:
+        system = ctypes.CDLL(None)
+        system.qos_class_self.restype = ctypes.c_uint
+        system.pthread_set_qos_class_self_np.argtypes = [ctypes.c_uint, ctypes.c_int]
+    except (OSError, AttributeError):
+        return None
+    return system
+
+
+def _pin_windows(cpu: Cpu) -> Pin:
+    from reactornb.cpu._windows import load_kernel32
+
+    kernel32 = load_kernel32()
+    if kernel32 is None or cpu.native_id is None:
+        return Pin(None, "Windows told no CPU set for this CPU", None)
+    import ctypes
+
+    thread = ctypes.c_void_p(kernel32.GetCurrentThread())
+    held = (ctypes.c_ulong * 1024)()  # more CPU sets than any Windows machine has
+    count = ctypes.c_ulong()
+    kernel32.GetThreadSelectedCpuSets(thread, held, len(held), ctypes.byref(count))
+    chosen = (ctypes.c_ulong * 1)(cpu.native_id)
+    if not kernel32.SetThreadSelectedCpuSets(thread, chosen, 1):
+        return Pin(None, f"Windows refused CPU {cpu.id}", None)
+
+    def undo() -> None:
+        # Without CPU sets of its own (count 0), a thread follows its process, as before.
+        kernel32.SetThreadSelectedCpuSets(thread, held if count.value else None, count.value)
+
+    return Pin(cpu.id, "", undo)

@@ -1,0 +1,210 @@
+"""Pinning: for real on this machine's threads (Linux), and on stand-ins for the calls of macOS and Windows."""
+
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from reactornb import cpu
+from reactornb.cpu import _pinning
+
+linux = pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="threads are pinned by mask on Linux only")
+two_cpus = pytest.mark.skipif(len(cpu.usable_cpus()) == 1, reason="needs two CPUs")
+
+
+def a_cpu(number: int, kind: cpu.Kind) -> cpu.Cpu:
+    return cpu.Cpu(number, core=number, package=0, node=0, kind=kind, index=0, smt_rank=0, native_id=256 + number)
+
+
+def in_thread[T](work: Callable[[], T]) -> T:
+    """Run `work` in a thread of its own, whose mask no other test can have changed, and return what it returns."""
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(work).result(timeout=30)
+
+
+@linux
+@two_cpus
+def test_a_pinned_thread_runs_on_its_cpu_and_gets_its_mask_back():
+    everywhere = os.sched_getaffinity(0)
+
+    def work():
+        for number in sorted(everywhere):
+            with cpu.pin_current_thread(number) as pin:
+                assert os.sched_getaffinity(0) == {number}
+                assert (pin.cpu, pin.reason) == (number, "")
+                assert number in cpu.pinned_cpus()
+                assert cpu.limits().affinity == everywhere  # a run started from here is not confined to this CPU
+            assert os.sched_getaffinity(0) == everywhere
+        pin.release()  # again: nothing happens
+        return os.sched_getaffinity(0)
+
+    assert in_thread(work) == everywhere
+    assert os.sched_getaffinity(0) == everywhere
+    assert not cpu.pinned_cpus()
+
+
+@linux
+@two_cpus
+def test_pins_nest():
+    everywhere = os.sched_getaffinity(0)
+    a, b = sorted(everywhere)[:2]
+
+    def work():
+        with cpu.pin_current_thread(a):
+            with cpu.pin_current_thread(b):
+                assert os.sched_getaffinity(0) == {b}
+                assert cpu.limits().affinity == everywhere
+            assert os.sched_getaffinity(0) == {a}
+            assert a in cpu.pinned_cpus()
+            assert cpu.limits().affinity == everywhere
+        return os.sched_getaffinity(0)
+
+    assert in_thread(work) == everywhere
+
+
+@linux
+@two_cpus
+def test_workers_of_a_placement_each_sit_on_their_cpu_and_all_are_released():
+    found, limits = cpu.topology(), cpu.limits()
+    placed = cpu.place(len(limits.affinity) + 1, limits=cpu.Limits(affinity=limits.affinity), topology=found)
+    assert placed.reason.startswith("more workers")
+    inside, leave = threading.Barrier(len(placed.cpus) + 1, timeout=30), threading.Event()
+    masks: dict[int, set[int]] = {}
+    after: dict[int, set[int]] = {}
+
+    def work(number: int) -> None:
+        with placed.pin(number):
+            masks[number] = os.sched_getaffinity(0)
+            inside.wait()
+            leave.wait(30)
+        after[number] = os.sched_getaffinity(0)
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(len(placed.cpus))]
+    for thread in threads:
+        thread.start()
+    inside.wait()
+    assert cpu.pinned_cpus() == limits.affinity
+    second = cpu.place(1, topology=found, limits=cpu.Limits(affinity=limits.affinity))
+    leave.set()
+    for thread in threads:
+        thread.join(30)
+    assert second.describe() == "1 worker: unpinned"
+    assert masks == {n: {one.id} if one else set(limits.affinity) for n, one in enumerate(placed.cpus)}
+    assert set(map(frozenset, after.values())) == {limits.affinity}
+    assert not cpu.pinned_cpus()
+
+
+@linux
+@two_cpus
+def test_an_unpinned_worker_that_a_pinned_thread_starts_may_run_everywhere():
+    everywhere = os.sched_getaffinity(0)
+    placed = cpu.place(1, "none")
+
+    def worker():
+        with placed.pin(0) as pin:
+            assert pin.cpu is None
+            return os.sched_getaffinity(0)
+
+    def work():
+        with cpu.pin_current_thread(min(everywhere)):
+            return in_thread(worker)
+
+    assert in_thread(work) == everywhere
+
+
+@linux
+def test_a_refused_cpu_is_a_reason_and_no_error():
+    before = os.sched_getaffinity(0)
+    for number in (100_000, -1):
+        pin = cpu.pin_current_thread(number)
+        assert pin.cpu is None
+        assert pin.reason.startswith("the system refused CPU")
+        pin.release()
+    assert os.sched_getaffinity(0) == before
+    assert not cpu.pinned_cpus()
+
+
+@linux
+def test_a_forked_child_of_a_pinned_thread_is_free():
+    code = """if 1:
+        import os
+        from reactornb import cpu
+        everywhere = os.sched_getaffinity(0)
+        with cpu.pin_current_thread(min(everywhere)):
+            child = os.fork()
+            free = os.sched_getaffinity(0) == everywhere and not cpu.pinned_cpus()
+            if not child:
+                os._exit(0 if free else 1)
+            assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+            assert len(os.sched_getaffinity(0)) == 1
+        assert os.sched_getaffinity(0) == everywhere
+    """
+    subprocess.run([sys.executable, "-W", "ignore", "-c", code], timeout=30, check=True)
+
+
+class FakeLibSystem:
+    """What macOS keeps for a thread."""
+
+    def __init__(self, refuse: bool = False) -> None:
+        self.qos, self.refuse = 0x15, refuse
+
+    def qos_class_self(self) -> int:
+        return self.qos
+
+    def pthread_set_qos_class_self_np(self, qos: int, priority: int) -> int:
+        if self.refuse:
+            return 1
+        self.qos = qos
+        return 0
+
+
+def test_macos_gets_a_quality_of_service_class_and_its_own_back(monkeypatch):
+    system = FakeLibSystem()
+    monkeypatch.setattr(_pinning, "_load_libsystem", lambda: system)
+    performance, efficiency = a_cpu(0, "performance"), a_cpu(15, "efficiency")
+    for one, qos in ((performance, 0x19), (efficiency, 0x11)):
+        with _pinning._pin_macos(one) as pin:
+            assert system.qos == qos
+            assert pin.cpu is None
+            assert pin.reason == f"macOS chooses the core; quality of service set for {one.kind} cores"
+        assert system.qos == 0x15
+
+
+@pytest.mark.parametrize("system", [None, FakeLibSystem(refuse=True)])
+def test_macos_without_the_call_or_the_permission_goes_on_unpinned(monkeypatch, system):
+    monkeypatch.setattr(_pinning, "_load_libsystem", lambda: system)
+    assert _pinning._pin_macos(a_cpu(0, "performance")).cpu is None
+
+
+class FakeKernel32:
+    """What Windows keeps for a thread: the ids of its selected CPU sets."""
+
+    def __init__(self, selected: tuple[int, ...] = ()) -> None:
+        self.selected = selected
+
+    def GetCurrentThread(self) -> int:  # noqa: N802 - Windows's name
+        return -2
+
+    def GetThreadSelectedCpuSets(self, thread, held, room, count) -> int:  # noqa: N802
+        for place, number in enumerate(self.selected):
+            held[place] = number
+        count._obj.value = len(self.selected)
+        return 1
+
+    def SetThreadSelectedCpuSets(self, thread, chosen, count) -> int:  # noqa: N802
+        self.selected = tuple(chosen[:count]) if count else ()
+        return 1
+
+
+@pytest.mark.parametrize("before", [(), (256, 258)])
+def test_windows_gets_the_cpu_set_and_its_own_back(monkeypatch, before):
+    kernel32 = FakeKernel32(before)
+    monkeypatch.setattr("reactornb.cpu._windows.load_kernel32", lambda: kernel32)
+    with _pinning._pin_windows(a_cpu(13, "efficiency")) as pin:
+        assert kernel32.selected == (269,)
+        assert pin.cpu == 13
+    assert kernel32.selected == before
