@@ -35,13 +35,16 @@ class RealClock:
         self._origin = time.perf_counter_ns()
 
     def start(self) -> int:
+        """See `Clock`."""
         self._origin = time.perf_counter_ns()
         return time.time_ns()
 
     def elapsed_ns(self) -> int:
+        """See `Clock`."""
         return time.perf_counter_ns() - self._origin
 
     def wait(self, until_ns: int | None, wake: threading.Event) -> None:
+        """See `Clock`."""
         if until_ns is None:
             wake.wait()
             return
@@ -67,10 +70,12 @@ class FakeClock:
         self._now = 0
 
     def start(self) -> int:
+        """See `Clock`."""
         self._now = 0
         return self.epoch_ns
 
     def elapsed_ns(self) -> int:
+        """See `Clock`."""
         return self._now
 
     def advance(self, by_ns: int) -> None:
@@ -78,6 +83,7 @@ class FakeClock:
         self._now += by_ns
 
     def wait(self, until_ns: int | None, wake: threading.Event) -> None:
+        """See `Clock`."""
         if until_ns is None:
             wake.wait()
         elif not wake.is_set():

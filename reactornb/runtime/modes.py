@@ -124,7 +124,7 @@ class Modes:
             if mode in entered:
                 self._enter(mode, by_history=entered[mode])
             if active and (mode in entered or not before[mode]):
-                self._resume(mode, by_reset=entered.get(mode) is False)
+                self._resume(mode)
                 triggered += self._triggered(mode)
             for r in self._reactions[mode]:
                 r.queued = not active
@@ -171,7 +171,7 @@ class Modes:
             for instance, state in self._states[mode]:
                 instance.__dict__[state.name] = first_value(instance, state)
 
-    def _resume(self, mode: int, *, by_reset: bool) -> None:
+    def _resume(self, mode: int) -> None:
         """Put the mode's events back on the queue, with the delay that was left."""
         s = self._scheduler
         left_at = self._left_at[mode]

@@ -18,7 +18,6 @@ from reactornb.model import Reactor
 from reactornb.runtime.clock import Clock, RealClock
 from reactornb.runtime.scheduler import Scheduler
 from reactornb.runtime.trace import Recorder, Trace
-from reactornb.runtime.workers import Worker
 from reactornb.tags import Tag
 
 __all__ = ["Program", "Result", "Run"]
@@ -48,7 +47,9 @@ class Program:
         if isinstance(root, type) and issubclass(root, Reactor):
             root = root(**parameters)
         elif parameters:
-            raise DeclarationError(f"parameters go to the class: Program({type(root).__name__}, …), or into the instance.")
+            raise DeclarationError(
+                f"parameters go to the class: Program({type(root).__name__}, …), or into the instance."
+            )
         self.root = root
         self.graph: Graph = assemble(root)
         self.name = self.graph.reactors[0].name
@@ -59,7 +60,7 @@ class Program:
     def start(
         self,
         *,
-        workers: int | None = None,
+        workers: Any = None,
         seed: int = 0,
         timeout: int | None = None,
         fast: bool = False,
@@ -100,7 +101,14 @@ class Program:
             recorder = Recorder(trace=trace, fingerprint=fingerprint, check_values=check_values)
             self._run = Run(
                 self,
-                dict(workers=workers, seed=seed, timeout=timeout, fast=fast, keepalive=keepalive, clock=clock or RealClock()),
+                {
+                    "workers": workers,
+                    "seed": seed,
+                    "timeout": timeout,
+                    "fast": fast,
+                    "keepalive": keepalive,
+                    "clock": clock or RealClock(),
+                },
                 recorder,
                 placement,
             )
@@ -171,13 +179,14 @@ class Run:
         self._began = time.perf_counter()
         self.placement = cpu.place(self.workers, placement)
         self._scheduler = Scheduler(
-            program.graph, recorder=recorder, on_end=self._end, on_worker=self._pin, name=f"{program.name}-{self.number}", **options
+            program.graph,
+            recorder=recorder,
+            on_end=self._end,
+            on_worker=self.placement.pin,
+            name=f"{program.name}-{self.number}",
+            **options,
         )
         _alive.add(self)
-
-    def _pin(self, worker: Worker) -> None:
-        # A worker's thread ends with the run, and its pinning with it.
-        self.placement.pin(worker.index)
 
     def _end(self, failure: BaseException | None) -> None:
         self._failure = failure
@@ -238,7 +247,7 @@ class Run:
 
     @property
     def state(self) -> str:
-        """"running", "paused", "finished" or "failed"."""
+        """One of "running", "paused", "finished" and "failed"."""
         if not self._finished.is_set():
             return "paused" if self._scheduler._paused else "running"
         return "finished" if self._failure is None else "failed"
@@ -341,9 +350,8 @@ def exit_code(error: BaseException | None) -> int:
     if error is None:
         return 0
     cause = error.__cause__ if isinstance(error, ReactionError) else error
-    if isinstance(cause, SystemExit):
-        if cause.code is None or isinstance(cause.code, int):
-            return cause.code or 0
+    if isinstance(cause, SystemExit) and (cause.code is None or isinstance(cause.code, int)):
+        return cause.code or 0
     return 1
 
 

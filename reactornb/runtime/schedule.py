@@ -47,7 +47,9 @@ class InPort:
                 f"{self.name} can only be read here. A reaction writes its own reactor's outputs, named in its signature, and the "
                 f"inputs of contained reactors, declared with effects=."
             )
-        raise AttributeError(f"{self.name}: a port has .value, .is_present and, where it may be written, .set; not .{name}")
+        raise AttributeError(
+            f"{self.name}: a port has .value, .is_present and, where it may be written, .set; not .{name}"
+        )
 
 
 _NO_PORT = InPort("")
@@ -451,7 +453,7 @@ class Schedule:
         else:
             handler = node.declaration.handler
             late = functools.partial(handler, instance, *arguments) if handler is not None else body
-            r.call = self._context.with_deadline(body, late, node.deadline, instance)
+            r.call = self._context.with_deadline(body, late, node.deadline)
 
     def _argument(self, r: RunningReaction, argument: tuple[Any, ...]) -> Any:
         kind = argument[0]

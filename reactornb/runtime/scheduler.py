@@ -24,11 +24,11 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any
 
 from reactornb.errors import ReactionError
 from reactornb.graph import Graph
-from reactornb.model import Reactor
 from reactornb.runtime.clock import Clock
 from reactornb.runtime.modes import Modes
 from reactornb.runtime.schedule import RunningReaction, Schedule, Signal
@@ -52,6 +52,7 @@ class Scheduler:
         keepalive: do not end when no event is left; None: exactly when the graph has physical actions.
         recorder: trace, fingerprint and value checks.
         on_end: called once, on the last leader's thread, with the failure or None.
+        on_worker: gives the context (its core) in which a worker's thread runs.
         name: of the run, for the threads.
     """
 
@@ -70,7 +71,7 @@ class Scheduler:
         keepalive: bool | None,
         recorder: Recorder,
         on_end: Callable[[BaseException | None], None],
-        on_worker: Callable[[Worker], None],
+        on_worker: Callable[[int], AbstractContextManager[Any]],
         name: str,
     ) -> None:
         self.graph = graph
@@ -102,20 +103,37 @@ class Scheduler:
         self._steps = 0
         self.waiting = False  # for display: the leader waits for physical time, an action or to be resumed
         self.watchdog_stops: list[Callable[[], None]] = []
-        self.schedule = Schedule(graph, self, seed)
-        self.modes = Modes(self) if graph.modes else None
+        self.seed = seed
+        # schedule and modes are made by worker 0's thread before `start` returns (_built orders the two): on free-threaded
+        # builds an object is cheapest to the thread that made it, and worker 0 does all that is not shared.
+        self.schedule: Schedule
+        self.modes: Modes | None = None
+        self._built = threading.Event()
         self.width = workers
         self.workers = [Worker(i, f"reactornb-{name}-{i}", self._lead, on_worker) for i in range(workers)]
 
     # -- from other threads -----------------------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Start the threads; worker 0 leads first."""
-        self.start_time_ns = self.clock.start()
-        opening = Batch([_Opening(self)], -1)
-        self.workers[0].offer(opening)
+        """Start the threads; worker 0 builds the schedule and leads first.
+
+        Raises:
+            ReactorError, or whatever a parameter or state factory raises: then no thread is left.
+        """
+        opening = _Opening(self)
+        self.workers[0].offer(Batch([opening], -1))
         for worker in self.workers:
             worker.thread.start()
+        self._built.wait()
+        if opening.error is not None:
+            for worker in self.workers:
+                worker.thread.join()
+            raise opening.error
+
+    def _build(self) -> None:
+        self.schedule = Schedule(self.graph, self, self.seed)
+        self.modes = Modes(self) if self.graph.modes else None
+        self.start_time_ns = self.clock.start()
 
     def post(self, signal: Signal, delay: int = 0, value: Any = None) -> None:
         """Schedule a physical action; any thread. Its tag is fixed by the physical time of this call."""
@@ -147,9 +165,7 @@ class Scheduler:
         """Stop at the next microstep; from a reaction or from any other thread."""
         self.command(stop=True)
 
-    def with_deadline(
-        self, body: Callable[[], None], late: Callable[[], None], deadline: int, instance: Reactor
-    ) -> Callable[[], None]:
+    def with_deadline(self, body: Callable[[], None], late: Callable[[], None], deadline: int) -> Callable[[], None]:
         """A call that runs `late` instead of `body` once physical time has passed the tag by more than the deadline."""
 
         def call() -> None:
@@ -183,6 +199,9 @@ class Scheduler:
     def _lead(self, me: Worker, batch: Batch) -> None:
         """Close `batch` and go on until a level is shared and another worker finishes it, or the run ends."""
         try:
+            if self.failure is not None:
+                self._finish()
+                return
             levels = self.schedule.levels
             top = self._close(batch, self.top)
             level = batch.level + 1
@@ -269,7 +288,7 @@ class Scheduler:
     def _close(self, batch: Batch, top: int) -> int:
         """Take in what the batch's reactions wrote; the order is that of the reactions' numbers, whoever ran them."""
         if batch.level < 0:
-            batch.reactions[0].open()
+            self.open_first()
             return self.top
         if batch.failures:
             worst = min(batch.failures, key=lambda f: batch.reactions[f[0]].index)
@@ -566,17 +585,21 @@ class Scheduler:
 
 
 class _Opening:
-    """The first batch of a run: opens the first tag on the worker that leads first."""
-
-    __slots__ = ("cost_ns", "open", "worker")
+    """The first batch of a run: builds the schedule on the worker that leads first."""
 
     def __init__(self, scheduler: Scheduler) -> None:
-        self.open = scheduler.open_first
+        self._scheduler = scheduler
         self.cost_ns = 0
         self.worker = 0
+        self.error: BaseException | None = None  # written before _built is set, read after it
 
     def call(self) -> None:
-        return None
+        try:
+            self._scheduler._build()
+        except BaseException as error:  # noqa: BLE001 - a state factory may raise anything
+            self.error = self._scheduler.failure = error
+        finally:
+            self._scheduler._built.set()
 
 
 def _cost(r: RunningReaction) -> tuple[int, int]:

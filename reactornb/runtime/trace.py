@@ -104,7 +104,7 @@ def digest(value: Any) -> str:
     return h.hexdigest()
 
 
-def _feed(update: Callable[[bytes], None], value: Any) -> None:
+def _feed(update: Callable[[Any], None], value: Any) -> None:
     """Hash plain data, arrays, tensors and dataclasses by content; anything else by its pickle, or its type's name."""
     kind = type(value)
     if value is None or kind is bool:
@@ -132,7 +132,11 @@ def _feed(update: Callable[[bytes], None], value: Any) -> None:
             update(item.encode())
     elif isinstance(value, (numpy.ndarray, numpy.generic)) and value.dtype != object:
         update(f"a{value.dtype.str}{value.shape}".encode())
-        update(numpy.ascontiguousarray(value).tobytes() if value.ndim == 0 else numpy.ascontiguousarray(value).data.cast("B"))  # type: ignore[arg-type]
+        update(
+            numpy.ascontiguousarray(value).tobytes()
+            if value.ndim == 0
+            else numpy.ascontiguousarray(value).data.cast("B")
+        )
     elif dataclasses.is_dataclass(value) and not isinstance(value, type):
         update(f"c{kind.__qualname__}".encode())
         for field in dataclasses.fields(value):
@@ -155,6 +159,8 @@ def failure(r: RunningReaction, tag: Tag, error: BaseException) -> ReactionError
         if frame.filename == body:
             source = Source(frame.filename, frame.lineno or 0)
     said = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-    made = ReactionError(f"reaction {r.name} raised at tag {tag}, {source}: {said}", reaction=r.name, tag=tag, source=source)
+    made = ReactionError(
+        f"reaction {r.name} raised at tag {tag}, {source}: {said}", reaction=r.name, tag=tag, source=source
+    )
     made.__cause__ = error
     return made

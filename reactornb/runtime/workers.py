@@ -77,7 +77,13 @@ class Worker:
     # a parked one 30 to 150. With a GIL spinning would only keep the others from running.
     spin_ns = 60_000
 
-    def __init__(self, index: int, name: str, lead: Callable[[Worker, Batch], None], begin: Callable[[Worker], None]) -> None:
+    def __init__(
+        self,
+        index: int,
+        name: str,
+        lead: Callable[[Worker, Batch], None],
+        begin: Callable[[int], AbstractContextManager[Any]],
+    ) -> None:
         self.index = index
         self._lead = lead
         self._begin = begin
@@ -110,10 +116,10 @@ class Worker:
 
     def _main(self) -> None:
         single_threaded_torch()
-        self._begin(self)
-        while (batch := self._take()) is not None:
-            if batch.work(self.index):
-                self._lead(self, batch)
+        with self._begin(self.index):
+            while (batch := self._take()) is not None:
+                if batch.work(self.index):
+                    self._lead(self, batch)
 
     def _take(self) -> Batch | None:
         """The next batch, or None when the run is over."""

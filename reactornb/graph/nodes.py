@@ -1,0 +1,223 @@
+"""The frozen graph: plain nodes with numbers for what a program consists of."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from reactornb.errors import Source, UnknownNameError, suggestion
+from reactornb.model import Port, Reaction, Reactor
+from reactornb.tags import format_ns
+
+__all__ = [
+    "ActionNode",
+    "Edge",
+    "Graph",
+    "ModeNode",
+    "PortNode",
+    "ReactionNode",
+    "ReactorNode",
+    "TimerNode",
+    "WatchdogNode",
+    "describe_edge",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class ReactorNode:
+    """One reactor instance.
+
+    Attributes:
+        index: position in `Graph.reactors`; parents come before their children.
+        name: full path, such as `main.rollouts[3]`; `label` is its last part.
+        cls: the class; `parameters` its parameter values for this instance.
+        parent: index of the container, -1 for the root.
+        bank_index, bank_width: position in its bank and the bank's width (0 and 1 outside banks).
+        mode: index of the mode of the container that it lives in, or -1.
+        source: where it was instantiated.
+    """
+
+    index: int
+    name: str
+    label: str
+    cls: type[Reactor]
+    parameters: Mapping[str, Any]
+    parent: int
+    bank_index: int
+    bank_width: int
+    mode: int
+    source: Source
+
+
+@dataclass(frozen=True, slots=True)
+class PortNode:
+    """One channel of a port. `channel` is None for a single port; `kind` is "input" or "output"."""
+
+    index: int
+    name: str
+    reactor: int
+    port: Port[Any]
+    channel: int | None
+    kind: str
+
+
+@dataclass(frozen=True, slots=True)
+class TimerNode:
+    """A timer; `offset` and `period` in ns."""
+
+    index: int
+    name: str
+    reactor: int
+    offset: int
+    period: int
+    mode: int
+
+
+@dataclass(frozen=True, slots=True)
+class ActionNode:
+    """An action; delays in ns, `min_spacing` None where there is no minimum."""
+
+    index: int
+    name: str
+    reactor: int
+    physical: bool
+    min_delay: int
+    min_spacing: int | None
+    policy: str
+    mode: int
+
+
+@dataclass(frozen=True, slots=True)
+class WatchdogNode:
+    """A watchdog; `timeout` in ns of physical time."""
+
+    index: int
+    name: str
+    reactor: int
+    timeout: int
+    mode: int
+
+
+@dataclass(frozen=True, slots=True)
+class ModeNode:
+    """A mode; `outer` is the mode that its reactor lives in (through any number of levels), or -1."""
+
+    index: int
+    name: str
+    reactor: int
+    initial: bool
+    outer: int
+
+
+@dataclass(frozen=True, slots=True)
+class ReactionNode:
+    """One reaction of one instance.
+
+    Attributes:
+        name: full name, such as `main.learner.on_batch`.
+        number: order within its reactor, from 0.
+        declaration: the `Reaction`; None for the forwarding reaction of a connection inside a mode.
+        triggers: ("port" | "timer" | "action" | "watchdog", index) or ("startup" | "shutdown" | "reset", -1).
+        uses: channels read without triggering.
+        effects: channels written.
+        arguments: per parameter, ("port", channels, writable) and so on; see `runtime.schedule`.
+        level: reactions of one level and one tag are independent of each other.
+        deadline: ns of physical time after the tag, or None.
+        mode: the mode it lives in, -1 outside modes; enclosing modes are found through `ModeNode.outer`.
+    """
+
+    index: int
+    name: str
+    reactor: int
+    number: int
+    declaration: Reaction | None
+    triggers: tuple[tuple[str, int], ...]
+    uses: tuple[int, ...]
+    effects: tuple[int, ...]
+    arguments: tuple[Any, ...]
+    deadline: int | None
+    mode: int
+    source: Source
+    level: int = -1
+
+
+@dataclass(frozen=True, slots=True)
+class Edge:
+    """One channel connected to one channel; `after` in ns, None without delay. `mode` as in `ReactionNode`."""
+
+    source: int
+    destination: int
+    after: int | None
+    physical: bool
+    mode: int
+    made: Source
+
+
+@dataclass(frozen=True, slots=True)
+class Graph:
+    """The action-port graph of a program. All numbers are indices into these tuples.
+
+    Attributes:
+        levels: how many levels there are.
+    """
+
+    reactors: tuple[ReactorNode, ...]
+    ports: tuple[PortNode, ...]
+    timers: tuple[TimerNode, ...]
+    actions: tuple[ActionNode, ...]
+    watchdogs: tuple[WatchdogNode, ...]
+    modes: tuple[ModeNode, ...]
+    reactions: tuple[ReactionNode, ...]
+    edges: tuple[Edge, ...]
+    levels: int
+
+    def reaction(self, name: str) -> ReactionNode:
+        """The reaction of that full name.
+
+        Raises:
+            UnknownNameError: if there is none.
+        """
+        for node in self.reactions:
+            if node.name == name:
+                return node
+        raise UnknownNameError(
+            f"no reaction {name!r}. {suggestion(name, (r.name for r in self.reactions))}", unknown=name
+        )
+
+    def __str__(self) -> str:
+        return (
+            f"{len(self.reactors)} reactors, {len(self.reactions)} reactions on {self.levels} levels, "
+            f"{len(self.edges)} connections"
+        )
+
+
+class Flat:
+    """The nodes of a program while it is being flattened."""
+
+    def __init__(self) -> None:
+        self.reactors: list[ReactorNode] = []
+        self.ports: list[PortNode] = []
+        self.timers: list[TimerNode] = []
+        self.actions: list[ActionNode] = []
+        self.watchdogs: list[WatchdogNode] = []
+        self.modes: list[ModeNode] = []
+        self.reactions: list[ReactionNode] = []
+        self.edges: list[Edge] = []
+
+
+def short(name: str) -> str:
+    """A full name without the root's."""
+    return name.partition(".")[2] or name
+
+
+def member(name: str) -> str:
+    return re.sub(r"\[\d+\]", "", short(name))
+
+
+def describe_edge(graph: Graph, edge: Edge) -> str:
+    """`learner.weights -> rollouts[0].weights after 0`, as drawn and as printed."""
+    arrow = "~>" if edge.physical else "->"
+    after = "" if edge.after is None else f" after {format_ns(edge.after)}"
+    return f"{short(graph.ports[edge.source].name)} {arrow} {short(graph.ports[edge.destination].name)}{after}"

@@ -1,0 +1,58 @@
+"""Declarations: what a reactor class says of itself, recorded and checked, not yet judged as a graph.
+
+A class body declares ports, actions, timers, modes, state, children and reactions; a reaction's parameters name what it
+touches, so the signature is the graph. An instance made by a user is a *template*: its class, its parameters and the
+connections made at it. `graph.assemble` instantiates templates; `runtime` makes the objects that run. Nothing
+here knows of tags in progress, threads or notebooks.
+"""
+
+from reactornb.model.declarations import (
+    Action,
+    Builtin,
+    Declaration,
+    Input,
+    LogicalAction,
+    Mode,
+    Output,
+    PhysicalAction,
+    Port,
+    PortRef,
+    Reaction,
+    State,
+    Timer,
+    Watchdog,
+    reaction,
+    reset,
+    shutdown,
+    startup,
+)
+from reactornb.model.reactor import Bank, BankMember, Connection, Reactor, connect, per_member
+from reactornb.model.spec import ClassSpec
+
+__all__ = [
+    "Action",
+    "Bank",
+    "BankMember",
+    "Builtin",
+    "ClassSpec",
+    "Connection",
+    "Declaration",
+    "Input",
+    "LogicalAction",
+    "Mode",
+    "Output",
+    "PhysicalAction",
+    "Port",
+    "PortRef",
+    "Reaction",
+    "Reactor",
+    "State",
+    "Timer",
+    "Watchdog",
+    "connect",
+    "per_member",
+    "reaction",
+    "reset",
+    "shutdown",
+    "startup",
+]

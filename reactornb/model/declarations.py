@@ -1,0 +1,324 @@
+"""The kinds of declaration: ports, timers, actions, watchdogs, modes, state, reactions, and the built-in triggers."""
+
+from __future__ import annotations
+
+import inspect
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self, overload
+
+from reactornb.errors import DeclarationError, Source, UndeclaredEffectError
+
+Spec = int | str | Callable[[Any], int]
+"""A number known at assembly: itself, the name of a parameter, or a function of the reactor."""
+POLICIES = ("defer", "drop", "replace", "update")
+
+# The innermost `with mode:` of this thread; only the thread itself reads or writes it.
+_scope = threading.local()
+
+
+def current_mode() -> Mode | None:
+    """The mode whose `with` block this thread is in."""
+    return getattr(_scope, "mode", None)
+
+
+class Declaration:
+    """Something a reactor class declares under a name; it remembers where, and inside which mode."""
+
+    kind: ClassVar[str] = "declaration"
+
+    def __init__(self) -> None:
+        self.name = ""
+        self.source = Source.caller()
+        self.mode = current_mode()
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        # An alias of an inherited declaration keeps its first name.
+        self.name = self.name or name
+
+    def __repr__(self) -> str:
+        return f"<{self.kind} {self.name or '?'}>"
+
+
+class Port[T](Declaration):
+    """A named place where values enter or leave a reactor.
+
+    Args:
+        width: channels of a multiport (a number, a parameter's name, or a function of the reactor); None is a single port.
+        doc: shown where the graph is drawn.
+    """
+
+    def __init__(self, *, width: Spec | None = None, doc: str = "") -> None:
+        super().__init__()
+        self.width = width
+        self.doc = doc
+
+    @property
+    def type_name(self) -> str:
+        """The type between the brackets of `Input[...]()`, as text; empty where none is given."""
+        alias = getattr(self, "__orig_class__", None)
+        if alias is None:
+            return ""
+        (arg,) = alias.__args__
+        return getattr(arg, "__name__", None) or str(arg)
+
+    @overload
+    def __get__(self, instance: None, owner: type) -> Port[T]: ...
+    @overload
+    def __get__(self, instance: Any, owner: type) -> PortRef: ...
+    def __get__(self, instance: Any, owner: type) -> Port[T] | PortRef:
+        if instance is None:
+            return self
+        if instance._running:
+            raise UndeclaredEffectError(
+                f"{type(instance).__name__}: a reaction or method reads self.{self.name}. Ports are reached through the "
+                f"reaction's parameters only: add {self.name!r} to the signature."
+            )
+        return PortRef(instance, self)
+
+
+class Input[T](Port[T]):
+    """An input port. With `mutable=True` the reader gets a copy of its own (none is made for the only reader)."""
+
+    kind = "input"
+
+    def __init__(self, *, width: Spec | None = None, mutable: bool = False, doc: str = "") -> None:
+        super().__init__(width=width, doc=doc)
+        self.mutable = mutable
+
+
+class Output[T](Port[T]):
+    """An output port."""
+
+    kind = "output"
+
+
+class Timer(Declaration):
+    """Fires at `offset` and then every `period` (0: once), in ns of logical time."""
+
+    kind = "timer"
+
+    def __init__(self, offset: Spec = 0, period: Spec = 0) -> None:
+        super().__init__()
+        self.offset = offset
+        self.period = period
+
+
+class Action(Declaration):
+    """Something a reaction schedules for later.
+
+    Args:
+        min_delay: least delay in ns, added to the one given when scheduling.
+        min_spacing: least time in ns between two events; None: no minimum, and events of one tag pile up in microsteps.
+        policy: what becomes of an event that comes too early: "defer", "drop", "replace" or "update".
+    """
+
+    physical: ClassVar[bool] = False
+
+    def __init__(self, min_delay: Spec = 0, min_spacing: Spec | None = None, policy: str = "defer") -> None:
+        super().__init__()
+        if policy not in POLICIES:
+            raise DeclarationError(f"{self.source}: policy {policy!r} is none of {', '.join(POLICIES)}.")
+        self.min_delay = min_delay
+        self.min_spacing = min_spacing
+        self.policy = policy
+
+
+class LogicalAction(Action):
+    """Scheduled relative to the current logical time."""
+
+    kind = "logical action"
+
+
+class PhysicalAction(Action):
+    """Scheduled relative to physical time, from any thread."""
+
+    kind = "physical action"
+    physical = True
+
+
+class Watchdog(Declaration):
+    """A timer of physical time that calls `handler(self)` unless it is restarted or stopped before `timeout` ns are over.
+
+    A reaction that names it calls `start(extra=0)` and `stop()`. The handler runs as a reaction of its own, at a tag no
+    earlier than the expiry; `effects` are what its parameters name.
+    """
+
+    kind = "watchdog"
+
+    def __init__(self, timeout: Spec) -> None:
+        super().__init__()
+        self.timeout = timeout
+        self.handler: Reaction | None = None
+
+    def __call__(self, fn: Callable[..., None]) -> Reaction:
+        """Decorate the handler."""
+        self.handler = Reaction(fn, triggers=(self,))
+        return self.handler
+
+
+class Mode(Declaration):
+    """One of a reactor's mutually exclusive modes; `with mode:` in the class body (or in `compose`) fills it."""
+
+    kind = "mode"
+
+    def __init__(self, *, initial: bool = False) -> None:
+        super().__init__()
+        self.initial = initial
+        self._outer: Mode | None = None
+
+    def __enter__(self) -> Self:
+        if current_mode() is not None:
+            raise DeclarationError(f"{Source.caller()}: modes do not nest; put a modal reactor into the mode instead.")
+        _scope.mode = self
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        _scope.mode = None
+
+
+class State[T](Declaration):
+    """A state variable: `self.<name>`, made anew for each instance.
+
+    Args:
+        initial: its first value; a list, dict or array is copied for each instance.
+        factory: instead of `initial`, a function of the reactor that makes the first value.
+        reset: true if entering the enclosing mode by a reset transition restores the first value.
+    """
+
+    kind = "state"
+
+    def __init__(self, initial: Any = None, *, factory: Callable[[Any], T] | None = None, reset: bool = False) -> None:
+        super().__init__()
+        self.initial = initial
+        self.factory = factory
+        self.reset = reset
+
+
+class Builtin:
+    """One of the three triggers every reactor has."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __repr__(self) -> str:
+        return self.name
+
+
+startup = Builtin("startup")
+"""Triggers at the first tag (in a mode: when the mode is first entered)."""
+shutdown = Builtin("shutdown")
+"""Triggers at the last tag."""
+reset = Builtin("reset")
+"""Triggers when the enclosing mode is entered by a reset transition."""
+
+Trigger = Declaration | Builtin | str
+
+
+class Reaction(Declaration):
+    """A function of a reactor, what triggers it, what else it reads and what it may write.
+
+    Made by the decorator `reaction`. Triggers, uses and effects are kept as declarations, built-ins, or paths such as
+    `"counter.count"` for a port of a contained reactor.
+    """
+
+    kind = "reaction"
+
+    def __init__(
+        self,
+        fn: Callable[..., None],
+        *,
+        triggers: tuple[Any, ...],
+        uses: tuple[Any, ...] = (),
+        effects: tuple[Any, ...] = (),
+        deadline: Spec | None = None,
+        parameters: tuple[str, ...] | None = None,
+    ) -> None:
+        super().__init__()
+        self.fn = fn
+        self.source = Source(fn.__code__.co_filename, fn.__code__.co_firstlineno)
+        self.triggers = triggers
+        self.uses = uses
+        self.effects = effects
+        self.deadline = deadline
+        self.handler: Callable[..., None] | None = None
+        self.parameters = signature(fn) if parameters is None else parameters
+        self.__doc__ = fn.__doc__
+
+    def missed(self, handler: Callable[..., None]) -> Reaction:
+        """Decorate the handler that runs instead of the reaction when its deadline has passed; same parameters."""
+        if self.deadline is None:
+            raise DeclarationError(
+                f"{self.source}: {self.fn.__name__} has no deadline; write @reaction(..., deadline=ms(10))."
+            )
+        if signature(handler) != self.parameters:
+            raise DeclarationError(
+                f"{self.source}: the handler {handler.__name__} must take the same parameters as {self.fn.__name__}: "
+                f"(self, {', '.join(self.parameters)})."
+            )
+        self.handler = handler
+        return self
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        # `@on_x.missed def on_x_late` binds the same object to a second name, which is not a second reaction.
+        self.name = self.name or name
+
+
+def signature(fn: Callable[..., None]) -> tuple[str, ...]:
+    """Names of a reaction's parameters after `self`."""
+    code = fn.__code__
+    varargs = inspect.CO_VARARGS | inspect.CO_VARKEYWORDS
+    if code.co_flags & varargs or code.co_kwonlyargcount or code.co_argcount < 1:
+        raise DeclarationError(
+            f"{Source(code.co_filename, code.co_firstlineno)}: reaction {fn.__name__} must take self and then only the names of "
+            f"what it touches, without *, ** or keywords."
+        )
+    return code.co_varnames[1 : code.co_argcount]
+
+
+def reaction(
+    *triggers: Any, uses: Any = (), effects: Any = (), deadline: Spec | None = None
+) -> Callable[[Callable[..., None]], Reaction]:
+    """Declare a reaction.
+
+    Args:
+        triggers: inputs, actions, timers, `startup`, `shutdown`, `reset`, ports of contained reactors.
+        uses: ports of contained reactors that are read without triggering.
+        effects: inputs of contained reactors that are written.
+        deadline: ns of physical time after the tag by which the body must have begun; see `Reaction.missed`.
+
+    Raises:
+        DeclarationError: without a trigger, or for a signature with `*`, `**` or keyword-only parameters.
+    """
+    if not triggers or (len(triggers) == 1 and inspect.isfunction(triggers[0])):
+        raise DeclarationError(
+            f"{Source.caller()}: @reaction needs its triggers: @reaction(startup), @reaction(weights), …."
+        )
+
+    def decorate(fn: Callable[..., None]) -> Reaction:
+        return Reaction(fn, triggers=triggers, uses=as_tuple(uses), effects=as_tuple(effects), deadline=deadline)
+
+    return decorate
+
+
+def as_tuple(value: Any) -> tuple[Any, ...]:
+    """One thing or several, as a tuple."""
+    return tuple(value) if isinstance(value, (tuple, list)) else (value,)
+
+
+@dataclass(frozen=True, slots=True)
+class PortRef:
+    """A port of a template (or of every member of a bank), as it stands in `connect` and in a reaction's decorator."""
+
+    owner: Any
+    port: Port[Any]
+    interleaved_: bool = False
+
+    @property
+    def interleaved(self) -> PortRef:
+        """The same channels, ordered by channel first and by bank member second."""
+        return PortRef(self.owner, self.port, True)
+
+    def __str__(self) -> str:
+        return f"{self.owner._label()}.{self.port.name}"

@@ -1,0 +1,301 @@
+"""Reactors and banks as a user writes them: templates with parameters, children and connections."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, cast
+
+from reactornb.errors import DeclarationError, Source, UnknownNameError, suggestion
+from reactornb.model.declarations import Mode, Port, PortRef, Spec, as_tuple, current_mode
+from reactornb.model.spec import REQUIRED, ClassSpec, collect
+
+if TYPE_CHECKING:
+    import numpy
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """`sources -> destinations`, recorded where it was made; widths are judged at assembly."""
+
+    sources: tuple[Any, ...]
+    destinations: tuple[Any, ...]
+    after: Spec | None
+    physical: bool
+    broadcast: bool | None
+    mode: Mode | None
+    source: Source
+    strict: bool = True
+
+
+def connect(
+    source: Any,
+    destination: Any,
+    *,
+    after: Spec | None = None,
+    physical: bool = False,
+    broadcast: bool | None = None,
+    strict: bool = True,
+) -> None:
+    """Connect ports of contained reactors (or of the reactor itself) inside a class body or in `compose`.
+
+    Args:
+        source: a port, or a list of ports whose channels are put one after the other.
+        destination: likewise.
+        after: delay in ns of logical time; 0 is one microstep; None is no delay at all.
+        physical: deliver at physical time instead of logical time.
+        broadcast: true repeats the source's channels until the destination is full; None (the default) does so for a
+            source of width one; false never does.
+        strict: false makes a width mismatch a warning, as in Lingua Franca.
+
+    Raises:
+        DeclarationError: for something that is not a port.
+    """
+    sources, destinations = as_tuple(source), as_tuple(destination)
+    where = Source.caller()
+    home: Any = None
+    for end in (*sources, *destinations):
+        if isinstance(end, PortRef):
+            home = home or end.owner
+        elif not isinstance(end, Port):
+            raise DeclarationError(
+                f"{where}: connect takes ports, such as learner.weights, not {end!r} (a {type(end).__name__})."
+            )
+    made = Connection(sources, destinations, after, physical, broadcast, current_mode(), where, strict)
+    if home is None:  # both ends are the class's own ports, in its body
+        sources[0].__dict__.setdefault("connections", []).append(made)
+    else:
+        home.__dict__["_connections"].append(made)
+
+
+class per_member[T]:  # noqa: N801 - reads as a word of the declaration language
+    """A parameter that differs between the members of a bank: `Bank(Rollout, 4, seed=per_member(lambda i: 100 + i))`."""
+
+    def __init__(self, fn: Callable[[int], T]) -> None:
+        self.fn = fn
+
+
+class Reactor:
+    """Base class of all reactors.
+
+    In the body: `name = Input[...]()`, `Output`, `Timer`, `LogicalAction`, `PhysicalAction`, `Mode`, `State`, other
+    reactors and banks, `connect(...)`, functions decorated with `@reaction(...)`; an annotated name is a
+    parameter, given by keyword when the reactor is made. Structure that depends on parameters goes into `compose`.
+
+    While a reaction runs, `self` also has:
+        rng: a `numpy.random.Generator` of its own, seeded by the run's seed and the reactor's full name.
+        seed: that seed, an int below 2**63.
+        tag, time_ns, physical_time_ns, lag_ns: where the run is in logical and physical time.
+
+    Raises:
+        UnknownNameError: for a parameter that the class does not declare.
+        DeclarationError: for a required parameter that is missing.
+    """
+
+    spec: ClassVar[ClassSpec] = ClassSpec()
+    definition: ClassVar[Source] = Source(__file__, 1)
+    _running = False
+    bank_index = 0
+    bank_width = 1
+
+    if TYPE_CHECKING:  # set on the running instance by reactornb.runtime
+        _name: str
+        _context: Any
+        _log: list[tuple[int, int, str, float]]
+        _run_seed: int
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        cls.definition = Source.caller()
+        cls.spec = collect(cls)
+
+    def __init__(self, **parameters: Any) -> None:
+        values = self.__dict__
+        values["_connections"] = []
+        values["_mode"] = current_mode()
+        values["_source"] = Source.caller()
+        values["_children"] = None
+        values["_named"] = ""
+        declared = type(self).spec.parameters
+        for name in parameters:
+            if name not in declared and name not in ("bank_index", "bank_width"):
+                raise UnknownNameError(
+                    f"{values['_source']}: {type(self).__name__} has no parameter {name!r}. {suggestion(name, declared)}",
+                    unknown=name,
+                    source=values["_source"],
+                )
+        for name, default in declared.items():
+            value = parameters.get(name, default)
+            if value is REQUIRED:
+                raise DeclarationError(
+                    f"{values['_source']}: {type(self).__name__} needs its parameter {name!r}: it has no default."
+                )
+            values[name] = value
+        for name in ("bank_index", "bank_width"):
+            if name in parameters:
+                values[name] = parameters[name]
+        values["_parameters"] = parameters
+
+    def compose(self) -> None:
+        """Make children and connections that depend on parameters; called once per instance, at assembly.
+
+        `self.worker = Worker(...)` or `self.workers = Bank(Worker, self.n)` adds a child of that name; `connect` joins
+        their ports.
+        """
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.__dict__["_named"] = name
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        # While `compose` runs, a reactor or bank assigned to a name becomes a child.
+        children = self.__dict__.get("_children")
+        if children is not None and not self._running:
+            if isinstance(value, (Reactor, Bank)):
+                value.__dict__["_named"] = name
+                children[name] = value
+            elif isinstance(value, (list, tuple)) and value and all(isinstance(v, (Reactor, Bank)) for v in value):
+                for i, child in enumerate(value):
+                    child.__dict__["_named"] = f"{name}[{i}]"
+                    children[f"{name}[{i}]"] = child
+        object.__setattr__(self, name, value)
+
+    def _label(self) -> str:
+        return self.__dict__.get("_named") or type(self).__name__
+
+    def __repr__(self) -> str:
+        if self._running:
+            return f"<{type(self).__name__} {self._name}>"
+        given = ", ".join(f"{k}={v!r}" for k, v in self.__dict__.get("_parameters", {}).items())
+        return f"{type(self).__name__}({given})"
+
+    # What follows is for running instances: the runtime sets _context (its scheduler), _name, _log and _run_seed.
+
+    @property
+    def seed(self) -> int:
+        """An int below 2**63 derived from the run's seed and the reactor's full name (BLAKE2b)."""
+        from hashlib import blake2b
+
+        digest = blake2b(f"{self._run_seed}\0{self._name}".encode(), digest_size=8).digest()
+        return int.from_bytes(digest, "little") >> 1
+
+    @property
+    def rng(self) -> numpy.random.Generator:
+        """This reactor's own random generator (NumPy's PCG64), made on first use."""
+        made = self.__dict__.get("_rng")
+        if made is None:
+            import numpy
+
+            made = self.__dict__["_rng"] = numpy.random.default_rng(self.seed)
+        return cast("numpy.random.Generator", made)
+
+    @property
+    def full_name(self) -> str:
+        """The path from the top, such as `main.rollouts[3]`."""
+        return self._name
+
+    @property
+    def tag(self) -> Any:
+        """The current `Tag`."""
+        return self._context.current_tag()
+
+    @property
+    def time_ns(self) -> int:
+        """Logical time since the start of the run, in ns."""
+        return cast("int", self._context.current_tag().time_ns)
+
+    @property
+    def physical_time_ns(self) -> int:
+        """Physical time since the start of the run, in ns."""
+        return cast("int", self._context.physical_elapsed_ns())
+
+    @property
+    def lag_ns(self) -> int:
+        """How far physical time is ahead of logical time, in ns."""
+        return self.physical_time_ns - self.time_ns
+
+    @property
+    def start_time_ns(self) -> int:
+        """Physical time at which the run began, in ns since the epoch."""
+        return cast("int", self._context.start_time_ns)
+
+    def request_stop(self) -> None:
+        """End the run at the next microstep, with its shutdown reactions."""
+        self._context.request_stop()
+
+    def log(self, **metrics: float) -> None:
+        """Record metrics at the current tag; a run's `metrics` merges them by tag, whatever thread wrote them."""
+        time_ns, microstep = self._context.current_tag()
+        append = self._log.append
+        for name, value in metrics.items():
+            append((time_ns, microstep, name, float(value)))
+
+
+class Bank:
+    """`width` copies of a reactor, each with its `bank_index`; ports are reached for all members at once or for one.
+
+    Args:
+        cls: the reactor's class.
+        width: number of members.
+        parameters: parameters for every member; `per_member(fn)` gives each its own.
+    """
+
+    def __init__(self, cls: Any, width: Any, **parameters: Any) -> None:
+        where = Source.caller()
+        if not (isinstance(cls, type) and issubclass(cls, Reactor)):
+            raise DeclarationError(f"{where}: Bank takes a reactor class, not {cls!r}: Bank(Rollout, 8, horizon=100).")
+        if isinstance(width, bool) or not isinstance(width, int) or width < 0:
+            raise DeclarationError(f"{where}: a bank's width is a whole number of at least 0, not {width!r}.")
+        values = self.__dict__
+        values.update(
+            cls=cls, width=width, _parameters=parameters, _connections=[], _mode=current_mode(), _source=where
+        )
+        values.update(_named="", _members={})
+        cls(
+            **{k: v.fn(0) if isinstance(v, per_member) else v for k, v in parameters.items()}
+        )  # wrong names are found here
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.__dict__["_named"] = name
+
+    def __getattr__(self, name: str) -> PortRef:
+        port = self.__dict__["cls"].spec.ports.get(name)
+        if port is None:
+            cls = self.__dict__["cls"]
+            raise UnknownNameError(
+                f"{cls.__name__} has no port {name!r}. {suggestion(name, cls.spec.ports)}", unknown=name
+            )
+        return PortRef(self, port)
+
+    def __len__(self) -> int:
+        return cast("int", self.__dict__["width"])
+
+    def __getitem__(self, index: int) -> BankMember:
+        if not 0 <= index < len(self):
+            raise IndexError(
+                f"bank {self._label()} has {len(self)} members, 0 to {len(self) - 1}; there is no [{index}]"
+            )
+        return BankMember(self, index)
+
+    def __iter__(self) -> Iterator[BankMember]:
+        return (BankMember(self, i) for i in range(len(self)))
+
+    def _label(self) -> str:
+        return self.__dict__["_named"] or f"Bank({self.__dict__['cls'].__name__})"
+
+    def __repr__(self) -> str:
+        return f"Bank({self.__dict__['cls'].__name__}, {len(self)})"
+
+
+class BankMember:
+    """One member of a bank, as it stands in `connect`."""
+
+    def __init__(self, bank: Bank, index: int) -> None:
+        self.bank = bank
+        self.position: int = index
+        self._connections = bank.__dict__["_connections"]
+
+    def __getattr__(self, name: str) -> PortRef:
+        return PortRef(self, getattr(self.bank, name).port)
+
+    def _label(self) -> str:
+        return f"{Bank._label(self.bank)}[{self.position}]"

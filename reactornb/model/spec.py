@@ -1,0 +1,152 @@
+"""What a reactor class declares, gathered from its body and its bases, with every name in a reaction checked."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+from reactornb.errors import DeclarationError, UnknownNameError, suggestion
+from reactornb.model.declarations import (
+    Action,
+    Builtin,
+    Declaration,
+    Mode,
+    Output,
+    Port,
+    PortRef,
+    Reaction,
+    State,
+    Timer,
+    Watchdog,
+)
+
+if TYPE_CHECKING:
+    from reactornb.model.reactor import Reactor
+
+
+@dataclass(frozen=True)
+class ClassSpec:
+    """What a reactor class declares, inherited declarations first.
+
+    Attributes:
+        parameters: name to default; `REQUIRED` where there is none.
+        own_connections: connections between the class's own ports.
+    """
+
+    ports: Mapping[str, Port[Any]] = field(default_factory=dict)
+    timers: Mapping[str, Timer] = field(default_factory=dict)
+    actions: Mapping[str, Action] = field(default_factory=dict)
+    watchdogs: Mapping[str, Watchdog] = field(default_factory=dict)
+    modes: Mapping[str, Mode] = field(default_factory=dict)
+    states: Mapping[str, State[Any]] = field(default_factory=dict)
+    children: Mapping[str, Any] = field(default_factory=dict)
+    reactions: tuple[Reaction, ...] = ()
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    own_connections: tuple[Any, ...] = ()
+    touchable: frozenset[str] = frozenset()
+
+
+class _Required:
+    def __repr__(self) -> str:
+        return "<required>"
+
+
+REQUIRED = _Required()
+
+
+def collect(cls: type[Reactor]) -> ClassSpec:
+    """Gather the declarations of a class and its bases, and check every name that a reaction uses."""
+    from reactornb.model.reactor import Bank, Reactor  # imports this module
+
+    groups: dict[type, dict[str, Any]] = {k: {} for k in (Port, Timer, Action, Watchdog, Mode, State)}
+    children: dict[str, Any] = {}
+    reactions: dict[str, Reaction] = {}
+    parameters: dict[str, Any] = {}
+    connections: list[Any] = []
+    for base in reversed(cls.__mro__):
+        if base in (object, Reactor) or not issubclass(base, Reactor):
+            continue
+        namespace = vars(base)
+        for name in _annotated(base):
+            if name not in ("spec", "definition"):
+                parameters[name] = namespace.get(name, parameters.get(name, REQUIRED))
+        for name, value in namespace.items():
+            if name in parameters and not isinstance(value, Declaration):
+                parameters[name] = value
+            elif isinstance(value, (Reactor, Bank)):
+                children[name] = value
+            elif isinstance(value, Reaction):
+                if value.name == name:
+                    reactions[name] = value
+            elif isinstance(value, Declaration):
+                next(group for kind, group in groups.items() if isinstance(value, kind))[name] = value
+                connections.extend(value.__dict__.get("connections", ()))
+    initial = [m for m in groups[Mode].values() if m.initial]
+    if groups[Mode] and len(initial) != 1:
+        raise DeclarationError(
+            f"{cls.definition}: {cls.__name__} has {len(initial)} initial modes among {', '.join(groups[Mode])}; it needs "
+            f"exactly one: Mode(initial=True)."
+        )
+    touchable = {n for kind in (Port, Timer, Action, Watchdog, Mode) for n in groups[kind]} | set(children)
+    spec = ClassSpec(
+        ports=MappingProxyType(groups[Port]),
+        timers=MappingProxyType(groups[Timer]),
+        actions=MappingProxyType(groups[Action]),
+        watchdogs=MappingProxyType(groups[Watchdog]),
+        modes=MappingProxyType(groups[Mode]),
+        states=MappingProxyType(groups[State]),
+        children=MappingProxyType(children),
+        reactions=tuple(reactions.values()),
+        parameters=MappingProxyType(parameters),
+        own_connections=tuple(connections),
+        touchable=frozenset(touchable),
+    )
+    composed = cls.compose is not Reactor.compose
+    for item in spec.reactions:
+        _check_reaction(cls, spec, item, composed)
+    return spec
+
+
+def _annotated(cls: type) -> list[str]:
+    """Names annotated in the class's own body, except `ClassVar`s, without evaluating what need not be defined yet."""
+    if sys.version_info >= (3, 14):
+        import annotationlib
+
+        found = annotationlib.get_annotations(cls, format=annotationlib.Format.STRING)
+    else:
+        found = {k: v if isinstance(v, str) else repr(v) for k, v in vars(cls).get("__annotations__", {}).items()}
+    return [name for name, text in found.items() if "ClassVar" not in text]
+
+
+def _check_reaction(cls: type[Reactor], spec: ClassSpec, item: Reaction, composed: bool) -> None:
+    def unknown(name: str, where: str) -> UnknownNameError:
+        return UnknownNameError(
+            f"{item.source}: reaction {cls.__name__}.{item.name} names {name!r} {where}, which {cls.__name__} does not declare. "
+            f"{suggestion(name, spec.touchable)}",
+            unknown=name,
+            source=item.source,
+        )
+
+    for name in item.parameters:
+        # Children made in `compose` are not known before assembly, which checks them again.
+        if name not in spec.touchable and not composed:
+            raise unknown(name, "in its signature")
+    for trigger in (*item.triggers, *item.uses, *item.effects):
+        if isinstance(trigger, str):
+            if trigger.partition(".")[0].partition("[")[0] not in spec.touchable and not composed:
+                raise unknown(trigger, "as a trigger")
+        elif isinstance(trigger, Declaration):
+            if isinstance(trigger, (Output, State, Mode, Reaction)):
+                raise DeclarationError(
+                    f"{item.source}: {trigger.kind} {trigger.name!r} cannot trigger reaction {item.name}."
+                )
+            if not trigger.name:
+                raise unknown(repr(trigger), "as a trigger")
+        elif not isinstance(trigger, (Builtin, PortRef)):
+            raise DeclarationError(
+                f"{item.source}: {trigger!r} cannot trigger reaction {item.name}; triggers are inputs, actions, timers, "
+                f"startup, shutdown, reset, and ports of contained reactors."
+            )
