@@ -47,7 +47,7 @@ class LFLexer(Lexer):
         self._names = {t.pattern.value: t.name for t in strings}
         self._keywords = {text: name for text, name in self._names.items() if text.isidentifier()}
         ordinary = [t for t in patterns if t.name not in special]
-        values = [t for t in ordinary if t.name != "ID"]
+        values = [t for t in ordinary if t.name not in ("ID", "BOOL")]  # WORD is both: `true-ish` is one word
 
         self._skip = re.compile(f"(?:{ignored})*")
         self._ordinary = _scanner([*ordinary, *signs])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import hashlib
+import io
 import os
 import sys
 from importlib import resources
@@ -19,6 +20,8 @@ from reactornb.lf import syntax as ast
 from reactornb.lf.explain import explain
 from reactornb.lf.lexer import LFLexer
 from reactornb.lf.transform import ToSyntax
+
+_DIGEST_BYTES = 32
 
 
 def parse(text: str, *, file: str) -> ast.Program:
@@ -97,37 +100,38 @@ def _parser() -> Lark:
     """The parser of grammar.lark.
 
     Working out its tables takes lark over a tenth of a second, so they are kept in the user's cache folder, under a name that says which
-    grammar, lark and Python they are for.
+    grammar, lark and Python they are for, behind a digest that tells whether they are whole.
     """
     grammar = resources.files(__package__).joinpath("grammar.lark").read_text(encoding="utf-8")
     folder = _cache_folder()
     if folder is None:
-        return _make_parser(grammar, None)
+        return _make_parser(grammar)
     versions = f"{lark_version} {sys.version_info[:2]} {grammar}"
     file = folder / f"lf-{hashlib.sha256(versions.encode()).hexdigest()[:16]}.pickle"
-    if file.exists():
-        return _make_parser(grammar, file)  # lark works the tables out anew when the file is damaged
+    with contextlib.suppress(OSError):
+        kept = file.read_bytes()
+        digest, tables = kept[:_DIGEST_BYTES], kept[_DIGEST_BYTES:]
+        if hashlib.sha256(tables).digest() == digest:
+            return Lark.load(io.BytesIO(tables))
+
+    parser = _make_parser(grammar)
+    buffer = io.BytesIO()
+    parser.save(buffer)
+    tables = buffer.getvalue()
     # Processes that start together must not read what another is still writing: each writes its own file, and moving it is atomic.
     mine = file.with_suffix(f".{os.getpid()}")
-    parser = _make_parser(grammar, mine)
     with contextlib.suppress(OSError):
+        mine.write_bytes(hashlib.sha256(tables).digest() + tables)
         mine.replace(file)
     return parser
 
 
-def _make_parser(grammar: str, cache: Path | None) -> Lark:
-    return Lark(
-        grammar,
-        parser="lalr",
-        lexer=LFLexer,
-        start="program",
-        propagate_positions=True,
-        cache=False if cache is None else str(cache),
-    )
+def _make_parser(grammar: str) -> Lark:
+    return Lark(grammar, parser="lalr", lexer=LFLexer, start="program", propagate_positions=True)
 
 
 def _cache_folder() -> Path | None:
-    """Where the tables are kept: a folder that nobody else can write, since lark keeps them as a pickle. None if there is none."""
+    """Where the tables are kept: a folder that nobody else can write, since they are a pickle. None if there is none."""
     try:
         folder = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "reactornb"
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -66,8 +66,10 @@ class ToSyntax(Transformer[Token, ast.Program]):
         return ast.Time(never, **_place(token))
 
     def WORD(self, token: Token) -> ast.Literal | ast.Time:  # noqa: N802
-        times = {"forever": forever, "never": never}
-        return ast.Time(times[token], **_place(token)) if token in times else ast.Literal(str(token), **_place(token))
+        if token in ("forever", "never"):
+            return ast.Time(forever if token == "forever" else never, **_place(token))  # noqa: S105 - no password
+        truth = {"true": True, "True": True, "false": False, "False": False}
+        return ast.Literal(truth.get(token, str(token)), **_place(token))
 
     def CODE(self, token: Token) -> ast.Code:  # noqa: N802
         place = _place(token)
@@ -94,11 +96,10 @@ class ToSyntax(Transformer[Token, ast.Program]):
         return ast.PropertyMap(items, line=m.line, column=m.column)
 
     def property(self, m: Meta, name: ast.Literal | ast.Time, value: ast.PropertyValue) -> ast.Property:
-        if not isinstance(name, ast.Literal):  # the words for these two times
-            name = ast.Literal("forever" if name.value_ns == forever else "never", line=m.line, column=m.column)
-        if not _KEY.fullmatch(str(name.value)):
-            raise LFSyntaxError(f"{name.value!r} is not the name of a target property", line=m.line, column=m.column)
-        return ast.Property(str(name.value), value, line=m.line, column=m.column)
+        if not (isinstance(name, ast.Literal) and isinstance(name.value, str) and _KEY.fullmatch(name.value)):
+            written = self._text[m.start_pos :].split(":")[0].strip()
+            raise LFSyntaxError(f"{written} is not the name of a target property", line=m.line, column=m.column)
+        return ast.Property(name.value, value, line=m.line, column=m.column)
 
     def property_list(self, m: Meta, *items: ast.PropertyValue) -> ast.PropertyList:
         return ast.PropertyList(items, line=m.line, column=m.column)
