@@ -27,6 +27,7 @@ from reactornb.model import (
     shutdown,
     startup,
 )
+from reactornb.model.decorator import reactor
 from reactornb.tags import Tag, days, forever, hours, minutes, ms, ns, sec, us, weeks
 
 if TYPE_CHECKING:
@@ -62,6 +63,7 @@ __all__ = [
     "ns",
     "per_member",
     "reaction",
+    "reactor",
     "reset",
     "sec",
     "shutdown",

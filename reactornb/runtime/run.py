@@ -283,6 +283,14 @@ class Run:
         return self._failure
 
     @property
+    def logs(self) -> list[list[tuple[int, int, str, float]]]:
+        """What each reactor logged so far, in the graph's order: rows of (time_ns, microstep, name, value), growing at the end.
+
+        For who reads on where it stopped, such as a live view; `metrics` merges them.
+        """
+        return [instance._log for instance in self._scheduler.schedule.instances]
+
+    @property
     def metrics(self) -> dict[str, list[tuple[Tag, float]]]:
         """What reactors logged so far: name -> (tag, value), ordered by tag, then reactor; whatever thread ran them."""
         found: dict[str, list[tuple[int, int, int, int, float]]] = {}
