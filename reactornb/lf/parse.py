@@ -107,7 +107,7 @@ def _parser() -> Lark:
     if folder is None:
         return _make_parser(grammar)
     versions = f"{lark_version} {sys.version_info[:2]} {grammar}"
-    file = folder / f"lf-{hashlib.sha256(versions.encode()).hexdigest()[:16]}.pickle"
+    file = folder / f"tables-{hashlib.sha256(versions.encode()).hexdigest()[:16]}.pickle"
     with contextlib.suppress(OSError):
         kept = file.read_bytes()
         digest, tables = kept[:_DIGEST_BYTES], kept[_DIGEST_BYTES:]
@@ -133,7 +133,7 @@ def _make_parser(grammar: str) -> Lark:
 def _cache_folder() -> Path | None:
     """Where the tables are kept: a folder that nobody else can write, since they are a pickle. None if there is none."""
     try:
-        folder = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "reactornb"
+        folder = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "reactornb" / "lf"
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         status = folder.stat()
     except (OSError, RuntimeError):  # RuntimeError: there is no home

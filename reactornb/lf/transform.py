@@ -131,10 +131,10 @@ class ToSyntax(Transformer[Token, ast.Program]):
         extends: tuple[ast.Name, ...],
         *body: ast.Member,
     ) -> ast.Reactor:
+        if len(set(modifiers)) < len(modifiers) or {"main", "federated"} <= set(modifiers):
+            problem = f"a reactor cannot be {' and '.join(modifiers)}"
+            raise LFSyntaxError(problem, line=m.line, column=m.column, hint="Is it main or federated?")
         kinds = [word for word in modifiers if word != "realtime"]
-        if len(kinds) > 1 or len(modifiers) - len(kinds) > 1:
-            problem = f"{modifiers[-1]} cannot be added to {' '.join(modifiers[:-1])}"
-            raise LFSyntaxError(problem, line=m.line, column=m.column)
         if name is None and not kinds:
             problem, hint = "this reactor has no name", "Only a main or federated reactor may do without."
             raise LFSyntaxError(problem, line=m.line, column=m.column, hint=hint)
