@@ -442,9 +442,10 @@ def make_venv(venv, python, extras, size, *, kernel):
             size = sum(entry.stat().st_size for entry in files_below(venv))
             return f"{last_line(log)[:60]} ({size / GB:.1f} GB unpacked)"
 
+        # --no-compile: Python compiles what is imported as it goes, in 3 s; compiling all of it here takes a minute.
         run(
             "pip",
-            [*pip, "install", "-c", CONSTRAINTS, "-e", f"{REPO}[{extras}]"],
+            [*pip, "install", "--no-compile", "-c", CONSTRAINTS, "-e", f"{REPO}[{extras}]"],
             log,
             env={"PIP_CACHE_DIR": str(CACHE / "pip"), "TMPDIR": str(scratch), "PIP_ROOT_USER_ACTION": "ignore"},
             progress=unpacked,
