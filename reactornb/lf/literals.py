@@ -70,7 +70,7 @@ def _unescape(match: re.Match[str]) -> str:
             return unicodedata.lookup(escape[2:-1])
         value = chr(int(escape[1:], 16)) if escape[0] in "xuU" else chr(int(escape, 8))
         value.encode()  # half a surrogate pair is no character
-    except (ValueError, KeyError):
+    except (ValueError, KeyError, OverflowError):
         raise ValueError(f"the escape sequence {match[0]} stands for no character") from None
     return value
 

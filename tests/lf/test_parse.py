@@ -187,3 +187,10 @@ def test_layout_may_stand_between_number_and_unit(between):
 def test_a_name_on_the_next_line_is_no_unit(next_line):
     state, _ = body(f"state a = 1\n{next_line}")
     assert state.init == lit(1)
+
+
+def test_brackets_may_nest_deeper_than_programs_need():
+    found = value("[" * 60 + "]" * 60)
+    for _ in range(59):
+        (found,) = found.items
+    assert found == seq("[")
