@@ -499,7 +499,9 @@ def _instance(node: Any, context: Any, seed: int) -> Reactor:
     values["bank_index"] = node.bank_index
     values["bank_width"] = node.bank_width
     for name, value in node.parameters.items():
-        values[name] = copy.deepcopy(value) if type(value) in (list, dict, set) else value
+        # A default is the class's; what the user gave is the user's, and passed on as it is.
+        shared = value is cls.spec.parameters[name] and type(value) in (list, dict, set)
+        values[name] = copy.deepcopy(value) if shared else value
     for name in cls.spec.children:
         values[name] = _Hidden(name)
     for state in cls.spec.states.values():
