@@ -20,7 +20,7 @@ from reactornb.runtime.scheduler import Scheduler
 from reactornb.runtime.trace import Recorder, Trace
 from reactornb.tags import Tag
 
-__all__ = ["Program", "Result", "Run"]
+__all__ = ["Program", "Result", "Run", "live_runs"]
 
 _numbers = itertools.count(1)
 # Runs that have not ended. Added to by `Run.__init__` and walked at exit, both on ordinary Python threads; WeakSet guards
@@ -353,6 +353,11 @@ class Run:
         return f"<run {self.number} of {self.program.name}: {self.state}, tag {self.tag}, {self.seconds:.1f} s>"
 
 
+def live_runs() -> list[Run]:
+    """The runs of this process that have not ended, oldest first."""
+    return sorted((run for run in _alive if run.is_alive), key=lambda run: run.number)
+
+
 def exit_code(error: BaseException | None) -> int:
     """The exit status of a process that ran a program: what a reaction passed to `sys.exit`, or 1 for a failure."""
     if error is None:
@@ -366,7 +371,7 @@ def exit_code(error: BaseException | None) -> int:
 @atexit.register
 def _end_all() -> None:
     """End all runs in order when the interpreter goes."""
-    runs = [r for r in _alive if r.is_alive]
+    runs = live_runs()
     for r in runs:
         r._scheduler.command(stop=True)
     for r in runs:

@@ -1,0 +1,4 @@
+"""What a program and a run look like: the graph as DOT, SVG, PNG and text, curves live and static, the panel of a run.
+
+Nothing here is imported by the runtime; widgets and Matplotlib load where they are used.
+"""

@@ -1,0 +1,163 @@
+"""A run to look at: state, tag, progress, rates, workers and curves; as text, as a picture, and as plain data for a panel.
+
+`RunView` only reads: one thread calls `refresh`, and the workers never notice. The live panel (`run_panel.py`) sends what it
+finds to the page; a terminal prints `text()`; a saved notebook keeps `svg()`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from pathlib import Path
+from typing import Any
+
+from reactornb.errors import ReactionError
+from reactornb.runtime import Run
+from reactornb.tags import format_ns
+from reactornb.viz.curves import curves_svg, number, words
+from reactornb.viz.series import LogReader, Series, axis_of
+
+__all__ = ["RunView", "describe_failure"]
+
+_WINDOW = 2.0  # seconds over which rates are taken
+
+
+class RunView:
+    """What a panel shows of one run.
+
+    Attributes:
+        run: the run.
+        reader: its metrics so far, in buckets.
+    """
+
+    def __init__(self, run: Run) -> None:
+        self.run = run
+        self.reader = LogReader(run)
+        self._history: deque[tuple[float, int, int, float]] = deque()
+        self._use: list[float] = []
+        self._used_at = 0.0
+        self._cpu: dict[int, float] = {}
+
+    @property
+    def series(self) -> dict[str, Series]:
+        """The metrics by name."""
+        return self.reader.series
+
+    def refresh(self) -> bool:
+        """Read what is new; true if new values were logged."""
+        changed = self.reader.read()
+        run = self.run
+        steps = self.series["steps"].total if "steps" in self.series else -1.0
+        now = run.seconds
+        history = self._history
+        history.append((now, run.reactions, run.tags, steps))
+        while len(history) > 2 and history[1][0] < now - _WINDOW:
+            history.popleft()
+        if time.perf_counter() - self._used_at > 0.5:
+            self._measure_workers()
+        return changed
+
+    def rates(self) -> dict[str, float]:
+        """Per second, over the last two seconds while the run lives and over all of it afterwards.
+
+        "steps" are environment steps, where reactors log how many they took: `self.log(steps=n)`.
+        """
+        run = self.run
+        last = self._history[-1] if self._history else (run.seconds, run.reactions, run.tags, -1.0)
+        first = self._history[0] if run.is_alive and len(self._history) > 1 else (0.0, 0, 0, 0.0)
+        span = last[0] - first[0] or 1e-9
+        found = {"reactions": (last[1] - first[1]) / span, "tags": (last[2] - first[2]) / span}
+        if last[3] >= 0:
+            found = {"steps": (last[3] - max(first[3], 0.0)) / span, **found}
+        return found
+
+    def _measure_workers(self) -> None:
+        """The share of a core each worker used since last time, from Linux's accounts of threads; empty elsewhere."""
+        now = time.perf_counter()
+        span, self._used_at = now - self._used_at, now
+        used: list[float] = []
+        for worker in self.run._scheduler.workers:
+            ident = worker.thread.native_id
+            try:
+                spent = int(Path(f"/proc/self/task/{ident}/schedstat").read_bytes().split()[0]) / 1e9
+            except (OSError, ValueError, IndexError):  # over, not Linux, or a kernel that keeps no such account
+                continue
+            if ident in self._cpu:
+                used.append(min((spent - self._cpu[ident]) / span, 1.0))
+            self._cpu[ident or 0] = spent
+        self._use = used
+
+    def status(self) -> dict[str, Any]:
+        """Everything but the curves, as JSON can carry it."""
+        run = self.run
+        timeout = run.options.get("timeout")
+        tag = run.tag
+        return {
+            "title": f"run {run.number} of {run.program.name}",
+            "state": run.state,
+            "tag": f"{format_ns(tag.time_ns)}, microstep {tag.microstep:,}",
+            "seconds": round(run.seconds, 2),
+            "progress": min(tag.time_ns / timeout, 1.0) if timeout else None,
+            "rates": [f"{number(float(round(v)))} {name}/s" for name, v in self.rates().items()],
+            "workers": run.workers,
+            "use": [round(u, 2) for u in self._use] if run.is_alive else [],
+            "seed": run.seed,
+            "fingerprint": run.fingerprint if not run.is_alive else None,
+            "failure": describe_failure(run.failure),
+        }
+
+    def heading(self) -> str:
+        """One line: what, state, where, how fast."""
+        s = self.status()
+        workers = f"{s['workers']} worker{'s' if s['workers'] > 1 else ''}"
+        parts = [f"{s['title']}: {s['state']}", f"tag {s['tag']}", f"{s['seconds']:.1f} s", *s["rates"], workers]
+        if s["progress"] is not None and self.run.is_alive:
+            parts.insert(1, f"{s['progress']:.0%}")
+        return " · ".join(parts)
+
+    def text(self) -> str:
+        """The panel in words."""
+        lines = [self.heading()]
+        if self.series:
+            lines.append(words(self.series))
+        failure = describe_failure(self.run.failure)
+        if failure:
+            lines.append(failure)
+        return "\n".join(lines)
+
+    def svg(self) -> str:
+        """The panel as a picture."""
+        return curves_svg(self.series, self.heading())
+
+    def axis(self) -> str:
+        """What the curves have on their x axes; see `series.axis_of`."""
+        return axis_of(self.series.values())
+
+
+def describe_failure(failure: BaseException | None) -> str:
+    """What ended a run, with the user's own frames of the traceback; empty for None."""
+    if failure is None:
+        return ""
+    lines = [f"{type(failure).__name__}: {failure}"]
+    cause = failure.__cause__ if isinstance(failure, ReactionError) else None
+    if cause is not None:
+        import traceback
+
+        from reactornb.errors import Source
+
+        for frame in own_frames(traceback.extract_tb(cause.__traceback__)):
+            lines.append(f"  {Source(frame.filename, frame.lineno or 0)}, in {frame.name}")
+            if frame.line:
+                lines.append(f"    {frame.line}")
+    return "\n".join(lines)
+
+
+_PACKAGE = str(Path(__file__).parent.parent)
+
+
+def own_frames(frames: Any) -> list[Any]:
+    """The frames from the first one outside this package on: the scheduler's are no news to a user."""
+    found = list(frames)
+    while found and found[0].filename.startswith(_PACKAGE):
+        found.pop(0)
+    return found
