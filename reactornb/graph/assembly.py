@@ -186,7 +186,7 @@ class _Assembly(Flat):
             cls, width, given = child.__dict__["cls"], len(child), child.__dict__["_parameters"]
             for i in range(width):
                 values = {k: v.fn(i) if isinstance(v, per_member) else v for k, v in given.items()}
-                member = cls(**values, bank_index=i, bank_width=width)
+                member = cls(**{"bank_index": i, "bank_width": width, **values})
                 member.__dict__["_source"] = child.__dict__["_source"]
                 name = f"{label}[{i}]"
                 made.append(self.place(member, f"{here.name}.{name}", name, here.index, mode, inner, (i, width)))
@@ -355,7 +355,7 @@ class _Assembly(Flat):
         if name in here.timers:
             return ("timer", here.timers[name])
         if name in here.modes:
-            return ("mode", here.modes[name])
+            return ("mode", here.modes[name], name in item.history)
         if name in here.watchdogs:
             return ("watchdog", here.watchdogs[name])
         if name in here.children:

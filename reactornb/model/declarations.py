@@ -234,6 +234,7 @@ class Reaction(Declaration):
         effects: tuple[Any, ...] = (),
         deadline: Spec | None = None,
         parameters: tuple[str, ...] | None = None,
+        history: frozenset[str] = frozenset(),
     ) -> None:
         super().__init__()
         self.fn = fn
@@ -242,6 +243,8 @@ class Reaction(Declaration):
         self.uses = uses
         self.effects = effects
         self.deadline = deadline
+        self.history = history  # modes whose `set()` means a history transition
+        self.attribute = ""  # what the class binds it to; `name` is what it is called
         self.handler: Callable[..., None] | None = None
         self.parameters = signature(fn) if parameters is None else parameters
         self.__doc__ = fn.__doc__
@@ -263,6 +266,7 @@ class Reaction(Declaration):
     def __set_name__(self, owner: type, name: str) -> None:
         # `@on_x.missed def on_x_late` binds the same object to a second name, which is not a second reaction.
         self.name = self.name or name
+        self.attribute = self.attribute or name
 
 
 def signature(fn: Callable[..., None]) -> tuple[str, ...]:

@@ -36,6 +36,7 @@ def connect(
     physical: bool = False,
     broadcast: bool | None = None,
     strict: bool = True,
+    made_at: Source | None = None,
 ) -> None:
     """Connect ports of contained reactors (or of the reactor itself) inside a class body or in `compose`.
 
@@ -47,12 +48,13 @@ def connect(
         broadcast: true repeats the source's channels until the destination is full; None (the default) does so for a
             source of width one; false never does.
         strict: false makes a width mismatch a warning, as in Lingua Franca.
+        made_at: where the connection stands, if not where this is called.
 
     Raises:
         DeclarationError: for something that is not a port.
     """
     sources, destinations = as_tuple(source), as_tuple(destination)
-    where = Source.caller()
+    where = made_at or Source.caller()
     home: Any = None
     for end in (*sources, *destinations):
         if isinstance(end, PortRef):
@@ -217,6 +219,25 @@ class Reactor:
     def start_time_ns(self) -> int:
         """Physical time at which the run began, in ns since the epoch."""
         return cast("int", self._context.start_time_ns)
+
+    def check_deadline(self, invoke_handler: bool = False) -> bool:
+        """True if the deadline of the reaction that runs has passed by now; false if it has none.
+
+        Args:
+            invoke_handler: also call the deadline's handler in that case.
+        """
+        limit = self.__dict__.get("_deadline")
+        if limit is None or not limit.is_missed():
+            return False
+        if invoke_handler:
+            limit.late()
+        return True
+
+    def update_deadline(self, deadline: int) -> None:
+        """Give the reaction that runs another deadline, in ns, from now on; nothing happens if it has none."""
+        limit = self.__dict__.get("_deadline")
+        if limit is not None:
+            limit.limit_ns = deadline
 
     def request_stop(self) -> None:
         """End the run at the next microstep, with its shutdown reactions."""

@@ -79,7 +79,7 @@ def collect(cls: type[Reactor]) -> ClassSpec:
             elif isinstance(value, (Reactor, Bank)):
                 children[name] = value
             elif isinstance(value, Reaction):
-                if value.name == name:
+                if value.attribute == name:
                     reactions[name] = value
             elif isinstance(value, Declaration):
                 next(group for kind, group in groups.items() if isinstance(value, kind))[name] = value

@@ -19,6 +19,7 @@ import numpy
 from reactornb.errors import UndeclaredEffectError
 from reactornb.graph import Graph
 from reactornb.model import Input, Reactor
+from reactornb.tags import forever
 
 __all__ = ["ActionHandle", "InPort", "ModeHandle", "Multiport", "OutPort", "RunningReaction", "Schedule", "Signal"]
 
@@ -233,7 +234,8 @@ class RunningReaction:
     """
 
     __slots__ = (
-        "call", "cost_ns", "enqueue", "fired", "index", "level", "mode", "name", "node", "queued", "reads", "requests", "worker",
+        "call", "cost_ns", "enqueue", "fired", "index", "level", "mode", "name", "node", "queued", "reads", "requests",
+        "urgency", "worker",
     )  # fmt: skip
 
     def __init__(self, node: Any, fired: list[Signal], requests: list[Any]) -> None:
@@ -248,6 +250,7 @@ class RunningReaction:
         self.requests = requests
         self.queued = False
         self.reads: tuple[InPort, ...] = ()
+        self.urgency = forever
         self.cost_ns = -1
         self.worker = -1
 
@@ -283,9 +286,11 @@ class Schedule:
         self._context = context
         self._ports()
         self._times()
-        self._modes()
         for r in self.reactions:
             self._bind(r)
+        self.has_deadlines = any(n.deadline is not None for n in graph.reactions)
+        if self.has_deadlines:
+            self._urgencies()
 
     # -- ports ------------------------------------------------------------------------------------------------------
 
@@ -427,15 +432,6 @@ class Schedule:
 
         return schedule
 
-    # -- modes ------------------------------------------------------------------------------------------------------
-
-    def _modes(self) -> None:
-        graph = self.graph
-        for mode in graph.modes:
-            handle = ModeHandle(mode.name, mode.index)
-            handle.set = _mode_setter(self._requests[mode.reactor].append, mode.index)
-            self.handles["mode", mode.index] = handle
-
     # -- reactions --------------------------------------------------------------------------------------------------
 
     def _bind(self, r: RunningReaction) -> None:
@@ -453,7 +449,20 @@ class Schedule:
         else:
             handler = node.declaration.handler
             late = functools.partial(handler, instance, *arguments) if handler is not None else body
-            r.call = self._context.with_deadline(body, late, node.deadline)
+            r.call = self._context.with_deadline(body, late, node.deadline, instance)
+
+    def _mode(self, r: RunningReaction, mode: int, history: bool) -> ModeHandle:
+        handle = ModeHandle(self.graph.modes[mode].name, mode)
+        handle.set = _mode_setter(self._requests[r.node.reactor].append, mode, history)
+        return handle
+
+    def _urgencies(self) -> None:
+        """A reaction is as urgent as the earliest deadline among itself and what it may trigger at the same tag."""
+        signals = {s.port: s for s in self.signals if s.port >= 0}
+        for r in sorted(self.reactions, key=lambda r: -r.level):
+            own = forever if r.node.deadline is None else r.node.deadline
+            later = (t.urgency for c in r.node.effects for t in signals[c].triggers)
+            r.urgency = min(own, min(later, default=forever))
 
     def _argument(self, r: RunningReaction, argument: tuple[Any, ...]) -> Any:
         kind = argument[0]
@@ -467,6 +476,8 @@ class Schedule:
             return self.writers[argument[1]]
         if kind == "child":
             return self._view(r, argument)
+        if kind == "mode":
+            return self._mode(r, argument[1], argument[2])
         return self.handles[kind, argument[1]]
 
     def _view(self, r: RunningReaction, argument: tuple[Any, ...]) -> Any:
@@ -584,8 +595,8 @@ def _setter(signal: Signal, fired: list[Signal]) -> Callable[[Any], None]:
     return set_all
 
 
-def _mode_setter(append: Callable[[Any], None], index: int) -> Callable[..., None]:
-    def set_mode(*, history: bool = False) -> None:
+def _mode_setter(append: Callable[[Any], None], index: int, default: bool) -> Callable[..., None]:
+    def set_mode(*, history: bool = default) -> None:
         append((None, index, history))
 
     return set_mode

@@ -29,6 +29,7 @@ from typing import Any
 
 from reactornb.errors import ReactionError
 from reactornb.graph import Graph
+from reactornb.model import Reactor
 from reactornb.runtime.clock import Clock
 from reactornb.runtime.modes import Modes
 from reactornb.runtime.schedule import RunningReaction, Schedule, Signal
@@ -110,7 +111,7 @@ class Scheduler:
         self.modes: Modes | None = None
         self._built = threading.Event()
         self.width = workers
-        self.workers = [Worker(i, f"reactornb-{name}-{i}", self._lead, on_worker) for i in range(workers)]
+        self.workers = [Worker(i, f"reactornb-{name}-{i}", self, on_worker) for i in range(workers)]
 
     # -- from other threads -----------------------------------------------------------------------------------------
 
@@ -165,14 +166,22 @@ class Scheduler:
         """Stop at the next microstep; from a reaction or from any other thread."""
         self.command(stop=True)
 
-    def with_deadline(self, body: Callable[[], None], late: Callable[[], None], deadline: int) -> Callable[[], None]:
+    def with_deadline(
+        self, body: Callable[[], None], late: Callable[[], None], deadline: int, instance: Reactor
+    ) -> Callable[[], None]:
         """A call that runs `late` instead of `body` once physical time has passed the tag by more than the deadline."""
+        limit = Deadline(self, deadline, late)
 
         def call() -> None:
-            if self.clock.elapsed_ns() - self.time_ns > deadline:
+            if limit.is_missed():
                 late()
-            else:
+                return
+            # For check_deadline and update_deadline in the body; reactions of one reactor run one at a time.
+            instance.__dict__["_deadline"] = limit
+            try:
                 body()
+            finally:
+                instance.__dict__["_deadline"] = None
 
         return call
 
@@ -196,7 +205,7 @@ class Scheduler:
 
     # -- leading ----------------------------------------------------------------------------------------------------
 
-    def _lead(self, me: Worker, batch: Batch) -> None:
+    def lead(self, me: Worker, batch: Batch) -> None:
         """Close `batch` and go on until a level is shared and another worker finishes it, or the run ends."""
         try:
             if self.failure is not None:
@@ -205,10 +214,13 @@ class Scheduler:
             levels = self.schedule.levels
             top = self._close(batch, self.top)
             level = batch.level + 1
+            urgent = self.schedule.has_deadlines
             while True:
                 while level <= top and self.failure is None:
                     ready = levels[level]
                     if ready:
+                        if urgent and len(ready) > 1:
+                            ready.sort(key=_urgency)  # earliest deadline first
                         offered = self._offer(me, ready, level) if self.width > 1 else None
                         if offered is not None:
                             self.top = top
@@ -584,6 +596,19 @@ class Scheduler:
         self.on_end(self.failure)
 
 
+class Deadline:
+    """The deadline of one reaction; `limit_ns` is the reaction's own, so it needs no lock."""
+
+    def __init__(self, scheduler: Scheduler, limit_ns: int, late: Callable[[], None]) -> None:
+        self._scheduler = scheduler
+        self.limit_ns = limit_ns
+        self.late = late
+
+    def is_missed(self) -> bool:
+        """True once physical time has passed the tag by more than the deadline."""
+        return self._scheduler.clock.elapsed_ns() - self._scheduler.time_ns > self.limit_ns
+
+
 class _Opening:
     """The first batch of a run: builds the schedule on the worker that leads first."""
 
@@ -600,6 +625,10 @@ class _Opening:
             self.error = self._scheduler.failure = error
         finally:
             self._scheduler._built.set()
+
+
+def _urgency(r: RunningReaction) -> int:
+    return r.urgency
 
 
 def _cost(r: RunningReaction) -> tuple[int, int]:

@@ -15,7 +15,15 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any
 
-__all__ = ["Batch", "Worker"]
+__all__ = ["Batch", "Worker", "current_scheduler"]
+
+# The scheduler that a worker's thread belongs to; each thread reads and writes its own only.
+_mine = threading.local()
+
+
+def current_scheduler() -> Any:
+    """The scheduler of the run whose worker calls this; None on any other thread."""
+    return getattr(_mine, "scheduler", None)
 
 
 class Batch:
@@ -82,11 +90,11 @@ class Worker:
         self,
         index: int,
         name: str,
-        lead: Callable[[Worker, Batch], None],
+        scheduler: Any,
         begin: Callable[[int], AbstractContextManager[Any]],
     ) -> None:
         self.index = index
-        self._lead = lead
+        self._scheduler = scheduler
         self._begin = begin
         self._lock = threading.Lock()
         self._wake: queue.SimpleQueue[None] = queue.SimpleQueue()
@@ -117,10 +125,11 @@ class Worker:
 
     def _main(self) -> None:
         single_threaded_torch()
+        _mine.scheduler = self._scheduler
         with self._begin(self.index):
             while (batch := self._take()) is not None:
                 if batch.work(self.index):
-                    self._lead(self, batch)
+                    self._scheduler.lead(self, batch)
 
     def _take(self) -> Batch | None:
         """The next batch, or None when the run is over."""

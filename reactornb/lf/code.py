@@ -1,0 +1,84 @@
+"""Target code of a Lingua Franca program as Python functions whose tracebacks point at the `.lf` line."""
+
+from __future__ import annotations
+
+import ast as python
+import linecache
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from reactornb.errors import LFSyntaxError
+from reactornb.lf import syntax as ast
+
+__all__ = ["compile_body", "compile_expression", "remember_source", "run_block"]
+
+
+def remember_source(file: str, text: str) -> None:
+    """Let tracebacks show the lines of a program that is in no file, such as a notebook's cell."""
+    linecache.cache[file] = (len(text), None, text.splitlines(keepends=True), file)
+
+
+def _parse(code: ast.Code, file: str) -> python.Module:
+    try:
+        tree = python.parse(code.text or "pass", file)
+    except SyntaxError as error:
+        line = code.line + (error.lineno or 1) - 1
+        # The column is that of the dedented text; the line's own text shows the place well enough.
+        raise LFSyntaxError(f"Python says: {error.msg}", file=file, line=line, column=code.column) from None
+    except (ValueError, RecursionError, MemoryError) as error:
+        raise LFSyntaxError(f"Python cannot parse this: {error}", file=file, line=code.line, column=code.column) from None
+    python.increment_lineno(tree, code.line - 1)
+    return tree
+
+
+def compile_body(
+    code: ast.Code, file: str, name: str, parameters: Iterable[str], namespace: dict[str, Any]
+) -> Callable[..., Any]:
+    """A function of `self` and these parameters with that body.
+
+    Raises:
+        LFSyntaxError: if the body is no Python.
+    """
+    tree = _parse(code, file)
+    header = python.parse(f"def {name}({', '.join(['self', *parameters])}): pass", file)
+    python.increment_lineno(header, max(code.line - 1, 0))
+    function = header.body[0]
+    assert isinstance(function, python.FunctionDef)
+    function.body = tree.body or [python.Pass(lineno=code.line, col_offset=0, end_lineno=code.line, end_col_offset=0)]
+    made: dict[str, Any] = {}
+    exec(_compile(header, file, "exec", code), namespace, made)  # noqa: S102 - running the user's program is what we are for
+    return made[name]  # type: ignore[no-any-return]
+
+
+def compile_expression(code: ast.Code, file: str) -> Any:
+    """A code object for `eval`.
+
+    Raises:
+        LFSyntaxError: if it is not one Python expression.
+    """
+    text = code.text.strip()
+    try:
+        tree = python.parse(f"({text}\n)", file, "eval")
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        message = error.msg if isinstance(error, SyntaxError) else str(error)
+        raise LFSyntaxError(f"Python says: {message}", file=file, line=code.line, column=code.column) from None
+    python.increment_lineno(tree, code.line - 1)
+    return _compile(tree, file, "eval", code)
+
+
+def run_block(code: ast.Code, file: str, namespace: dict[str, Any], local: dict[str, Any] | None = None) -> None:
+    """Run a preamble, in a class's namespace if `local` is given.
+
+    Raises:
+        LFSyntaxError: if it is no Python; and whatever the code itself raises.
+    """
+    exec(_compile(_parse(code, file), file, "exec", code), namespace, namespace if local is None else local)  # noqa: S102
+
+
+def _compile(tree: Any, file: str, mode: str, code: ast.Code) -> Any:
+    try:
+        return compile(tree, file, mode, dont_inherit=True)
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        message = error.msg if isinstance(error, SyntaxError) else str(error)
+        line = (error.lineno if isinstance(error, SyntaxError) else None) or code.line
+        raise LFSyntaxError(f"Python says: {message}", file=file, line=line, column=code.column) from None

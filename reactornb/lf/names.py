@@ -1,0 +1,175 @@
+"""The names that Lingua Franca's Python target gives to reaction bodies and preambles: `lf`, `SEC`, `request_stop`, ….
+
+They find their run through the thread that calls them (each worker belongs to one run), or, on a thread that a reaction
+started, through the run of this program that was started last.
+"""
+
+from __future__ import annotations
+
+import copy
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from reactornb import tags
+from reactornb.runtime import workers
+
+__all__ = ["LFNames", "LFTag"]
+
+
+@dataclass(frozen=True, order=True)
+class LFTag:
+    """A tag as Lingua Franca's Python target has it: `time` counts from the epoch, in ns."""
+
+    time: int
+    microstep: int = 0
+
+    def __repr__(self) -> str:
+        return f"Tag(time={self.time}, microstep={self.microstep})"
+
+
+class Make:
+    """An object with no attributes, to be given some."""
+
+
+def _unit(size: int) -> Callable[[float], int]:
+    def convert(value: float) -> int:
+        return value * size if isinstance(value, int) else round(value * size)
+
+    return convert
+
+
+_UNITS = {
+    "NSEC": 1,
+    "USEC": 1_000,
+    "MSEC": 1_000_000,
+    "SEC": 1_000_000_000,
+    "MINUTE": 60_000_000_000,
+    "HOUR": 3_600_000_000_000,
+    "DAY": 86_400_000_000_000,
+    "WEEK": 604_800_000_000_000,
+}
+
+
+class _Time:
+    """`lf.time`."""
+
+    def __init__(self, names: LFNames) -> None:
+        self._names = names
+
+    def logical(self) -> int:
+        """Logical time in ns since the epoch."""
+        c = self._names.context
+        return c.start_time_ns + c.time_ns
+
+    def logical_elapsed(self) -> int:
+        """Logical time in ns since the start."""
+        return self._names.context.time_ns
+
+    def physical(self) -> int:
+        """Physical time in ns since the epoch."""
+        c = self._names.context
+        return c.start_time_ns + c.physical_elapsed_ns()
+
+    def physical_elapsed(self) -> int:
+        """Physical time in ns since the start."""
+        return self._names.context.physical_elapsed_ns()
+
+    def start(self) -> int:
+        """When the run began, in ns since the epoch."""
+        return self._names.context.start_time_ns
+
+
+class LFNames:
+    """The object `lf` of one program, and the globals of its code.
+
+    # _context   written by the first worker of each run, before its startup reactions; read by any thread that a
+    #            reaction started, hence later
+    """
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self._context: Any = None
+        self._maxwait = 0
+        self.time = _Time(self)
+
+    @property
+    def context(self) -> Any:
+        """The scheduler of the run that asks."""
+        mine = workers.current_scheduler()
+        if mine is not None:
+            self._context = mine
+            return mine
+        if self._context is None:
+            raise RuntimeError("lf.… has a meaning only while the program runs")
+        return self._context
+
+    def tag(self) -> LFTag:
+        """The current tag."""
+        c = self.context
+        return LFTag(c.start_time_ns + c.time_ns, c.microstep)
+
+    def tag_start_effective(self) -> LFTag:
+        """When this federate started; here always the start of the run."""
+        return LFTag(self.context.start_time_ns, 0)
+
+    def tag_compare(self, left: LFTag, right: LFTag) -> int:
+        """-1, 0 or 1 as `left` is before, at or after `right`."""
+        return (left > right) - (left < right)
+
+    def request_stop(self) -> None:
+        """End the run at the next microstep."""
+        self.context.request_stop()
+
+    def source_directory(self) -> str:
+        """The folder of the main program."""
+        return str(self._file.parent)
+
+    def package_directory(self) -> str:
+        """The parent of the nearest `src` folder above the main program, or the program's own folder."""
+        return str(package_root(self._file))
+
+    def get_fed_maxwait(self) -> int:
+        """The federate's maxwait in ns; kept, and without effect in one process."""
+        return self._maxwait
+
+    def set_fed_maxwait(self, value: float) -> None:
+        """Set it."""
+        self._maxwait = int(value)
+
+    def globals(self) -> dict[str, Any]:
+        """A fresh namespace for the program's code."""
+        found: dict[str, Any] = {name: _unit(size) for name, size in _UNITS.items()}
+        found |= {name + "S": made for name, made in found.items()}
+        found |= {
+            "__name__": f"lf_{self._file.stem}",
+            "__file__": str(self._file),
+            "BILLION": 1_000_000_000,
+            "FOREVER": tags.forever,
+            "NEVER": tags.never,
+            "Make": Make,
+            "Tag": LFTag,
+            "copy": copy,
+            "exit": sys.exit,
+            "get_fed_maxwait": self.get_fed_maxwait,
+            "instant_t": int,
+            "interval_t": int,
+            "lf": self,
+            "os": os,
+            "quit": sys.exit,
+            "request_stop": self.request_stop,
+            "set_fed_maxwait": self.set_fed_maxwait,
+            "sys": sys,
+        }
+        return found
+
+
+def package_root(file: Path) -> Path:
+    """The folder above the nearest `src` that holds `file`; its own folder where there is none."""
+    for parent in file.parents:
+        if parent.name == "src":
+            return parent.parent
+    return file.parent
