@@ -1,1 +1,89 @@
 """The cell and line magics: parse the line, call the session, show. No logic."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from IPython.core.error import UsageError
+
+from reactornb.notebook import Session, load, unload
+from reactornb_magics.line import HELP, parse
+
+__all__ = ["load_ipython_extension", "unload_ipython_extension"]
+
+
+def load_ipython_extension(shell: Any) -> None:
+    """`%load_ext reactornb`."""
+    register(shell, load(shell))
+
+
+def unload_ipython_extension(shell: Any) -> None:
+    """`%unload_ext reactornb`; runs go on."""
+    unload()
+    for kind in ("cell", "line"):
+        shell.magics_manager.magics[kind].pop("reactor", None)
+
+
+def register(shell: Any, session: Session) -> None:
+    """Make `%%reactor` and `%reactor` known to a shell."""
+
+    def reactor_cell(line: str, cell: str) -> None:
+        """Declare a reactor class: the cell is the class's body.
+
+            %%reactor Rollout
+            weights = Input()
+            episode = Output()
+            horizon: int = 100
+
+            @reaction(weights)
+            def on_weights(self, weights, episode):
+                episode.set(self.play(weights.value))
+
+        The names of reactornb are in scope. `%%reactor Name Base` derives from another reactor class. Running the cell
+        again replaces the class for the next start. Without magic: `class Rollout(Reactor): …`, or `@reactor` above a
+        plain class.
+        """
+        __tracebackhide__ = True
+        words = line.split()
+        if len(words) > 2:
+            raise UsageError(
+                f"%%reactor ({session.here(cell)}): a name and at most one base, not {line.strip()!r}: %%reactor Name Base"
+            )
+        name, base = (*words, "", "")[:2]
+        session.define(name, cell, base=base or "Reactor")
+
+    def reactor_line(line: str) -> Any:
+        __tracebackhide__ = True
+        return _run_line(session, line)
+
+    reactor_line.__doc__ = HELP
+    shell.register_magic_function(reactor_cell, "cell", "reactor")
+    shell.register_magic_function(reactor_line, "line", "reactor")
+
+
+def _run_line(session: Session, line: str) -> Any:
+    __tracebackhide__ = True
+    asked = parse(line, session.shell.user_ns)
+    if asked.help is not None:
+        session.say(asked.help)
+        return None
+    given = asked.options
+    match asked.command:
+        case "start":
+            return session.start(asked.name, parameters=asked.parameters, **given)
+        case "stop":
+            return session.stop(asked.name)
+        case "pause":
+            session.pause(asked.name)
+        case "resume":
+            session.resume(asked.name)
+        case "step":
+            session.step(given["tags"], asked.name)
+        case "graph":
+            view = session.graph(asked.name, levels=given["levels"], depth=given["depth"])
+            return view if given["save"] is None else session.say(f"saved {view.save(given['save'])}")
+        case "list":
+            session.say(session.list())
+    if asked.command in ("pause", "resume", "step", "status"):
+        session.say(session.status(asked.name))
+    return None

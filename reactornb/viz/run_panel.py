@@ -46,7 +46,7 @@ class RunPanel(anywidget.AnyWidget):
     _css = _asset("vendor/uplot/uPlot.min.css", "run_panel.css")
 
     status = traitlets.Dict().tag(sync=True)
-    curves = traitlets.List().tag(sync=True)
+    curves: traitlets.List[Any] = traitlets.List().tag(sync=True)
     points = traitlets.Bytes().tag(sync=True)
     axis = traitlets.Unicode("").tag(sync=True)
 
@@ -96,6 +96,11 @@ class RunPanel(anywidget.AnyWidget):
                 self.status = self.view.status()
         self._over = not alive
         return alive
+
+    @property
+    def run_is_alive(self) -> bool:
+        """True until the run's last tag is done."""
+        return self.view.run.is_alive
 
     @property
     def is_open(self) -> bool:

@@ -1,0 +1,75 @@
+"""Starting and ending the session of a shell."""
+
+from __future__ import annotations
+
+import inspect
+import linecache
+from collections.abc import Callable
+from typing import Any
+
+from reactornb.errors import ReactorError, set_source_describer
+from reactornb.model import Reactor
+from reactornb.notebook import tracebacks
+from reactornb.notebook.cells import describer
+from reactornb.notebook.session import Session
+
+__all__ = ["current_session", "load", "unload"]
+
+# Written by `load` and `unload`, on the thread that runs cells; one shell a process, as IPython has it.
+_session: Session | None = None
+_getfile: Callable[..., Any] | None = None
+
+
+def load(shell: Any) -> Session:
+    """Make the session of this shell, or give the one it has."""
+    global _session  # noqa: PLW0603 - see above
+    if _session is not None and _session.shell is shell:
+        return _session
+    if _session is not None:
+        unload()
+    _session = Session(shell)
+    set_source_describer(describer(shell))
+    tracebacks.install(shell)
+    _session.displays.install()
+    _find_classes_of_cells()
+    return _session
+
+
+def unload() -> None:
+    """Undo `load`; runs go on."""
+    global _session  # noqa: PLW0603
+    if _session is not None:
+        _session.close()
+        _session.displays.uninstall()
+        tracebacks.uninstall()
+        set_source_describer(None)
+        if _getfile is not None:
+            inspect.getfile = _getfile
+        _session = None
+
+
+def current_session() -> Session:
+    """The session behind the magics.
+
+    Raises:
+        ReactorError: before `%load_ext reactornb`.
+    """
+    if _session is None:
+        raise ReactorError("there is no notebook session yet: run %load_ext reactornb first.")
+    return _session
+
+
+def _find_classes_of_cells() -> None:
+    """Let `inspect.getsource(Rollout)` and `Rollout??` work for reactors declared in cells.
+
+    `inspect.getfile` gives up on every class of `__main__`; a reactor class knows where it was declared.
+    """
+    global _getfile  # noqa: PLW0603
+    original = _getfile = _getfile or inspect.getfile
+
+    def getfile(obj: Any) -> Any:
+        if isinstance(obj, type) and issubclass(obj, Reactor) and obj.definition.file in linecache.cache:
+            return obj.definition.file
+        return original(obj)
+
+    inspect.getfile = getfile  # type: ignore[assignment]  # typeshed names its parameter `object`

@@ -1,0 +1,83 @@
+"""How errors are shown in a notebook: what, where, what to do, in one short block without this package's own frames.
+
+IPython asks an exception that has `_render_traceback_` for its lines; `install` gives that method to `ReactorError`, so plain
+Python code outside notebooks keeps ordinary tracebacks.
+"""
+
+from __future__ import annotations
+
+import linecache
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from reactornb.errors import ReactionError, ReactorError, Source
+
+__all__ = ["install", "own_traceback", "uninstall"]
+
+_PACKAGE = str(Path(__file__).parent.parent)
+_RED, _DIM, _PLAIN = "\x1b[1;31m", "\x1b[2m", "\x1b[0m"
+
+
+def install(shell: Any) -> None:
+    """Show `ReactorError`s of this shell in one block."""
+
+    def render(error: ReactorError) -> list[str]:
+        return _block(shell, error)
+
+    ReactorError._render_traceback_ = render  # type: ignore[attr-defined]  # IPython's protocol, wanted in notebooks only
+
+
+def uninstall() -> None:
+    """Back to ordinary tracebacks."""
+    if "_render_traceback_" in vars(ReactorError):
+        del ReactorError._render_traceback_  # type: ignore[attr-defined]
+
+
+def own_traceback(traceback: TracebackType | None) -> TracebackType | None:
+    """The traceback from the first frame outside this package on: the scheduler's frames are no news to a user."""
+    at = traceback
+    while at is not None and at.tb_frame.f_code.co_filename.startswith(_PACKAGE):
+        at = at.tb_next
+    return at or traceback
+
+
+def _block(shell: Any, error: ReactorError) -> list[str]:
+    lines: list[str] = []
+    cause = error.__cause__ if isinstance(error, ReactionError) else None
+    if cause is not None:
+        # The user's own error first, as Python shows a chain; ours, last, says which reactor, reaction and tag.
+        shown = shell.InteractiveTB.structured_traceback(type(cause), cause, own_traceback(cause.__traceback__))
+        lines += [*shown, ""]
+    lines.append(f"{_RED}{type(error).__name__}{_PLAIN}: {error}")
+    source = getattr(error, "source", None)
+    if cause is None and isinstance(source, Source):
+        lines += [f"{_DIM}{line}{_PLAIN}" for line in _excerpt(source)]
+    raised = _cell_of(shell, error.__traceback__)
+    if raised is not None and f"{str(raised).partition(',')[0]}," not in str(error):
+        lines.append(f"{_DIM}(run by {raised}){_PLAIN}")
+    return lines
+
+
+def _excerpt(source: Source) -> list[str]:
+    """The line, and where it is a decorator also what follows up to the `def`."""
+    found: list[str] = []
+    for number in range(source.line, source.line + 6):
+        text = linecache.getline(source.file, number).rstrip()
+        if not text or text in "".join(found):
+            break
+        found.append(f"{number:>6} {text}")
+        if not text.lstrip().startswith("@"):
+            break
+    return found
+
+
+def _cell_of(shell: Any, traceback: TracebackType | None) -> Source | None:
+    """The deepest line of a cell in a traceback: what the user ran."""
+    found: Source | None = None
+    while traceback is not None:
+        file = traceback.tb_frame.f_code.co_filename
+        if shell.compile.format_code_name(file):
+            found = Source(file, traceback.tb_lineno)
+        traceback = traceback.tb_next
+    return found
