@@ -120,7 +120,7 @@ class _Assembly(Flat):
         copy = object.__new__(cls)
         copy.__dict__.update(values)
         copy.__dict__.update(_connections=[], _children={}, _named=label, bank_index=bank[0], bank_width=bank[1])
-        parameters = {name: values[name] for name in cls.spec.parameters}
+        parameters = {name: values[name] for name in cls._spec.parameters}
         node = ReactorNode(len(self.reactors), name, label, cls, parameters, parent, *bank, mode, values["_source"])
         self.reactors.append(node)
         here = _Place(node, copy, outer)
@@ -128,15 +128,15 @@ class _Assembly(Flat):
         copy.compose()
         here.owners[id(copy)] = here.owners[id(template)] = [here]
         composed: dict[str, Any] = copy.__dict__["_children"]
-        for child_label, child in {**cls.spec.children, **composed}.items():
+        for child_label, child in {**cls._spec.children, **composed}.items():
             self._place_child(here, child, child_label)
-        for order, item in enumerate(cls.spec.reactions):
+        for order, item in enumerate(cls._spec.reactions):
             deadline = item.deadline
             if deadline is not None:
                 deadline = here.number(deadline, f"the deadline of reaction {item.name!r}", item.source)
             self._reaction(here, item, order, deadline)
-        connections: list[Connection] = list(cls.spec.own_connections) + copy.__dict__["_connections"]
-        for child in {id(c): c for c in (*cls.spec.children.values(), *composed.values())}.values():
+        connections: list[Connection] = list(cls._spec.own_connections) + copy.__dict__["_connections"]
+        for child in {id(c): c for c in (*cls._spec.children.values(), *composed.values())}.values():
             connections += child.__dict__["_connections"]
         for made in connections:
             after = None if made.after is None else here.number(made.after, "the delay of a connection", made.source)
@@ -145,7 +145,7 @@ class _Assembly(Flat):
 
     def _own(self, here: _Place) -> None:
         """Number the reactor's own modes, ports, timers, actions and watchdogs."""
-        spec, name, number, reactor = here.cls.spec, here.name, here.number, here.index
+        spec, name, number, reactor = here.cls._spec, here.name, here.number, here.index
         for m in spec.modes.values():
             here.modes[m.name] = len(self.modes)
             self.modes.append(ModeNode(len(self.modes), f"{name}.{m.name}", reactor, m.initial, here.outer))
@@ -344,8 +344,8 @@ class _Assembly(Flat):
     ) -> tuple[Any, ...]:
         if name in here.ports:
             channels = here.ports[name]
-            multi = here.cls.spec.ports[name].width is not None
-            if isinstance(here.cls.spec.ports[name], Output):
+            multi = here.cls._spec.ports[name].width is not None
+            if isinstance(here.cls._spec.ports[name], Output):
                 effects += channels
                 return ("port", tuple(channels), True, multi)
             uses += [c for c in channels if c not in triggered]

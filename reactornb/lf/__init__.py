@@ -1,1 +1,6 @@
-"""The Lingua Franca front end: programs in text, for the same model as reactors in Python."""
+"""Lingua Franca programs: parsed, built into the same declarations as Python code, run by the same scheduler."""
+
+from reactornb.lf.parse import parse, parse_file
+from reactornb.lf.program import LFProgram, load, loads
+
+__all__ = ["LFProgram", "load", "loads", "parse", "parse_file"]

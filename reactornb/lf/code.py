@@ -26,7 +26,9 @@ def _parse(code: ast.Code, file: str) -> python.Module:
         # The column is that of the dedented text; the line's own text shows the place well enough.
         raise LFSyntaxError(f"Python says: {error.msg}", file=file, line=line, column=code.column) from None
     except (ValueError, RecursionError, MemoryError) as error:
-        raise LFSyntaxError(f"Python cannot parse this: {error}", file=file, line=code.line, column=code.column) from None
+        raise LFSyntaxError(
+            f"Python cannot parse this: {error}", file=file, line=code.line, column=code.column
+        ) from None
     python.increment_lineno(tree, code.line - 1)
     return tree
 

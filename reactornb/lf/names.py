@@ -16,6 +16,7 @@ from typing import Any
 
 from reactornb import tags
 from reactornb.runtime import workers
+from reactornb.runtime.scheduler import Scheduler
 
 __all__ = ["LFNames", "LFTag"]
 
@@ -92,14 +93,14 @@ class LFNames:
 
     def __init__(self, file: Path) -> None:
         self._file = file
-        self._context: Any = None
+        self._context: Scheduler | None = None
         self._maxwait = 0
         self.time = _Time(self)
 
     @property
-    def context(self) -> Any:
+    def context(self) -> Scheduler:
         """The scheduler of the run that asks."""
-        mine = workers.current_scheduler()
+        mine: Scheduler | None = workers.current_scheduler()
         if mine is not None:
             self._context = mine
             return mine

@@ -94,8 +94,8 @@ class Reactor:
         DeclarationError: for a required parameter that is missing.
     """
 
-    spec: ClassVar[ClassSpec] = ClassSpec()
-    definition: ClassVar[Source] = Source(__file__, 1)
+    _spec: ClassVar[ClassSpec] = ClassSpec()
+    _definition: ClassVar[Source] = Source(__file__, 1)
     _running = False
     bank_index = 0
     bank_width = 1
@@ -108,8 +108,8 @@ class Reactor:
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        cls.definition = Source.caller()
-        cls.spec = collect(cls)
+        cls._definition = Source.caller()
+        cls._spec = collect(cls)
 
     def __init__(self, **parameters: Any) -> None:
         values = self.__dict__
@@ -118,7 +118,7 @@ class Reactor:
         values["_source"] = Source.caller()
         values["_children"] = None
         values["_named"] = ""
-        declared = type(self).spec.parameters
+        declared = type(self)._spec.parameters
         for name in parameters:
             if name not in declared and name not in ("bank_index", "bank_width"):
                 raise UnknownNameError(
@@ -279,11 +279,11 @@ class Bank:
         self.__dict__["_named"] = name
 
     def __getattr__(self, name: str) -> PortRef:
-        port = self.__dict__["cls"].spec.ports.get(name)
+        port = self.__dict__["cls"]._spec.ports.get(name)
         if port is None:
             cls = self.__dict__["cls"]
             raise UnknownNameError(
-                f"{cls.__name__} has no port {name!r}. {suggestion(name, cls.spec.ports)}", unknown=name
+                f"{cls.__name__} has no port {name!r}. {suggestion(name, cls._spec.ports)}", unknown=name
             )
         return PortRef(self, port)
 

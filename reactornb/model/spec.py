@@ -71,7 +71,7 @@ def collect(cls: type[Reactor]) -> ClassSpec:
             continue
         namespace = vars(base)
         for name in _annotated(base):
-            if name not in ("spec", "definition"):
+            if name not in ("_spec", "_definition"):
                 parameters[name] = namespace.get(name, parameters.get(name, REQUIRED))
         for name, value in namespace.items():
             if name in parameters and not isinstance(value, Declaration):
@@ -87,7 +87,7 @@ def collect(cls: type[Reactor]) -> ClassSpec:
     initial = [m for m in groups[Mode].values() if m.initial]
     if groups[Mode] and len(initial) != 1:
         raise DeclarationError(
-            f"{cls.definition}: {cls.__name__} has {len(initial)} initial modes among {', '.join(groups[Mode])}; it needs "
+            f"{cls._definition}: {cls.__name__} has {len(initial)} initial modes among {', '.join(groups[Mode])}; it needs "
             f"exactly one: Mode(initial=True)."
         )
     touchable = {n for kind in (Port, Timer, Action, Watchdog, Mode) for n in groups[kind]} | set(children)

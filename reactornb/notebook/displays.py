@@ -69,6 +69,7 @@ class Displays:
             view.refresh()
             print(view.text())  # noqa: T201 - what a terminal shows
             return
+        panel.refresh()
         shown = display(_bundle(panel), raw=True, display_id=True)  # type: ignore[no-untyped-call]
         if not run.is_alive:
             return

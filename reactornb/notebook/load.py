@@ -68,8 +68,8 @@ def _find_classes_of_cells() -> None:
     original = _getfile = _getfile or inspect.getfile
 
     def getfile(obj: Any) -> Any:
-        if isinstance(obj, type) and issubclass(obj, Reactor) and obj.definition.file in linecache.cache:
-            return obj.definition.file
+        if isinstance(obj, type) and issubclass(obj, Reactor) and obj._definition.file in linecache.cache:
+            return obj._definition.file
         return original(obj)
 
     inspect.getfile = getfile  # type: ignore[assignment]  # typeshed names its parameter `object`

@@ -216,7 +216,7 @@ class Session:
     def _default(self) -> str:
         if self._used in self.shell.user_ns:
             return self._used
-        composed = [d for d in self.definitions.values() if d.cls.spec.children or d.cls.compose is not Reactor.compose]
+        composed = [d for d in self.definitions.values() if d.cls._spec.children or d.cls.compose is not Reactor.compose]
         declared = composed or list(self.definitions.values())
         if declared:
             return declared[-1].name
@@ -318,14 +318,13 @@ class Session:
             runs = [self.run(name, alive=False)]
         else:
             runs = live_runs() or ([self.last_run] if self.last_run is not None else [])
-        if not runs:
-            return "No run yet; start one with %reactor start."
-        parts = []
-        for run in runs:
-            view = RunView(run)
-            view.refresh()
-            parts.append(view.text())
-        return "\n\n".join(parts)
+        return "\n\n".join(map(self.describe, runs)) or "No run yet; start one with %reactor start."
+
+    def describe(self, run: Run) -> str:
+        """A run in words: state, tag, rates and metrics."""
+        view = RunView(run)
+        view.refresh()
+        return view.text()
 
     def graph(self, name: str = "", *, levels: bool = False, depth: int | None = None) -> GraphView:
         """The graph of a program, as something that displays itself; see `GraphView`."""
@@ -335,12 +334,12 @@ class Session:
         """Reactor classes and runs, one line each."""
         lines = []
         for name, cls in sorted(self.reactors().items()):
-            spec = cls.spec
+            spec = cls._spec
             parts = [f"{len(spec.ports)} ports", f"{len(spec.reactions)} reactions"]
             if spec.children:
                 inside = ", ".join(f"{k}: {_child_words(v)}" for k, v in spec.children.items())
                 parts.append(f"contains {inside}")
-            lines.append(f"{name}  ({', '.join(parts)})  {cls.definition}")
+            lines.append(f"{name}  ({', '.join(parts)})  {cls._definition}")
         runs = {id(r): r for r in (*live_runs(), *(p.last_run for p in self.programs.values()), self.last_run) if r}
         lines += [f"run {run.number} of {run.program.name}: {run.state}" for run in runs.values()]
         return "\n".join(lines) or "No reactor is declared yet: begin with %%reactor."
@@ -352,5 +351,5 @@ def _child_words(child: Any) -> str:
 
 def _uses(cls: type[Reactor], classes: set[type]) -> bool:
     """Does a class extend or contain one of these?"""
-    held = {c.__dict__["cls"] if isinstance(c, Bank) else type(c) for c in cls.spec.children.values()}
+    held = {c.__dict__["cls"] if isinstance(c, Bank) else type(c) for c in cls._spec.children.values()}
     return any(classes & set(c.__mro__) for c in (cls, *held))

@@ -51,7 +51,7 @@ class Modes:
         by_name = {m.name: m.index for m in graph.modes}
         lives_in = self._innermost(graph)
         for node, instance in zip(graph.reactors, schedule.instances, strict=True):
-            for state in node.cls.spec.states.values():
+            for state in node.cls._spec.states.values():
                 if state.reset:
                     mode = by_name[f"{node.name}.{state.mode.name}"] if state.mode is not None else lives_in[node.index]
                     if mode >= 0:

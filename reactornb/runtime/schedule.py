@@ -511,11 +511,11 @@ def _instance(node: Any, context: Any, seed: int) -> Reactor:
     values["bank_width"] = node.bank_width
     for name, value in node.parameters.items():
         # A default is the class's; what the user gave is the user's, and passed on as it is.
-        shared = value is cls.spec.parameters[name] and type(value) in (list, dict, set)
+        shared = value is cls._spec.parameters[name] and type(value) in (list, dict, set)
         values[name] = copy.deepcopy(value) if shared else value
-    for name in cls.spec.children:
+    for name in cls._spec.children:
         values[name] = _Hidden(name)
-    for state in cls.spec.states.values():
+    for state in cls._spec.states.values():
         values[state.name] = first_value(made, state)
     return made
 

@@ -17,7 +17,7 @@ class Gain(Reactor):
 
 
 def test_parameters_ports_and_reactions_are_found_by_name():
-    spec = Gain.spec
+    spec = Gain._spec
     assert list(spec.ports) == ["x", "y"]
     assert dict(spec.parameters) == {"factor": 2.0}
     assert [r.name for r in spec.reactions] == ["on_x"]
@@ -92,9 +92,9 @@ def test_subclasses_inherit_declarations_and_put_theirs_after():
         def on_x_too(self, x, z):
             z.set(x.value + self.offset)
 
-    assert list(More.spec.ports) == ["x", "y", "z"]
-    assert [r.name for r in More.spec.reactions] == ["on_x", "on_x_too"]
-    assert dict(More(factor=5).spec.parameters) == {"factor": 2.0, "offset": 1.0}
+    assert list(More._spec.ports) == ["x", "y", "z"]
+    assert [r.name for r in More._spec.reactions] == ["on_x", "on_x_too"]
+    assert dict(More(factor=5)._spec.parameters) == {"factor": 2.0, "offset": 1.0}
 
 
 def test_a_subclass_replaces_a_default_and_a_reaction_in_place():
@@ -106,8 +106,8 @@ def test_a_subclass_replaces_a_default_and_a_reaction_in_place():
             y.set(0)
 
     assert Half().factor == 0.5
-    assert [r.name for r in Half.spec.reactions] == ["on_x"]
-    assert Half.spec.reactions[0] is not Gain.spec.reactions[0]
+    assert [r.name for r in Half._spec.reactions] == ["on_x"]
+    assert Half._spec.reactions[0] is not Gain._spec.reactions[0]
 
 
 def test_a_modal_reactor_has_exactly_one_initial_mode():
@@ -129,10 +129,10 @@ def test_what_stands_in_a_mode_block_belongs_to_the_mode():
             def on_tick(self, two):
                 two.set()
 
-    assert Modal.spec.actions["inner"].mode is Modal.one
-    assert Modal.spec.states["count"].mode is Modal.one
-    assert Modal.spec.reactions[0].mode is Modal.one
-    assert Modal.spec.timers["tick"].mode is None
+    assert Modal._spec.actions["inner"].mode is Modal.one
+    assert Modal._spec.states["count"].mode is Modal.one
+    assert Modal._spec.reactions[0].mode is Modal.one
+    assert Modal._spec.timers["tick"].mode is None
 
 
 def test_modes_do_not_nest():

@@ -218,7 +218,7 @@ def test_a_reaction_that_raises_stops_the_run_at_its_tag(workers):
     ) as caught:
         run.result(WAIT)
     assert caught.value.tag == (ms(5), 0)
-    assert caught.value.source.line == Fails.spec.reactions[0].fn.__code__.co_firstlineno + 3
+    assert caught.value.source.line == Fails._spec.reactions[0].fn.__code__.co_firstlineno + 3
     assert isinstance(caught.value.__cause__, ZeroDivisionError)
     assert run.state == "failed"
     assert len(run.metrics["ok"]) == 20, "what was logged before the failure is kept"

@@ -1,0 +1,223 @@
+"""Loading Lingua Franca programs: files, imports, target properties, and the program that results."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from reactornb.errors import AssemblyError, LFSyntaxError, Source, UnknownNameError, suggestion
+from reactornb.lf import syntax as ast
+from reactornb.lf.build import Builder, Scope
+from reactornb.lf.code import remember_source, run_block
+from reactornb.lf.names import LFNames, package_root
+from reactornb.lf.parse import parse
+from reactornb.model import Reactor
+from reactornb.runtime import Program
+
+__all__ = ["LFProgram", "load", "loads"]
+
+# Target properties that mean something here; all others that Lingua Franca knows get one warning.
+_MEANT = {"timeout", "fast", "keepalive", "workers", "single-threaded", "threading", "files", "tracing", "logging"}
+# About generating, compiling or drawing code: nothing is lost by their having no effect.
+_HARMLESS = {
+    "build", "build-type", "cmake", "cmake-include", "cmake-args", "compiler", "compiler-flags", "compile-definitions", "flags",
+    "no-compile", "no-runtime-validation", "external-runtime-path", "runtime-version", "single-file-project", "python-version",
+    "export-dependency-graph", "verify", "hierarchical-bin", "platform", "scheduler",
+}  # fmt: skip
+
+
+@dataclass
+class LFProgram:
+    """A Lingua Franca program as Python has it.
+
+    Attributes:
+        file: its path, or the name of the cell.
+        reactors: the reactor classes of the file by name, the main reactor excepted.
+        main: the class of the main (or federated) reactor, or None in a library.
+        options: run options that its target declaration gives, as keywords of `Program.start`.
+        namespace: the globals of its target code.
+    """
+
+    file: str
+    reactors: dict[str, type[Reactor]]
+    main: type[Reactor] | None
+    options: dict[str, Any] = field(default_factory=dict)
+    namespace: dict[str, Any] = field(default_factory=dict, repr=False)
+
+    def program(self, **parameters: Any) -> Program:
+        """The assembled program.
+
+        Args:
+            parameters: parameters of the main reactor.
+
+        Raises:
+            AssemblyError: if there is no main reactor, or the reactors do not form a legal graph.
+        """
+        if self.main is None:
+            raise AssemblyError(
+                f"{self.file} has no main reactor: it is a library. Write `main reactor {{ … }}` to run it."
+            )
+        return Program(self.main(**parameters))
+
+
+def load(path: str | os.PathLike[str], *, outside: Mapping[str, Any] | None = None) -> LFProgram:
+    """Read a program from a file.
+
+    Args:
+        path: the `.lf` file.
+        outside: Python reactor classes that it may instantiate, by name.
+
+    Raises:
+        LFSyntaxError: if it, or a file that it imports, is no Lingua Franca.
+        UnknownNameError: if a name stands for nothing.
+        OSError: if the file cannot be read.
+    """
+    file = Path(path).resolve()
+    try:
+        text = file.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise LFSyntaxError(f"the file is not UTF-8 text ({error.reason})", file=str(file), line=1, column=1) from None
+    return loads(text, file=str(file), outside=outside)
+
+
+def loads(text: str, *, file: str, outside: Mapping[str, Any] | None = None) -> LFProgram:
+    """Read a program from text; `file` is its name in errors, and imports are relative to its folder."""
+    program = parse(text, file=file)
+    path = Path(file)
+    if not path.exists():
+        remember_source(file, text)
+    names = LFNames(path)
+    loader = _Loader(names.globals(), outside or {})
+    scope = loader.scope(file, program)
+    builder = loader.builder
+    main: type[Reactor] | None = None
+    reactors: dict[str, type[Reactor]] = {}
+    for declared in program.reactors:
+        if declared.kind is None:
+            assert declared.name is not None
+            reactors[declared.name] = builder.find(scope, declared.name, scope.source(declared))
+            continue
+        if main is not None:
+            raise AssemblyError(f"{scope.source(declared)}: a second main reactor; a program has one.")
+        if declared.kind == "federated":
+            builder.warn(f"{scope.source(declared)}: the federation runs as one ordinary program, in one process.")
+        main = builder.reactor(scope, declared, declared.name or _identifier(path.stem))
+    options = _options(builder, scope, program.target)
+    return LFProgram(file, reactors, main, options, loader.namespace)
+
+
+class _Loader:
+    def __init__(self, namespace: dict[str, Any], outside: Mapping[str, Any]) -> None:
+        self.namespace = namespace
+        self.builder = Builder(namespace)
+        self._outside = outside
+        self._scopes: dict[str, Scope] = {}
+
+    def scope(self, file: str, program: ast.Program) -> Scope:
+        """The names of one file, its imports followed and its preambles run."""
+        made = self._scopes[file] = Scope(file, program, self._outside)
+        _search(Path(file).parent)
+        if program.target is not None:
+            for entry in _property(program.target, "files", []):
+                _search((Path(file).parent / str(entry)).parent)
+        for item in program.imports:
+            for name in item.names:
+                target = _resolve(Path(file), item, name.name, made)
+                other = self._scopes.get(str(target)) or self._read(target, made.source(item))
+                if name.name not in other.declared and name.name not in other.imported:
+                    known = [*other.declared, *other.imported]
+                    raise UnknownNameError(
+                        f"{made.source(item)}: {target} has no reactor {name.name!r}. {suggestion(name.name, known)}",
+                        unknown=name.name,
+                        source=made.source(item),
+                    )
+                made.imported[name.alias] = (other, name.name)
+        for preamble in program.preambles:
+            run_block(preamble.code, file, self.namespace)
+        return made
+
+    def _read(self, path: Path, where: Source) -> Scope:
+        try:
+            text = path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise UnknownNameError(f"{where}: cannot import {path}: {error}", unknown=str(path), source=where) from None
+        return self.scope(str(path), parse(text, file=str(path)))
+
+
+def _resolve(file: Path, item: ast.Import, name: str, scope: Scope) -> Path:
+    """The file that an import names; packages are searched for as the handbook says ("Importing Packages")."""
+    if not item.package:
+        return (file.parent / item.path).resolve()
+    package, _, rest = item.path.partition("/")
+    inner = rest if rest.endswith(".lf") else f"{rest}/{name}.lf" if rest else f"{name}.lf"
+    root = package_root(file.resolve())
+    places = [root / "build" / "lfc_include", root / "lf-packages"]
+    if os.environ.get("LF_PACKAGES"):
+        places.append(Path(os.environ["LF_PACKAGES"]))
+    for place in places:
+        found = place / package / "src" / "lib" / inner
+        if found.exists():
+            return found.resolve()
+    tried = ", ".join(str(p / package) for p in places)
+    raise UnknownNameError(
+        f"{scope.source(item)}: no package <{item.path}> with src/lib/{inner}; tried {tried}.",
+        unknown=item.path,
+        source=scope.source(item),
+    )
+
+
+def _search(folder: Path) -> None:
+    """Let target code import the modules that lie beside the program."""
+    if folder.is_dir() and str(folder.resolve()) not in sys.path:
+        sys.path.append(str(folder.resolve()))
+
+
+def _property(target: ast.Target, name: str, default: Any) -> Any:
+    for item in target.properties:
+        if item.name == name:
+            value = _plain(item.value)
+            return [value] if isinstance(default, list) and not isinstance(value, list) else value
+    return default
+
+
+def _plain(value: ast.PropertyValue) -> Any:
+    if isinstance(value, ast.Literal):
+        return value.value
+    if isinstance(value, ast.Time):
+        return value.value_ns
+    if isinstance(value, ast.PropertyList):
+        return [_plain(v) for v in value.items]
+    return {item.name: _plain(item.value) for item in value.items}
+
+
+def _options(builder: Builder, scope: Scope, target: ast.Target | None) -> dict[str, Any]:
+    """Run options from the target declaration."""
+    if target is None:
+        return {}
+    if target.name not in ("Python", "Py"):
+        builder.warn(f"{scope.source(target)}: target {target.name}; bodies are taken as Python all the same.")
+    options: dict[str, Any] = {}
+    for item in target.properties:
+        value = _plain(item.value)
+        if item.name == "timeout":
+            options["timeout"] = int(value)
+        elif item.name == "fast":
+            options["fast"] = bool(value)
+        elif item.name == "keepalive":
+            options["keepalive"] = bool(value)
+        elif item.name == "workers" and value:
+            options["workers"] = int(value)
+        elif (item.name == "single-threaded" and value) or (item.name == "threading" and value is False):
+            options["workers"] = 1
+        elif item.name not in _MEANT and item.name not in _HARMLESS:
+            builder.warn(f"{scope.source(item)}: target property {item.name!r} has no meaning here.")
+    return options
+
+
+def _identifier(stem: str) -> str:
+    name = "".join(c if c.isalnum() or c == "_" else "_" for c in stem)
+    return name if name[:1].isalpha() or name[:1] == "_" else f"_{name}"
