@@ -368,6 +368,12 @@ class _Assembly(Flat):
             is_bank = len(here.children[name]) != 1 or here.children[name][0].node.label.endswith("]")
             members = [p.index for p in here.children[name]]
             return ("child", name, tuple(channels_of), tuple(members), is_bank)
+        if "." in name:  # Lingua Franca also calls a contained reactor's port `container_port`
+            child, port = name.split(".")
+            found = [c for c, _ in allowed.get(child, ()) if self.ports[c].port.name == port]
+            writable = any(w for c, w in allowed.get(child, ()) if c in found)
+            multi = len(here.children[child]) > 1 or self.ports[found[0]].channel is not None
+            return ("port", tuple(dict.fromkeys(found)), writable, multi)
         known = [*here.ports, *here.actions, *here.timers, *here.modes, *here.watchdogs, *here.children]
         raise UnknownNameError(
             f"{item.source}: reaction {here.name}.{item.name} names {name!r} in its signature, which {here.cls.__name__} does not "

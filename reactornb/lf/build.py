@@ -8,9 +8,9 @@ Lingua Franca's own Python target.
 from __future__ import annotations
 
 import warnings
+import zlib
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -96,7 +96,8 @@ class Builder:
             raise AssemblyError(f"{source}: reactor {name} contains or extends itself.")
         self._making.append((scope.file, name))
         try:
-            made = scope.made[name] = self.reactor(scope, declared, name)
+            with model.declarations.outside_modes():
+                made = scope.made[name] = self.reactor(scope, declared, name)
         finally:
             self._making.pop()
         return made
@@ -214,6 +215,8 @@ class _ClassBuilder:
             inherited |= getattr(base, "_lf_defaults", {})
         names["_lf_defaults"] = inherited | defaults
         names["__init__"] = _init
+        for trace in (register_user_trace_event, tracepoint_user_event, tracepoint_user_value):
+            names[trace.__name__] = trace
         for m in _flat(declared.body):
             if isinstance(m, ast.Mode):
                 self._mode(m)
@@ -290,6 +293,7 @@ class _ClassBuilder:
         made: model.Port[Any]
         if isinstance(m, ast.Input):
             made = model.Input(width=width, mutable=m.mutable)
+            made.settable = True
         else:
             made = model.Output(width=width)
         self._ports[m.name] = self._declare(made, m.name, m)
@@ -398,6 +402,7 @@ class _ClassBuilder:
             if n not in names:
                 names.append(n)
                 called.append(c)
+        self._underscored(m, names, called)
         empty = ast.Code("", line=m.line, column=m.column)
         namespace = self._builder.namespace
         fn = compile_body(m.code or empty, scope.file, name, called, namespace)
@@ -416,6 +421,17 @@ class _ClassBuilder:
         made.name = name
         # An own attribute for each, so that a subclass's first reaction does not replace its base's first.
         self._names[f"{name}__{self._name_of_class()}"] = made
+
+    @staticmethod
+    def _underscored(m: ast.Reaction, names: list[str], called: list[str]) -> None:
+        """Bodies may also say `container_port`, as Lingua Franca's generated code does."""
+        bodies = (m.code.text if m.code else "") + (m.deadline.code.text if m.deadline else "")
+        for ref in (*m.triggers, *m.sources, *m.effects):
+            if isinstance(ref, ast.VarRef) and ref.container:
+                other = f"{ref.container}_{ref.variable}"
+                if other in bodies and other not in called:
+                    names.append(f"{ref.container}.{ref.variable}")
+                    called.append(other)
 
     def _name_of_class(self) -> str:
         return f"{self._name}_{self._declared.line}_{self._reactions}"
@@ -523,6 +539,22 @@ def _init(self: Any, **given: Any) -> None:
     Reactor.__init__(self, **{**given, **values})
 
 
-def folder_of(file: str) -> Path:
-    """The folder of a program's file."""
-    return Path(file).resolve().parent
+_descriptions: dict[int, str] = {}
+
+
+def register_user_trace_event(_self: Any, description: str) -> int:
+    """A handle for `tracepoint_user_event`; what is traced appears among the run's metrics under its description."""
+    # A dict's setdefault is atomic, and the same description always has the same handle, whoever asks first.
+    handle = zlib.crc32(description.encode()) or 1
+    _descriptions.setdefault(handle, description)
+    return handle
+
+
+def tracepoint_user_event(self: Any, handle: int) -> None:
+    """Trace an event."""
+    tracepoint_user_value(self, handle, 1)
+
+
+def tracepoint_user_value(self: Any, handle: int, value: float) -> None:
+    """Trace a value."""
+    Reactor.log(self, **{_descriptions.get(handle, str(handle)): value})

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import inspect
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self, overload
 
@@ -21,6 +22,16 @@ _scope = threading.local()
 def current_mode() -> Mode | None:
     """The mode whose `with` block this thread is in."""
     return getattr(_scope, "mode", None)
+
+
+@contextmanager
+def outside_modes() -> Iterator[None]:
+    """A class that is made while another one's mode is being filled does not belong to that mode."""
+    outer, _scope.mode = current_mode(), None
+    try:
+        yield
+    finally:
+        _scope.mode = outer
 
 
 class Declaration:
@@ -86,6 +97,7 @@ class Input[T](Port[T]):
     def __init__(self, *, width: Spec | None = None, mutable: bool = False, doc: str = "") -> None:
         super().__init__(width=width, doc=doc)
         self.mutable = mutable
+        self.settable = False  # true for Lingua Franca text: a reaction may give it a value to keep
 
 
 class Output[T](Port[T]):

@@ -220,11 +220,11 @@ class Reactor:
         """Physical time at which the run began, in ns since the epoch."""
         return cast("int", self._context.start_time_ns)
 
-    def check_deadline(self, invoke_handler: bool = False) -> bool:
+    def check_deadline(self, invoke_handler: bool = True) -> bool:
         """True if the deadline of the reaction that runs has passed by now; false if it has none.
 
         Args:
-            invoke_handler: also call the deadline's handler in that case.
+            invoke_handler: also call the deadline's handler in that case, as in Lingua Franca.
         """
         limit = self.__dict__.get("_deadline")
         if limit is None or not limit.is_missed():
@@ -260,7 +260,7 @@ class Bank:
         parameters: parameters for every member; `per_member(fn)` gives each its own.
     """
 
-    def __init__(self, cls: Any, width: Any, **parameters: Any) -> None:
+    def __init__(self, cls: Any, width: Any, /, **parameters: Any) -> None:
         where = Source.caller()
         if not (isinstance(cls, type) and issubclass(cls, Reactor)):
             raise DeclarationError(f"{where}: Bank takes a reactor class, not {cls!r}: Bank(Rollout, 8, horizon=100).")

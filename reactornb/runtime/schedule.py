@@ -53,6 +53,16 @@ class InPort:
         )
 
 
+class SettableInPort(InPort):
+    """An input that its own reactor may give a value without making it present, as Lingua Franca allows."""
+
+    __slots__ = ()
+
+    def set(self, value: Any) -> None:
+        """Give the port a value to keep until one arrives."""
+        self.value = value
+
+
 _NO_PORT = InPort("")
 
 
@@ -234,8 +244,7 @@ class RunningReaction:
     """
 
     __slots__ = (
-        "call", "cost_ns", "enqueue", "fired", "index", "level", "mode", "name", "node", "queued", "reads", "requests",
-        "urgency", "worker",
+        "call", "cost_ns", "enqueue", "fired", "index", "level", "mode", "name", "node", "queued", "reads", "requests", "worker",
     )  # fmt: skip
 
     def __init__(self, node: Any, fired: list[Signal], requests: list[Any]) -> None:
@@ -250,7 +259,6 @@ class RunningReaction:
         self.requests = requests
         self.queued = False
         self.reads: tuple[InPort, ...] = ()
-        self.urgency = forever
         self.cost_ns = -1
         self.worker = -1
 
@@ -278,19 +286,19 @@ class Schedule:
             fired.append([])
             requests.append([])
         self.reactions = [RunningReaction(n, fired[n.reactor], requests[n.reactor]) for n in graph.reactions]
-        enqueue = [level.append for level in self.levels]
-        for r in self.reactions:
-            r.enqueue = enqueue[r.level]
         self._requests = requests
         self._fired = fired
         self._context = context
         self._ports()
         self._times()
+        self._rank()
+        enqueue = [level.append for level in self.levels]
+        for r in self.reactions:
+            r.enqueue = enqueue[r.level]
+        for signal in self.signals:
+            signal.top = max((r.level for r in signal.triggers), default=-1)
         for r in self.reactions:
             self._bind(r)
-        self.has_deadlines = any(n.deadline is not None for n in graph.reactions)
-        if self.has_deadlines:
-            self._urgencies()
 
     # -- ports ------------------------------------------------------------------------------------------------------
 
@@ -314,7 +322,7 @@ class Schedule:
             read.update(r.node.uses)
             for channel in r.node.effects:
                 written[channel] = r.node.reactor
-        self.readers: dict[int, InPort] = {c: InPort(graph.ports[c].name) for c in read}
+        self.readers: dict[int, InPort] = {c: _reader(graph.ports[c]) for c in read}
         self.writers: dict[int, OutPort] = {}
         self.signals: list[Signal] = []
         delay_of: dict[tuple[int, ...], Signal] = {}
@@ -341,7 +349,6 @@ class Schedule:
                 signal.handles, mutable = (InPort(signal.name), *signal.handles), [False, *mutable]
             signal.state = signal.handles[0]
             signal.triggers = tuple(dict.fromkeys(r for c in channels for r in triggered.get(c, ())))
-            signal.top = max((r.level for r in signal.triggers), default=-1)
             signal.deliver = _deliver(signal.handles, mutable)
             # What leaves together arrives together: one signal for all edges of one delay.
             groups: dict[tuple[int | None, bool, int], list[Any]] = {}
@@ -394,7 +401,6 @@ class Schedule:
             signal.handles = (handle,)
             signal.deliver = _deliver(signal.handles, [False])
             signal.triggers = tuple(by_trigger.get((kind, node.index), ()))
-            signal.top = max((r.level for r in signal.triggers), default=-1)
             signal.mode = node.mode
             self._register(signal)
             return signal
@@ -456,13 +462,29 @@ class Schedule:
         handle.set = _mode_setter(self._requests[r.node.reactor].append, mode, history)
         return handle
 
-    def _urgencies(self) -> None:
-        """A reaction is as urgent as the earliest deadline among itself and what it may trigger at the same tag."""
+    def _rank(self) -> None:
+        """Where there are deadlines, order by urgency first and level second: earliest deadline first.
+
+        A reaction is as urgent as the earliest deadline among itself and what must come after it, so whatever comes
+        before it is at least as urgent, and (urgency, level) is an order that the dependencies allow.
+        """
+        graph = self.graph
+        if all(n.deadline is None for n in graph.reactions):
+            return
         signals = {s.port: s for s in self.signals if s.port >= 0}
+        urgency: dict[int, int] = {}
+        of_reactor: dict[int, int] = {}  # the most urgent of a reactor's reactions that come later
         for r in sorted(self.reactions, key=lambda r: -r.level):
-            own = forever if r.node.deadline is None else r.node.deadline
-            later = (t.urgency for c in r.node.effects for t in signals[c].triggers)
-            r.urgency = min(own, min(later, default=forever))
+            node = r.node
+            own = forever if node.deadline is None else node.deadline
+            triggered = (urgency[t.index] for c in node.effects for t in signals[c].triggers)
+            urgency[r.index] = min(own, of_reactor.get(node.reactor, forever), min(triggered, default=forever))
+            of_reactor[node.reactor] = urgency[r.index]
+        ranks = sorted({(urgency[r.index], r.level) for r in self.reactions})
+        number = {rank: i for i, rank in enumerate(ranks)}
+        for r in self.reactions:
+            r.level = number[urgency[r.index], r.level]
+        self.levels += [[] for _ in range(len(ranks) - len(self.levels))]
 
     def _argument(self, r: RunningReaction, argument: tuple[Any, ...]) -> Any:
         kind = argument[0]
@@ -523,6 +545,10 @@ def _instance(node: Any, context: Any, seed: int) -> Reactor:
 def first_value(instance: Reactor, state: Any) -> Any:
     """The first value of a state variable, made anew."""
     return state.factory(instance) if state.factory is not None else copy.deepcopy(state.initial)
+
+
+def _reader(node: Any) -> InPort:
+    return SettableInPort(node.name) if getattr(node.port, "settable", False) else InPort(node.name)
 
 
 def _mutable(port: Any) -> bool:

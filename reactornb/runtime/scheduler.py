@@ -214,13 +214,10 @@ class Scheduler:
             levels = self.schedule.levels
             top = self._close(batch, self.top)
             level = batch.level + 1
-            urgent = self.schedule.has_deadlines
             while True:
                 while level <= top and self.failure is None:
                     ready = levels[level]
                     if ready:
-                        if urgent and len(ready) > 1:
-                            ready.sort(key=_urgency)  # earliest deadline first
                         offered = self._offer(me, ready, level) if self.width > 1 else None
                         if offered is not None:
                             self.top = top
@@ -625,10 +622,6 @@ class _Opening:
             self.error = self._scheduler.failure = error
         finally:
             self._scheduler._built.set()
-
-
-def _urgency(r: RunningReaction) -> int:
-    return r.urgency
 
 
 def _cost(r: RunningReaction) -> tuple[int, int]:
