@@ -90,3 +90,8 @@ def __getattr__(name: str) -> Any:
 def load_ipython_extension(shell: Any) -> None:
     """`%load_ext reactornb`: register the magics."""
     import_module("reactornb_magics").load_ipython_extension(shell)
+
+
+def unload_ipython_extension(shell: Any) -> None:
+    """`%unload_ext reactornb`: take the magics back; runs go on."""
+    import_module("reactornb_magics").unload_ipython_extension(shell)

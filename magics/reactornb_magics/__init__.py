@@ -72,7 +72,7 @@ def _run_line(session: Session, line: str) -> Any:
         case "start":
             return session.start(asked.name, parameters=asked.parameters, **given)
         case "stop":
-            return session.stop(asked.name)
+            session.say(session.describe(session.stop(asked.name)))
         case "pause":
             session.pause(asked.name)
         case "resume":

@@ -178,7 +178,7 @@ class Session:
 
     # -- running ----------------------------------------------------------------------------------------------------
 
-    def program(self, name: str = "", **parameters: Any) -> Program:
+    def program(self, name: str = "", /, **parameters: Any) -> Program:
         """The program of that name, made anew unless it is a `Program` in the user's namespace or is running.
 
         Args:

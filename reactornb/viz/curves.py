@@ -50,8 +50,8 @@ def series_of(run: Run | Result, metrics: Iterable[str] | None = None, capacity:
         for name, rows in run.metrics.items():
             found[name] = Series(capacity)
             found[name].extend([t.time_ns for t, _ in rows], [t.microstep for t, _ in rows], [v for _, v in rows])
-    if metrics is None:
-        return found
+    if metrics is None:  # "steps" are counts, shown as a rate
+        return {name: series for name, series in found.items() if name != "steps"}
     wanted = list(metrics)
     for name in wanted:
         if name not in found:

@@ -1,6 +1,6 @@
 // The page side of RunPanel: a line of facts, a bar, and one small chart per metric. `uPlot` is defined above (run_panel.py).
 
-const HEIGHT = 150;
+const HEIGHT = 165;
 
 function element(parent, tag, name, words) {
   const made = document.createElement(tag);
@@ -82,11 +82,11 @@ class Chart {
       cursor: { sync: { key: this.sync }, points: { size: 5 }, drag: { x: true, y: false } },
       scales: { x: { time: false } },
       axes: [
-        { ...look, space: 60, values: (_, ticks) => ticks.map(short) },
+        { ...look, label: axis, labelSize: 14, labelGap: -2, labelFont: "10px system-ui, sans-serif", space: 60, values: (_, ticks) => ticks.map(short) },
         { ...look, size: 54, space: 28, values: (_, ticks) => ticks.map(short) },
       ],
       series: [
-        { label: axis },
+        {},
         { stroke: "transparent", points: { show: false } },
         { stroke: "transparent", points: { show: false } },
         { stroke: color, alpha: 0.35, width: 1, points: { show: false } },
@@ -112,8 +112,10 @@ class Chart {
     const line = gaps(mean);
     const band = curve.per_bucket > 1;
     const data = [x, band ? gaps(least) : line, band ? gaps(greatest) : line, line, gaps(movingMean(mean))];
-    if (this.plot && x.length >= 3 && this.few) { this.plot.destroy(); this.plot = null; }
-    this.few = x.length < 3;
+    // What is fixed when a plot is made: dots for the first points, and the title of its axis.
+    const fixed = `${x.length < 3} ${axis}`;
+    if (this.plot && fixed !== this.fixed) { this.plot.destroy(); this.plot = null; }
+    this.fixed = fixed;
     if (!this.plot) this.make(data, axis);
     else this.plot.setData(data, !this.zoomed);
     if (this.zoomed) this.plot.redraw();

@@ -61,7 +61,7 @@ class RunPanel(anywidget.AnyWidget):
         axis = view.axis()
         curves: list[dict[str, Any]] = []
         parts: list[bytes] = []
-        for place, (name, series) in enumerate(view.series.items()):
+        for place, (name, series) in enumerate(view.curves.items()):
             x, *values = series.points(axis)
             parts.append(x.astype("<f8").tobytes())
             parts += [v.astype("<f4").tobytes() for v in values]

@@ -43,6 +43,11 @@ class RunView:
         """The metrics by name."""
         return self.reader.series
 
+    @property
+    def curves(self) -> dict[str, Series]:
+        """What is drawn: all of them but "steps", which shows as a rate."""
+        return {name: series for name, series in self.series.items() if name != "steps"}
+
     def refresh(self) -> bool:
         """Read what is new; true if new values were logged."""
         changed = self.reader.read()
@@ -118,8 +123,8 @@ class RunView:
     def text(self) -> str:
         """The panel in words."""
         lines = [self.heading()]
-        if self.series:
-            lines.append(words(self.series))
+        if self.curves:
+            lines.append(words(self.curves))
         failure = describe_failure(self.run.failure)
         if failure:
             lines.append(failure)
@@ -127,7 +132,7 @@ class RunView:
 
     def svg(self) -> str:
         """The panel as a picture."""
-        return curves_svg(self.series, self.heading())
+        return curves_svg(self.curves, self.heading())
 
     def axis(self) -> str:
         """What the curves have on their x axes; see `series.axis_of`."""

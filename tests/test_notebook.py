@@ -1,0 +1,365 @@
+"""Magics, cells and sessions on a real shell, in this process. The bad-input tests are the promises of issue 2."""
+
+import inspect
+import pickle
+import re
+
+import pytest
+
+pytest.importorskip("IPython")
+
+from IPython.core.error import UsageError
+from IPython.core.interactiveshell import InteractiveShell
+from IPython.utils.capture import capture_output
+from traitlets.config import Config
+
+from reactornb.errors import (
+    CausalityError,
+    DeclarationError,
+    ReactionError,
+    RunError,
+    UnknownNameError,
+    WidthMismatchError,
+)
+from reactornb.notebook import current_session
+from reactornb.runtime import Program, live_runs
+
+ROLLOUT = """%%reactor Rollout
+\"\"\"Play an episode.\"\"\"
+import math
+
+HELP = '''two
+lines'''
+weights = Input[float]()
+episode = Output[float]()
+fail_at: int = -1
+
+@reaction(weights)
+def on_weights(self, weights, episode):
+    if weights.value == self.fail_at:
+        raise ValueError("bad weights")
+    episode.set(math.pi)
+"""
+LEARNER = """%%reactor Learner
+episodes = Input[float](width=2)
+weights = Output[int]()
+
+@reaction(startup, episodes)
+def on_episodes(self, episodes, weights):
+    self.count = getattr(self, "count", 0) + 1
+    self.log(loss=1 / self.count)
+    weights.set(self.count)
+"""
+MAIN = """%%reactor Main
+rollouts = Bank(Rollout, 2)
+learner = Learner()
+connect(rollouts.episode, learner.episodes)
+connect(learner.weights, rollouts.weights, after=0)
+"""
+
+
+class Cells:
+    """Runs cells and keeps what they print."""
+
+    def __init__(self, shell):
+        self.shell = shell
+
+    def __call__(self, text):
+        """Run a cell; its output as text."""
+        with capture_output() as captured:
+            self.result = self.shell.run_cell(text, store_history=True)
+        self.error = self.result.error_before_exec or self.result.error_in_exec
+        return re.sub(r"\x1b\[[\d;]*m", "", captured.stdout + captured.stderr)
+
+    def ok(self, text):
+        """Run a cell that must not fail."""
+        out = self(text)
+        assert self.error is None, out
+        return out
+
+    @property
+    def number(self):
+        """The number of the cell that ran last."""
+        return self.result.execution_count
+
+
+@pytest.fixture
+def cells():
+    config = Config()
+    config.HistoryManager.enabled = False
+    shell = InteractiveShell.instance(config=config, colors="nocolor")
+    made = Cells(shell)
+    made.ok("%load_ext reactornb")
+    yield made
+    for run in live_runs():
+        run.stop()
+    made.ok("%unload_ext reactornb")
+    InteractiveShell.clear_instance()
+
+
+@pytest.fixture
+def program(cells):
+    """Cells 2, 3 and 4 declare a program that never ends by itself."""
+    for cell in (ROLLOUT, LEARNER, MAIN):
+        assert cells.ok(cell) == ""
+    return cells
+
+
+# -- declaring ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_cell_declares_a_class_in_the_users_namespace(program):
+    cls = program.shell.user_ns["Rollout"]
+    assert cls.__module__ == "__main__"
+    assert cls.__doc__ == "Play an episode."
+    assert str(cls._definition) == "cell 2, line 1"
+    assert str(cls._spec.reactions[0].source) == "cell 2, line 11"
+    assert cls.HELP == "two\nlines", "what is inside a string must not be moved"
+
+
+def test_only_the_names_that_cells_use_are_put_into_the_namespace(program):
+    names = program.shell.user_ns
+    assert {"Input", "Output", "reaction", "startup", "Bank", "connect"} <= set(names)
+    assert "Timer" not in names
+    assert "shutdown" not in names
+
+
+def test_a_users_own_name_wins_over_the_packages(cells):
+    cells.ok("ms = lambda n: 7")
+    cells.ok("%%reactor Clock\nt = Timer(0, ms(5))")
+    assert cells.shell.user_ns["Clock"]._spec.timers["t"].period == 7
+
+
+def test_source_of_a_class_and_of_its_reactions_is_the_cells(program):
+    cls = program.shell.user_ns["Learner"]
+    source = inspect.getsource(cls)
+    assert source.startswith("class Learner(Reactor):\n    episodes = Input[float](width=2)\n")
+    assert source.endswith("weights.set(self.count)\n")
+    assert inspect.getsource(cls._spec.reactions[0].fn).startswith("    @reaction(startup, episodes)\n")
+
+
+def test_a_class_of_a_cell_can_be_pickled_by_name(program, monkeypatch):
+    import __main__
+
+    cls = program.shell.user_ns["Rollout"]
+    monkeypatch.setattr(__main__, "Rollout", cls, raising=False)
+    assert pickle.loads(pickle.dumps(cls)) is cls
+
+
+def test_lines_count_from_the_top_of_the_cell_even_below_blank_lines(cells):
+    cells.ok("\n\n%%reactor Late\nx = Input()\n\n@reaction(x)\ndef on_x(self, x): ...")
+    cls = cells.shell.user_ns["Late"]
+    assert cls._definition.line == 3
+    assert cls._spec.reactions[0].source.line == 6
+
+
+def test_a_cell_may_extend_a_reactor_and_hold_modes(program):
+    program.ok("%%reactor Modal Rollout\na = Mode(initial=True)\nwith a:\n    t = Timer()\n    @reaction(t)\n    def on_t(self): ...")
+    cls = program.shell.user_ns["Modal"]
+    assert issubclass(cls, program.shell.user_ns["Rollout"])
+    assert cls._spec.reactions[1].mode is cls.a
+
+
+def test_an_empty_cell_declares_an_empty_reactor(cells):
+    cells.ok("%%reactor Empty\n# nothing yet\n")
+    assert cells.shell.user_ns["Empty"]._spec.reactions == ()
+
+
+def test_a_decorated_plain_class_is_the_same_as_a_derived_one(cells):
+    cells.ok(
+        "from reactornb import *\n@reactor\nclass Plain:\n    x = Input()\n    @reaction(x)\n    def on_x(self, x): self.hear()\n"
+        "    def hear(self): return super().__repr__()"
+    )
+    cls = cells.shell.user_ns["Plain"]
+    assert [r.name for r in cls._spec.reactions] == ["on_x"]
+    assert "Plain" in cls().hear()
+
+
+def test_running_a_cell_again_renews_what_contains_it_and_a_live_run_keeps_the_old(program):
+    old = program.shell.user_ns["Rollout"]
+    program.ok("run = %reactor start -w 1")
+    said = program.ok(ROLLOUT)
+    assert said == "Rollout replaced, and Main made anew with it; run 1 of main keeps the old one until it is started again.\n".replace(
+        "run 1", f"run {program.shell.user_ns['run'].number}"
+    )
+    new = program.shell.user_ns["Rollout"]
+    assert old in {node.cls for node in program.shell.user_ns["run"].program.graph.reactors}
+    program.ok("%reactor stop")
+    program.ok("run = %reactor start -w 1")
+    assert new in {node.cls for node in program.shell.user_ns["run"].program.graph.reactors}
+
+
+# -- bad input: what, which cell, which line, what to do; and the shell goes on ------------------------------------------
+
+
+def lives(cells):
+    return cells.ok("6 * 7") is not None and cells.result.result == 42
+
+
+def test_a_misspelt_port_in_a_signature_names_cell_line_and_the_nearest_name(cells):
+    said = cells(ROLLOUT.replace("self, weights, episode", "self, wieghts, episode"))
+    assert isinstance(cells.error, UnknownNameError)
+    assert f"cell {cells.number}, line 11: reaction Rollout.on_weights names 'wieghts' in its signature" in said
+    assert "Did you mean 'weights'?" in said
+    assert "def on_weights(self, wieghts, episode):" in said
+    assert "Traceback" not in said
+    assert lives(cells)
+
+
+def test_a_loop_without_delay_names_its_reactions_and_proposes_the_delay(program):
+    program.ok(MAIN.replace(", after=0", ""))
+    said = program("%reactor start")
+    assert isinstance(program.error, CausalityError)
+    assert re.search(r"learner\.on_episodes +cell 3, line 5", said)
+    assert re.search(r"rollouts\[\d\]\.on_weights +cell 2, line 11", said)
+    assert "Break the loop with a delay: connect(" in said
+    assert "after=ms(0))" in said
+    assert "Traceback" not in said
+    assert lives(program)
+
+
+def test_a_reaction_that_raises_shows_its_line_reactor_reaction_and_tag(program):
+    program.ok("run = %reactor start -w 2")
+    program.ok("%reactor stop")
+    program.ok("from reactornb import Program")
+    program.ok(MAIN.replace("Bank(Rollout, 2)", "Bank(Rollout, 2, fail_at=3)"))
+    said = program("run = %reactor start -w 2\nrun.result(20)")
+    assert isinstance(program.error, ReactionError)
+    assert 'raise ValueError("bad weights")' in said
+    assert re.search(r"Cell In\[2\], line 14", said)
+    assert "reaction main.rollouts[0].on_weights raised at tag (0, 3), cell 2, line 14: ValueError: bad weights" in said
+    assert "scheduler.py" not in said
+    assert "workers.py" not in said
+    assert program.shell.user_ns["run"].state == "failed"
+    assert "cell 2, line 14, in on_weights" in program.ok("%reactor status")
+    assert lives(program)
+
+
+@pytest.mark.parametrize("name", ["2fast", "a-b", "class", "Rollout!"])
+def test_a_class_name_that_is_no_identifier_is_a_usage_error(cells, name):
+    said = cells(f"%%reactor {name}\nx = Input()")
+    assert type(cells.error) is UsageError
+    assert said.startswith(f"UsageError: %%reactor (cell {cells.number}, line 1): {name!r} is not a valid class name")
+    assert ": %%reactor " in said
+    assert said.count("\n") == 1
+    assert lives(cells)
+
+
+def test_starting_twice_names_the_fix_and_the_cell(program):
+    program.ok("run = %reactor start -w 1")
+    said = program("%reactor start -w 1")
+    assert isinstance(program.error, RunError)
+    assert "main is running already" in said
+    assert "Stop it first with run.stop() or %reactor stop" in said
+    assert f"(run by cell {program.number}, line 1)" in said
+    assert "Traceback" not in said
+    assert program.shell.user_ns["run"].is_alive
+    assert lives(program)
+
+
+def test_a_width_mismatch_names_both_sides_both_widths_and_the_line(program):
+    program.ok(MAIN.replace("Bank(Rollout, 2)", "Bank(Rollout, 3)"))
+    said = program("%reactor graph")
+    assert isinstance(program.error, WidthMismatchError)
+    number = program.number - 1
+    assert f"cell {number}, line 4: the two sides have different widths:" in said
+    assert "rollouts.episode (width 3) -> learner.episodes (width 2)" in said
+    assert "connect(…, broadcast=True)" in said
+    assert "Traceback" not in said
+    assert lives(program)
+
+
+def test_a_body_that_is_not_python_names_its_line_and_keeps_the_old_class(program):
+    old = program.shell.user_ns["Rollout"]
+    said = program("%%reactor Rollout\nweights = Input()\nepisode = Output(")
+    assert isinstance(program.error, DeclarationError)
+    assert f"cell {program.number}, line 3: '(' was never closed." in said
+    assert "episode = Output(" in said
+    assert "Traceback" not in said
+    assert program.shell.user_ns["Rollout"] is old
+
+
+def test_an_ordinary_mistake_in_a_body_points_at_its_line(cells):
+    said = cells("%%reactor Broken\nx = Input()\ny = undefined")
+    assert isinstance(cells.error, NameError)
+    assert re.search(rf"Cell In\[{cells.number}\], line 3", said)
+    assert "session.py" not in said
+    assert "cells.py" not in said
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("strat", "there is no command 'strat'. Did you mean 'start'?"),
+        ("start --wrokers 2", "unrecognized arguments: --wrokers"),
+        ("start -w many", "invalid int value: 'many'"),
+        ("start --timeout 10", "'10' is not a duration; write 10s, 500ms or 2min"),
+        ("start Mian", "there is no reactor or program 'Mian'. Did you mean 'Main'?"),
+        ("start Main Main", "'Main' is neither one Name nor parameter=value"),
+        ("stop", "nothing is running"),
+        ("stop Main", "'Main' has no run yet"),
+    ],
+)
+def test_a_wrong_line_is_a_usage_error_of_one_line(program, line, words):
+    said = program(f"%reactor {line}")
+    assert type(program.error) is UsageError
+    assert words in said
+    assert said.count("\n") == 1
+
+
+# -- running ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_program_starts_pauses_steps_resumes_and_stops(program):
+    program.ok("run = %reactor start -w 1 --seed 3 --fingerprint")
+    run = program.shell.user_ns["run"]
+    assert (run.seed, run.workers, run.fingerprint is None) == (3, 1, False)
+    assert "paused" in program.ok("%reactor pause")
+    assert "paused" in program.ok("%reactor step 2")
+    assert "running" in program.ok("%reactor resume")
+    assert "run 1 of main" in program.ok("%reactor status").replace(f"run {run.number}", "run 1")
+    assert "finished" in program.ok("%reactor stop")
+    assert not run.is_alive
+    assert "Main  (0 ports, 0 reactions, contains rollouts: Rollout ×2, learner: Learner)  cell 4, line 1" in program.ok(
+        "%reactor list"
+    )
+
+
+def test_parameters_are_literals_variables_or_text(cells):
+    cells.ok('%%reactor Main\nn: int = 1\nname: str = ""\nlr: float = 0.0\nt = Timer()\n@reaction(t)\ndef on_t(self): ...')
+    cells.ok("rate = 0.5")
+    cells.ok("run = %reactor start n=3 name=CartPole-v1 lr=rate --timeout 1ms --fast")
+    run = cells.shell.user_ns["run"]
+    assert run.wait(10)
+    assert dict(run.program.graph.reactors[0].parameters) == {"n": 3, "name": "CartPole-v1", "lr": 0.5}
+
+
+def test_programs_and_runs_of_the_namespace_are_known_by_their_names(program):
+    program.ok("from reactornb import Program\np = Program(Main)\nr = p.start(workers=1)")
+    session = current_session()
+    assert session.run("p") is session.run("r") is session.run() is program.shell.user_ns["r"]
+    program.ok("%reactor stop p")
+    assert program.shell.user_ns["r"].state == "finished"
+
+
+def test_help_shows_every_command(cells):
+    said = cells.ok("%reactor help")
+    for command in ("start", "stop", "pause", "resume", "step", "status", "graph", "list"):
+        assert f"%reactor {command}" in said
+    assert "--workers" in cells.ok("%reactor start --help")
+    assert "Declare a reactor class" in cells.shell.find_cell_magic("reactor").__doc__
+
+
+def test_displays_are_text_where_there_is_no_page(program):
+    assert "rollouts ×2: Rollout" in program.ok("%reactor graph")
+    assert "rollouts ×2: Rollout" in program.ok("Program = __import__('reactornb').Program\nProgram(Main)")
+    assert re.search(r"run \d+ of main: running", program.ok("%reactor start -w 1"))
+    assert isinstance(current_session().program("Main"), Program)
+
+
+def test_unloading_leaves_nothing_behind(cells):
+    getfile = inspect.getfile
+    cells.ok("%unload_ext reactornb")
+    assert inspect.getfile is not getfile
+    assert "reactor" not in cells.shell.magics_manager.magics["cell"]
+    cells.ok("%load_ext reactornb")
