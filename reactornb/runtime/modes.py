@@ -92,8 +92,9 @@ class Modes:
     def release_shutdown(self) -> None:
         """Let shutdown reactions run whose mode has been active, whatever is active now."""
         for r in self._scheduler.schedule.shutdown:
-            if r.mode >= 0:
-                r.queued = not self._started[r.mode]
+            # In an active mode it may be queued already, by another of its triggers.
+            if r.mode >= 0 and self._started[r.mode] and not self.active[r.mode]:
+                r.queued = False
 
     def _recompute(self) -> None:
         # Outer modes come before inner ones in the graph.
@@ -130,6 +131,7 @@ class Modes:
                 r.queued = not active
         if triggered:
             wake = Signal("mode entry")
+            wake.is_delay = True  # nothing that a trace would show
             wake.triggers = tuple(dict.fromkeys(triggered))
             wake.top = max(r.level for r in triggered)
             self._scheduler.upcoming.append((wake, None))
