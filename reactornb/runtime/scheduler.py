@@ -206,7 +206,15 @@ class Scheduler:
     # -- leading ----------------------------------------------------------------------------------------------------
 
     def lead(self, me: Worker, batch: Batch) -> None:
-        """Close `batch` and go on until a level is shared and another worker finishes it, or the run ends."""
+        """Close `batch` and go on until a level is shared and another worker finishes it, or the run ends.
+
+        Leading belongs to worker 0, which made the schedule: what it touches between shared levels (queues, handles,
+        reactions) is cheapest to the thread that made it. Worker 0 has just run out of reactions to claim, so it still spins.
+        """
+        if me.index != 0:
+            batch.closed = True
+            self.workers[0].offer(batch)
+            return
         try:
             if self.failure is not None:
                 self._finish()

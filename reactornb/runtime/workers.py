@@ -33,6 +33,7 @@ class Batch:
     # claim       an atomic counter (itertools.count: one compare-and-swap per call on free-threaded builds, the
     #             GIL elsewhere); each position is handed out once
     # done        likewise; exactly one worker gets the number len(reactions), and closes the batch
+    # closed      set by the closer before it hands the batch to worker 0 to lead on; read by worker 0
     # failures    appended to by any worker (list.append is atomic), read by the closer only
     #
     # Publication: a worker gets the batch through its mailbox lock, which orders everything the leader wrote before. The
@@ -41,12 +42,13 @@ class Batch:
     # past the end and touches nothing; a batch is never reused. Nothing relies on the GIL.
     """
 
-    __slots__ = ("claim", "done", "failures", "level", "reactions", "size")
+    __slots__ = ("claim", "closed", "done", "failures", "level", "reactions", "size")
 
     def __init__(self, reactions: list[Any], level: int) -> None:
         self.reactions = reactions
         self.size = len(reactions)
         self.level = level
+        self.closed = False
         self.claim: Callable[[], int] = itertools.count().__next__
         self.done: Callable[[], int] = itertools.count(1).__next__
         self.failures: list[tuple[int, BaseException]] = []
@@ -128,7 +130,7 @@ class Worker:
         _mine.scheduler = self._scheduler
         with self._begin(self.index):
             while (batch := self._take()) is not None:
-                if batch.work(self.index):
+                if batch.closed or batch.work(self.index):
                     self._scheduler.lead(self, batch)
 
     def _take(self) -> Batch | None:
