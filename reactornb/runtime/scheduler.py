@@ -479,7 +479,7 @@ class Scheduler:
             # The usual case in a loop of zero delays: the next microstep, with no need to look at the clock.
             events, self.upcoming = self.upcoming, []
             self.microstep += 1
-            if self.events and (more := self.events.pop((self.time_ns, self.microstep), None)):
+            if self.events and (more := self.events.pop((self.time_ns, self.microstep), None)) is not None:
                 self.heap.remove((self.time_ns, self.microstep))
                 heapq.heapify(self.heap)
                 events += more
@@ -536,6 +536,8 @@ class Scheduler:
         return True
 
     def _next_tag(self) -> tuple[int, int] | None:
+        while self.heap and not self.events[self.heap[0]]:  # all taken back: an action was updated, a mode left
+            del self.events[heapq.heappop(self.heap)]
         tag = self.heap[0] if self.heap else None
         if self.upcoming:
             soon = (self.time_ns, self.microstep + 1)
