@@ -130,7 +130,9 @@ class Worker:
         _mine.scheduler = self._scheduler
         with self._begin(self.index):
             while (batch := self._take()) is not None:
-                if batch.closed or batch.work(self.index):
+                # Only worker 0 is handed a closed batch, once, by its closer; for a worker that comes late to a batch
+                # the flag means nothing.
+                if (batch.closed and self.index == 0) or batch.work(self.index):
                     self._scheduler.lead(self, batch)
 
     def _take(self) -> Batch | None:
