@@ -154,7 +154,9 @@ def test_lines_count_from_the_top_of_the_cell_even_below_blank_lines(cells):
 
 
 def test_a_cell_may_extend_a_reactor_and_hold_modes(program):
-    program.ok("%%reactor Modal Rollout\na = Mode(initial=True)\nwith a:\n    t = Timer()\n    @reaction(t)\n    def on_t(self): ...")
+    program.ok(
+        "%%reactor Modal Rollout\na = Mode(initial=True)\nwith a:\n    t = Timer()\n    @reaction(t)\n    def on_t(self): ..."
+    )
     cls = program.shell.user_ns["Modal"]
     assert issubclass(cls, program.shell.user_ns["Rollout"])
     assert cls._spec.reactions[1].mode is cls.a
@@ -179,8 +181,11 @@ def test_running_a_cell_again_renews_what_contains_it_and_a_live_run_keeps_the_o
     old = program.shell.user_ns["Rollout"]
     program.ok("run = %reactor start -w 1")
     said = program.ok(ROLLOUT)
-    assert said == "Rollout replaced, and Main made anew with it; run 1 of main keeps the old one until it is started again.\n".replace(
-        "run 1", f"run {program.shell.user_ns['run'].number}"
+    assert (
+        said
+        == "Rollout replaced, and Main made anew with it; run 1 of main keeps the old one until it is started again.\n".replace(
+            "run 1", f"run {program.shell.user_ns['run'].number}"
+        )
     )
     new = program.shell.user_ns["Rollout"]
     assert old in {node.cls for node in program.shell.user_ns["run"].program.graph.reactors}
@@ -320,13 +325,16 @@ def test_a_program_starts_pauses_steps_resumes_and_stops(program):
     assert "run 1 of main" in program.ok("%reactor status").replace(f"run {run.number}", "run 1")
     assert "finished" in program.ok("%reactor stop")
     assert not run.is_alive
-    assert "Main  (0 ports, 0 reactions, contains rollouts: Rollout ×2, learner: Learner)  cell 4, line 1" in program.ok(
-        "%reactor list"
+    assert (
+        "Main  (0 ports, 0 reactions, contains rollouts: Rollout ×2, learner: Learner)  cell 4, line 1"
+        in program.ok("%reactor list")
     )
 
 
 def test_parameters_are_literals_variables_or_text(cells):
-    cells.ok('%%reactor Main\nn: int = 1\nname: str = ""\nlr: float = 0.0\nt = Timer()\n@reaction(t)\ndef on_t(self): ...')
+    cells.ok(
+        '%%reactor Main\nn: int = 1\nname: str = ""\nlr: float = 0.0\nt = Timer()\n@reaction(t)\ndef on_t(self): ...'
+    )
     cells.ok("rate = 0.5")
     cells.ok("run = %reactor start n=3 name=CartPole-v1 lr=rate --timeout 1ms --fast")
     run = cells.shell.user_ns["run"]

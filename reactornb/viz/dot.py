@@ -238,9 +238,14 @@ def _glyph(glyph: str, words: str) -> str:
 
 
 def _quote(words: str) -> str:
-    """A DOT string. Backslashes are doubled, since labels and tooltips are `escString`s."""
-    escaped = words.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n").replace("\0", "")
-    return f'"{html.escape(escaped, quote=False)}"' if "&" in escaped else f'"{escaped}"'
+    """A DOT string that shows these words.
+
+    In labels and tooltips a backslash and N stand for the node's name, in tooltips whatever one does about it; an unseen
+    word joiner between the two keeps them apart. Two entities are one backslash after what Graphviz does to text.
+    """
+    shown = re.sub(r"\\(?=[NGETHLlnr])", "\\\\\u2060", words)
+    shown = html.escape(shown, quote=False).replace("\\", "&#92;&#92;").replace('"', "&quot;")
+    return '"' + shown.replace("\n", "\\n").replace("\0", "") + '"'
 
 
 def text(graph: Graph, *, depth: int | None = None) -> str:

@@ -1,0 +1,264 @@
+"""Metrics on their way to a picture: read once, in the order of tags, in bounded memory, at the values that were logged."""
+
+import math
+import threading
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+
+from reactornb import Program, Reactor, Tag, Timer, ms, reaction
+from reactornb.errors import ReactorError
+from reactornb.runtime import FakeClock
+from reactornb.viz.curves import curves_svg, number, plot, series_of
+from reactornb.viz.run_view import RunView
+from reactornb.viz.series import LogReader, Series, axis_of, moving_mean
+
+
+class Logger(Reactor):
+    tick = Timer(0, ms(1))
+    twice: bool = False
+
+    @reaction(tick)
+    def on_tick(self):
+        self.log(loss=1 / (1 + self.time_ns / 1e6), steps=4)
+        if self.twice:
+            self.log(loss=0.0)
+
+
+class Fails(Reactor):
+    tick = Timer(0, ms(1))
+
+    @reaction(tick)
+    def on_tick(self):
+        self.log(loss=2.0)
+        raise ValueError("no more")
+
+
+class Rows:
+    """A run as a reader sees it."""
+
+    def __init__(self, *logs, tag=(0, 0), is_alive=True):
+        self.logs = list(logs)
+        self.tag = tag
+        self.is_alive = is_alive
+
+
+def finished(root, ticks=100):
+    run = Program(root).start(workers=1, clock=FakeClock(), timeout=ms(ticks - 1))
+    run.wait(20)
+    return run
+
+
+def test_few_values_are_kept_exactly():
+    series = Series(8)
+    series.extend([0, 1_000_000_000, 2_000_000_000], [0, 0, 1], [3.0, 1.0, 2.0])
+    x, mean, least, greatest = series.points()
+    assert x.tolist() == [0, 1, 2]
+    assert mean.tolist() == least.tolist() == greatest.tolist() == [3, 1, 2]
+    assert (series.count, series.last, series.least, series.greatest, series.total) == (3, 2, 1, 3, 6)
+
+
+@pytest.mark.parametrize("count", [1, 7, 8, 9, 63, 64, 65, 1000, 4097])
+@pytest.mark.parametrize("piece", [1, 5, 10_000])
+def test_many_values_keep_their_mean_and_extremes_in_few_buckets(count, piece):
+    values = np.sin(np.arange(count) / 7) * np.arange(count)
+    series = Series(8)
+    for at in range(0, count, piece):
+        part = np.arange(at, min(at + piece, count))
+        series.extend(part * 10**9, part * 0, values[part])
+    x, mean, least, greatest = series.points()
+    per = series.per_bucket
+    assert len(x) <= 9
+    assert per * (len(x) - 1) < count <= per * len(x)
+    for i in range(len(x)):
+        own = values[i * per : (i + 1) * per]
+        assert math.isclose(mean[i], own.mean(), rel_tol=1e-9, abs_tol=1e-9)
+        assert (least[i], greatest[i]) == (own.min(), own.max())
+    assert x[-1] == count - 1
+    assert math.isclose(series.total, values.sum(), rel_tol=1e-9, abs_tol=1e-6)
+
+
+def test_a_missing_value_is_a_gap_not_the_end_of_the_curve():
+    series = Series(8)
+    series.extend([0, 1, 2], [0, 0, 0], [1.0, math.nan, 3.0])
+    assert (series.least, series.greatest) == (1, 3)
+    assert np.isnan(series.points()[1]).tolist() == [False, True, False]
+    assert not math.isnan(moving_mean(np.array([1.0, math.nan] * 100))[0][-1])
+
+
+def test_the_axis_is_that_on_which_the_values_spread():
+    def series(*tags):
+        made = Series(8)
+        for time_ns, microstep in tags:
+            made.extend([time_ns], [microstep], [0.0])
+        return made
+
+    assert axis_of([series((0, 0), (5, 0), (9, 0))]) == "time"
+    assert axis_of([series((0, 0), (0, 1), (0, 2))]) == "microstep"
+    assert axis_of([series(*((t, m) for t in range(2) for m in range(50)))]) == "sample"
+    assert axis_of([series(*((t, 0) for t in range(9) for _ in range(8)))]) == "time"
+    assert axis_of([series((0, 0), (0, 0))]) == "sample"
+
+
+def test_a_reader_goes_on_where_it_stopped_and_orders_by_tag_then_reactor():
+    a, b = [(0, 0, "m", 1.0), (2, 0, "m", 3.0)], [(1, 0, "m", 2.0)]
+    run = Rows(a, b, tag=(3, 0))
+    reader = LogReader(run)
+    assert reader.read()
+    assert not reader.read()
+    b.append((3, 0, "m", 5.0))
+    a += [(3, 0, "m", 4.0), (3, 0, "other", 9.0)]
+    run.tag = (4, 0)
+    assert reader.read()
+    assert reader.series["m"].points("sample")[1].tolist() == [1, 2, 3, 4, 5]
+    assert list(reader.series) == ["m", "other"]
+
+
+def test_what_was_logged_at_the_tag_in_progress_waits_for_its_end():
+    log = [(0, 0, "m", 1.0), (5, 2, "m", 2.0)]
+    run = Rows(log, tag=(5, 2))
+    reader = LogReader(run)
+    reader.read()
+    assert reader.series["m"].count == 1
+    run.is_alive = False
+    reader.read()
+    assert reader.series["m"].count == 2
+
+
+def test_a_reader_agrees_with_the_runs_metrics():
+    run = finished(Logger(twice=True))
+    reader = LogReader(run)
+    reader.read()
+    rows = run.metrics["loss"]
+    assert [v for _, v in rows] == reader.series["loss"].points()[1].tolist()
+    assert rows[1][0] == Tag(0, 0)
+    assert reader.series["steps"].total == 400
+
+
+@pytest.mark.timeout(30)
+def test_reading_while_a_thread_appends_loses_and_repeats_nothing():
+    log = []
+    run = Rows(log, tag=(1 << 62, 0))
+    reader = LogReader(run, capacity=600)
+    begin = threading.Barrier(2)
+
+    def append():
+        begin.wait()
+        for i in range(50_000):
+            log.append((i, 0, "m", float(i)))  # noqa: PERF401 - one by one, as reactions do
+        run.is_alive = False
+
+    writer = threading.Thread(target=append)
+    writer.start()
+    begin.wait()
+    while run.is_alive:
+        reader.read()
+    writer.join()
+    reader.read()
+    series = reader.series["m"]
+    assert (series.count, series.total) == (50_000, sum(range(50_000)))
+    x, *_ = series.points()
+    assert (np.diff(x) > 0).all()
+
+
+def test_a_million_values_take_no_more_memory_than_a_thousand():
+    series = Series(600)
+    for at in range(0, 1_000_000, 50_000):
+        part = np.arange(at, at + 50_000)
+        series.extend(part, part * 0, part.astype(float))
+    assert len(series.points()[0]) <= 601
+    assert series._buckets.nbytes + series._rest.nbytes < 200_000
+
+
+def test_a_plot_is_a_figure_that_saves_itself(tmp_path):
+    pytest.importorskip("matplotlib")
+    run = finished(Logger())
+    made = plot(run, title="one run")
+    assert [a.get_title(loc="left") for a in made.figure.axes] == ["loss"]
+    assert made.figure.axes[0].get_xlabel() == "logical time, s"
+    assert made.save(tmp_path / "new" / "curve.png").read_bytes().startswith(b"\x89PNG")
+    assert made._repr_png_().startswith(b"\x89PNG")
+    assert repr(made) == "loss  0.01  (100 values, 0.01 to 1)"
+    assert len(plot(run.result(), ["loss", "steps"]).figure.axes) == 2
+
+
+def test_what_cannot_be_plotted_is_said():
+    run = finished(Logger())
+    with pytest.raises(ReactorError, match=r"no metric 'los' was logged; there are: loss, steps"):
+        series_of(run, ["los"])
+    with pytest.raises(ReactorError, match="nothing to plot"):
+        plot(finished(Program(Silent()).root))
+
+
+class Silent(Reactor):
+    tick = Timer()
+
+    @reaction(tick)
+    def on_tick(self): ...
+
+
+def test_the_saved_picture_is_svg_with_its_values_in_words():
+    run = finished(Logger())
+    view = RunView(run)
+    view.refresh()
+    picture = ElementTree.fromstring(view.svg())
+    words = " ".join(e.text or "" for e in picture.iter())
+    assert "finished" in words
+    assert "loss  0.01  (100 values, 0.01 to 1)" in words
+    assert ElementTree.fromstring(curves_svg({}, "nothing & <none>")) is not None
+
+
+def test_a_view_says_state_rates_and_where_it_failed():
+    run = finished(Fails())
+    view = RunView(run)
+    view.refresh()
+    status = view.status()
+    assert status["state"] == "failed"
+    assert "ValueError: no more" in status["failure"]
+    assert 'raise ValueError("no more")' in status["failure"]
+    assert "scheduler.py" not in status["failure"]
+    assert view.text().startswith(f"run {run.number} of fails: failed · tag 0, microstep 0")
+
+
+def test_steps_show_as_a_rate_not_as_a_curve():
+    run = finished(Logger())
+    view = RunView(run)
+    view.refresh()
+    assert list(view.curves) == ["loss"]
+    assert math.isclose(view.rates()["steps"], 400 / run.seconds, rel_tol=1e-6)
+    assert view.status()["progress"] == 1.0
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        (153.24, "153.2"),
+        (1234567, "1,234,567"),
+        (2.5e-5, "2.5e-05"),
+        (math.nan, "nan"),
+        (-math.inf, "-inf"),
+        (0.5, "0.5"),
+    ],
+)
+def test_numbers_are_short(value, words):
+    assert number(value) == words
+
+
+def test_the_panel_carries_what_the_view_has():
+    pytest.importorskip("anywidget")
+    from reactornb.viz.run_panel import RunPanel
+
+    run = finished(Logger())
+    panel = RunPanel(run)
+    (curve,) = panel.curves
+    n = curve["points"]
+    x = np.frombuffer(panel.points, "<f8", n)
+    mean = np.frombuffer(panel.points, "<f4", n, 8 * n)
+    assert (curve["name"], curve["last"], n) == ("loss", "0.01", 100)
+    assert np.allclose(x, np.arange(100) / 1000)
+    assert np.allclose(mean, 1 / (1 + np.arange(100)))
+    assert len(panel.points) % 8 == 0
+    assert panel.refresh() is False, "the run is over, and all of it has been sent"
+    panel.close()
+    assert not panel.is_open
