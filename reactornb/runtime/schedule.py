@@ -221,7 +221,7 @@ class Signal:
         self.min_spacing: int | None = None
         self.policy = "defer"
         self.last_tag: tuple[int, int] | None = None
-        # tags at which an action is queued; None for anything whose tags cannot collide
+        # tags at which an action or delayed connection is queued; None for anything whose tags cannot collide
         self.pending: set[tuple[int, int]] | None = None
 
     def __repr__(self) -> str:
@@ -364,6 +364,8 @@ class Schedule:
                 delay = delay_of[key] = Signal(f"{graph.ports[first.source].name} delayed")
                 delay.is_delay = True
                 delay.after, delay.physical, delay.mode = first.after or 0, first.physical, first.mode
+                if delay.after or delay.physical:
+                    delay.pending = set()
                 wire(delay, [e.destination for e in edges])
                 self._register(delay)
             return delay_of[key]

@@ -496,12 +496,19 @@ class Scheduler:
             if delay.last_tag == now:  # written twice at this tag: queued already
                 continue
             delay.last_tag = now
-            if delay.physical:
-                self.queue((max(self.clock.elapsed_ns() + delay.after, self.time_ns + 1), 0), delay, value)
-            elif delay.after:
-                self.queue((self.time_ns + delay.after, 0), delay, value)
-            else:
+            if self.modes is not None and not self.modes.is_active(delay.mode):
+                continue
+            if delay.pending is None:
                 self.upcoming.append((delay, value))
+                continue
+            if delay.physical:
+                tag = (max(self.clock.elapsed_ns() + delay.after, self.time_ns + 1), 0)
+            else:
+                tag = (self.time_ns + delay.after, 0)
+            while tag in delay.pending:  # none is lost: values that meet follow each other in microsteps
+                tag = (tag[0], tag[1] + 1)
+            delay.pending.add(tag)
+            self.queue(tag, delay, value)
 
     def _advance_time(self) -> bool:
         """Open the next tag, waiting for physical time if the run is not fast."""

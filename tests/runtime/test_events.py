@@ -1,6 +1,6 @@
 """The event queue in the corners: events taken back, events that meet, spacing; as exact traces on the fake clock."""
 
-from reactornb import LogicalAction, Mode, Reactor, Tag, Timer, ms, reaction, shutdown, startup
+from reactornb import Input, LogicalAction, Mode, Output, Reactor, Tag, Timer, connect, ms, reaction, shutdown, startup
 from reactornb.testing import run_to_end
 
 
@@ -54,3 +54,67 @@ def test_a_microstep_whose_events_went_with_their_mode_does_not_come_back():
 
     trace = run_to_end(Modal())
     assert trace.executions[-2:] == [(Tag(ms(1), 1), "modal.on_kept"), (Tag(ms(1), 2), "modal.on_shutdown")]
+
+
+class Burst(Reactor):
+    """Three values in three microsteps of one time."""
+
+    out = Output()
+    act = LogicalAction()
+
+    @reaction(startup, act)
+    def on_act(self, out, act):
+        out.set(self.tag.microstep)
+        if self.tag.microstep < 2:
+            act.schedule(0)
+
+
+class Sink(Reactor):
+    inp = Input()
+    out = Output()
+
+    @reaction(inp)
+    def on_inp(self, inp, out):
+        out.set(inp.value)
+
+
+def test_values_that_a_delay_brings_to_one_time_follow_each_other_in_microsteps():
+    class Top(Reactor):
+        burst = Burst()
+        sink = Sink()
+        connect(burst.out, sink.inp, after=ms(5))
+
+    assert run_to_end(Top()).values("sink.out") == [(Tag(ms(5)), 0), (Tag(ms(5), 1), 1), (Tag(ms(5), 2), 2)]
+
+
+def test_a_delayed_connection_hears_nothing_while_its_mode_is_inactive():
+    class Gate(Reactor):
+        inp = Input()
+        out = Output()
+        switch = Timer(ms(2))
+        closed, opened = Mode(initial=True), Mode()
+        with closed:
+
+            @reaction(switch)
+            def to_opened(self, opened):
+                opened.set()
+
+        with opened:
+            connect(inp, out, after=ms(3))
+
+    class Every(Reactor):
+        out = Output()
+        tick = Timer(0, ms(2))
+
+        @reaction(tick)
+        def on_tick(self, out):
+            out.set(self.time_ns)
+
+    class Top(Reactor):
+        every = Every()
+        gate = Gate()
+        sink = Sink()
+        connect(every.out, gate.inp)
+        connect(gate.out, sink.inp)
+
+    assert run_to_end(Top(), timeout=ms(9)).values("sink.out") == [(Tag(ms(7)), ms(4)), (Tag(ms(9)), ms(6))]
