@@ -1,7 +1,7 @@
 """Modal reactors: which mode is active, what entering and leaving one does to events, state and reactions.
 
-The rules are those of Lingua Franca's handbook ("Modal Reactors"). A reaction of an inactive mode counts as queued
-already, so nothing queues it and the hot loop needs no test for modes. All of this belongs to the scheduler's leader.
+The rules are those of Lingua Franca's handbook ("Modal Reactors"). A reaction of an inactive mode is dropped from what is
+ready when its level opens. All of this belongs to the scheduler's leader.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from reactornb.runtime.scheduler import Scheduler
 
 __all__ = ["Modes"]
+
+_BEFORE = (0, -1)  # the microstep before the first: where a mode's local time begins
 
 
 class Modes:
@@ -37,8 +39,9 @@ class Modes:
         self._next: dict[int, tuple[int, bool]] = {}  # reactor -> (mode, by history)
         self._started = [False] * count
         self._wants_reset = [False] * count
-        self._left_at = [0] * count
-        self._suspended: list[list[tuple[Signal, Any, int]]] = [[] for _ in range(count)]
+        # Of a mode that is not active: its events with their tags, and the tag after which it was left.
+        self._suspended: list[list[tuple[Signal, Any, tuple[int, int]]]] = [[] for _ in range(count)]
+        self._left_at = [_BEFORE] * count
         self._reactions: list[list[RunningReaction]] = [[] for _ in range(count)]
         for r in schedule.reactions:
             if r.mode >= 0:
@@ -47,6 +50,10 @@ class Modes:
         for t in schedule.timers:
             if t.mode >= 0:
                 self._timers[t.mode].append(t)
+        self._spaced: list[list[Signal]] = [[] for _ in range(count)]
+        for signal in schedule.signals:
+            if signal.mode >= 0 and signal.min_spacing is not None:
+                self._spaced[signal.mode].append(signal)
         self._states: list[list[tuple[Any, Any]]] = [[] for _ in range(count)]
         by_name = {m.name: m.index for m in graph.modes}
         lives_in = self._innermost(graph)
@@ -79,11 +86,11 @@ class Modes:
         for mode, active in enumerate(self.active):
             self._started[mode] = active
             for r in self._reactions[mode]:
-                r.queued = not active
+                r.inactive = not active
 
     def suspend_timer(self, timer: Signal) -> None:
         """A timer of a mode that is not active at the start."""
-        self._suspended[timer.mode].append((timer, None, timer.offset))
+        self._suspended[timer.mode].append((timer, None, (timer.offset, 0)))
 
     def request(self, mode: int, history: bool) -> None:
         """A reaction sets the next mode; the last request of a tag holds."""
@@ -92,9 +99,8 @@ class Modes:
     def release_shutdown(self) -> None:
         """Let shutdown reactions run whose mode has been active, whatever is active now."""
         for r in self._scheduler.schedule.shutdown:
-            # In an active mode it may be queued already, by another of its triggers.
-            if r.mode >= 0 and self._started[r.mode] and not self.active[r.mode]:
-                r.queued = False
+            if r.mode >= 0 and self._started[r.mode]:
+                r.inactive = False
 
     def _recompute(self) -> None:
         # Outer modes come before inner ones in the graph.
@@ -124,16 +130,17 @@ class Modes:
         for mode, active in enumerate(self.active):
             if mode in entered:
                 self._enter(mode, by_history=entered[mode])
-            if active and (mode in entered or not before[mode]):
+            if active and (not before[mode] or entered.get(mode) is False):
                 self._resume(mode)
                 triggered += self._triggered(mode)
             for r in self._reactions[mode]:
-                r.queued = not active
+                r.inactive = not active
         if triggered:
             wake = Signal("mode entry")
             wake.is_delay = True  # nothing that a trace would show
             wake.triggers = tuple(dict.fromkeys(triggered))
-            wake.top = max(r.level for r in triggered)
+            wake.groups = self._scheduler.schedule.groups_of(wake.triggers)
+            wake.reach = max(r.reach for r in triggered)
             self._scheduler.upcoming.append((wake, None))
 
     def _suspend(self, before: list[bool], entered: dict[int, bool]) -> None:
@@ -143,7 +150,7 @@ class Modes:
             return
         s = self._scheduler
         for mode in gone:
-            self._left_at[mode] = s.time_ns
+            self._left_at[mode] = (s.time_ns, s.microstep)
         kept = []
         for signal, value in s.upcoming:
             if signal.mode in gone:
@@ -158,7 +165,7 @@ class Modes:
             events[:] = [e for e in events if e[0].mode not in gone]
 
     def _put_aside(self, signal: Signal, value: Any, tag: tuple[int, int]) -> None:
-        self._suspended[signal.mode].append((signal, value, tag[0]))
+        self._suspended[signal.mode].append((signal, value, tag))
         if signal.pending is not None:
             signal.pending.discard(tag)
 
@@ -168,24 +175,31 @@ class Modes:
             self._suspended[mode].clear()
             for timer in self._timers[mode]:
                 # Until the mode is active its timers wait with their first offset.
-                self._suspended[mode].append((timer, None, timer.offset))
-            self._left_at[mode] = 0
+                self._suspended[mode].append((timer, None, (timer.offset, 0)))
+            self._left_at[mode] = _BEFORE
+            for action in self._spaced[mode]:
+                action.last_tag = None
             for instance, state in self._states[mode]:
                 instance.__dict__[state.name] = first_value(instance, state)
 
     def _resume(self, mode: int) -> None:
-        """Put the mode's events back on the queue, with the delay that was left."""
+        """Put the mode's events back on the queue, as far from now as they were when it was left."""
         s = self._scheduler
-        left_at = self._left_at[mode]
-        for signal, value, time_ns in self._suspended[mode]:
-            remaining = time_ns - left_at
-            tag = (s.time_ns + remaining, 0) if remaining > 0 else (s.time_ns, s.microstep + 1)
+        left_time_ns, left_microstep = self._left_at[mode]
+
+        def moved(tag: tuple[int, int]) -> tuple[int, int]:
+            ahead = tag[0] - left_time_ns
+            return (s.time_ns + ahead, tag[1] if ahead else tag[1] + s.microstep - left_microstep)
+
+        for signal, value, was in self._suspended[mode]:
+            tag = moved(was)
             if signal.pending is not None:
-                while tag in signal.pending:
-                    tag = (tag[0], tag[1] + 1)
                 signal.pending.add(tag)
             s.queue(tag, signal, value)
         self._suspended[mode].clear()
+        for action in self._spaced[mode]:
+            if action.last_tag is not None:
+                action.last_tag = moved(action.last_tag)
 
     def _triggered(self, mode: int) -> list[RunningReaction]:
         found: list[RunningReaction] = []

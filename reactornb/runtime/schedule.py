@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import copy
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy
@@ -189,14 +189,15 @@ class Signal:
 
     Attributes:
         handles: what its value is written through to; cleared when the tag ends.
-        triggers: reactions it makes ready; `top` is the highest of their levels, -1 if none.
+        triggers: reactions it makes ready; `groups` has them by level, each with the function that queues it there.
+        reach: the highest level that anything it sets off at the same tag can be on, -1 if it sets off nothing.
         delays: delayed connections that a written port feeds.
         port: index of the written port in the graph, -1 for anything else.
     """
 
     __slots__ = (
-        "after", "delays", "deliver", "handles", "is_delay", "last_tag", "min_spacing", "mode", "name", "offset", "order", "pending", "period",
-        "physical", "policy", "port", "scheduled", "special", "state", "top", "triggers",
+        "after", "delays", "deliver", "groups", "handles", "is_delay", "last_tag", "min_spacing", "mode", "name", "offset", "order", "pending", "period",
+        "physical", "policy", "port", "reach", "special", "state", "triggers",
     )  # fmt: skip
 
     def __init__(self, name: str, *, port: int = -1) -> None:
@@ -205,11 +206,11 @@ class Signal:
         self.order = 0  # position in the fingerprint's order
         self.handles: tuple[InPort, ...] = ()
         self.triggers: tuple[RunningReaction, ...] = ()
-        self.top = -1
+        self.groups: tuple[tuple[Callable[[Group], None], Group], ...] = ()
+        self.reach = -1
         self.delays: tuple[Signal, ...] = ()
         self.state: InPort = _NO_PORT
-        self.scheduled = False  # a delay that has been queued for this tag already
-        self.special = False  # true if finishing a tag has more to do than clearing handles
+        self.special = False  # true if the end of the tag must know of it: it feeds delays, or values are recorded
         self.deliver: Callable[[Any], None] = _nowhere
         self.mode = -1
         # timers: first offset and period; actions: least delay and spacing; connections: delay. All in ns.
@@ -237,27 +238,24 @@ class RunningReaction:
 
     Attributes:
         call: runs the body with its arguments (or the deadline's handler).
-        queued: true while it waits on its level, and always while its mode is inactive, so that nothing queues it then.
-        fired, requests: lists of its reactor; the signals written and the requests (schedule, mode changes) made by
-            the body that runs, emptied by whoever closes the level.
+        inactive: true while its mode is not active.
+        reach: the highest level of what it may set off at the same tag, its own at least.
         cost_ns: running estimate of the body's time.
     """
 
     __slots__ = (
-        "call", "cost_ns", "enqueue", "fired", "index", "level", "mode", "name", "node", "queued", "reads", "requests", "worker",
+        "call", "cost_ns", "inactive", "index", "level", "mode", "name", "node", "reach", "reads", "worker",
     )  # fmt: skip
 
-    def __init__(self, node: Any, fired: list[Signal], requests: list[Any]) -> None:
+    def __init__(self, node: Any) -> None:
         self.node = node
         self.index: int = node.index
         self.name: str = node.name
         self.level: int = node.level
         self.mode: int = node.mode
         self.call: Callable[[], None]
-        self.enqueue: Callable[[RunningReaction], None]
-        self.fired = fired
-        self.requests = requests
-        self.queued = False
+        self.inactive = False
+        self.reach = -1
         self.reads: tuple[InPort, ...] = ()
         self.cost_ns = -1
         self.worker = -1
@@ -266,39 +264,98 @@ class RunningReaction:
         return f"<reaction {self.name} level {self.level}>"
 
 
+Group = tuple[RunningReaction, ...]
+"""Reactions of one level that one signal makes ready together; a signal queues the same tuple each time."""
+
+
 class Schedule:
     """The compiled form of one run of a graph.
+
+    # levels, cleared, fired, requests
+    #     lists that reactions add to through the closures made here: list.append and list.extend are atomic, on
+    #     free-threaded builds through the list's own lock. Within a shared level any worker adds; the leader reads and
+    #     empties them after the level's batch is closed, or while it runs a level by itself. Only costly levels are shared, so
+    #     the locks are not contended enough to matter; what order the workers left is undone by sorting.
 
     Args:
         graph: what to run.
         context: the scheduler, as reactions see it (`current_tag`, `request_stop`, …).
         seed: the run's seed.
+        record: every written signal is reported at the end of its tag.
+
+    Attributes:
+        levels: per level, the groups that are ready.
+        cleared: handles to mark absent when the tag ends.
+        fired: special signals that were written at this tag.
+        requests: (signal, delay, value) of scheduled actions, (None, mode, history) of mode changes, since the last level.
     """
 
-    def __init__(self, graph: Graph, context: Any, seed: int) -> None:
+    def __init__(self, graph: Graph, context: Any, seed: int, *, record: bool = False) -> None:
         self.graph = graph
-        self.levels: list[list[RunningReaction]] = [[] for _ in range(max(graph.levels, 1))]
-        self.instances: list[Reactor] = []
-        fired: list[list[Signal]] = []
-        requests: list[list[Any]] = []
-        for node in graph.reactors:
-            self.instances.append(_instance(node, context, seed))
-            fired.append([])
-            requests.append([])
-        self.reactions = [RunningReaction(n, fired[n.reactor], requests[n.reactor]) for n in graph.reactions]
-        self._requests = requests
-        self._fired = fired
+        self.levels: list[list[Group]] = [[] for _ in range(max(graph.levels, 1))]
+        self.cleared: list[InPort] = []
+        self.fired: list[Signal] = []
+        self.requests: list[tuple[Any, Any, Any]] = []
+        self.instances = [_instance(node, context, seed) for node in graph.reactors]
+        self.reactions = [RunningReaction(n) for n in graph.reactions]
+        self._record = record
         self._context = context
         self._ports()
         self._times()
         self._rank()
-        enqueue = [level.append for level in self.levels]
-        for r in self.reactions:
-            r.enqueue = enqueue[r.level]
-        for signal in self.signals:
-            signal.top = max((r.level for r in signal.triggers), default=-1)
+        self._enqueue = [level.append for level in self.levels]
+        self._groups()
         for r in self.reactions:
             self._bind(r)
+
+    def groups_of(self, reactions: Iterable[RunningReaction]) -> tuple[tuple[Callable[[Group], None], Group], ...]:
+        """Reactions by level, each group with the function that queues it."""
+        by_level: dict[int, list[RunningReaction]] = {}
+        for r in reactions:
+            by_level.setdefault(r.level, []).append(r)
+        return tuple((self._enqueue[level], tuple(group)) for level, group in sorted(by_level.items()))
+
+    def _groups(self) -> None:
+        """Levels are final: decide what each signal queues where, how far it reaches, and what `set` does."""
+        signals = {s.port: s for s in self.signals if s.port >= 0}
+        for r in sorted(self.reactions, key=lambda r: -r.level):
+            reached = (t.reach for c in r.node.effects for t in signals[c].triggers)
+            r.reach = max(r.level, max(reached, default=-1))
+        for signal in self.signals:
+            signal.groups = self.groups_of(signal.triggers)
+            signal.reach = max((r.reach for r in signal.triggers), default=-1)
+            signal.special = bool(signal.delays) or self._record
+            if signal.port >= 0:
+                self.writers[signal.port].set = self._setter(signal)
+
+    def _setter(self, signal: Signal) -> Callable[[Any], None]:
+        """`set` of one port, with everything it needs in its closure: this is the hottest function of the package."""
+        deliver, handles, groups = signal.deliver, signal.handles, signal.groups
+        clear, clear_all, fire = self.cleared.append, self.cleared.extend, self.fired.append
+        ndarray, special = numpy.ndarray, signal.special
+        if len(handles) == 1 and len(groups) == 1 and not special:
+            (only,), ((enqueue, group),) = handles, groups
+
+            def set_one(value: Any) -> None:
+                if type(value) is ndarray:
+                    deliver(value)
+                else:
+                    only.value = value
+                    only.is_present = True
+                clear(only)
+                enqueue(group)
+
+            return set_one
+
+        def set_any(value: Any) -> None:
+            deliver(value)
+            clear_all(handles)
+            for enqueue, group in groups:
+                enqueue(group)
+            if special:
+                fire(signal)
+
+        return set_any
 
     # -- ports ------------------------------------------------------------------------------------------------------
 
@@ -313,15 +370,14 @@ class Schedule:
                 delayed.setdefault(edge.source, []).append(edge)
         triggered: dict[int, list[RunningReaction]] = {}
         read: set[int] = set()
-        written: dict[int, int] = {}  # channel -> reactor that writes it
+        written: set[int] = set()
         for r in self.reactions:
             for kind, index in r.node.triggers:
                 if kind == "port":
                     triggered.setdefault(index, []).append(r)
                     read.add(index)
             read.update(r.node.uses)
-            for channel in r.node.effects:
-                written[channel] = r.node.reactor
+            written.update(r.node.effects)
         self.readers: dict[int, InPort] = {c: _reader(graph.ports[c]) for c in read}
         self.writers: dict[int, OutPort] = {}
         self.signals: list[Signal] = []
@@ -355,7 +411,6 @@ class Schedule:
             for edge in edges:
                 groups.setdefault((edge.after, edge.physical, edge.mode), []).append(edge)
             signal.delays = tuple(delayed_by(group) for group in groups.values())
-            signal.special = bool(signal.delays)
 
         def delayed_by(edges: list[Any]) -> Signal:
             key = tuple(id(e) for e in edges)
@@ -370,12 +425,10 @@ class Schedule:
                 self._register(delay)
             return delay_of[key]
 
-        for channel, reactor in sorted(written.items()):
+        for channel in sorted(written):
             signal = Signal(graph.ports[channel].name, port=channel)
             wire(signal, [channel])
-            out = OutPort(signal.name, signal.state)
-            out.set = _setter(signal, self._fired[reactor])
-            self.writers[channel] = out
+            self.writers[channel] = OutPort(signal.name, signal.state)
             self._register(signal)
 
     def _register(self, signal: Signal) -> None:
@@ -433,7 +486,7 @@ class Schedule:
                 post(signal, delay, value)
 
         else:
-            append = self._requests[action.reactor].append
+            append = self.requests.append
 
             def schedule(delay: int = 0, value: Any = None) -> None:
                 append((signal, delay, value))
@@ -459,9 +512,9 @@ class Schedule:
             late = functools.partial(handler, instance, *arguments) if handler is not None else body
             r.call = self._context.with_deadline(body, late, node.deadline, instance)
 
-    def _mode(self, r: RunningReaction, mode: int, history: bool) -> ModeHandle:
+    def _mode(self, mode: int, history: bool) -> ModeHandle:
         handle = ModeHandle(self.graph.modes[mode].name, mode)
-        handle.set = _mode_setter(self._requests[r.node.reactor].append, mode, history)
+        handle.set = _mode_setter(self.requests.append, mode, history)
         return handle
 
     def _rank(self) -> None:
@@ -501,7 +554,7 @@ class Schedule:
         if kind == "child":
             return self._view(r, argument)
         if kind == "mode":
-            return self._mode(r, argument[1], argument[2])
+            return self._mode(argument[1], argument[2])
         return self.handles[kind, argument[1]]
 
     def _view(self, r: RunningReaction, argument: tuple[Any, ...]) -> Any:
@@ -594,33 +647,6 @@ def _deliver(handles: tuple[InPort, ...], mutable: list[bool]) -> Callable[[Any]
             value.flags.writeable = False
 
     return to_mixed
-
-
-def _setter(signal: Signal, fired: list[Signal]) -> Callable[[Any], None]:
-    """`set` of one port, with everything it needs in its closure: this is the hottest function of the package."""
-    append = fired.append
-    handles = signal.handles
-    ndarray = numpy.ndarray
-    if len(handles) == 1:
-        only = handles[0]
-        deliver = signal.deliver
-
-        def set_one(value: Any) -> None:
-            if type(value) is ndarray:
-                deliver(value)
-            else:
-                only.value = value
-                only.is_present = True
-            append(signal)
-
-        return set_one
-    deliver_all = signal.deliver
-
-    def set_all(value: Any) -> None:
-        deliver_all(value)
-        append(signal)
-
-    return set_all
 
 
 def _mode_setter(append: Callable[[Any], None], index: int, default: bool) -> Callable[..., None]:

@@ -3,14 +3,13 @@
 One `Scheduler` owns an event queue and a current tag. Exactly one worker leads it at any moment; leading passes on when a
 shared level is finished (see `workers.py`).
 
-# levels, present, heap, events, upcoming, tag, counters, modes, stop_tag
+# heap, events, upcoming, tag, counters, modes, stop_tag
 #               read and written by the leader only. Leading passes from one worker to the next through a Batch, whose
 #               `done` counter orders the two, or stays with the worker.
 # tag           also read by reactions of the level that runs (written before the batch is offered) and, for display
 #               only, by other threads, which may see the time of one tag with the microstep of the next
-# fired, requests (per reactor)
-#               written by the worker that runs a reaction of that reactor; read and emptied by the worker that closes the
-#               level. Two reactions of one reactor are never on one level.
+# schedule.levels, cleared, fired, requests
+#               see `schedule.Schedule`
 # inbox         deque: appended to by any thread, taken from by the leader; every append is followed by wake.set(), and
 #               the leader clears `wake` before it looks at the inbox, so nothing is slept over
 # _stop, _paused, _steps
@@ -20,19 +19,19 @@ shared level is finished (see `workers.py`).
 from __future__ import annotations
 
 import heapq
+import itertools
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
-from reactornb.errors import ReactionError
 from reactornb.graph import Graph
 from reactornb.model import Reactor
 from reactornb.runtime.clock import Clock
 from reactornb.runtime.modes import Modes
-from reactornb.runtime.schedule import RunningReaction, Schedule, Signal
+from reactornb.runtime.schedule import Group, RunningReaction, Schedule, Signal
 from reactornb.runtime.trace import Recorder, failure
 from reactornb.runtime.workers import Batch, Worker
 from reactornb.tags import Tag
@@ -89,9 +88,7 @@ class Scheduler:
         self.heap: list[tuple[int, int]] = []
         self.events: dict[tuple[int, int], list[tuple[Signal, Any]]] = {}
         self.upcoming: list[tuple[Signal, Any]] = []  # events of the next microstep
-        self.present: list[Signal] = []
         self.top = -1
-        self.level = 0
         self.level_cost: dict[int, int] = {}  # level -> estimated ns per reaction
         self.stop_tag: tuple[int, int] | None = None if timeout is None else (timeout, 0)
         self.failure: BaseException | None = None
@@ -132,7 +129,7 @@ class Scheduler:
             raise opening.error
 
     def _build(self) -> None:
-        self.schedule = Schedule(self.graph, self, self.seed)
+        self.schedule = Schedule(self.graph, self, self.seed, record=self.recorder.records_values)
         self.modes = Modes(self) if self.graph.modes else None
         self.start_time_ns = self.clock.start()
 
@@ -219,67 +216,75 @@ class Scheduler:
             if self.failure is not None:
                 self._finish()
                 return
-            levels = self.schedule.levels
-            top = self._close(batch, self.top)
+            self._close(batch)
             level = batch.level + 1
             while True:
+                levels, top = self.schedule.levels, self.top
                 while level <= top and self.failure is None:
-                    ready = levels[level]
-                    if ready:
+                    groups = levels[level]
+                    if groups:
+                        ready = self._ready(groups)
                         offered = self._offer(me, ready, level) if self.width > 1 else None
-                        if offered is not None:
-                            self.top = top
-                            if not offered.work(me.index):
-                                return
-                            top = self._close(offered, top)
+                        if offered is None:
+                            self._inline(ready, level)
+                        elif offered.work(me.index):
+                            self._close(offered)
                         else:
-                            top = self._inline(ready, top)
+                            return
                     level += 1
                 if not self._advance():
                     break
-                level, top = 0, self.top
+                level = 0
         except BaseException as error:  # noqa: BLE001 - a fault of ours must end the run, not hang it
             self.failure = self.failure or error
         self._finish()
 
-    def _inline(self, ready: list[RunningReaction], top: int) -> int:
+    def _ready(self, groups: list[Group]) -> Sequence[RunningReaction]:
+        """The reactions of a level, each once, and the level's list emptied."""
+        ready: Sequence[RunningReaction] = groups[0]
+        if len(groups) > 1 and groups.count(groups[0]) < len(groups):
+            ready = list(dict.fromkeys(itertools.chain.from_iterable(groups)))
+            if self.width > 1:
+                ready.sort(key=_index)  # in whatever order the workers of a shared level queued them
+        groups.clear()
+        if self.modes is not None:
+            ready = [r for r in ready if not r.inactive]
+        return ready
+
+    def _inline(self, ready: Sequence[RunningReaction], level: int) -> None:
         """Run one level on this worker."""
-        present = self.present
         began = time.perf_counter_ns() if self.width > 1 else 0
-        check = self.recorder.level(self.current_tag(), ready) if self.recorder.records_reactions else None
         self.reactions_done += len(ready)
-        r = ready[0]
+        if self.recorder.records_reactions:
+            self._inline_recorded(ready)
+        else:
+            r = None
+            try:
+                for r in ready:
+                    r.call()
+            except BaseException as error:  # noqa: BLE001 - a reaction may raise anything
+                self._fail(r, error)
+        if self.schedule.requests:
+            self._serve()
+        if began and ready:
+            self._measure(level, (time.perf_counter_ns() - began) // len(ready))
+
+    def _inline_recorded(self, ready: Sequence[RunningReaction]) -> None:
+        check = self.recorder.level(self.current_tag(), ready)
+        r = None
         try:
             for r in ready:
-                r.queued = False
                 r.call()
-                fired = r.fired
-                if fired:
-                    for signal in fired:
-                        if signal.top > top:
-                            top = signal.top
-                        for t in signal.triggers:
-                            if not t.queued:
-                                t.queued = True
-                                t.enqueue(t)
-                    present += fired
-                    fired.clear()
-                if r.requests:
-                    self._serve(r)
                 if check is not None:
                     check(r)
         except BaseException as error:  # noqa: BLE001 - a reaction may raise anything
             self._fail(r, error)
-        if began:
-            self._measure(ready[0].level, (time.perf_counter_ns() - began) // len(ready))
-        ready.clear()
-        return top
 
     def _measure(self, level: int, cost: int) -> None:
         old = self.level_cost.get(level)
         self.level_cost[level] = cost if old is None else (3 * old + cost) >> 2
 
-    def _offer(self, me: Worker, ready: list[RunningReaction], level: int) -> Batch | None:
+    def _offer(self, me: Worker, ready: Sequence[RunningReaction], level: int) -> Batch | None:
         """Share a level if that is worth it; a level not measured yet is."""
         count = len(ready)
         if count < 2 or self.recorder.serial:
@@ -287,13 +292,10 @@ class Scheduler:
         cost = self.level_cost.get(level)
         if cost is not None and cost * count < self.share_above_ns:
             return None
-        for r in ready:
-            r.queued = False
         # The longest first: what is left at the end is short, so the workers finish together.
         batch = Batch(sorted(ready, key=_cost), level)
         if self.recorder.records_reactions:
             self.recorder.level(self.current_tag(), ready)
-        ready.clear()
         self.reactions_done += count
         helpers = count - 1
         for worker in self.workers:
@@ -302,45 +304,29 @@ class Scheduler:
                 worker.offer(batch)
         return batch
 
-    def _close(self, batch: Batch, top: int) -> int:
-        """Take in what the batch's reactions wrote; the order is that of the reactions' numbers, whoever ran them."""
+    def _close(self, batch: Batch) -> None:
+        """A shared level is finished: its failures, its costs, and what its reactions asked for."""
         if batch.level < 0:
             self.open_first()
-            return self.top
-        if batch.failures:
-            worst = min(batch.failures, key=lambda f: batch.reactions[f[0]].index)
-            self._fail(batch.reactions[worst[0]], worst[1])
-            return top
-        present = self.present
-        total = 0
-        for r in sorted(batch.reactions, key=_index):
-            total += r.cost_ns
-            fired = r.fired
-            if fired:
-                for signal in fired:
-                    if signal.top > top:
-                        top = signal.top
-                    for t in signal.triggers:
-                        if not t.queued:
-                            t.queued = True
-                            t.enqueue(t)
-                present += fired
-                fired.clear()
-            if r.requests:
-                self._serve(r)
-        self._measure(batch.level, total // batch.size)
-        return top
-
-    def _fail(self, r: RunningReaction, error: BaseException) -> None:
-        if isinstance(error, ReactionError):
-            self.failure = error
             return
+        if batch.failures:
+            # The failure reported is that of the reaction with the lowest number, whoever ran it and whenever.
+            position, error = min(batch.failures, key=lambda f: batch.reactions[f[0]].index)
+            self._fail(batch.reactions[position], error)
+            return
+        if self.schedule.requests:
+            self.schedule.requests.sort(key=_request_order)  # stable: each action's own requests keep their order
+            self._serve()
+        self._measure(batch.level, sum(r.cost_ns for r in batch.reactions) // batch.size)
+
+    def _fail(self, r: RunningReaction | None, error: BaseException) -> None:
+        assert r is not None
         self.failure = failure(r, self.current_tag(), error)
 
     # -- what reactions ask for -------------------------------------------------------------------------------------
 
-    def _serve(self, r: RunningReaction) -> None:
-        requests = r.requests
+    def _serve(self) -> None:
+        requests = self.schedule.requests
         for signal, first, second in requests:
             if signal is None:
                 assert self.modes is not None
@@ -356,10 +342,11 @@ class Scheduler:
         spacing, last, pending = signal.min_spacing, signal.last_tag, signal.pending
         assert pending is not None
         now = (self.time_ns, self.microstep)
-        if spacing is None:
-            while tag in pending:  # events of one tag pile up in superdense time
-                tag = (tag[0], tag[1] + 1)
-        elif last is not None and (last[0] + spacing > tag[0] or (last[0] + spacing == tag[0] and spacing == 0)):
+        if (
+            spacing is not None
+            and last is not None
+            and (last[0] + spacing > tag[0] or (last[0] + spacing == tag[0] and spacing == 0))
+        ):
             if signal.policy == "drop":
                 return
             if signal.policy == "replace" and last in pending:
@@ -376,8 +363,8 @@ class Scheduler:
                 tag = (last[0] + spacing, 0)
         if tag <= now:
             tag = (now[0], now[1] + 1)
-            while tag in pending:
-                tag = (tag[0], tag[1] + 1)
+        while tag in pending:  # events of one tag pile up in superdense time
+            tag = (tag[0], tag[1] + 1)
         if self.stop_tag is not None and tag > self.stop_tag:
             return
         signal.last_tag = tag
@@ -417,18 +404,15 @@ class Scheduler:
             else:
                 self.queue((timer.offset, 0), timer, None)
         self.top = -1
-        self._trigger(r for r in self.schedule.startup)
+        self._trigger(self.schedule.startup)
         self._load(events)
         if self.stop_tag == (0, 0):
             self._shutdown()
 
-    def _trigger(self, reactions: Any) -> None:
-        for r in reactions:
-            if not r.queued:
-                r.queued = True
-                r.enqueue(r)
-                if r.level > self.top:
-                    self.top = r.level
+    def _trigger(self, reactions: list[RunningReaction]) -> None:
+        for enqueue, group in self.schedule.groups_of(reactions):
+            enqueue(group)
+        self.top = max(self.top, max((r.reach for r in reactions), default=-1))
 
     def _shutdown(self) -> None:
         if self.modes is not None:
@@ -437,17 +421,17 @@ class Scheduler:
 
     def _load(self, events: list[tuple[Signal, Any]]) -> None:
         """Make events present at the tag that opens."""
-        present, top = self.present, self.top
-        for event in events:
-            signal, value = event
+        schedule, top = self.schedule, self.top
+        clear, fire = schedule.cleared.extend, schedule.fired.append
+        for signal, value in events:
             signal.deliver(value)
-            present.append(signal)
-            if signal.top > top:
-                top = signal.top
-            for t in signal.triggers:
-                if not t.queued:
-                    t.queued = True
-                    t.enqueue(t)
+            clear(signal.handles)
+            for enqueue, group in signal.groups:
+                enqueue(group)
+            if signal.reach > top:
+                top = signal.reach
+            if signal.special:
+                fire(signal)
             if signal.period:
                 self.queue((self.time_ns + signal.period, 0), signal, None)
             elif signal.pending:
@@ -458,14 +442,20 @@ class Scheduler:
         """End this tag and open the next; false when the run is over."""
         if self.failure is not None:
             return False
-        if self.recorder.records_values:
-            self.recorder.end_of_tag(self.current_tag(), self.present)
-        for signal in self.present:
-            if signal.special:
-                self._delay(signal)
-            for handle in signal.handles:
-                handle.is_present = False
-        self.present.clear()
+        fired = self.schedule.fired
+        if fired:
+            if len(fired) > 1 and self.width > 1:
+                fired.sort(key=_signal_order)
+            if self.recorder.records_values:
+                self.recorder.end_of_tag(self.current_tag(), fired)
+            for signal in fired:
+                if signal.delays:
+                    self._delay(signal)
+            fired.clear()
+        cleared = self.schedule.cleared
+        for handle in cleared:
+            handle.is_present = False
+        cleared.clear()
         self.tags_done += 1
         if self.modes is not None:
             self.modes.end_of_tag()
@@ -639,6 +629,15 @@ class _Opening:
             self.error = self._scheduler.failure = error
         finally:
             self._scheduler._built.set()
+
+
+def _signal_order(signal: Signal) -> int:
+    return signal.order
+
+
+def _request_order(request: tuple[Any, Any, Any]) -> int:
+    # Mode changes come in the order in which each reactor asked for them; between reactors it does not matter.
+    return -1 if request[0] is None else request[0].order
 
 
 def _cost(r: RunningReaction) -> tuple[int, int]:

@@ -11,7 +11,7 @@ import hashlib
 import pickle
 import struct
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy
@@ -60,7 +60,7 @@ class Recorder:
         self.records_reactions = trace or check_values
         self.fingerprint: str | None = self._hash.hexdigest() if self._hash is not None else None
 
-    def level(self, tag: Tag, ready: list[RunningReaction]) -> Callable[[RunningReaction], None] | None:
+    def level(self, tag: Tag, ready: Sequence[RunningReaction]) -> Callable[[RunningReaction], None] | None:
         """A level is about to run; what is returned is to be called after each of its reactions."""
         if self.trace is not None:
             self.trace.executions += [(tag, r.name) for r in sorted(ready, key=lambda r: r.index)]
@@ -78,7 +78,7 @@ class Recorder:
 
         return check
 
-    def end_of_tag(self, tag: Tag, present: list[Signal]) -> None:
+    def end_of_tag(self, tag: Tag, present: Sequence[Signal]) -> None:
         """Take in what was present at the tag, ordered by the signals' numbers, so that threads leave no mark."""
         for signal in sorted(set(present), key=_order):
             if signal.is_delay:

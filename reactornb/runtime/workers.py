@@ -11,7 +11,7 @@ import queue
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -44,7 +44,7 @@ class Batch:
 
     __slots__ = ("claim", "closed", "done", "failures", "level", "reactions", "size")
 
-    def __init__(self, reactions: list[Any], level: int) -> None:
+    def __init__(self, reactions: Sequence[Any], level: int) -> None:
         self.reactions = reactions
         self.size = len(reactions)
         self.level = level
