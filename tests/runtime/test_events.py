@@ -1,5 +1,7 @@
 """The event queue in the corners: events taken back, events that meet, spacing; as exact traces on the fake clock."""
 
+import pytest
+
 from reactornb import Input, LogicalAction, Mode, Output, Reactor, Tag, Timer, connect, ms, reaction, shutdown, startup
 from reactornb.testing import run_to_end
 
@@ -118,3 +120,28 @@ def test_a_delayed_connection_hears_nothing_while_its_mode_is_inactive():
         connect(gate.out, sink.inp)
 
     assert run_to_end(Top(), timeout=ms(9)).values("sink.out") == [(Tag(ms(7)), ms(4)), (Tag(ms(9)), ms(6))]
+
+
+SPACED = [
+    # Of one time, two microsteps: the tags grow all the same.
+    ("defer", 0, [ms(5), ms(5)], [(Tag(ms(5)), 0), (Tag(ms(5), 1), 1)]),
+    # The third takes the second's place, on the first's tag: it follows the first.
+    ("update", ms(2), [ms(5), ms(7), ms(5)], [(Tag(ms(5)), 0), (Tag(ms(5), 1), 2)]),
+]
+
+
+@pytest.mark.parametrize(("policy", "spacing", "delays", "expected"), SPACED)
+def test_two_events_of_an_action_are_never_at_one_tag(policy, spacing, delays, expected):
+    class Act(Reactor):
+        act = LogicalAction(0, spacing, policy)
+
+        @reaction(startup)
+        def on_startup(self, act):
+            for i, delay in enumerate(delays):
+                act.schedule(delay, i)
+
+        @reaction(act)
+        def on_act(self):
+            pass
+
+    assert run_to_end(Act()).values("act") == expected

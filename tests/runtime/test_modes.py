@@ -43,3 +43,61 @@ def test_a_shutdown_reaction_in_a_mode_runs_once_when_something_else_triggers_it
 
     assert run_to_end(Modal(), timeout=ms(1)).tags("on_end") == [Tag(ms(1))]
     assert run_to_end(Modal(), timeout=ms(2)).tags("on_end") == [Tag(ms(1)), Tag(ms(1), 1)]
+
+
+def away(history, body=lambda self, act: None, spacing=5_000_000):
+    """A reactor that schedules in mode one at 1 ms, is in mode two from 2 ms to 10 ms, and calls `body` in mode one at 11 ms."""
+
+    class Modal(Reactor):
+        out = Timer(ms(2))
+        back = Timer(ms(10))
+        late = Timer(ms(11))
+        one, two = Mode(initial=True), Mode()
+        with one:
+            tick = Timer(ms(1))
+            act = LogicalAction(0, spacing)
+            first = LogicalAction()
+            second = LogicalAction()
+
+            @reaction(tick)
+            def on_tick(self, act, first, second):
+                act.schedule(ms(3), 1)
+                for action in (first, second, second):
+                    action.schedule(ms(2))
+
+            @reaction(out)
+            def on_out(self, two):
+                two.set()
+
+            @reaction(late)
+            def on_late(self, act):
+                body(self, act)
+
+            @reaction(act, first, second)
+            def on_events(self):
+                pass
+
+        with two:
+
+            @reaction(back)
+            def on_back(self, one):
+                one.set(history=history)
+
+    return run_to_end(Modal(), timeout=ms(30))
+
+
+def test_events_come_back_as_far_apart_as_they_were():
+    trace = away(True)
+    assert trace.values("first") == [(Tag(ms(11)), None)]
+    assert trace.values("second") == [(Tag(ms(11)), None), (Tag(ms(11), 1), None)]
+
+
+def test_an_action_minds_its_spacing_in_the_local_time_of_its_mode():
+    # Scheduled for 4 ms, which is 12 ms after eight milliseconds away; the next comes 5 ms later.
+    trace = away(True, lambda self, act: act.schedule(0, 2))
+    assert trace.values("act") == [(Tag(ms(12)), 1), (Tag(ms(17)), 2)]
+
+
+def test_a_reset_mode_has_forgotten_what_it_scheduled():
+    # The event of 4 ms is gone, and with it the spacing that would put off the next one to 24 ms.
+    assert away(False, spacing=ms(20)).values("act") == [(Tag(ms(14)), 1)]
