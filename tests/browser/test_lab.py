@@ -83,7 +83,11 @@ def lab(tmp_path):
     (tmp_path / "panels.ipynb").write_text(notebook())
     port = free_port()
     # Its own settings and workspaces; no news, no checks on the net.
-    env = {**os.environ, "JUPYTERLAB_WORKSPACES_DIR": str(tmp_path / "w"), "JUPYTERLAB_SETTINGS_DIR": str(tmp_path / "s")}
+    env = {
+        **os.environ,
+        "JUPYTERLAB_WORKSPACES_DIR": str(tmp_path / "w"),
+        "JUPYTERLAB_SETTINGS_DIR": str(tmp_path / "s"),
+    }
     news = tmp_path / "s" / "@jupyterlab" / "apputils-extension" / "notification.jupyterlab-settings"
     news.parent.mkdir(parents=True)
     news.write_text('{"fetchNews": "false", "checkForUpdates": false}')
@@ -123,7 +127,9 @@ def page(lab):
             page.on("console", lambda m: page.complaints.append(m.text) if m.type == "error" else None)
             page.on("pageerror", lambda error: page.complaints.append(str(error)))
             page.outside = []
-            page.on("request", lambda r: None if r.url.startswith((lab, "data:", "blob:")) else page.outside.append(r.url))
+            page.on(
+                "request", lambda r: None if r.url.startswith((lab, "data:", "blob:")) else page.outside.append(r.url)
+            )
             OUT.mkdir(exist_ok=True)
             page.goto(f"{lab}/lab/tree/panels.ipynb?reset")
             yield page
