@@ -79,6 +79,41 @@ def weeks(value: float) -> int:
     return sec(value * 604_800)
 
 
+_UNITS: Final = {
+    unit: size
+    for size, names in (
+        (1, "ns nsec nsecs"),
+        (1_000, "us usec usecs"),
+        (1_000_000, "ms msec msecs"),
+        (1_000_000_000, "s sec secs second seconds"),
+        (60_000_000_000, "m min mins minute minutes"),
+        (3_600_000_000_000, "h hour hours"),
+        (86_400_000_000_000, "d day days"),
+        (604_800_000_000_000, "week weeks"),
+    )
+    for unit in names.split()
+}
+
+
+def parse_duration(text: str) -> int:
+    """The inverse of `format_ns`: `10s`, `500 ms`, `1.5 h`, `forever`, with Lingua Franca's units too; in ns.
+
+    Raises:
+        ValueError: if the text is no such duration.
+    """
+    words = text.strip()
+    if words == "forever":
+        return forever
+    number = words.rstrip("abcdefghijklmnopqrstuvwxyz")
+    unit = words[len(number) :]
+    try:
+        if not unit and float(number) == 0:
+            return 0
+        return round(float(number) * _UNITS[unit])
+    except (KeyError, ValueError, OverflowError):
+        raise ValueError(f"{text!r} is not a duration; write 10s, 500ms or 2min") from None
+
+
 def format_ns(value: int) -> str:
     """A duration as a person writes it: `250 ms`, `1.5 s`, `0`."""
     if value == forever:

@@ -1,0 +1,268 @@
+"""The command line: `reactornb run | graph | demo | bench | doctor`.
+
+Nothing heavy is imported before a command needs it, so that `reactornb --help` is quick. What a program file is, `loading`
+says; this module parses, calls, and turns what happened into lines and an exit status.
+
+Exit status: 0; 1 if a program, a check or the demo failed; 2 for a mistake in the command line or in the program file; 130
+when interrupted; what a reaction passed to `sys.exit` passes through.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import os
+import sys
+import sysconfig
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from reactornb.errors import AssemblyError, DeclarationError, ReactionError, ReactorError
+from reactornb.tags import parse_duration
+
+if TYPE_CHECKING:
+    from reactornb.runtime import Program, Run
+
+FAILED, MISTAKE, INTERRUPTED = 1, 2, 130
+
+_RUNNABLE = """\
+A program FILE is a .py file or a notebook. What it declares is loaded, not what it does: `if __name__ == "__main__":` stays
+out, and of a notebook the %%reactor cells, imports, functions, classes, constants, and cells tagged "program". The program is
+--main NAME, or a global called program or main, or the reactor class that no other one contains (Main where there are several).
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command.
+
+    Args:
+        argv: words of the command line; those of this process unless given.
+
+    Returns:
+        The exit status.
+    """
+    chosen = _parser().parse_args(argv)
+    if argv is None and chosen.needs_no_gil:
+        _keep_gil_off()
+    try:
+        return int(chosen.call(chosen))
+    except KeyboardInterrupt:
+        _say("interrupted")
+        return INTERRUPTED
+    except BrokenPipeError:  # the reader of a pipe has seen enough
+        sys.stdout = None  # or the interpreter complains once more when it flushes
+        return FAILED
+    except ReactorError as error:
+        _say(str(error))
+        return MISTAKE if isinstance(error, (DeclarationError, AssemblyError, ValueError)) else FAILED
+
+
+def _keep_gil_off() -> None:
+    """Start again with PYTHON_GIL=0 on a free-threaded build.
+
+    An extension that is not marked as safe without the GIL turns it back on for the whole process when it is imported (triton,
+    which comes with torch, does), and every worker would run one at a time from then on. The Jupyter kernel is
+    registered with the same setting. PYTHON_GIL=1, or any `-X gil`, is left as it is.
+    """
+    if sysconfig.get_config_var("Py_GIL_DISABLED") and "PYTHON_GIL" not in os.environ and "gil" not in sys._xoptions:
+        os.environ["PYTHON_GIL"] = "0"
+        sys.stdout.flush()
+        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606 - ourselves again
+
+
+def _say(words: str) -> None:
+    print(f"reactornb: {words}", file=sys.stderr, flush=True)
+
+
+# -- the parser -----------------------------------------------------------------------------------------------------------
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="reactornb", description="Deterministic, parallel reactor programs.")
+    parser.add_argument("--version", action="version", version=_version())
+    parser.set_defaults(needs_no_gil=False)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def command(name: str, call: Any, about: str, **options: Any) -> argparse.ArgumentParser:
+        made = commands.add_parser(
+            name, help=about, description=about, formatter_class=argparse.RawDescriptionHelpFormatter, **options
+        )
+        made.set_defaults(call=call)
+        return made
+
+    run = command("run", _run, "Run a program without a notebook.", epilog=_RUNNABLE)
+    run.set_defaults(needs_no_gil=True)
+    run.add_argument("file", type=Path)
+    run.add_argument("parameters", nargs="*", type=_parameter, metavar="NAME=VALUE", help="parameters of the program")
+    run.add_argument("--main", metavar="NAME", help="which reactor or program of the file")
+    run.add_argument("-w", "--workers", type=int, help="threads; as many as there are usable cores unless given")
+    run.add_argument("--seed", type=int, default=0, help="all reactors' seeds derive from it")
+    run.add_argument("--timeout", type=_duration, metavar="T", help="logical time at which it ends: 10s, 500ms, 2min")
+    run.add_argument("--fast", action="store_true", help="do not wait for physical time")
+    run.add_argument(
+        "--fingerprint", action="store_true", help="print a hash over tag, port and value of everything sent"
+    )
+    run.add_argument("-q", "--quiet", action="store_true", help="no line about the run")
+
+    graph = command("graph", _graph, "Draw the action-port graph of a program.", epilog=_RUNNABLE)
+    graph.set_defaults(needs_no_gil=True)
+    graph.add_argument("file", type=Path)
+    graph.add_argument("--main", metavar="NAME", help="which reactor or program of the file")
+    graph.add_argument("-o", "--output", type=Path, metavar="FILE", help=".svg, .png, .dot or .txt; text unless given")
+    graph.add_argument("--levels", action="store_true", help="write each reaction's level beside it")
+    graph.add_argument("--depth", type=int, help="levels of the hierarchy below the root")
+
+    demo = command("demo", _demo, "Train in the quick-start notebook, in a real kernel, headless.")
+    demo.add_argument("--out", type=Path, default=Path("out"), help="folder for the page and the pictures")
+    demo.add_argument("--notebook", type=Path, help="another notebook of the same form")
+    demo.add_argument("--timeout", type=int, default=900, metavar="S", help="seconds a cell may take")
+
+    bench = command("bench", _bench, "Measure. Without a name: what there is.")
+    bench.set_defaults(needs_no_gil=True)
+    bench.add_argument("name", nargs="?", help="a module of reactornb.bench")
+    bench.add_argument("options", nargs=argparse.REMAINDER, help="its options; --help says which")
+
+    doctor = command("doctor", _doctor, "Look at this machine and environment, and say what to mend.")
+    doctor.add_argument("--json", action="store_true", help="the same, for programs")
+    return parser
+
+
+def _version() -> str:
+    from reactornb import __version__
+
+    return __version__
+
+
+def _parameter(word: str) -> tuple[str, Any]:
+    name, equals, text = word.partition("=")
+    if not equals or not name.isidentifier():
+        raise argparse.ArgumentTypeError(f"{word!r} is not NAME=VALUE")
+    try:
+        return name, ast.literal_eval(text)
+    except (SyntaxError, ValueError):
+        return name, text
+
+
+def _duration(text: str) -> int:
+    try:
+        return parse_duration(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+# -- commands -------------------------------------------------------------------------------------------------------------
+
+
+def _load(path: Path, name: str | None, **parameters: Any) -> Program:
+    """The program in a file, whatever kind of file it is."""
+    from reactornb import loading
+    from reactornb.runtime import Program
+
+    try:
+        loaded = loading.load(path)
+    except ReactorError:
+        raise
+    except Exception as error:
+        # The file's own mistake: its traceback without our frames, and one line.
+        import traceback
+
+        frames = error.__traceback__
+        while frames is not None and frames.tb_frame.f_globals.get("__name__", "").startswith("reactornb."):
+            frames = frames.tb_next
+        if frames is not None:
+            print("".join(traceback.format_tb(frames)), end="", file=sys.stderr)
+        raise loading.ProgramFileError(f"{path}: {type(error).__name__}: {error}") from error
+    root = loaded.root(name)
+    if isinstance(root, Program):
+        if parameters:
+            raise DeclarationError(f"{path}: its program is made already; NAME=VALUE needs a class.")
+        return root
+    return Program(root, **parameters)
+
+
+def _run(chosen: argparse.Namespace) -> int:
+    from reactornb.runtime.run import exit_code
+
+    program = _load(chosen.file, chosen.main, **dict(chosen.parameters))
+    run = program.start(
+        workers=chosen.workers,
+        seed=chosen.seed,
+        timeout=chosen.timeout,
+        fast=chosen.fast,
+        fingerprint=chosen.fingerprint,
+    )
+    try:
+        run.wait()
+    except BaseException:
+        run.stop(None)
+        raise
+    failure = run.failure
+    if failure is not None and not (isinstance(failure, ReactionError) and isinstance(failure.__cause__, SystemExit)):
+        from reactornb.viz.run_view import describe_failure
+
+        print(describe_failure(failure), file=sys.stderr)
+    if not chosen.quiet:
+        _say(_summary(run))
+    if run.fingerprint is not None:
+        print(f"fingerprint {run.fingerprint}")
+    return exit_code(failure)
+
+
+def _summary(run: Run) -> str:
+    words = [
+        f"{run.program.name} {run.state} at tag {run.tag}",
+        f"{run.seconds:.1f} s",
+        f"{run.reactions:,} reactions",
+        f"{run.workers} worker{'s' if run.workers > 1 else ''}",
+        f"GIL {'on' if getattr(sys, '_is_gil_enabled', lambda: True)() else 'off'}",
+    ]
+    words += [f"{name} {rows[-1][1]:.4g}" for name, rows in run.metrics.items()]
+    return ", ".join(words)
+
+
+def _graph(chosen: argparse.Namespace) -> int:
+    from reactornb.viz import dot
+
+    graph = _load(chosen.file, chosen.main).graph
+    if chosen.output is None:
+        print(dot.text(graph, depth=chosen.depth).rstrip())
+    else:
+        _say(f"wrote {dot.save(graph, chosen.output, levels=chosen.levels, depth=chosen.depth)}")
+    return 0
+
+
+def _demo(chosen: argparse.Namespace) -> int:
+    from reactornb.demo import run_demo
+
+    return run_demo(notebook=chosen.notebook, out=chosen.out, timeout=chosen.timeout)
+
+
+def _bench(chosen: argparse.Namespace) -> int:
+    import pkgutil
+    from importlib import import_module
+
+    from reactornb import bench
+
+    names = sorted(m.name for m in pkgutil.iter_modules(bench.__path__) if not m.name.startswith("_"))
+    if chosen.name is None:
+        for name in names:
+            about = (import_module(f"reactornb.bench.{name}").__doc__ or "").strip().partition("\n")[0]
+            print(f"reactornb bench {name:10} {about}")
+        return 0
+    if chosen.name not in names:
+        from reactornb.errors import suggestion
+
+        _say(f"there is no benchmark {chosen.name!r}. {suggestion(chosen.name, names)}")
+        return MISTAKE
+    return int(import_module(f"reactornb.bench.{chosen.name}").main(chosen.options) or 0)
+
+
+def _doctor(chosen: argparse.Namespace) -> int:
+    from reactornb.doctor import main as examine
+
+    return examine(as_json=chosen.json)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,303 @@
+"""`reactornb doctor`: what this machine and environment look like to reactornb, and what to mend.
+
+Each check returns findings and mends nothing. What could change this process (importing an extension that turns the GIL
+back on) is tried in processes of its own.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+import sysconfig
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from importlib import metadata, util
+from pathlib import Path
+from typing import Any, Literal
+
+__all__ = ["Finding", "examine", "main"]
+
+State = Literal["ok", "note", "warning", "broken"]
+MARKS: dict[State, str] = {"ok": "ok", "note": "--", "warning": "!!", "broken": "XX"}
+KERNEL = "reactornb"
+
+# Distribution -> the extra that wants it; "" is the core, without which nothing runs.
+WANTED = {
+    "numpy": "",
+    "lark": "",
+    "pyhwloc": "",
+    "ipykernel": "notebook",
+    "jupyterlab": "notebook",
+    "ipywidgets": "notebook",
+    "anywidget": "notebook",
+    "matplotlib": "notebook",
+    "nbclient": "notebook",
+    "nbconvert": "notebook",
+    "gymnasium": "rl",
+    "torch": "rl",
+    "pytest": "test",
+    "playwright": "test",
+}
+
+# Import -> a statement that loads its compiled parts. torch loads triton's when the first optimizer is made.
+COMPILED = {
+    "numpy": "import numpy.random, numpy.linalg",
+    "torch": "import torch; torch.optim.Adam([torch.zeros(1, requires_grad=True)])",
+    "gymnasium": "import gymnasium; gymnasium.make('CartPole-v1')",
+    "ale_py": "import ale_py",
+    "pyhwloc": "import pyhwloc",
+    "matplotlib": "from matplotlib.backends import backend_agg",
+    "pandas": "import pandas",
+    "pyarrow": "import pyarrow",
+    "zmq": "import zmq",
+    "tornado": "import tornado.speedups",
+    "psutil": "import psutil",
+    "playwright": "import playwright.sync_api",
+}
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing looked at.
+
+    Attributes:
+        name: what.
+        state: "ok"; "note" for what is worth knowing; "warning" for what costs speed or comfort; "broken".
+        words: what was found, one sentence.
+        fix: what to do about it, "" where nothing is to be done.
+        facts: the same as data.
+    """
+
+    name: str
+    state: State
+    words: str
+    fix: str = ""
+    facts: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+
+def examine() -> list[Finding]:
+    """Look at everything; takes a few seconds, most of them for imports in other processes."""
+    found: list[Finding] = []
+    for check in (_interpreter, _gil, _cores, _packages, _graphviz, _chromium, _kernel):
+        try:
+            found += check()
+        except Exception as error:  # noqa: BLE001 - a machine stranger than this module knows is a finding too
+            found.append(Finding(check.__name__.strip("_"), "warning", f"could not be looked at: {error!r}"))
+    return found
+
+
+def main(*, as_json: bool = False) -> int:
+    """Print the findings.
+
+    Returns:
+        1 if something is broken, else 0.
+    """
+    found = examine()
+    broken = any(f.state == "broken" for f in found)
+    if as_json:
+        print(json.dumps({"ok": not broken, "findings": [dataclasses.asdict(f) for f in found]}, indent=2))
+        return int(broken)
+    width = max(len(f.name) for f in found)
+    for f in found:
+        print(f"{MARKS[f.state]}  {f.name:<{width}}  {f.words}")
+        if f.fix:
+            print(f"    {'':<{width}}  -> {f.fix}")
+    count = sum(f.state in ("warning", "broken") for f in found)
+    print(f"\n{'Nothing to mend.' if not count else f'{count} to mend.'}")
+    return int(broken)
+
+
+# -- the interpreter and its GIL ------------------------------------------------------------------------------------------
+
+
+def _free_threaded() -> bool:
+    return bool(sysconfig.get_config_var("Py_GIL_DISABLED"))
+
+
+def _interpreter() -> list[Finding]:
+    kind = "free-threaded" if _free_threaded() else "with a GIL"
+    words = f"{platform.python_implementation()} {platform.python_version()}, {kind}, {sys.executable}"
+    facts = {"version": platform.python_version(), "free_threaded": _free_threaded(), "executable": sys.executable}
+    if not _free_threaded():
+        fix = "results are the same, but Python bodies do not run in parallel: use CPython 3.14t (make setup brings it)"
+        return [Finding("interpreter", "warning", words, fix, facts)]
+    return [Finding("interpreter", "ok", words, "", facts)]
+
+
+_ASK_GIL = """
+import sys, warnings
+with warnings.catch_warnings(record=True) as caught:
+    warnings.simplefilter("always")
+    {statement}
+print("\\nGIL", sys._is_gil_enabled(), "|".join(str(w.message) for w in caught if "global interpreter lock" in str(w.message)))
+"""
+
+
+def _gil() -> list[Finding]:
+    if not _free_threaded():
+        return [Finding("GIL", "note", "on, as this interpreter has no other mode")]
+    setting = os.environ.get("PYTHON_GIL")
+    here = f"off in this process{'' if setting is None else f' (PYTHON_GIL={setting})'}"
+    if getattr(sys, "_is_gil_enabled", lambda: True)():
+        fix = "unset PYTHON_GIL, or set it to 0, and drop -X gil=1"
+        return [Finding("GIL", "broken", f"on in this process (PYTHON_GIL={setting})", fix, {"enabled": True})]
+    found = [Finding("GIL", "ok", here, "", {"enabled": False})]
+    installed = [name for name in COMPILED if util.find_spec(name) is not None]
+    with ThreadPoolExecutor(2) as pool:
+        answers = list(pool.map(lambda name: _turns_gil_on(COMPILED[name]), installed))
+    culprits = {}
+    for name, (culprit, failure) in zip(installed, answers, strict=True):
+        if failure:
+            found.append(
+                Finding(f"import {name}", "broken", failure, f"reinstall it: pip install --force-reinstall {name}")
+            )
+        elif culprit:
+            culprits[name] = culprit
+            words = f"turns the GIL on for the whole process: {culprit} is not marked as safe without it"
+            if setting is None:
+                fix = "start Python with PYTHON_GIL=0 (the kernel, reactornb run and reactornb bench do)"
+                found.append(Finding(f"import {name}", "note", words, fix, {"module": culprit}))
+            else:
+                found.append(
+                    Finding(
+                        f"import {name}",
+                        "note",
+                        f"{words}, but PYTHON_GIL={setting} keeps it off",
+                        "",
+                        {"module": culprit},
+                    )
+                )
+    kept = [name for name in installed if name not in culprits]
+    found.append(
+        Finding(
+            "extensions", "ok", f"leave the GIL off: {', '.join(kept) or 'none'}", "", {"on": culprits, "off": kept}
+        )
+    )
+    return found
+
+
+def _turns_gil_on(statement: str) -> tuple[str, str]:
+    """(the extension that turned the GIL on or "", why the import failed or ""), tried with PYTHON_GIL unset."""
+    env = {k: v for k, v in os.environ.items() if k != "PYTHON_GIL"}
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", _ASK_GIL.replace("{statement}", statement)],
+            env=env, capture_output=True, text=True, timeout=120, check=False, stdin=subprocess.DEVNULL,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired:
+        return "", "is not imported after two minutes"
+    answer = [line for line in done.stdout.splitlines() if line.startswith("GIL ")]
+    if done.returncode or not answer:
+        said = done.stderr.strip().splitlines()
+        return "", f"cannot be imported: {said[-1] if said else f'status {done.returncode}'}"
+    if answer[-1].startswith("GIL False"):
+        return "", ""
+    named = re.search(r"module '([^']+)'", answer[-1])
+    return (named[1] if named else "an extension"), ""
+
+
+# -- the machine ----------------------------------------------------------------------------------------------------------
+
+
+def _cores() -> list[Finding]:
+    from reactornb import cpu
+
+    topology, limits = cpu.topology(), cpu.limits()
+    usable = cpu.usable_cpus(topology, limits)
+    workers = cpu.default_workers(topology, limits)
+    kinds: dict[str, str] = {kind: cpu.format_ids(c.id for c in cpus) for kind, cpus in topology.by_kind().items()}
+    facts = {"kinds": kinds, "usable": list(usable), "default_workers": workers, "source": topology.source}
+    cores = Finding(
+        "cores", "ok", f"{topology.describe()} (from {topology.source}); a run gets {workers} workers unless told otherwise", "", facts
+    )  # fmt: skip
+    facts = {"affinity": sorted(limits.affinity or ()), "quota": limits.quota, "quota_from": limits.quota_from}
+    if limits.quota is not None and limits.quota < len(usable):
+        fix = "the kernel stops every thread when the quota is used up: raise it, or ask for fewer workers"
+        return [cores, Finding("limits", "note", limits.describe(), fix, facts)]
+    return [cores, Finding("limits", "ok", limits.describe(), "", facts)]
+
+
+def _packages() -> Iterator[Finding]:
+    versions: dict[str, str] = {}
+    missing: dict[str, list[str]] = {}
+    for name, extra in WANTED.items():
+        try:
+            versions[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            if name != "pyhwloc" or sys.platform == "linux":
+                missing.setdefault(extra, []).append(name)
+    yield Finding("packages", "ok", ", ".join(f"{n} {v}" for n, v in versions.items()), "", versions)
+    for extra, names in missing.items():
+        if not extra and names != ["pyhwloc"]:
+            yield Finding("packages", "broken", f"missing: {', '.join(names)}", f"pip install {' '.join(names)}")
+        else:
+            fix = f"pip install reactornb[{extra}]" if extra else f"pip install {' '.join(names)}"
+            yield Finding("packages", "note", f"not installed: {', '.join(names)}", f"if you want them: {fix}")
+
+
+def _version_of(command: list[str]) -> str:
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=30, check=False, stdin=subprocess.DEVNULL
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return (done.stdout.strip() or done.stderr.strip()).partition("\n")[0]
+
+
+def _graphviz() -> list[Finding]:
+    dot = shutil.which("dot")
+    if dot is None:
+        fix = "apt-get install graphviz (make setup does it)"
+        return [Finding("graphviz", "warning", "no dot on the PATH: graphs are shown as text", fix)]
+    version = _version_of([dot, "-V"])
+    if "graphviz" not in version:
+        return [Finding("graphviz", "broken", f"{dot} does not run: {version or 'no answer'}", "reinstall graphviz")]
+    return [Finding("graphviz", "ok", f"{version.removeprefix('dot - ')}, {dot}", "", {"path": dot})]
+
+
+def _chromium() -> list[Finding]:
+    path = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if path is None:
+        return [
+            Finding(
+                "chromium", "note", "none: the browser tests are skipped", "if you run them: apt-get install chromium"
+            )
+        ]
+    return [Finding("chromium", "ok", f"{path}, for the browser tests", "", {"path": path})]
+
+
+# -- Jupyter --------------------------------------------------------------------------------------------------------------
+
+
+def _kernel() -> list[Finding]:
+    if util.find_spec("ipykernel") is None:
+        return [Finding("kernel", "note", "ipykernel is not installed: no notebook", "pip install reactornb[notebook]")]
+    file = Path(sys.prefix) / "share" / "jupyter" / "kernels" / KERNEL / "kernel.json"
+    register = f"{sys.executable} -m ipykernel install --sys-prefix --name {KERNEL} --env PYTHON_GIL 0"
+    if not file.is_file():
+        return [
+            Finding(
+                "kernel", "broken" if _free_threaded() else "note", f"no kernel {KERNEL!r} in {sys.prefix}", register
+            )
+        ]
+    try:
+        spec = json.loads(file.read_text(encoding="utf-8"))
+        command = str(spec["argv"][0])
+    except (ValueError, KeyError, IndexError, TypeError) as error:
+        return [Finding("kernel", "broken", f"{file} cannot be read: {error!r}", register)]
+    facts = {"file": str(file), "python": command}
+    program = shutil.which(command)
+    # A venv's python is a link to a shared one: the folders tell the environments apart, not what the links point to.
+    if program is None or Path(program).parent.resolve() != Path(sys.executable).parent.resolve():
+        return [Finding("kernel", "broken", f"{file} starts {command}, not {sys.executable}", register, facts)]
+    if _free_threaded() and str(spec.get("env", {}).get("PYTHON_GIL")) != "0":
+        fix = f"an extension such as torch's triton would turn the GIL on in it: {register}"
+        return [Finding("kernel", "warning", f"{file} does not set PYTHON_GIL=0", fix, facts)]
+    return [Finding("kernel", "ok", f"{spec.get('display_name', KERNEL)}, {file}", "", facts)]
