@@ -371,3 +371,66 @@ def test_unloading_leaves_nothing_behind(cells):
     assert inspect.getfile is not getfile
     assert "reactor" not in cells.shell.magics_manager.magics["cell"]
     cells.ok("%load_ext reactornb")
+
+
+# -- Lingua Franca --------------------------------------------------------------------------------------------------------
+
+LF = """%%lf
+target Python { fast: true, timeout: 20 msec }
+
+reactor Ramp(step = 1) {
+  timer t(0, 10 msec)
+  state s = 0
+  output out
+  reaction(t) -> out {=
+    self.s += self.step
+    out.set(self.s)
+  =}
+}
+
+main reactor {
+  ramp = new Ramp(step = 3)
+  probe = new Probe()
+  ramp.out -> probe.inp
+}
+"""
+PROBE = """%%reactor Probe
+inp = Input()
+seen = State([])
+
+@reaction(inp)
+def on_inp(self, inp):
+    self.seen.append(inp.value)
+"""
+
+
+def test_a_lingua_franca_cell_and_python_cells_use_each_others_reactors(cells):
+    cells.ok(PROBE)
+    assert cells.ok(LF).strip() == "declared Ramp, Main"
+    cells.ok("%reactor start --workers 1")
+    run = current_session().last_run
+    run.result(20)
+    assert run.instance("probe").seen == [3, 6, 9]
+    cells.ok("%%reactor Top\nramp = Ramp(step=5)\nprobe = Probe()\nconnect(ramp.out, probe.inp)")
+    cells.ok(
+        "from reactornb import Program, ms\nprogram = Program(Top)\nresult = program.run(fast=True, timeout=ms(10), workers=1)"
+    )
+    assert cells.shell.user_ns["program"].last_run.instance("probe").seen == [5, 10]
+
+
+def test_a_mistake_in_a_lingua_franca_cell_names_cell_and_line(cells):
+    out = cells("%%lf\ntarget Python\nmain reactor {\n  timer t(0, 10 milliseconds)\n}")
+    assert f"cell {cells.number}" in out
+    assert "line 4" in out
+    out = cells("%%lf\ntarget Python\nmain reactor {\n  a = new Nobody()\n}\n")
+    assert f"cell {cells.number}, line 4" in out
+    assert "no reactor 'Nobody'" in out
+
+
+def test_a_lingua_franca_body_that_raises_names_its_line(cells):
+    cells.ok("%%lf Bad\ntarget Python\nmain reactor {\n  reaction(startup) {=\n    1 / 0\n  =}\n}")
+    number = cells.number
+    cells("%reactor start --workers 1\n")
+    out = cells("import reactornb; reactornb.notebook.current_session().last_run.result(20)")
+    assert f"cell {number}, line 5" in out
+    assert "ZeroDivisionError" in out

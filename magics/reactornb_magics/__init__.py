@@ -22,10 +22,11 @@ def unload_ipython_extension(shell: Any) -> None:
     unload()
     for kind in ("cell", "line"):
         shell.magics_manager.magics[kind].pop("reactor", None)
+    shell.magics_manager.magics["cell"].pop("lf", None)
 
 
 def register(shell: Any, session: Session) -> None:
-    """Make `%%reactor` and `%reactor` known to a shell."""
+    """Make `%%reactor`, `%%lf` and `%reactor` known to a shell."""
 
     def reactor_cell(line: str, cell: str) -> None:
         """Declare a reactor class: the cell is the class's body.
@@ -52,12 +53,33 @@ def register(shell: Any, session: Session) -> None:
         name, base = (*words, "", "")[:2]
         session.define(name, cell, base=base or "Reactor")
 
+    def lf_cell(line: str, cell: str) -> None:
+        """Declare the reactors of a Lingua Franca program (Python target).
+
+            %%lf
+            target Python { timeout: 1 sec }
+            main reactor {
+              timer t(0, 100 msec)
+              reaction(t) {= print(lf.time.logical_elapsed()) =}
+            }
+
+        Its reactors become Python names that other cells can use, and it may instantiate reactors declared in Python.
+        `%%lf Name` names a main reactor that has no name of its own (Main otherwise); `%reactor start` then runs it.
+        Without magic: `reactornb.lf.loads(text, file="…")`.
+        """
+        __tracebackhide__ = True
+        name = line.strip() or "Main"
+        if not name.isidentifier():
+            raise UsageError(f"%%lf ({session.here(cell)}): {name!r} is not a valid class name: %%lf Main")
+        session.say(f"declared {', '.join(session.define_lf(cell, main=name)) or 'nothing'}")
+
     def reactor_line(line: str) -> Any:
         __tracebackhide__ = True
         return _run_line(session, line)
 
     reactor_line.__doc__ = HELP
     shell.register_magic_function(reactor_cell, "cell", "reactor")
+    shell.register_magic_function(lf_cell, "cell", "lf")
     shell.register_magic_function(reactor_line, "line", "reactor")
 
 

@@ -28,6 +28,14 @@ _HARMLESS = {
     "no-compile", "no-runtime-validation", "external-runtime-path", "runtime-version", "single-file-project", "python-version",
     "export-dependency-graph", "verify", "hierarchical-bin", "platform", "scheduler",
 }  # fmt: skip
+# What the values of those that the run is given must be, and how to say so.
+_VALUES: dict[str, tuple[tuple[type, ...], str]] = {
+    "timeout": ((int,), "a time, such as 10 sec"),
+    "fast": ((bool,), "true or false"),
+    "keepalive": ((bool,), "true or false"),
+    "workers": ((int,), "a whole number"),
+    "single-threaded": ((bool,), "true or false"),
+}
 
 
 @dataclass
@@ -38,6 +46,7 @@ class LFProgram:
         file: its path, or the name of the cell.
         reactors: the reactor classes of the file by name, the main reactor excepted.
         main: the class of the main (or federated) reactor, or None in a library.
+        main_is_named: false if the text gives the main reactor no name, and it is called after the file.
         options: run options that its target declaration gives, as keywords of `Program.start`.
         namespace: the globals of its target code.
     """
@@ -45,6 +54,7 @@ class LFProgram:
     file: str
     reactors: dict[str, type[Reactor]]
     main: type[Reactor] | None
+    main_is_named: bool = False
     options: dict[str, Any] = field(default_factory=dict)
     namespace: dict[str, Any] = field(default_factory=dict, repr=False)
 
@@ -84,15 +94,27 @@ def load(path: str | os.PathLike[str], *, outside: Mapping[str, Any] | None = No
     return loads(text, file=str(file), outside=outside)
 
 
-def loads(text: str, *, file: str, outside: Mapping[str, Any] | None = None) -> LFProgram:
-    """Read a program from text; `file` is its name in errors, and imports are relative to its folder."""
+def loads(
+    text: str, *, file: str, outside: Mapping[str, Any] | None = None, folder: str | os.PathLike[str] | None = None
+) -> LFProgram:
+    """Read a program from text.
+
+    Args:
+        text: the program.
+        file: its name in errors and tracebacks; it need not exist.
+        outside: Python reactor classes that it may instantiate, by name.
+        folder: where the files that it names are; that of `file` unless given.
+
+    Raises:
+        LFSyntaxError, UnknownNameError: as `load`.
+    """
     program = parse(text, file=file)
-    path = Path(file)
-    if not path.exists():
+    if not Path(file).exists():
         remember_source(file, text)
+    path = Path(file) if folder is None else Path(folder).resolve() / Path(file).name
     names = LFNames(path)
     loader = _Loader(names.globals(), outside or {})
-    scope = loader.scope(file, program)
+    scope = loader.scope(file, program, path)
     builder = loader.builder
     main: type[Reactor] | None = None
     reactors: dict[str, type[Reactor]] = {}
@@ -107,7 +129,8 @@ def loads(text: str, *, file: str, outside: Mapping[str, Any] | None = None) -> 
             builder.warn(f"{scope.source(declared)}: the federation runs as one ordinary program, in one process.")
         main = builder.reactor(scope, declared, declared.name or _identifier(path.stem))
     options = _options(builder, scope, program.target)
-    return LFProgram(file, reactors, main, options, loader.namespace)
+    named = any(r.kind is not None and r.name is not None for r in program.reactors)
+    return LFProgram(file, reactors, main, named, options, loader.namespace)
 
 
 class _Loader:
@@ -117,16 +140,16 @@ class _Loader:
         self._outside = outside
         self._scopes: dict[str, Scope] = {}
 
-    def scope(self, file: str, program: ast.Program) -> Scope:
-        """The names of one file, its imports followed and its preambles run."""
+    def scope(self, file: str, program: ast.Program, path: Path) -> Scope:
+        """The names of one file, its imports (relative to `path`) followed and its preambles run."""
         made = self._scopes[file] = Scope(file, program, self._outside)
-        _search(Path(file).parent)
+        _search(path.parent)
         if program.target is not None:
             for entry in _property(program.target, "files", []):
-                _search((Path(file).parent / str(entry)).parent)
+                _search((path.parent / str(entry)).parent)
         for item in program.imports:
             for name in item.names:
-                target = _resolve(Path(file), item, name.name, made)
+                target = _resolve(path, item, name.name, made)
                 other = self._scopes.get(str(target)) or self._read(target, made.source(item))
                 if name.name not in other.declared and name.name not in other.imported:
                     known = [*other.declared, *other.imported]
@@ -145,7 +168,7 @@ class _Loader:
             text = path.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
             raise UnknownNameError(f"{where}: cannot import {path}: {error}", unknown=str(path), source=where) from None
-        return self.scope(str(path), parse(text, file=str(path)))
+        return self.scope(str(path), parse(text, file=str(path)), path)
 
 
 def _resolve(file: Path, item: ast.Import, name: str, scope: Scope) -> Path:
@@ -203,14 +226,16 @@ def _options(builder: Builder, scope: Scope, target: ast.Target | None) -> dict[
     options: dict[str, Any] = {}
     for item in target.properties:
         value = _plain(item.value)
-        if item.name == "timeout":
-            options["timeout"] = int(value)
-        elif item.name == "fast":
-            options["fast"] = bool(value)
-        elif item.name == "keepalive":
-            options["keepalive"] = bool(value)
+        kinds = _VALUES.get(item.name)
+        if kinds is not None and (
+            not isinstance(value, kinds[0]) or (isinstance(value, bool) and bool not in kinds[0])
+        ):
+            problem = f"target property {item.name} takes {kinds[1]}, not {value!r}"
+            raise LFSyntaxError(problem, file=scope.file, line=item.line, column=item.column)
+        if item.name in ("timeout", "fast", "keepalive"):
+            options[item.name] = value
         elif item.name == "workers" and value:
-            options["workers"] = int(value)
+            options["workers"] = value
         elif (item.name == "single-threaded" and value) or (item.name == "threading" and value is False):
             options["workers"] = 1
         elif item.name not in _MEANT and item.name not in _HARMLESS:

@@ -18,7 +18,7 @@ from typing import Any
 import reactornb
 from reactornb.errors import DeclarationError, Source
 
-__all__ = ["Cell", "cell_number", "class_text", "compile_class", "describer", "use_package_names"]
+__all__ = ["Cell", "cell_number", "class_text", "compile_class", "describer", "not_python", "use_package_names"]
 
 _FUTURE = 0
 for _name in __future__.all_feature_names:
@@ -85,7 +85,7 @@ def compile_class(shell: Any, name: str, base: str, body: str, cell: Cell) -> An
         tree = _imports_first(ast.parse(text, file))
         return compile(tree, file, "exec", flags=shell.compile.flags & _FUTURE, dont_inherit=True), tree
     except SyntaxError as error:
-        raise _not_python(error, file, cell) from None
+        raise not_python(error, file, cell) from None
 
 
 def _imports_first(tree: ast.Module) -> ast.Module:
@@ -100,7 +100,8 @@ def _imports_first(tree: ast.Module) -> ast.Module:
     return tree
 
 
-def _not_python(error: SyntaxError, file: str, cell: Cell) -> DeclarationError:
+def not_python(error: SyntaxError, file: str, cell: Cell) -> DeclarationError:
+    """A syntax error of a cell in our own form: cell and line, the line itself, and the place in it."""
     line = error.lineno or cell.line
     shown = (error.text or "").rstrip("\n")
     caret = "" if error.offset is None else "\n    " + " " * (error.offset - 1) + "^"

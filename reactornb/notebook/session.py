@@ -5,15 +5,16 @@ from __future__ import annotations
 import keyword
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
 from IPython.core.error import UsageError
 
-from reactornb.errors import suggestion
+from reactornb.errors import LFSyntaxError, suggestion
 from reactornb.graph import Graph
 from reactornb.model import Bank, Reactor
-from reactornb.notebook.cells import Cell, cell_number, compile_class, use_package_names
+from reactornb.notebook.cells import Cell, cell_number, compile_class, not_python, use_package_names
 from reactornb.notebook.displays import Displays
 from reactornb.runtime import Program, Run, live_runs
 from reactornb.viz.graph_view import GraphView
@@ -51,6 +52,9 @@ class Session:
         self.programs: dict[str, Program] = {}
         self.last_run: Run | None = None
         self.displays = Displays(shell)
+        self.options: dict[
+            type[Reactor], dict[str, Any]
+        ] = {}  # of main reactors declared by %%lf: their target properties
         self._used = ""  # the program named last
         self._raw = ""  # the cell that is running, as typed
         shell.events.register("pre_run_cell", self._before_cell)
@@ -93,6 +97,49 @@ class Session:
         if isinstance(old, type) and issubclass(old, Reactor):
             self._say_replaced(name, old)
         return made
+
+    def define_lf(self, text: str, *, main: str = "Main", cell: Cell | None = None) -> list[str]:
+        """Declare the reactors of a Lingua Franca program, in the user's namespace.
+
+        They may instantiate each other, and reactor classes that are in the namespace already; files that the program imports
+        are looked for in the current directory. Its target properties are the defaults of `start`.
+
+        Args:
+            text: the program.
+            main: what to call a main reactor that has no name.
+            cell: where the text stands.
+
+        Returns:
+            The names declared.
+
+        Raises:
+            DeclarationError: if it is no Lingua Franca; other ReactorErrors for what is wrong in the declarations.
+        """
+        from reactornb import lf
+
+        __tracebackhide__ = True
+        cell = cell or self.here(text)
+        # Line 7 of the cell is line 7 of the program.
+        placed = "\n" * cell.line + text
+        file = self.shell.compile.cache(placed, cell.number, raw_code=cell.raw)
+        try:
+            made = lf.loads(placed, file=file, outside=self.reactors(), folder=Path.cwd())
+        except LFSyntaxError as error:
+            # IPython has its own form for a SyntaxError, which knows no cells.
+            raise not_python(error, error.filename or file, cell) from None
+        declared = dict(made.reactors)
+        if made.main is not None:
+            name = made.main.__name__ if made.main_is_named else main
+            made.main.__name__ = made.main.__qualname__ = name
+            declared[name] = made.main
+            self.options[made.main] = made.options
+            self._used = name
+        for name, cls in declared.items():
+            old = self.shell.user_ns.get(name)
+            self.shell.user_ns[name] = cls
+            if isinstance(old, type) and issubclass(old, Reactor):
+                self._say_replaced(name, old)
+        return list(declared)
 
     def here(self, body: str) -> Cell:
         """The cell that is running, if `body` is its end; its magic may stand below blank lines."""
@@ -216,7 +263,9 @@ class Session:
     def _default(self) -> str:
         if self._used in self.shell.user_ns:
             return self._used
-        composed = [d for d in self.definitions.values() if d.cls._spec.children or d.cls.compose is not Reactor.compose]
+        composed = [
+            d for d in self.definitions.values() if d.cls._spec.children or d.cls.compose is not Reactor.compose
+        ]
         declared = composed or list(self.definitions.values())
         if declared:
             return declared[-1].name
@@ -237,6 +286,9 @@ class Session:
         """
         __tracebackhide__ = True
         made = self.program(name, **parameters or {})
+        for option, value in self.options.get(type(made.root), {}).items():
+            if options.get(option) in (None, False):
+                options[option] = value
         run = made.start(**options)
         self.last_run = run
         self._say_stale(made.graph)
