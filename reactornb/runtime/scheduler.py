@@ -350,14 +350,14 @@ class Scheduler:
             if signal.policy == "drop":
                 return
             if signal.policy == "replace" and last in pending:
-                queue = self._events_at(last)
-                for i, (s, _) in enumerate(queue):
-                    if s is signal:
-                        queue[i] = (s, value)
-                        return
+                for queue in self._events_at(last):
+                    for i, (s, _) in enumerate(queue):
+                        if s is signal:
+                            queue[i] = (s, value)
+                return
             if signal.policy == "update" and last in pending:
-                queue = self._events_at(last)
-                queue[:] = [(s, v) for s, v in queue if s is not signal]
+                for queue in self._events_at(last):
+                    queue[:] = [(s, v) for s, v in queue if s is not signal]
                 pending.discard(last)
             else:
                 tag = (last[0] + spacing, 0)
@@ -371,10 +371,10 @@ class Scheduler:
         pending.add(tag)
         self.queue(tag, signal, value)
 
-    def _events_at(self, tag: tuple[int, int]) -> list[tuple[Signal, Any]]:
-        if tag == (self.time_ns, self.microstep + 1):
-            return self.upcoming
-        return self.events.get(tag, [])
+    def _events_at(self, tag: tuple[int, int]) -> list[list[tuple[Signal, Any]]]:
+        """The lists that hold a tag's events: those of the next microstep may have been queued before it was the next."""
+        soon = [self.upcoming] if tag == (self.time_ns, self.microstep + 1) else []
+        return [*soon, self.events.get(tag, [])]
 
     def queue(self, tag: tuple[int, int], signal: Signal, value: Any) -> None:
         """Put an event on the queue."""

@@ -145,3 +145,20 @@ def test_two_events_of_an_action_are_never_at_one_tag(policy, spacing, delays, e
             pass
 
     assert run_to_end(Act()).values("act") == expected
+
+
+def test_an_event_queued_long_ago_for_the_next_microstep_can_still_be_updated():
+    class Act(Reactor):
+        act = LogicalAction(0, ms(2), "update")
+
+        @reaction(startup)
+        def on_startup(self, act):
+            for delay, value in ((5, "a"), (7, "b"), (5, "c")):
+                act.schedule(ms(delay), value)
+
+        @reaction(act)
+        def on_act(self, act):
+            if act.value == "a":
+                act.schedule(0, "d")
+
+    assert run_to_end(Act()).values("act") == [(Tag(ms(5)), "a"), (Tag(ms(5), 1), "d")]
