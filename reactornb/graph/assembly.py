@@ -19,6 +19,7 @@ from reactornb.errors import (
     WidthMismatchError,
     suggestion,
 )
+from reactornb.graph.checks import check_class
 from reactornb.graph.levels import levels_of
 from reactornb.graph.nodes import (
     ActionNode,
@@ -48,7 +49,6 @@ from reactornb.model import (
     Reactor,
     Timer,
     Watchdog,
-    per_member,
 )
 
 __all__ = ["assemble"]
@@ -107,6 +107,7 @@ _PATH = re.compile(r"^(interleaved\()?\s*([^.\[\]()]+(?:\[\d+\])?)\.(\w+)\s*\)?$
 class _Assembly(Flat):
     def __init__(self) -> None:
         super().__init__()
+        self.checked: set[type] = set()
         # channel -> who writes it, in words, and the mode in which that is so
         self.writers: dict[int, list[tuple[str, int]]] = {}
 
@@ -130,6 +131,9 @@ class _Assembly(Flat):
         composed: dict[str, Any] = copy.__dict__["_children"]
         for child_label, child in {**cls._spec.children, **composed}.items():
             self._place_child(here, child, child_label)
+        if cls not in self.checked:
+            self.checked.add(cls)
+            check_class(cls, name, {id(c): label for label, c in (*cls._spec.children.items(), *composed.items())})
         for order, item in enumerate(cls._spec.reactions):
             deadline = item.deadline
             if deadline is not None:
@@ -183,13 +187,12 @@ class _Assembly(Flat):
         inner = mode if mode >= 0 else here.outer
         made: list[_Place] = []
         if isinstance(child, Bank):
-            cls, width, given = child.__dict__["cls"], len(child), child.__dict__["_parameters"]
+            width = len(child)
             for i in range(width):
-                values = {k: v.fn(i) if isinstance(v, per_member) else v for k, v in given.items()}
-                member = cls(**{"bank_index": i, "bank_width": width, **values})
-                member.__dict__["_source"] = child.__dict__["_source"]
                 name = f"{label}[{i}]"
-                made.append(self.place(member, f"{here.name}.{name}", name, here.index, mode, inner, (i, width)))
+                made.append(
+                    self.place(child.template(i), f"{here.name}.{name}", name, here.index, mode, inner, (i, width))
+                )
         else:
             bank = (child.__dict__.get("bank_index", 0), child.__dict__.get("bank_width", 1))
             made.append(self.place(child, f"{here.name}.{label}", label, here.index, mode, inner, bank))

@@ -97,7 +97,9 @@ class Input[T](Port[T]):
     def __init__(self, *, width: Spec | None = None, mutable: bool = False, doc: str = "") -> None:
         super().__init__(width=width, doc=doc)
         self.mutable = mutable
-        self.settable = False  # true for Lingua Franca text: a reaction may give it a value to keep
+        self.reader: Any = (
+            None  # what reactions read it through, if not the runtime's own: Lingua Franca text has its class
+        )
 
 
 class Output[T](Port[T]):

@@ -290,6 +290,14 @@ class Bank:
     def __len__(self) -> int:
         return cast("int", self.__dict__["width"])
 
+    def template(self, index: int) -> Reactor:
+        """A reactor with the parameters of one member."""
+        cls, given, width = (self.__dict__[name] for name in ("cls", "_parameters", "width"))
+        values = {k: v.fn(index) if isinstance(v, per_member) else v for k, v in given.items()}
+        made: Reactor = cls(**{"bank_index": index, "bank_width": width, **values})
+        made.__dict__["_source"] = self.__dict__["_source"]
+        return made
+
     def __getitem__(self, index: int) -> BankMember:
         if not 0 <= index < len(self):
             raise IndexError(

@@ -6,6 +6,7 @@ from reactornb import (
     Bank,
     Input,
     LogicalAction,
+    Mode,
     Output,
     Reactor,
     Timer,
@@ -304,3 +305,43 @@ def test_a_thousand_reactors_in_a_chain_do_not_recurse():
             connect(s.a[i].out, s.a[i + 1].inp)
 
     assert assemble(top(a=lambda: Bank(Pass, 1000), wire=wire)).levels == 1000
+
+
+def test_a_mode_that_nothing_enters_is_refused():
+    class Modal(Reactor):
+        tick = Timer(0, 1)
+        one, two, three = Mode(initial=True), Mode(), Mode()
+        with one:
+
+            @reaction(tick)
+            def in_one(self, two):
+                two.set()
+
+    with pytest.raises(AssemblyError, match=r"test_graph\.py, line \d+: mode 'three' of modal cannot be reached"):
+        assemble(Modal())
+
+
+def test_a_mode_entered_only_from_a_mode_that_nothing_enters_is_refused():
+    class Modal(Reactor):
+        tick = Timer(0, 1)
+        one, two, three = Mode(initial=True), Mode(), Mode()
+        with two:
+
+            @reaction(tick)
+            def in_two(self, three):
+                three.set()
+
+    with pytest.raises(AssemblyError, match="mode 'two' of modal cannot be reached"):
+        assemble(Modal())
+
+
+def test_a_declared_effect_that_the_signature_cannot_touch_is_refused():
+    class Top(Reactor):
+        sink = Sink()
+
+        @reaction(startup, effects=sink.inp)
+        def on_startup(self):
+            pass
+
+    with pytest.raises(AssemblyError, match=r"declares sink\.inp but cannot touch it: its signature lacks 'sink'"):
+        assemble(Top())

@@ -545,7 +545,7 @@ def test_startup_reset_and_shutdown_in_modes():
                 pass
 
             @reaction(switch)
-            def to_two(self, two):
+            def to_two(self, two, three):
                 two.set()
 
         with two:
