@@ -28,7 +28,8 @@ def levels_of(work: Flat) -> tuple[list[int], int]:
     after: list[dict[int, int]] = [{} for _ in reactions]  # reaction -> (later reaction -> channel, or -1 for order)
     by_reactor: dict[int, list[ReactionNode]] = {}
     for r in reactions:
-        by_reactor.setdefault(r.reactor, []).append(r)
+        if r.declaration is not None:  # a connection inside a mode has no place in the order of its reactor's reactions
+            by_reactor.setdefault(r.reactor, []).append(r)
         for channel in r.effects:
             _reach(channel, onward, readers, r.index, after)
     for group in by_reactor.values():
