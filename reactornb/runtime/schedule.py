@@ -527,13 +527,19 @@ class Schedule:
         if all(n.deadline is None for n in graph.reactions):
             return
         signals = {s.port: s for s in self.signals if s.port >= 0}
+        users: dict[InPort, list[RunningReaction]] = {}  # who reads a port without being triggered by it
+        for r in self.reactions:
+            for channel in r.node.uses:
+                users.setdefault(self.readers[channel], []).append(r)
         urgency: dict[int, int] = {}
         of_reactor: dict[int, int] = {}  # the most urgent of a reactor's reactions that come later
         for r in sorted(self.reactions, key=lambda r: -r.level):
             node = r.node
             own = forever if node.deadline is None else node.deadline
-            triggered = (urgency[t.index] for c in node.effects for t in signals[c].triggers)
-            urgency[r.index] = min(own, of_reactor.get(node.reactor, forever), min(triggered, default=forever))
+            later = [t for c in node.effects for t in signals[c].triggers]
+            later += [u for c in node.effects for h in signals[c].handles for u in users.get(h, ())]
+            after = min((urgency[t.index] for t in later), default=forever)
+            urgency[r.index] = min(own, of_reactor.get(node.reactor, forever), after)
             of_reactor[node.reactor] = urgency[r.index]
         ranks = sorted({(urgency[r.index], r.level) for r in self.reactions})
         number = {rank: i for i, rank in enumerate(ranks)}

@@ -162,3 +162,27 @@ def test_an_event_queued_long_ago_for_the_next_microstep_can_still_be_updated():
                 act.schedule(0, "d")
 
     assert run_to_end(Act()).values("act") == [(Tag(ms(5)), "a"), (Tag(ms(5), 1), "d")]
+
+
+def test_a_reaction_in_a_hurry_still_waits_for_what_it_reads_without_being_triggered():
+    class Send(Reactor):
+        out = Output()
+
+        @reaction(startup)
+        def on_startup(self, out):
+            out.set(7)
+
+    class Hurry(Reactor):
+        inp = Input()
+        out = Output()
+
+        @reaction(startup, deadline=ms(1))
+        def on_startup(self, inp, out):
+            out.set(inp.value)
+
+    class Top(Reactor):
+        send = Send()
+        hurry = Hurry()
+        connect(send.out, hurry.inp)
+
+    assert run_to_end(Top()).values("hurry.out") == [(Tag(0), 7)]
