@@ -449,7 +449,9 @@ class _Assembly(Flat):
         key = -2 if reactor is None else reactor
         for other, other_mode in others:
             same_reactor = reactor is not None and other.startswith(f"#{key} ")
-            exclusive = mode >= 0 and other_mode >= 0 and mode != other_mode
+            # Only modes of one reactor exclude each other; one of another reactor is around it.
+            exclusive = min(mode, other_mode) >= 0 and mode != other_mode
+            exclusive = exclusive and self.modes[mode].reactor == self.modes[other_mode].reactor
             if not same_reactor and not exclusive:
                 writers = (other.partition(" ")[2], words)
                 raise MultipleWritersError(
