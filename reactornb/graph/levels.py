@@ -34,6 +34,7 @@ def levels_of(work: Flat) -> tuple[list[int], int]:
             _reach(channel, onward, readers, r.index, after)
     for group in by_reactor.values():
         _order(sorted(group, key=lambda r: (r.number, r.index)), work, after)
+    _order_shutdown(work, onward, after)
     waiting = [0] * len(reactions)
     for targets in after:
         for target in targets:
@@ -81,6 +82,38 @@ def _order(group: list[ReactionNode], work: Flat, after: list[dict[int, int]]) -
             last_common, last_in = r.index, {}
         else:
             last_in[own] = r.index
+
+
+def _order_shutdown(work: Flat, onward: Any, after: list[dict[int, int]]) -> None:
+    """Shutdown reactions run in inactive modes too: two that write one channel at the last tag need an order.
+
+    It is that in which they are written, or the other way round where the graph says so already.
+    """
+    ending = {r.index for r in work.reactions if r.mode >= 0 and any(kind == "shutdown" for kind, _ in r.triggers)}
+    if not ending:
+        return
+    writers: dict[int, list[int]] = {}
+    for r in work.reactions:
+        for channel in _closure(r.effects, onward):
+            writers.setdefault(channel, []).append(r.index)
+    for found in writers.values():
+        for i, first in enumerate(found):
+            for second in found[i + 1 :]:
+                if work.reactions[first].reactor != work.reactions[second].reactor and ending & {first, second}:
+                    a, b = (second, first) if first in _closure((second,), after) else (first, second)
+                    after[a].setdefault(b, -1)
+
+
+def _closure(starts: Any, onward: Any) -> dict[int, None]:
+    found = dict.fromkeys(starts)
+    stack = list(found)
+    while stack:
+        at = stack.pop()
+        for nxt in onward[at] if isinstance(onward, list) else onward.get(at, ()):
+            if nxt not in found:
+                found[nxt] = None
+                stack.append(nxt)
+    return found
 
 
 def _loop(work: Flat, after: list[dict[int, int]], stuck: set[int]) -> CausalityError:
