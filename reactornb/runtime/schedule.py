@@ -400,7 +400,9 @@ class Schedule:
             read_here = [c for c in channels if c in self.readers]
             mutable = [_mutable(graph.ports[c]) for c in read_here]
             signal.handles = tuple(self.readers[c] for c in read_here)
-            if not read_here or (edges and any(mutable)):
+            # Where there are modes, a reader further on may be another port's reader too.
+            shared = bool(graph.modes) and read_here[:1] != starts[:1]
+            if not read_here or shared or (edges and any(mutable)):
                 # Something must keep the value for `port.value` and for the delayed connections.
                 signal.handles, mutable = (InPort(signal.name), *signal.handles), [False, *mutable]
             signal.state = signal.handles[0]

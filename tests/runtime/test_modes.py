@@ -1,6 +1,26 @@
 """Modal reactors in the corners: entry, local time, shutdown, connections; as exact traces on the fake clock."""
 
-from reactornb import LogicalAction, Mode, Reactor, Tag, Timer, ms, reaction, reset, shutdown
+import pytest
+
+from reactornb import (
+    Bank,
+    Input,
+    LogicalAction,
+    Mode,
+    Output,
+    Reactor,
+    Tag,
+    Timer,
+    assemble,
+    connect,
+    ms,
+    reaction,
+    reset,
+    shutdown,
+    startup,
+)
+from reactornb.errors import MultipleWritersError
+from reactornb.runtime.scheduler import Scheduler
 from reactornb.testing import run_to_end
 
 
@@ -101,3 +121,103 @@ def test_an_action_minds_its_spacing_in_the_local_time_of_its_mode():
 def test_a_reset_mode_has_forgotten_what_it_scheduled():
     # The event of 4 ms is gone, and with it the spacing that would put off the next one to 24 ms.
     assert away(False, spacing=ms(20)).values("act") == [(Tag(ms(14)), 1)]
+
+
+class Forward(Reactor):
+    inp = Input()
+    out = Output()
+
+    @reaction(inp)
+    def on_inp(self, inp, out):
+        out.set(inp.value)
+
+
+def test_a_connection_in_a_mode_has_no_place_in_the_order_of_the_reactions_around_it():
+    class Modal(Reactor):
+        inp = Input()
+        one = Mode(initial=True)
+        with one:
+            forward = Forward()
+            connect(inp, forward.inp)
+
+            @reaction(forward.out)
+            def on_out(self, forward):
+                pass
+
+    class Top(Reactor):
+        modal = Modal()
+
+        @reaction(startup, effects=modal.inp)
+        def on_startup(self, modal):
+            modal.inp.set(1)
+
+    trace = run_to_end(Top())
+    assert trace.reactions() == ["top.on_startup", "top.modal.inp->inp", "top.modal.forward.on_inp", "top.modal.on_out"]
+
+
+class Parting(Reactor):
+    """Says its word at the end."""
+
+    word: str
+    out = Output()
+
+    @reaction(shutdown)
+    def on_shutdown(self, out):
+        out.set(self.word)
+
+
+class Partings(Reactor):
+    out = Output()
+    switch = Timer(1)
+    one, two = Mode(initial=True), Mode()
+    with one:
+        first = Parting(word="first")
+        connect(first.out, out)
+
+        @reaction(switch)
+        def to_two(self, two):
+            two.set()
+
+    with two:
+        second = Parting(word="second")
+        connect(second.out, out)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_shutdown_reactions_of_two_modes_that_write_one_port_have_an_order(workers, monkeypatch):
+    class Top(Reactor):
+        partings = Bank(Partings, 3)
+        sinks = Bank(Forward, 3)
+        connect(partings.out, sinks.inp)
+
+    monkeypatch.setattr(Scheduler, "share_above_ns", 0)
+    trace = run_to_end(Top(), workers=workers)
+    assert [v for _, v in trace.values("first.out")] == ["first"] * 3
+    assert [v for _, v in trace.values("sinks[1].out")] == ["second"]
+    assert len({level_of(Top(), name) for name in ("partings[0].first", "partings[0].second")}) == 2
+
+
+def level_of(root, name):
+    return assemble(root).reaction(f"top.{name}.on_shutdown").level
+
+
+def test_a_mode_around_a_modal_reactor_does_not_exclude_that_reactors_own_modes():
+    class Inner(Reactor):
+        inp = Input()
+        out = Output()
+        own = Mode(initial=True)
+
+        @reaction(startup)
+        def on_startup(self, out):
+            out.set(1)
+
+        with own:
+            connect(inp, out)
+
+    class Outer(Reactor):
+        around = Mode(initial=True)
+        with around:
+            inner = Inner()
+
+    with pytest.raises(MultipleWritersError, match=r"outer\.inner\.out has two writers"):
+        assemble(Outer())
