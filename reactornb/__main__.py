@@ -14,6 +14,7 @@ import ast
 import os
 import sys
 import sysconfig
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -160,25 +161,26 @@ def _load(path: Path, name: str | None, **parameters: Any) -> Program:
     from reactornb.runtime import Program
 
     try:
-        loaded = loading.load(path)
+        root = loading.load(path).root(name)
+        if not isinstance(root, Program):
+            return Program(root, **parameters)
     except ReactorError:
         raise
     except Exception as error:
-        # The file's own mistake: its traceback without our frames, and one line.
-        import traceback
-
-        frames = error.__traceback__
-        while frames is not None and frames.tb_frame.f_globals.get("__name__", "").startswith("reactornb."):
-            frames = frames.tb_next
-        if frames is not None:
-            print("".join(traceback.format_tb(frames)), end="", file=sys.stderr)
+        frames = _frames_of_the_file(error)
+        if not frames and not isinstance(error, SyntaxError):
+            raise  # a bug of ours
+        print("".join(traceback.format_list(frames)), end="", file=sys.stderr)
         raise loading.ProgramFileError(f"{path}: {type(error).__name__}: {error}") from error
-    root = loaded.root(name)
-    if isinstance(root, Program):
-        if parameters:
-            raise DeclarationError(f"{path}: its program is made already; NAME=VALUE needs a class.")
-        return root
-    return Program(root, **parameters)
+    if parameters:
+        raise DeclarationError(f"{path}: its program is made already; NAME=VALUE needs a class.")
+    return root
+
+
+def _frames_of_the_file(error: Exception) -> list[traceback.FrameSummary]:
+    """The traceback without our frames; empty if none is left."""
+    package = str(Path(__file__).parent)
+    return [frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith(package)]
 
 
 def _run(chosen: argparse.Namespace) -> int:

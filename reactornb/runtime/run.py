@@ -227,7 +227,14 @@ class Run:
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait for the end; false if `timeout` seconds were not enough."""
-        ended = self._finished.wait(timeout)
+        if timeout is None:
+            # In slices: a signal that arrives just as the main thread falls asleep is noticed when it wakes up, and a wait
+            # without end would keep Ctrl-C until the run is over (seen once in forty).
+            while not self._finished.wait(0.5):
+                pass
+            ended = True
+        else:
+            ended = self._finished.wait(timeout)
         if ended:
             self._join()
         return ended
