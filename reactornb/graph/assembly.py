@@ -9,6 +9,7 @@ import re
 import warnings
 from collections.abc import Iterable
 from dataclasses import replace
+from itertools import zip_longest
 from typing import Any
 
 from reactornb.errors import (
@@ -233,7 +234,7 @@ class _Assembly(Flat):
     @staticmethod
     def _flat(columns: list[list[int]], interleaved: bool) -> list[int]:
         if interleaved:
-            return [channel for row in zip(*columns, strict=True) for channel in row]
+            return [channel for row in zip_longest(*columns) for channel in row if channel is not None]
         return [channel for column in columns for channel in column]
 
     def _path(self, here: _Place, path: str, source: Source) -> tuple[list[int], bool]:

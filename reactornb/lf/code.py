@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ast as python
+import inspect
 import linecache
 from collections.abc import Callable, Iterable
+from types import FunctionType
 from typing import Any
 
 from reactornb.errors import LFSyntaxError
@@ -34,22 +36,42 @@ def _parse(code: ast.Code, file: str) -> python.Module:
 
 
 def compile_body(
-    code: ast.Code, file: str, name: str, parameters: Iterable[str], namespace: dict[str, Any]
+    code: ast.Code,
+    file: str,
+    name: str,
+    parameters: Iterable[str],
+    namespace: dict[str, Any],
+    *,
+    generator: bool = False,
 ) -> Callable[..., Any]:
-    """A function of `self` and these parameters with that body.
+    """A function of `self` and these parameters with that body; only a method may be a `generator`.
 
     Raises:
         LFSyntaxError: if the body is no Python.
     """
     tree = _parse(code, file)
-    header = python.parse(f"def {name}({', '.join(['self', *parameters])}): pass", file)
+    try:
+        header = python.parse(f"def {name}({', '.join(['self', *parameters])}): pass", file)
+    except SyntaxError:
+        words = ", ".join(parameters)
+        raise LFSyntaxError(
+            f"Python cannot take these names: {words}", file=file, line=code.line, column=code.column
+        ) from None
     python.increment_lineno(header, max(code.line - 1, 0))
     function = header.body[0]
     assert isinstance(function, python.FunctionDef)
     function.body = tree.body or [python.Pass(lineno=code.line, col_offset=0, end_lineno=code.line, end_col_offset=0)]
     made: dict[str, Any] = {}
     exec(_compile(header, file, "exec", code), namespace, made)  # noqa: S102 - running the user's program is what we are for
-    return made[name]  # type: ignore[no-any-return]
+    body: FunctionType = made[name]
+    if body.__code__.co_flags & inspect.CO_GENERATOR and not generator:
+        raise LFSyntaxError(
+            "a body with yield would never run; schedule an action to go on later",
+            file=file,
+            line=code.line,
+            column=code.column,
+        )
+    return body
 
 
 def compile_expression(code: ast.Code, file: str) -> Any:

@@ -15,10 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from reactornb import tags
+from reactornb.errors import ReactorError
 from reactornb.runtime import workers
+from reactornb.runtime.schedule import InPort
 from reactornb.runtime.scheduler import Scheduler
 
-__all__ = ["LFNames", "LFTag"]
+__all__ = ["LFInPort", "LFNames", "LFTag"]
 
 
 @dataclass(frozen=True, order=True)
@@ -30,6 +32,39 @@ class LFTag:
 
     def __repr__(self) -> str:
         return f"Tag(time={self.time}, microstep={self.microstep})"
+
+
+class LFInPort(InPort):
+    """An input as Lingua Franca's Python target has it: its reactor may give it a value to keep, and ask when it was meant to come."""
+
+    __slots__ = ()
+
+    def set(self, value: Any) -> None:
+        """Give the port a value to keep until one arrives."""
+        self.value = value
+
+    @property
+    def intended_tag(self) -> LFTag:
+        """The tag for which the value was meant: in one process no message is late, so it is the current one."""
+        c = _running()
+        return LFTag(c.start_time_ns + c.time_ns, c.microstep)
+
+    @property
+    def physical_time_of_arrival(self) -> int:
+        """Physical time in ns since the epoch; in one process a value arrives when the reaction that asks begins."""
+        c = _running()
+        return c.start_time_ns + c.physical_elapsed_ns()
+
+
+def _running() -> Scheduler:
+    found: Scheduler | None = workers.current_scheduler()
+    if found is None:
+        raise RuntimeError("when a message was meant to come has a meaning only inside reactions")
+    return found
+
+
+class FederationError(ReactorError, NotImplementedError):
+    """Something that only a federation of processes can do."""
 
 
 class Make:
@@ -124,6 +159,18 @@ class LFNames:
     def request_stop(self) -> None:
         """End the run at the next microstep."""
         self.context.request_stop()
+
+    def stop(self) -> None:
+        """For one federate to leave its federation; there is none to leave."""
+        raise FederationError(
+            "lf.stop() lets one federate leave; all run in one process here. lf.request_stop() ends the program."
+        )
+
+    def get_federation_id(self) -> str:
+        """For launching a federate from another; there is none."""
+        raise FederationError(
+            "lf.get_federation_id() is for launching federates; all run in one process here, from its start."
+        )
 
     def source_directory(self) -> str:
         """The folder of the main program."""

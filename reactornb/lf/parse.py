@@ -70,15 +70,24 @@ def parse_file(path: str | os.PathLike[str]) -> ast.Program:
         LFSyntaxError: if it is not a program, or not text in UTF-8.
         OSError: if it cannot be read.
     """
+    return parse(read(path), file=os.fspath(path))
+
+
+def read(path: str | os.PathLike[str]) -> str:
+    """The text of a file.
+
+    Raises:
+        LFSyntaxError: if it is not text in UTF-8.
+        OSError: if it cannot be read.
+    """
     data = Path(path).read_bytes()
     try:
-        text = data.decode()
+        return data.decode()
     except UnicodeDecodeError as error:
         before = data[: error.start]
         problem = f"byte 0x{data[error.start]:02x} is not UTF-8 text"
         column = error.start - before.rfind(b"\n")
         raise LFSyntaxError(problem, line=before.count(b"\n") + 1, column=column, file=os.fspath(path)) from None
-    return parse(text, file=os.fspath(path))
 
 
 def _check_characters(text: str) -> None:

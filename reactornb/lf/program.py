@@ -14,7 +14,7 @@ from reactornb.lf import syntax as ast
 from reactornb.lf.build import Builder, Scope
 from reactornb.lf.code import remember_source, run_block
 from reactornb.lf.names import LFNames, package_root
-from reactornb.lf.parse import parse
+from reactornb.lf.parse import parse, read
 from reactornb.model import Reactor
 from reactornb.runtime import Program
 
@@ -29,12 +29,12 @@ _HARMLESS = {
     "export-dependency-graph", "verify", "hierarchical-bin", "platform", "scheduler",
 }  # fmt: skip
 # What the values of those that the run is given must be, and how to say so.
-_VALUES: dict[str, tuple[tuple[type, ...], str]] = {
-    "timeout": ((int,), "a time, such as 10 sec"),
-    "fast": ((bool,), "true or false"),
-    "keepalive": ((bool,), "true or false"),
-    "workers": ((int,), "a whole number"),
-    "single-threaded": ((bool,), "true or false"),
+_VALUES: dict[str, tuple[type, str]] = {
+    "timeout": (int, "a time of at least 0, such as 10 sec"),
+    "fast": (bool, "true or false"),
+    "keepalive": (bool, "true or false"),
+    "workers": (int, "a whole number of at least 0"),
+    "single-threaded": (bool, "true or false"),
 }
 
 
@@ -87,11 +87,7 @@ def load(path: str | os.PathLike[str], *, outside: Mapping[str, Any] | None = No
         OSError: if the file cannot be read.
     """
     file = Path(path).resolve()
-    try:
-        text = file.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise LFSyntaxError(f"the file is not UTF-8 text ({error.reason})", file=str(file), line=1, column=1) from None
-    return loads(text, file=str(file), outside=outside)
+    return loads(read(file), file=str(file), outside=outside)
 
 
 def loads(
@@ -165,8 +161,8 @@ class _Loader:
 
     def _read(self, path: Path, where: Source) -> Scope:
         try:
-            text = path.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
+            text = read(path)
+        except OSError as error:
             raise UnknownNameError(f"{where}: cannot import {path}: {error}", unknown=str(path), source=where) from None
         return self.scope(str(path), parse(text, file=str(path)), path)
 
@@ -225,12 +221,10 @@ def _options(builder: Builder, scope: Scope, target: ast.Target | None) -> dict[
         builder.warn(f"{scope.source(target)}: target {target.name}; bodies are taken as Python all the same.")
     options: dict[str, Any] = {}
     for item in target.properties:
-        value = _plain(item.value)
-        kinds = _VALUES.get(item.name)
-        if kinds is not None and (
-            not isinstance(value, kinds[0]) or (isinstance(value, bool) and bool not in kinds[0])
-        ):
-            problem = f"target property {item.name} takes {kinds[1]}, not {value!r}"
+        value: Any = _plain(item.value)
+        kind, words = _VALUES.get(item.name, (object, ""))
+        if words and (type(value) is not kind or value < 0):
+            problem = f"target property {item.name} takes {words}, not {value!r}"
             raise LFSyntaxError(problem, file=scope.file, line=item.line, column=item.column)
         if item.name in ("timeout", "fast", "keepalive"):
             options[item.name] = value

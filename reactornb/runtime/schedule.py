@@ -12,7 +12,7 @@ from __future__ import annotations
 import copy
 import functools
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, cast
 
 import numpy
 
@@ -51,16 +51,6 @@ class InPort:
         raise AttributeError(
             f"{self.name}: a port has .value, .is_present and, where it may be written, .set; not .{name}"
         )
-
-
-class SettableInPort(InPort):
-    """An input that its own reactor may give a value without making it present, as Lingua Franca allows."""
-
-    __slots__ = ()
-
-    def set(self, value: Any) -> None:
-        """Give the port a value to keep until one arrives."""
-        self.value = value
 
 
 _NO_PORT = InPort("")
@@ -400,9 +390,11 @@ class Schedule:
             read_here = [c for c in channels if c in self.readers]
             mutable = [_mutable(graph.ports[c]) for c in read_here]
             signal.handles = tuple(self.readers[c] for c in read_here)
+            # Lingua Franca hands a mutable input a copy even where it is the only reader.
+            copied = any(own and graph.ports[c].port.__dict__["reader"] for c, own in zip(read_here, mutable, strict=True))
             # Where there are modes, a reader further on may be another port's reader too.
             shared = bool(graph.modes) and read_here[:1] != starts[:1]
-            if not read_here or shared or (edges and any(mutable)):
+            if not read_here or copied or shared or (edges and any(mutable)):
                 # Something must keep the value for `port.value` and for the delayed connections.
                 signal.handles, mutable = (InPort(signal.name), *signal.handles), [False, *mutable]
             signal.state = signal.handles[0]
@@ -611,7 +603,8 @@ def first_value(instance: Reactor, state: Any) -> Any:
 
 
 def _reader(node: Any) -> InPort:
-    return SettableInPort(node.name) if getattr(node.port, "settable", False) else InPort(node.name)
+    made = getattr(node.port, "reader", None) or InPort
+    return cast("InPort", made(node.name))
 
 
 def _mutable(port: Any) -> bool:

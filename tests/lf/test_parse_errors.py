@@ -10,9 +10,8 @@ from fuzz_parse import check, check_damaged, check_round_trip, layouts, seeds, t
 from hypothesis import HealthCheck, given, settings
 from lf_programs import programs
 
-import reactornb.lf.parse
 from reactornb.errors import LFSyntaxError, ReactorError
-from reactornb.lf.parse import parse, parse_file
+from reactornb.lf.parse import _cache_folder, parse, parse_file
 
 
 def error(text):
@@ -146,10 +145,10 @@ def test_tables_are_kept_for_the_next_process_and_made_anew_when_damaged(tmp_pat
 
 def test_a_cache_folder_that_others_can_write_is_not_used(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    folder = reactornb.lf.parse._cache_folder()
+    folder = _cache_folder()
     assert folder == tmp_path / "reactornb" / "lf"
     folder.chmod(0o777)
-    assert reactornb.lf.parse._cache_folder() is None
+    assert _cache_folder() is None
 
 
 # ---------------------------------------------------------------- any text
