@@ -1,0 +1,87 @@
+"""One program through the interpreter and through the scheduler with 1, 2 and 4 workers; what differs is told in words."""
+
+from __future__ import annotations
+
+import functools
+from itertools import zip_longest
+from unittest.mock import patch
+
+from interpreter import interpret, leaves_open
+from programs import make
+
+from reactornb import Program, cpu
+from reactornb.runtime.scheduler import Scheduler
+from reactornb.testing import FakeClock
+
+__all__ = ["WAYS", "Different", "check"]
+
+DEFAULT_NS = Scheduler.share_above_ns
+# (workers, the work in ns above which a level is shared): alone, always sharing, and as it comes
+WAYS = [(1, DEFAULT_NS), (2, 0), (4, 0), (2, DEFAULT_NS)]
+# Looking at the machine's cores takes longer than one of these programs.
+place_once = functools.cache(cpu.place)
+
+
+class Different(AssertionError):  # noqa: N818 - what the test says, not something that went wrong in it
+    """Two ways of running a program disagree."""
+
+
+def check(drawn, ways=WAYS):
+    """Run a program every way and compare.
+
+    Args:
+        drawn: `programs.Drawn`.
+
+    Returns:
+        How many reactions ran, or what assembly said.
+
+    Raises:
+        AssemblyError: if the program is refused.
+        EndlessError: if it goes on for too long.
+        Different: if a trace is not what it should be.
+    """
+    program = Program(make(drawn.source))
+    graph = program.graph
+    executions, writes = interpret(graph, timeout=drawn.timeout)
+    names = [r.name for r in graph.reactions]
+    expected = sorted((tag, names[i]) for tag, i in executions), sorted(writes, key=_by_tag_and_name)
+    open_order = leaves_open(graph)
+    first = None
+    for workers, above_ns in ways:
+        way = f"{workers} workers, sharing above {above_ns} ns"
+        with patch.object(Scheduler, "share_above_ns", above_ns), patch.object(cpu, "place", place_once):
+            trace, fingerprint = run(program, drawn, workers)
+        if not open_order:
+            compare(expected[0], sorted(trace.executions), f"reactions, {way}", drawn)
+            compare(expected[1], sorted(trace.writes, key=_by_tag_and_name), f"values, {way}", drawn)
+        this = trace.executions, trace.writes, fingerprint
+        if first is not None and first != this:
+            raise Different(f"the order of the trace or the fingerprint depends on the workers ({way}):\n{drawn!r}")
+        first = this
+    return len(executions)
+
+
+def run(program, drawn, workers):
+    running = program.start(
+        workers=workers, timeout=drawn.timeout, fast=drawn.fast, clock=FakeClock(), trace=True, fingerprint=True,
+        placement="none",
+    )  # fmt: skip
+    try:
+        result = running.result(20.0)
+    finally:
+        running.stop()
+    return result.trace, result.fingerprint
+
+
+def compare(expected, found, what, drawn):
+    if expected == found:
+        return
+    at = next(i for i, (a, b) in enumerate(zip_longest(expected, found)) if a != b)
+    lines = [f"{what} differ after {at} that agree:"]
+    for who, rows in (("interpreter", expected), ("scheduler", found)):
+        lines.append(f"  {who}: " + "; ".join(" ".join(map(str, row)) for row in rows[at : at + 6]))
+    raise Different("\n".join(lines) + f"\n{drawn!r}")
+
+
+def _by_tag_and_name(row):
+    return row[0], row[1]

@@ -1,0 +1,100 @@
+"""Random programs against the interpreter for as long as you like, with other programs each time.
+
+    python tests/reference/soak.py --minutes 10
+
+Ends with status 1 at the first program that differs, with the lines that the difference does not need left out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import faulthandler
+import secrets
+import sys
+import time
+import warnings
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from compare import Different, check
+from interpreter import EndlessError
+from programs import draw_program
+
+from reactornb.errors import AssemblyError
+
+HUNG_S = 120.0
+
+
+def tried(drawn, counts):
+    """Check one program and count what became of it."""
+    faulthandler.dump_traceback_later(HUNG_S, exit=True)
+    try:
+        ran = check(drawn)
+        counts["programs"] += 1
+        counts["reactions"] += ran
+    except (AssemblyError, EndlessError) as error:
+        counts[type(error).__name__] += 1
+    finally:
+        faulthandler.cancel_dump_traceback_later()
+
+
+def smaller(drawn):
+    """The same program without the lines that the difference does not need."""
+    lines = drawn.source.splitlines()
+    for size in (24, 12, 6, 3, 1, 3, 1, 1):
+        at = 0
+        while at < len(lines):
+            rest = lines[:at] + lines[at + size :]
+            if differs(replace(drawn, source="\n".join(rest))):
+                lines = rest
+            else:
+                at += 1
+    return replace(drawn, source="\n".join(lines))
+
+
+def differs(drawn):
+    try:
+        tried(drawn, Counter())
+    except Different:
+        return True
+    except Exception:  # noqa: BLE001 - most programs that lack a line are none
+        return False
+    return False
+
+
+def chooser(seed):
+    rng = np.random.default_rng(seed)
+    return lambda n: int(rng.integers(n))
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--minutes", type=float, default=10.0)
+    parser.add_argument("--seed", type=int, help="of the first program; random unless given")
+    options = parser.parse_args()
+    warnings.simplefilter("error")
+    seed = secrets.randbelow(1 << 40) if options.seed is None else options.seed
+    counts: Counter[str] = Counter()
+    until = time.monotonic() + 60 * options.minutes
+    while time.monotonic() < until:
+        drawn = draw_program(chooser(seed))
+        try:
+            tried(drawn, counts)
+        except Different:
+            sys.stdout.write(f"--seed {seed}: a difference; looking for a smaller program with one …\n")
+            tried(smaller(drawn), counts)
+            raise
+        except BaseException:
+            sys.stdout.write(f"--seed {seed}: {drawn!r}\n")
+            raise
+        seed += 1
+    sys.stdout.write(", ".join(f"{n:,} {what}" for what, n in sorted(counts.items())) + "\n")
+
+
+if __name__ == "__main__":
+    main()
