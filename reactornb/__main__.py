@@ -1,4 +1,4 @@
-"""The command line: `reactornb run | graph | demo | bench | doctor`.
+"""The command line: `reactornb run | graph | check | demo | bench | doctor`.
 
 Nothing heavy is imported before a command needs it, so that `reactornb --help` is quick. What a program file is, `loading`
 says; this module parses, calls, and turns what happened into lines and an exit status.
@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from reactornb.errors import AssemblyError, DeclarationError, ReactionError, ReactorError
+from reactornb.errors import AssemblyError, DeclarationError, LFSyntaxError, ReactionError, ReactorError
 from reactornb.tags import parse_duration
 
 if TYPE_CHECKING:
@@ -31,6 +31,8 @@ _RUNNABLE = """\
 A program FILE is a .py file or a notebook. What it declares is loaded, not what it does: `if __name__ == "__main__":` stays
 out, and of a notebook the %%reactor cells, imports, functions, classes, constants, and cells tagged "program". The program is
 --main NAME, or a global called program or main, or the reactor class that no other one contains (Main where there are several).
+An .lf file is a Lingua Franca program with Python as its target; what its target declaration says (timeout, fast, keepalive, workers)
+holds unless the command line says otherwise.
 """
 
 
@@ -56,7 +58,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return FAILED
     except ReactorError as error:
         _say(str(error))
-        return MISTAKE if isinstance(error, (DeclarationError, AssemblyError, ValueError)) else FAILED
+        return MISTAKE if isinstance(error, (DeclarationError, AssemblyError, LFSyntaxError, ValueError)) else FAILED
 
 
 def _keep_gil_off() -> None:
@@ -114,6 +116,10 @@ def _parser() -> argparse.ArgumentParser:
     graph.add_argument("--levels", action="store_true", help="write each reaction's level beside it")
     graph.add_argument("--depth", type=int, help="levels of the hierarchy below the root")
 
+    check = command("check", _check, "Load and assemble programs without running them.", epilog=_RUNNABLE)
+    check.set_defaults(needs_no_gil=True)
+    check.add_argument("files", nargs="+", type=Path, metavar="FILE")
+
     demo = command("demo", _demo, "Train in the quick-start notebook, in a real kernel, headless.")
     demo.add_argument("--out", type=Path, default=Path("out"), help="folder for the page and the pictures")
     demo.add_argument("--notebook", type=Path, help="another notebook of the same form")
@@ -160,6 +166,8 @@ def _load(path: Path, name: str | None, **parameters: Any) -> Program:
     from reactornb import loading
     from reactornb.runtime import Program
 
+    if path.suffix == ".lf":
+        return _load_lf(path, name, parameters)[0]
     try:
         root = loading.load(path).root(name)
         if not isinstance(root, Program):
@@ -177,6 +185,28 @@ def _load(path: Path, name: str | None, **parameters: Any) -> Program:
     return root
 
 
+def _load_lf(path: Path, name: str | None, parameters: dict[str, Any]) -> tuple[Program, dict[str, Any]]:
+    """A Lingua Franca program and the options of its target declaration; what has no meaning here is said in one line each."""
+    import warnings
+
+    from reactornb import lf, loading
+    from reactornb.errors import UnknownNameError, suggestion
+    from reactornb.runtime import Program
+
+    with warnings.catch_warnings():
+        warnings.showwarning = lambda message, *_: _say(str(message))
+        try:
+            loaded = lf.load(path)
+        except OSError as error:
+            raise loading.ProgramFileError(f"{path}: {error.strerror or error}.") from None
+        if name is None or (loaded.main is not None and loaded.main.__name__ == name):
+            return loaded.program(**parameters), loaded.options
+        if name not in loaded.reactors:
+            words = f"{path}: there is no reactor {name!r}. {suggestion(name, loaded.reactors)}"
+            raise UnknownNameError(words, unknown=name)
+        return Program(loaded.reactors[name], **parameters), loaded.options
+
+
 def _frames_of_the_file(error: Exception) -> list[traceback.FrameSummary]:
     """The traceback without our frames; empty if none is left."""
     package = str(Path(__file__).parent)
@@ -186,12 +216,18 @@ def _frames_of_the_file(error: Exception) -> list[traceback.FrameSummary]:
 def _run(chosen: argparse.Namespace) -> int:
     from reactornb.runtime.run import exit_code
 
-    program = _load(chosen.file, chosen.main, **dict(chosen.parameters))
+    parameters = dict(chosen.parameters)
+    target: dict[str, Any] = {}
+    if chosen.file.suffix == ".lf":
+        program, target = _load_lf(chosen.file, chosen.main, parameters)
+    else:
+        program = _load(chosen.file, chosen.main, **parameters)
     run = program.start(
-        workers=chosen.workers,
+        workers=target.get("workers") if chosen.workers is None else chosen.workers,
         seed=chosen.seed,
-        timeout=chosen.timeout,
-        fast=chosen.fast,
+        timeout=target.get("timeout") if chosen.timeout is None else chosen.timeout,
+        fast=chosen.fast or target.get("fast", False),
+        keepalive=target.get("keepalive"),
         fingerprint=chosen.fingerprint,
     )
     try:
@@ -204,6 +240,8 @@ def _run(chosen: argparse.Namespace) -> int:
         from reactornb.viz.run_view import describe_failure
 
         print(describe_failure(failure), file=sys.stderr)
+    elif failure is not None and isinstance(failure.__cause__, SystemExit) and isinstance(failure.__cause__.code, str):
+        print(failure.__cause__.code, file=sys.stderr)  # as Python does
     if not chosen.quiet:
         _say(_summary(run))
     if run.fingerprint is not None:
@@ -232,6 +270,27 @@ def _graph(chosen: argparse.Namespace) -> int:
     else:
         _say(f"wrote {dot.save(graph, chosen.output, levels=chosen.levels, depth=chosen.depth)}")
     return 0
+
+
+def _check(chosen: argparse.Namespace) -> int:
+    from reactornb import lf
+
+    bad = 0
+    for path in chosen.files:
+        try:
+            found = lf.check(path) if path.suffix == ".lf" else []
+            if path.suffix != ".lf":
+                _load(path, None)
+        except (ReactorError, OSError) as error:
+            bad += 1
+            print(f"error: {error}")
+            continue
+        bad += any(problem.kind == "error" for problem in found)
+        for problem in found:
+            print(problem)
+        if not found:
+            print(f"{path}: good")
+    return FAILED if bad else 0
 
 
 def _demo(chosen: argparse.Namespace) -> int:

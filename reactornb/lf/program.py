@@ -223,7 +223,8 @@ def _options(builder: Builder, scope: Scope, target: ast.Target | None) -> dict[
     for item in target.properties:
         value: Any = _plain(item.value)
         kind, words = _VALUES.get(item.name, (object, ""))
-        if words and (type(value) is not kind or value < 0):
+        negative = isinstance(value, int) and value < 0
+        if words and (type(value) is not kind or negative):
             problem = f"target property {item.name} takes {words}, not {value!r}"
             raise LFSyntaxError(problem, file=scope.file, line=item.line, column=item.column)
         if item.name in ("timeout", "fast", "keepalive"):
