@@ -17,7 +17,7 @@ from typing import Any
 from reactornb import tags
 from reactornb.errors import ReactorError
 from reactornb.runtime import workers
-from reactornb.runtime.schedule import InPort
+from reactornb.runtime.handles import InPort
 from reactornb.runtime.scheduler import Scheduler
 
 __all__ = ["LFInPort", "LFNames", "LFTag"]

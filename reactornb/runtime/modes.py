@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from reactornb.runtime.schedule import RunningReaction, Signal, first_value
+from reactornb.runtime.schedule import first_value
+from reactornb.runtime.signals import RunningReaction, Signal
 
 if TYPE_CHECKING:
     from reactornb.runtime.scheduler import Scheduler

@@ -1,8 +1,7 @@
 """From a `Graph` to the objects that run: the compiled schedule.
 
 Everything that can be decided before the first event is decided here: which handles a port's `set` writes, which reactions
-it triggers and on which level they queue, what arguments a reaction is called with. A value written to a port is written
-through to the handle of every reader, so reading costs one slot access and no reader shares an object with another.
+it triggers and on which level they queue, what arguments a reaction is called with.
 
 Nothing in this module is shared between threads except what `scheduler.py` says of it.
 """
@@ -16,246 +15,23 @@ from typing import Any, cast
 
 import numpy
 
-from reactornb.errors import UndeclaredEffectError
 from reactornb.graph import Graph
 from reactornb.model import Input, Reactor
+from reactornb.runtime.handles import (
+    ActionHandle,
+    Hidden,
+    InPort,
+    ModeHandle,
+    Multiport,
+    OutPort,
+    View,
+    WatchdogHandle,
+    deliver_to,
+)
+from reactornb.runtime.signals import Group, RunningReaction, Signal
 from reactornb.tags import forever
 
-__all__ = ["ActionHandle", "InPort", "ModeHandle", "Multiport", "OutPort", "RunningReaction", "Schedule", "Signal"]
-
-
-class InPort:
-    """What a reaction reads: the value and whether there is one at this tag.
-
-    Attributes:
-        value: the newest value; the last one stays readable while the port is absent (None before the first).
-        is_present: true if the port was written at this tag.
-    """
-
-    __slots__ = ("is_present", "name", "value")
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self.value: Any = None
-        self.is_present = False
-
-    def __repr__(self) -> str:
-        return f"<{self.name} = {self.value!r}>" if self.is_present else f"<{self.name} absent>"
-
-    def __getattr__(self, name: str) -> Any:
-        if name == "set":
-            raise UndeclaredEffectError(
-                f"{self.name} can only be read here. A reaction writes its own reactor's outputs, named in its signature, and the "
-                f"inputs of contained reactors, declared with effects=."
-            )
-        raise AttributeError(
-            f"{self.name}: a port has .value, .is_present and, where it may be written, .set; not .{name}"
-        )
-
-
-_NO_PORT = InPort("")
-
-
-class OutPort:
-    """What a reaction writes.
-
-    Attributes:
-        set: `set(value)` makes the port present with that value at this tag; a later call at the same tag replaces it.
-    """
-
-    __slots__ = ("_state", "name", "set")
-
-    def __init__(self, name: str, state: InPort) -> None:
-        self.name = name
-        self._state = state
-        self.set: Callable[[Any], None]
-
-    @property
-    def value(self) -> Any:
-        """The value set last."""
-        return self._state.value
-
-    @property
-    def is_present(self) -> bool:
-        """True if it was set at this tag."""
-        return self._state.is_present
-
-    def __repr__(self) -> str:
-        return repr(self._state)
-
-
-class Multiport(tuple[Any, ...]):
-    """The channels of a multiport, in order."""
-
-    __slots__ = ()
-
-    @property
-    def width(self) -> int:
-        """How many channels."""
-        return len(self)
-
-    @property
-    def is_present(self) -> bool:
-        """True if any channel is present."""
-        return any(c.is_present for c in self)
-
-    @property
-    def present(self) -> list[tuple[int, Any]]:
-        """(channel, value) of the channels that are present, in order."""
-        return [(i, c.value) for i, c in enumerate(self) if c.is_present]
-
-    @property
-    def values(self) -> list[Any]:
-        """The values of the channels that are present, in order."""
-        return [c.value for c in self if c.is_present]
-
-
-class ActionHandle(InPort):
-    """An action or timer as a reaction sees it; `schedule(delay=0, value=None)` for actions."""
-
-    __slots__ = ("schedule",)
-
-    def __init__(self, name: str) -> None:
-        super().__init__(name)
-        self.schedule: Callable[..., None]
-
-
-class ModeHandle:
-    """A mode as a reaction sees it: `set()` enters it at the next microstep, resetting it; `set(history=True)` resumes it."""
-
-    __slots__ = ("index", "name", "set")
-
-    def __init__(self, name: str, index: int) -> None:
-        self.name = name
-        self.index = index
-        self.set: Callable[..., None]
-
-
-class WatchdogHandle:
-    """A watchdog as a reaction sees it: `start(extra=0)` (re)starts it, `stop()` stops it."""
-
-    __slots__ = ("name", "start", "stop")
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self.start: Callable[..., None]
-        self.stop: Callable[[], None]
-
-
-class View:
-    """A contained reactor as its container's reaction sees it: the ports that the reaction declared, nothing else."""
-
-    def __init__(self, name: str, ports: dict[str, Any], reaction: str) -> None:
-        self.__dict__.update(ports)
-        self.__dict__["_name"] = name
-        self.__dict__["_reaction"] = reaction
-
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("__"):
-            raise AttributeError(name)
-        declared = ", ".join(k for k in self.__dict__ if not k.startswith("_")) or "nothing"
-        raise UndeclaredEffectError(
-            f"{self._reaction} touches {self._name}.{name} without declaring it (it declares: {declared}). Add it to the reaction's "
-            f"triggers, uses= or effects=."
-        )
-
-
-class _Hidden:
-    """Stands on a running instance where the class has a contained reactor: reactors do not share state."""
-
-    def __init__(self, label: str) -> None:
-        self._label = label
-
-    def __getattr__(self, name: str) -> Any:
-        label = self._label
-        raise UndeclaredEffectError(
-            f"self.{label}.{name} cannot be reached while the program runs; name {label!r} in the reaction's signature and declare "
-            f"the port: @reaction(…, uses={label}.{name}) or effects={label}.{name}."
-        )
-
-
-class Signal:
-    """Something that is present at a tag: a port being written, an action, a timer, a delayed connection.
-
-    Attributes:
-        handles: what its value is written through to; cleared when the tag ends.
-        triggers: reactions it makes ready; `groups` has them by level, each with the function that queues it there.
-        reach: the highest level that anything it sets off at the same tag can be on, -1 if it sets off nothing.
-        delays: delayed connections that a written port feeds.
-        port: index of the written port in the graph, -1 for anything else.
-    """
-
-    __slots__ = (
-        "after", "delays", "deliver", "groups", "handles", "is_delay", "last_tag", "min_spacing", "mode", "name", "offset", "order", "pending", "period",
-        "physical", "policy", "port", "reach", "special", "state", "triggers",
-    )  # fmt: skip
-
-    def __init__(self, name: str, *, port: int = -1) -> None:
-        self.name = name
-        self.port = port
-        self.order = 0  # position in the fingerprint's order
-        self.handles: tuple[InPort, ...] = ()
-        self.triggers: tuple[RunningReaction, ...] = ()
-        self.groups: tuple[tuple[Callable[[Group], None], Group], ...] = ()
-        self.reach = -1
-        self.delays: tuple[Signal, ...] = ()
-        self.state: InPort = _NO_PORT
-        self.special = False  # true if the end of the tag must know of it: it feeds delays, or values are recorded
-        self.deliver: Callable[[Any], None] = _nowhere
-        self.mode = -1
-        # timers: first offset and period; actions: least delay and spacing; connections: delay. All in ns.
-        self.offset = 0
-        self.period = 0
-        self.after = 0
-        self.is_delay = False
-        self.physical = False
-        self.min_spacing: int | None = None
-        self.policy = "defer"
-        self.last_tag: tuple[int, int] | None = None
-        # tags at which an action or delayed connection is queued; None for anything whose tags cannot collide
-        self.pending: set[tuple[int, int]] | None = None
-
-    def __repr__(self) -> str:
-        return f"<signal {self.name}>"
-
-
-def _nowhere(_: Any) -> None:
-    return None
-
-
-class RunningReaction:
-    """A reaction of one instance, ready to be called.
-
-    Attributes:
-        call: runs the body with its arguments (or the deadline's handler).
-        inactive: true while its mode is not active.
-        reach: the highest level of what it may set off at the same tag, its own at least.
-        cost_ns: running estimate of the body's time.
-    """
-
-    __slots__ = (
-        "call", "cost_ns", "inactive", "index", "level", "mode", "name", "node", "reach", "reads", "worker",
-    )  # fmt: skip
-
-    def __init__(self, node: Any) -> None:
-        self.node = node
-        self.index: int = node.index
-        self.name: str = node.name
-        self.level: int = node.level
-        self.mode: int = node.mode
-        self.call: Callable[[], None]
-        self.inactive = False
-        self.reach = -1
-        self.reads: tuple[InPort, ...] = ()
-        self.cost_ns = -1
-        self.worker = -1
-
-    def __repr__(self) -> str:
-        return f"<reaction {self.name} level {self.level}>"
-
-
-Group = tuple[RunningReaction, ...]
-"""Reactions of one level that one signal makes ready together; a signal queues the same tuple each time."""
+__all__ = ["Schedule", "first_value"]
 
 
 class Schedule:
@@ -391,7 +167,9 @@ class Schedule:
             mutable = [_mutable(graph.ports[c]) for c in read_here]
             signal.handles = tuple(self.readers[c] for c in read_here)
             # Lingua Franca hands a mutable input a copy even where it is the only reader.
-            copied = any(own and graph.ports[c].port.__dict__["reader"] for c, own in zip(read_here, mutable, strict=True))
+            copied = any(
+                own and graph.ports[c].port.__dict__["reader"] for c, own in zip(read_here, mutable, strict=True)
+            )
             # Where there are modes, a reader further on may be another port's reader too.
             shared = bool(graph.modes) and read_here[:1] != starts[:1]
             if not read_here or copied or shared or (edges and any(mutable)):
@@ -399,7 +177,7 @@ class Schedule:
                 signal.handles, mutable = (InPort(signal.name), *signal.handles), [False, *mutable]
             signal.state = signal.handles[0]
             signal.triggers = tuple(dict.fromkeys(r for c in channels for r in triggered.get(c, ())))
-            signal.deliver = _deliver(signal.handles, mutable)
+            signal.deliver = deliver_to(signal.handles, mutable)
             # What leaves together arrives together: one signal for all edges of one delay.
             groups: dict[tuple[int | None, bool, int], list[Any]] = {}
             for edge in edges:
@@ -448,7 +226,7 @@ class Schedule:
             self.handles[kind, node.index] = handle
             signal.state = handle
             signal.handles = (handle,)
-            signal.deliver = _deliver(signal.handles, [False])
+            signal.deliver = deliver_to(signal.handles, [False])
             signal.triggers = tuple(by_trigger.get((kind, node.index), ()))
             signal.mode = node.mode
             self._register(signal)
@@ -591,7 +369,7 @@ def _instance(node: Any, context: Any, seed: int) -> Reactor:
         shared = value is cls._spec.parameters[name] and type(value) in (list, dict, set)
         values[name] = copy.deepcopy(value) if shared else value
     for name in cls._spec.children:
-        values[name] = _Hidden(name)
+        values[name] = Hidden(name)
     for state in cls._spec.states.values():
         values[state.name] = first_value(made, state)
     return made
@@ -609,45 +387,6 @@ def _reader(node: Any) -> InPort:
 
 def _mutable(port: Any) -> bool:
     return isinstance(port.port, Input) and port.port.mutable
-
-
-def _own(value: Any) -> Any:
-    return value.copy() if type(value) is numpy.ndarray else copy.deepcopy(value)
-
-
-def _deliver(handles: tuple[InPort, ...], mutable: list[bool]) -> Callable[[Any], None]:
-    """Write a value through to its readers. Arrays are handed over read-only, except to a mutable input."""
-    ndarray = numpy.ndarray
-    if len(handles) == 1:
-        (only,) = handles
-        freeze = not mutable[0]
-
-        def to_one(value: Any) -> None:
-            if freeze and type(value) is ndarray:
-                value.flags.writeable = False
-            only.value = value
-            only.is_present = True
-
-        return to_one
-    if not any(mutable):
-
-        def to_many(value: Any) -> None:
-            if type(value) is ndarray:
-                value.flags.writeable = False
-            for h in handles:
-                h.value = value
-                h.is_present = True
-
-        return to_many
-
-    def to_mixed(value: Any) -> None:
-        for h, own in zip(handles, mutable, strict=True):
-            h.value = _own(value) if own else value
-            h.is_present = True
-        if type(value) is ndarray:
-            value.flags.writeable = False
-
-    return to_mixed
 
 
 def _mode_setter(append: Callable[[Any], None], index: int, default: bool) -> Callable[..., None]:

@@ -31,7 +31,8 @@ from reactornb.graph import Graph
 from reactornb.model import Reactor
 from reactornb.runtime.clock import Clock
 from reactornb.runtime.modes import Modes
-from reactornb.runtime.schedule import Group, RunningReaction, Schedule, Signal
+from reactornb.runtime.schedule import Schedule
+from reactornb.runtime.signals import Group, RunningReaction, Signal
 from reactornb.runtime.trace import Recorder, failure
 from reactornb.runtime.workers import Batch, Worker
 from reactornb.tags import Tag

@@ -17,7 +17,7 @@ from typing import Any
 import numpy
 
 from reactornb.errors import ReactionError, Source, ValueChangedError
-from reactornb.runtime.schedule import RunningReaction, Signal
+from reactornb.runtime.signals import RunningReaction, Signal
 from reactornb.tags import Tag
 
 __all__ = ["Recorder", "Trace", "digest", "failure"]

@@ -1,0 +1,206 @@
+"""What reactions hold: ports, actions, modes and watchdogs as a body sees them, and how a value reaches its readers.
+
+A value written to a port is written through to the handle of every reader, so reading costs one slot access and no
+reader shares an object with another.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import numpy
+
+from reactornb.errors import UndeclaredEffectError
+
+__all__ = ["ActionHandle", "InPort", "ModeHandle", "Multiport", "OutPort", "View", "WatchdogHandle", "deliver_to"]
+
+
+class InPort:
+    """What a reaction reads: the value and whether there is one at this tag.
+
+    Attributes:
+        value: the newest value; the last one stays readable while the port is absent (None before the first).
+        is_present: true if the port was written at this tag.
+    """
+
+    __slots__ = ("is_present", "name", "value")
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.value: Any = None
+        self.is_present = False
+
+    def __repr__(self) -> str:
+        return f"<{self.name} = {self.value!r}>" if self.is_present else f"<{self.name} absent>"
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "set":
+            raise UndeclaredEffectError(
+                f"{self.name} can only be read here. A reaction writes its own reactor's outputs, named in its signature, and the "
+                f"inputs of contained reactors, declared with effects=."
+            )
+        raise AttributeError(
+            f"{self.name}: a port has .value, .is_present and, where it may be written, .set; not .{name}"
+        )
+
+
+NO_PORT = InPort("")
+
+
+class OutPort:
+    """What a reaction writes.
+
+    Attributes:
+        set: `set(value)` makes the port present with that value at this tag; a later call at the same tag replaces it.
+    """
+
+    __slots__ = ("_state", "name", "set")
+
+    def __init__(self, name: str, state: InPort) -> None:
+        self.name = name
+        self._state = state
+        self.set: Callable[[Any], None]
+
+    @property
+    def value(self) -> Any:
+        """The value set last."""
+        return self._state.value
+
+    @property
+    def is_present(self) -> bool:
+        """True if it was set at this tag."""
+        return self._state.is_present
+
+    def __repr__(self) -> str:
+        return repr(self._state)
+
+
+class Multiport(tuple[Any, ...]):
+    """The channels of a multiport, in order."""
+
+    __slots__ = ()
+
+    @property
+    def width(self) -> int:
+        """How many channels."""
+        return len(self)
+
+    @property
+    def is_present(self) -> bool:
+        """True if any channel is present."""
+        return any(c.is_present for c in self)
+
+    @property
+    def present(self) -> list[tuple[int, Any]]:
+        """(channel, value) of the channels that are present, in order."""
+        return [(i, c.value) for i, c in enumerate(self) if c.is_present]
+
+    @property
+    def values(self) -> list[Any]:
+        """The values of the channels that are present, in order."""
+        return [c.value for c in self if c.is_present]
+
+
+class ActionHandle(InPort):
+    """An action or timer as a reaction sees it; `schedule(delay=0, value=None)` for actions."""
+
+    __slots__ = ("schedule",)
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.schedule: Callable[..., None]
+
+
+class ModeHandle:
+    """A mode as a reaction sees it: `set()` enters it at the next microstep, resetting it; `set(history=True)` resumes it."""
+
+    __slots__ = ("index", "name", "set")
+
+    def __init__(self, name: str, index: int) -> None:
+        self.name = name
+        self.index = index
+        self.set: Callable[..., None]
+
+
+class WatchdogHandle:
+    """A watchdog as a reaction sees it: `start(extra=0)` (re)starts it, `stop()` stops it."""
+
+    __slots__ = ("name", "start", "stop")
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.start: Callable[..., None]
+        self.stop: Callable[[], None]
+
+
+class View:
+    """A contained reactor as its container's reaction sees it: the ports that the reaction declared, nothing else."""
+
+    def __init__(self, name: str, ports: dict[str, Any], reaction: str) -> None:
+        self.__dict__.update(ports)
+        self.__dict__["_name"] = name
+        self.__dict__["_reaction"] = reaction
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        declared = ", ".join(k for k in self.__dict__ if not k.startswith("_")) or "nothing"
+        raise UndeclaredEffectError(
+            f"{self._reaction} touches {self._name}.{name} without declaring it (it declares: {declared}). Add it to the reaction's "
+            f"triggers, uses= or effects=."
+        )
+
+
+class Hidden:
+    """Stands on a running instance where the class has a contained reactor: reactors do not share state."""
+
+    def __init__(self, label: str) -> None:
+        self._label = label
+
+    def __getattr__(self, name: str) -> Any:
+        label = self._label
+        raise UndeclaredEffectError(
+            f"self.{label}.{name} cannot be reached while the program runs; name {label!r} in the reaction's signature and declare "
+            f"the port: @reaction(…, uses={label}.{name}) or effects={label}.{name}."
+        )
+
+
+def _own(value: Any) -> Any:
+    return value.copy() if type(value) is numpy.ndarray else copy.deepcopy(value)
+
+
+def deliver_to(handles: tuple[InPort, ...], mutable: list[bool]) -> Callable[[Any], None]:
+    """Write a value through to its readers. Arrays are handed over read-only, except to a mutable input."""
+    ndarray = numpy.ndarray
+    if len(handles) == 1:
+        (only,) = handles
+        freeze = not mutable[0]
+
+        def to_one(value: Any) -> None:
+            if freeze and type(value) is ndarray:
+                value.flags.writeable = False
+            only.value = value
+            only.is_present = True
+
+        return to_one
+    if not any(mutable):
+
+        def to_many(value: Any) -> None:
+            if type(value) is ndarray:
+                value.flags.writeable = False
+            for h in handles:
+                h.value = value
+                h.is_present = True
+
+        return to_many
+
+    def to_mixed(value: Any) -> None:
+        for h, own in zip(handles, mutable, strict=True):
+            h.value = _own(value) if own else value
+            h.is_present = True
+        if type(value) is ndarray:
+            value.flags.writeable = False
+
+    return to_mixed

@@ -1,0 +1,94 @@
+"""What the scheduler moves: signals (whatever can be present at a tag) and reactions ready to be called."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from reactornb.runtime.handles import NO_PORT, InPort
+
+__all__ = ["Group", "RunningReaction", "Signal"]
+
+
+class Signal:
+    """Something that is present at a tag: a port being written, an action, a timer, a delayed connection.
+
+    Attributes:
+        handles: what its value is written through to; cleared when the tag ends.
+        triggers: reactions it makes ready; `groups` has them by level, each with the function that queues it there.
+        reach: the highest level that anything it sets off at the same tag can be on, -1 if it sets off nothing.
+        delays: delayed connections that a written port feeds.
+        port: index of the written port in the graph, -1 for anything else.
+    """
+
+    __slots__ = (
+        "after", "delays", "deliver", "groups", "handles", "is_delay", "last_tag", "min_spacing", "mode", "name", "offset", "order", "pending", "period",
+        "physical", "policy", "port", "reach", "special", "state", "triggers",
+    )  # fmt: skip
+
+    def __init__(self, name: str, *, port: int = -1) -> None:
+        self.name = name
+        self.port = port
+        self.order = 0  # position in the fingerprint's order
+        self.handles: tuple[InPort, ...] = ()
+        self.triggers: tuple[RunningReaction, ...] = ()
+        self.groups: tuple[tuple[Callable[[Group], None], Group], ...] = ()
+        self.reach = -1
+        self.delays: tuple[Signal, ...] = ()
+        self.state: InPort = NO_PORT
+        self.special = False  # true if the end of the tag must know of it: it feeds delays, or values are recorded
+        self.deliver: Callable[[Any], None] = _nowhere
+        self.mode = -1
+        # timers: first offset and period; actions: least delay and spacing; connections: delay. All in ns.
+        self.offset = 0
+        self.period = 0
+        self.after = 0
+        self.is_delay = False
+        self.physical = False
+        self.min_spacing: int | None = None
+        self.policy = "defer"
+        self.last_tag: tuple[int, int] | None = None
+        # tags at which an action or delayed connection is queued; None for anything whose tags cannot collide
+        self.pending: set[tuple[int, int]] | None = None
+
+    def __repr__(self) -> str:
+        return f"<signal {self.name}>"
+
+
+def _nowhere(_: Any) -> None:
+    return None
+
+
+class RunningReaction:
+    """A reaction of one instance, ready to be called.
+
+    Attributes:
+        call: runs the body with its arguments (or the deadline's handler).
+        inactive: true while its mode is not active.
+        reach: the highest level of what it may set off at the same tag, its own at least.
+        cost_ns: running estimate of the body's time.
+    """
+
+    __slots__ = (
+        "call", "cost_ns", "inactive", "index", "level", "mode", "name", "node", "reach", "reads", "worker",
+    )  # fmt: skip
+
+    def __init__(self, node: Any) -> None:
+        self.node = node
+        self.index: int = node.index
+        self.name: str = node.name
+        self.level: int = node.level
+        self.mode: int = node.mode
+        self.call: Callable[[], None]
+        self.inactive = False
+        self.reach = -1
+        self.reads: tuple[InPort, ...] = ()
+        self.cost_ns = -1
+        self.worker = -1
+
+    def __repr__(self) -> str:
+        return f"<reaction {self.name} level {self.level}>"
+
+
+Group = tuple[RunningReaction, ...]
+"""Reactions of one level that one signal makes ready together; a signal queues the same tuple each time."""
