@@ -255,13 +255,13 @@ class Schedule:
             post = self._context.post
 
             def schedule(delay: int = 0, value: Any = None) -> None:
-                post(signal, delay, value)
+                post(signal, int(delay), value)
 
         else:
             append = self.requests.append
 
             def schedule(delay: int = 0, value: Any = None) -> None:
-                append((signal, delay, value))
+                append((signal, int(delay), value))
 
         return schedule
 

@@ -30,6 +30,7 @@ from typing import Any
 from reactornb.graph import Graph
 from reactornb.model import Reactor
 from reactornb.runtime.clock import Clock
+from reactornb.runtime.events import EventQueue
 from reactornb.runtime.modes import Modes
 from reactornb.runtime.schedule import Schedule
 from reactornb.runtime.signals import Group, RunningReaction, Signal
@@ -40,7 +41,7 @@ from reactornb.tags import Tag
 __all__ = ["Scheduler"]
 
 
-class Scheduler:
+class Scheduler(EventQueue):
     """Runs one graph once.
 
     Args:
@@ -75,23 +76,20 @@ class Scheduler:
         on_worker: Callable[[int], AbstractContextManager[Any]],
         name: str,
     ) -> None:
+        super().__init__(
+            stop_tag=None if timeout is None else (timeout, 0),
+            keepalive=any(a.physical for a in graph.actions) if keepalive is None else keepalive,
+        )
         self.graph = graph
         self.clock = clock
         self.fast = fast
-        self.keepalive = any(a.physical for a in graph.actions) if keepalive is None else keepalive
         self.recorder = recorder
         self.on_end = on_end
         self.start_time_ns = 0
-        self.time_ns = 0
-        self.microstep = 0
         self.tags_done = 0
         self.reactions_done = 0
-        self.heap: list[tuple[int, int]] = []
-        self.events: dict[tuple[int, int], list[tuple[Signal, Any]]] = {}
-        self.upcoming: list[tuple[Signal, Any]] = []  # events of the next microstep
         self.top = -1
         self.level_cost: dict[int, int] = {}  # level -> estimated ns per reaction
-        self.stop_tag: tuple[int, int] | None = None if timeout is None else (timeout, 0)
         self.failure: BaseException | None = None
         self.inbox: deque[tuple[Signal, int, int, Any]] = deque()
         self.wake = threading.Event()
@@ -338,57 +336,6 @@ class Scheduler:
                 self.schedule_action(signal, (time_ns, 0) if delay else (time_ns, self.microstep + 1), second)
         requests.clear()
 
-    def schedule_action(self, signal: Signal, tag: tuple[int, int], value: Any) -> None:
-        """Queue an action's event, minding its spacing; the rules are those of Lingua Franca's `schedule`."""
-        spacing, last, pending = signal.min_spacing, signal.last_tag, signal.pending
-        assert pending is not None
-        now = (self.time_ns, self.microstep)
-        if (
-            spacing is not None
-            and last is not None
-            and (last[0] + spacing > tag[0] or (last[0] + spacing == tag[0] and spacing == 0))
-        ):
-            if signal.policy == "drop":
-                return
-            if signal.policy == "replace" and last in pending:
-                for queue in self._events_at(last):
-                    for i, (s, _) in enumerate(queue):
-                        if s is signal:
-                            queue[i] = (s, value)
-                return
-            if signal.policy == "update" and last in pending:
-                for queue in self._events_at(last):
-                    queue[:] = [(s, v) for s, v in queue if s is not signal]
-                pending.discard(last)
-            else:
-                tag = (last[0] + spacing, 0)
-        if tag <= now:
-            tag = (now[0], now[1] + 1)
-        while tag in pending:  # events of one tag pile up in superdense time
-            tag = (tag[0], tag[1] + 1)
-        if self.stop_tag is not None and tag > self.stop_tag:
-            return
-        signal.last_tag = tag
-        pending.add(tag)
-        self.queue(tag, signal, value)
-
-    def _events_at(self, tag: tuple[int, int]) -> list[list[tuple[Signal, Any]]]:
-        """The lists that hold a tag's events: those of the next microstep may have been queued before it was the next."""
-        soon = [self.upcoming] if tag == (self.time_ns, self.microstep + 1) else []
-        return [*soon, self.events.get(tag, [])]
-
-    def queue(self, tag: tuple[int, int], signal: Signal, value: Any) -> None:
-        """Put an event on the queue."""
-        if tag[0] == self.time_ns and tag[1] == self.microstep + 1:
-            self.upcoming.append((signal, value))
-            return
-        at = self.events.get(tag)
-        if at is None:
-            self.events[tag] = [(signal, value)]
-            heapq.heappush(self.heap, tag)
-        else:
-            at.append((signal, value))
-
     # -- tags -------------------------------------------------------------------------------------------------------
 
     def open_first(self) -> None:
@@ -504,7 +451,7 @@ class Scheduler:
     def _advance_time(self) -> bool:
         """Open the next tag, waiting for physical time if the run is not fast."""
         while True:
-            tag = self._next_tag()
+            tag = self.next_tag()
             if tag is None:
                 if not self.keepalive:
                     # Nothing can happen any more: the run ends one microstep later.
@@ -532,18 +479,6 @@ class Scheduler:
         if stopping:
             self._shutdown()
         return True
-
-    def _next_tag(self) -> tuple[int, int] | None:
-        while self.heap and not self.events[self.heap[0]]:  # all taken back: an action was updated, a mode left
-            del self.events[heapq.heappop(self.heap)]
-        tag = self.heap[0] if self.heap else None
-        if self.upcoming:
-            soon = (self.time_ns, self.microstep + 1)
-            tag = soon if tag is None or soon < tag else tag
-        stop = self.stop_tag
-        if stop is not None and (self.keepalive if tag is None else tag > stop):
-            return stop
-        return tag
 
     def _wait(self, until_ns: int | None) -> bool:
         """Wait for physical time, an action or a command; false if the run must end without another tag."""
