@@ -18,8 +18,11 @@ from reactornb.tags import Tag
 __all__ = ["EndlessError", "interpret", "leaves_open"]
 
 
+MAX_EVENTS = 500
+
+
 class EndlessError(Exception):
-    """The program goes on for more tags than a test has time for."""
+    """The program has more tags, or more events at once, than a test has time for."""
 
 
 def interpret(graph, *, timeout, max_tags=3000):
@@ -148,6 +151,8 @@ class _Interpretation:
             (self.events if self.is_active(timer.mode) else self.frozen[timer.mode]).append(event)
         for _ in range(max_tags):
             self.run_tag()
+            if len(self.events) > MAX_EVENTS:  # delayed connections in a loop multiply what runs round in them
+                raise EndlessError
             if self.tag == self.stop:
                 return
             if self.stop_requested:
