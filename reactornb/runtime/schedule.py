@@ -178,10 +178,12 @@ class Schedule:
             signal.state = signal.handles[0]
             signal.triggers = tuple(dict.fromkeys(r for c in channels for r in triggered.get(c, ())))
             signal.deliver = deliver_to(signal.handles, mutable)
-            # What leaves together arrives together: one signal for all edges of one delay.
-            groups: dict[tuple[int | None, bool, int], list[Any]] = {}
+            # What leaves together arrives together: one signal for all edges of one delay; but where there are modes, an edge
+            # may also be fed by another port, and what both bring to one time must not meet.
+            groups: dict[tuple[int | None, bool, int, int], list[Any]] = {}
             for edge in edges:
-                groups.setdefault((edge.after, edge.physical, edge.mode), []).append(edge)
+                alone = id(edge) if graph.modes else 0
+                groups.setdefault((edge.after, edge.physical, edge.mode, alone), []).append(edge)
             signal.delays = tuple(delayed_by(group) for group in groups.values())
 
         def delayed_by(edges: list[Any]) -> Signal:

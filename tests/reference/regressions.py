@@ -232,4 +232,43 @@ class Main(Reactor):
 """,
         3,
     ),
+    "a delayed connection that two modes feed": (
+        """
+class Say(Reactor):
+    out = Output()
+    w: int = 0
+    t = Timer(0)
+    @reaction(t)
+    def on_t(self, out):
+        out.set(self.w)
+class M(Reactor):
+    out = Output()
+    out2 = Output()
+    t = Timer(0)
+    one, two = Mode(initial=True), Mode()
+    with one:
+        a = Say(w=1)
+        connect(a.out, out)
+        connect(a.out, out2)
+        @reaction(t)
+        def leave(self, two):
+            two.set()
+    with two:
+        b = Say(w=2)
+        connect(b.out, out)
+class Reader(Reactor):
+    i = Input()
+    o = Output()
+    @reaction(i)
+    def on_i(self, i, o):
+        o.set(i.value)
+class Main(Reactor):
+    m = M()
+    s = Reader()
+    connect(m.out, s.i, after=3)
+    s2 = Reader()
+    connect(m.out2, s2.i, after=3)
+""",
+        9,
+    ),
 }

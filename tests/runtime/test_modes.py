@@ -221,3 +221,41 @@ def test_a_mode_around_a_modal_reactor_does_not_exclude_that_reactors_own_modes(
 
     with pytest.raises(MultipleWritersError, match=r"outer\.inner\.out has two writers"):
         assemble(Outer())
+
+
+def test_values_that_two_modes_send_into_one_delayed_connection_both_arrive():
+    class Say(Reactor):
+        word: str
+        tick = Timer(0)
+        out = Output()
+
+        @reaction(tick)
+        def on_tick(self, out):
+            out.set(self.word)
+
+    class Modal(Reactor):
+        out = Output()
+        more = Output()
+        one, two = Mode(initial=True), Mode()
+        with one:
+            tick = Timer(0)
+            first = Say(word="first")
+            connect(first.out, out)
+            connect(first.out, more)
+
+            @reaction(tick)
+            def to_two(self, two):
+                two.set()
+
+        with two:
+            second = Say(word="second")
+            connect(second.out, out)
+
+    class Top(Reactor):
+        modal = Modal()
+        sink = Forward()
+        another = Forward()
+        connect(modal.out, sink.inp, after=ms(3))
+        connect(modal.more, another.inp, after=ms(3))
+
+    assert run_to_end(Top()).values("sink.out") == [(Tag(ms(3)), "first"), (Tag(ms(3), 1), "second")]
