@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 import textwrap
@@ -279,3 +280,12 @@ def test_the_demo_judges_its_result(tmp_path):
     ):
         assert len(problems(good | change, (file,))) == 1, change
     assert "was not written" in problems(good, (Path(tmp_path / "missing"),))[0]
+
+
+def test_the_example_of_the_readme_runs(write, capsys):
+    text = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    assert main(["run", write(example), "-q"]) == 0
+    totals, fingerprint, again = capsys.readouterr().out.splitlines()
+    assert totals == again  # once by its own last line, once by ours: the same seed
+    assert len(fingerprint) == 32
