@@ -13,13 +13,12 @@ from pathlib import Path
 
 from lark import Lark, UnexpectedToken
 from lark import __version__ as lark_version
-from lark.exceptions import VisitError
 
 from reactornb.errors import LFSyntaxError
 from reactornb.lf import syntax as ast
+from reactornb.lf.driver import Driver, Refused
 from reactornb.lf.explain import explain
 from reactornb.lf.lexer import LFLexer
-from reactornb.lf.transform import ToSyntax
 
 _DIGEST_BYTES = 32
 
@@ -38,17 +37,12 @@ def parse(text: str, *, file: str) -> ast.Program:
         LFSyntaxError: if the text is not a program. Nothing else, whatever the text.
     """
     text = text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
-    parser = _parser()
     try:
         _check_characters(text)
         try:
-            return ToSyntax(text, file).transform(parser.parse(text))
-        except UnexpectedToken as error:
-            raise explain(error, text, parser) from None
-        except VisitError as error:
-            if isinstance(error.orig_exc, LFSyntaxError):
-                raise error.orig_exc from None
-            raise
+            return _driver().parse(text, file)
+        except Refused:
+            raise _explained(text) from None
     except LFSyntaxError as error:
         # Raised by parts that know neither the file nor the line's text.
         lines = text.split("\n")
@@ -88,6 +82,21 @@ def read(path: str | os.PathLike[str]) -> str:
         problem = f"byte 0x{data[error.start]:02x} is not UTF-8 text"
         column = error.start - before.rfind(b"\n")
         raise LFSyntaxError(problem, line=before.count(b"\n") + 1, column=column, file=os.fspath(path)) from None
+
+
+def _explained(text: str) -> Exception:
+    """Why a text does not fit the grammar. Lark reads it again: its errors know what could have stood there."""
+    parser = _parser()
+    try:
+        parser.parse(text)
+    except UnexpectedToken as error:
+        return explain(error, text, parser)
+    raise AssertionError("lark takes what its tables refuse")
+
+
+@functools.cache
+def _driver() -> Driver:
+    return Driver(_parser())
 
 
 def _check_characters(text: str) -> None:
@@ -136,7 +145,7 @@ def _parser() -> Lark:
 
 
 def _make_parser(grammar: str) -> Lark:
-    return Lark(grammar, parser="lalr", lexer=LFLexer, start="program", propagate_positions=True)
+    return Lark(grammar, parser="lalr", lexer=LFLexer, start="program", propagate_positions=False)
 
 
 def _cache_folder() -> Path | None:

@@ -1,4 +1,4 @@
-"""From lark's tree to the records of syntax.py: one method for each rule of grammar.lark, with the rule's parts as its arguments.
+"""From the parser's reductions to the records of syntax.py: one method for each rule of grammar.lark, with the rule's parts as its arguments.
 
 What a grammar cannot say is said here: which numbers, strings and times have a value, and which modifiers go together.
 """
@@ -10,8 +10,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from lark import Token, Transformer, v_args
-from lark.tree import Meta
+from lark import Token
 
 from reactornb.errors import LFSyntaxError
 from reactornb.lf import literals
@@ -23,9 +22,43 @@ _Decorated = ast.State | ast.Input | ast.Output | ast.Timer | ast.Action | ast.W
 _Decorated |= ast.Reaction | ast.Reactor | ast.Parameter
 
 
-@v_args(inline=True, meta=True)
-class ToSyntax(Transformer[Token, ast.Program]):
-    """Makes the records of one text. lark calls the methods bottom-up; `m` is the place of the rule."""
+class Place:
+    """Where a rule stands in the text: from its first token to its last; a rule without tokens stands nowhere.
+
+    Args:
+        first: its first token.
+        last: its last.
+    """
+
+    __slots__ = ("_first", "_last")
+
+    def __init__(self, first: Token | None, last: Token | None) -> None:
+        self._first = first
+        self._last = last
+
+    @property
+    def line(self) -> int:
+        """The line, from 1."""
+        return (self._first and self._first.line) or 1
+
+    @property
+    def column(self) -> int:
+        """The column, from 1."""
+        return (self._first and self._first.column) or 1
+
+    @property
+    def start_pos(self) -> int:
+        """Where it begins, in characters of the text."""
+        return (self._first and self._first.start_pos) or 0
+
+    @property
+    def end_pos(self) -> int:
+        """Where it ends."""
+        return (self._last and self._last.end_pos) or 0
+
+
+class ToSyntax:
+    """Makes the records of one text. driver.py calls the methods bottom-up; `m` is the place of the rule."""
 
     def __init__(self, text: str, file: str) -> None:
         """Remember where the tree came from.
@@ -34,7 +67,6 @@ class ToSyntax(Transformer[Token, ast.Program]):
             text: the text that was parsed; types are cut out of it as they were written.
             file: its name.
         """
-        super().__init__()
         self._text = text
         self._file = file
 
@@ -78,7 +110,7 @@ class ToSyntax(Transformer[Token, ast.Program]):
 
     # ------------------------------------------------------------ the file
 
-    def program(self, m: Meta, target: ast.Target | None, *rest: Any) -> ast.Program:
+    def program(self, m: Place, target: ast.Target | None, *rest: Any) -> ast.Program:
         return ast.Program(
             self._file,
             target,
@@ -89,40 +121,40 @@ class ToSyntax(Transformer[Token, ast.Program]):
             column=m.column,
         )
 
-    def target(self, m: Meta, name: Token, properties: ast.PropertyMap | None) -> ast.Target:
+    def target(self, m: Place, name: Token, properties: ast.PropertyMap | None) -> ast.Target:
         return ast.Target(str(name), properties.items if properties else (), line=m.line, column=m.column)
 
-    def properties(self, m: Meta, *items: ast.Property) -> ast.PropertyMap:
+    def properties(self, m: Place, *items: ast.Property) -> ast.PropertyMap:
         return ast.PropertyMap(items, line=m.line, column=m.column)
 
-    def property(self, m: Meta, name: ast.Literal | ast.Time, value: ast.PropertyValue) -> ast.Property:
+    def property(self, m: Place, name: ast.Literal | ast.Time, value: ast.PropertyValue) -> ast.Property:
         if not (isinstance(name, ast.Literal) and isinstance(name.value, str) and _KEY.fullmatch(name.value)):
             written = self._text[m.start_pos :].split(":")[0].strip()
             raise LFSyntaxError(f"{written} is not the name of a target property", line=m.line, column=m.column)
         return ast.Property(name.value, value, line=m.line, column=m.column)
 
-    def property_list(self, m: Meta, *items: ast.PropertyValue) -> ast.PropertyList:
+    def property_list(self, m: Place, *items: ast.PropertyValue) -> ast.PropertyList:
         return ast.PropertyList(items, line=m.line, column=m.column)
 
-    def imported(self, m: Meta, name: Token, alias: Token | None) -> ast.ImportedName:
+    def imported(self, m: Place, name: Token, alias: Token | None) -> ast.ImportedName:
         return ast.ImportedName(str(name), str(alias or name), line=m.line, column=m.column)
 
-    def import_statement(self, m: Meta, *parts: Any) -> ast.Import:
+    def import_statement(self, m: Place, *parts: Any) -> ast.Import:
         *names, path = parts
         package = isinstance(path, Token)
         return ast.Import(tuple(names), str(path if package else path.value), package, line=m.line, column=m.column)
 
-    def preamble(self, m: Meta, visibility: Token | None, code: ast.Code) -> ast.Preamble:
+    def preamble(self, m: Place, visibility: Token | None, code: ast.Code) -> ast.Preamble:
         return ast.Preamble(code, _text(visibility), line=m.line, column=m.column)
 
     # ------------------------------------------------------------ reactors
 
-    def modifiers(self, _m: Meta, *words: Token) -> tuple[Token, ...]:
+    def modifiers(self, _m: Place, *words: Token) -> tuple[Token, ...]:
         return words
 
     def reactor(
         self,
-        m: Meta,
+        m: Place,
         modifiers: tuple[Token, ...],
         name: Token | None,
         type_params: tuple[ast.Type, ...],
@@ -151,7 +183,7 @@ class ToSyntax(Transformer[Token, ast.Program]):
             column=m.column,
         )
 
-    def _with_attributes(self, _m: Meta, *parts: Any) -> _Decorated:
+    def _with_attributes(self, _m: Place, *parts: Any) -> _Decorated:
         # Called only where there are attributes: lark drops a rule that begins with `?` and has one part.
         *attributes, last = parts
         declared: _Decorated = last
@@ -159,19 +191,19 @@ class ToSyntax(Transformer[Token, ast.Program]):
 
     declared_reactor = declaration = declared_port = declared_param = _with_attributes
 
-    def extends(self, _m: Meta, *names: ast.Name) -> tuple[ast.Name, ...]:
+    def extends(self, _m: Place, *names: ast.Name) -> tuple[ast.Name, ...]:
         return names
 
-    def name(self, m: Meta, text: Token) -> ast.Name:
+    def name(self, m: Place, text: Token) -> ast.Name:
         return ast.Name(str(text), line=m.line, column=m.column)
 
-    def type_params(self, _m: Meta, *types: ast.Type) -> tuple[ast.Type, ...]:
+    def type_params(self, _m: Place, *types: ast.Type) -> tuple[ast.Type, ...]:
         return types
 
-    def params(self, _m: Meta, *params: ast.Parameter) -> tuple[ast.Parameter, ...]:
+    def params(self, _m: Place, *params: ast.Parameter) -> tuple[ast.Parameter, ...]:
         return params
 
-    def param(self, m: Meta, name: Token, kind: ast.Type | None, init: ast.Expression | None = None) -> ast.Parameter:
+    def param(self, m: Place, name: Token, kind: ast.Type | None, init: ast.Expression | None = None) -> ast.Parameter:
         return ast.Parameter(str(name), kind, init, line=m.line, column=m.column)
 
     method_param = param
@@ -179,7 +211,7 @@ class ToSyntax(Transformer[Token, ast.Program]):
 
     def method(
         self,
-        m: Meta,
+        m: Place,
         const: Token | None,
         name: Token,
         params: tuple[ast.Parameter, ...],
@@ -188,41 +220,41 @@ class ToSyntax(Transformer[Token, ast.Program]):
     ) -> ast.Method:
         return ast.Method(str(name), params, code, returns, const is not None, line=m.line, column=m.column)
 
-    def mode(self, m: Meta, initial: Token | None, name: Token | None, *body: ast.Member) -> ast.Mode:
+    def mode(self, m: Place, initial: Token | None, name: Token | None, *body: ast.Member) -> ast.Mode:
         return ast.Mode(_text(name), initial is not None, body, line=m.line, column=m.column)
 
     # ------------------------------------------------------------ attributes
 
-    def attribute(self, m: Meta, name: Token, *args: ast.AttributeArg | None) -> ast.Attribute:
+    def attribute(self, m: Place, name: Token, *args: ast.AttributeArg | None) -> ast.Attribute:
         return ast.Attribute(str(name), tuple(arg for arg in args if arg), line=m.line, column=m.column)
 
-    def attribute_value(self, m: Meta, name: Token | None, value: ast.Literal | ast.Time) -> ast.AttributeArg:
+    def attribute_value(self, m: Place, name: Token | None, value: ast.Literal | ast.Time) -> ast.AttributeArg:
         return ast.AttributeArg(_text(name), value, line=m.line, column=m.column)
 
-    def attribute_name(self, m: Meta, name: Token) -> ast.AttributeArg:
+    def attribute_name(self, m: Place, name: Token) -> ast.AttributeArg:
         return ast.AttributeArg(str(name), None, line=m.line, column=m.column)
 
     # ------------------------------------------------------------ what a reactor declares
 
     def input(
-        self, m: Meta, mutable: Token | None, width: ast.Width | None, name: Token, kind: ast.Type | None
+        self, m: Place, mutable: Token | None, width: ast.Width | None, name: Token, kind: ast.Type | None
     ) -> ast.Input:
         return ast.Input(str(name), kind, width, mutable is not None, line=m.line, column=m.column)
 
-    def output(self, m: Meta, width: ast.Width | None, name: Token, kind: ast.Type | None) -> ast.Output:
+    def output(self, m: Place, width: ast.Width | None, name: Token, kind: ast.Type | None) -> ast.Output:
         return ast.Output(str(name), kind, width, line=m.line, column=m.column)
 
     def state(
-        self, m: Meta, reset: Token | None, name: Token, kind: ast.Type | None, init: ast.Expression | None
+        self, m: Place, reset: Token | None, name: Token, kind: ast.Type | None, init: ast.Expression | None
     ) -> ast.State:
         return ast.State(str(name), kind, init, reset is not None, line=m.line, column=m.column)
 
-    def timer(self, m: Meta, name: Token, offset: ast.Expression | None, period: ast.Expression | None) -> ast.Timer:
+    def timer(self, m: Place, name: Token, offset: ast.Expression | None, period: ast.Expression | None) -> ast.Timer:
         return ast.Timer(str(name), offset, period, line=m.line, column=m.column)
 
     def action(
         self,
-        m: Meta,
+        m: Place,
         origin: Token | None,
         name: Token,
         min_delay: ast.Expression | None,
@@ -242,13 +274,13 @@ class ToSyntax(Transformer[Token, ast.Program]):
         )
 
     def watchdog(
-        self, m: Meta, name: Token, timeout: ast.Expression, effects: tuple[ast.Effect, ...], code: ast.Code
+        self, m: Place, name: Token, timeout: ast.Expression, effects: tuple[ast.Effect, ...], code: ast.Code
     ) -> ast.Watchdog:
         return ast.Watchdog(str(name), timeout, code, effects, line=m.line, column=m.column)
 
     def instance(
         self,
-        m: Meta,
+        m: Place,
         name: Token,
         width: ast.Width | None,
         reactor: Token,
@@ -258,17 +290,17 @@ class ToSyntax(Transformer[Token, ast.Program]):
     ) -> ast.Instance:
         return ast.Instance(str(name), str(reactor), args, width, type_args, _text(host), line=m.line, column=m.column)
 
-    def arguments(self, _m: Meta, *args: ast.Argument) -> tuple[ast.Argument, ...]:
+    def arguments(self, _m: Place, *args: ast.Argument) -> tuple[ast.Argument, ...]:
         return args
 
-    def argument(self, m: Meta, name: Token, value: ast.Expression) -> ast.Argument:
+    def argument(self, m: Place, name: Token, value: ast.Expression) -> ast.Argument:
         return ast.Argument(str(name), value, line=m.line, column=m.column)
 
     # ------------------------------------------------------------ connections
 
     def connection(
         self,
-        m: Meta,
+        m: Place,
         left: tuple[tuple[ast.VarRef, ...], bool],
         arrow: Token,
         right: tuple[ast.VarRef, ...],
@@ -287,28 +319,28 @@ class ToSyntax(Transformer[Token, ast.Program]):
             column=m.column,
         )
 
-    def left(self, _m: Meta, *ports: ast.VarRef) -> tuple[tuple[ast.VarRef, ...], bool]:
+    def left(self, _m: Place, *ports: ast.VarRef) -> tuple[tuple[ast.VarRef, ...], bool]:
         return ports, False
 
-    def left_in_parentheses(self, _m: Meta, *parts: Any) -> tuple[tuple[ast.VarRef, ...], bool]:
+    def left_in_parentheses(self, _m: Place, *parts: Any) -> tuple[tuple[ast.VarRef, ...], bool]:
         *ports, plus = parts
         return tuple(ports), plus is not None
 
-    def right(self, _m: Meta, *ports: ast.VarRef) -> tuple[ast.VarRef, ...]:
+    def right(self, _m: Place, *ports: ast.VarRef) -> tuple[ast.VarRef, ...]:
         return ports
 
-    def ref(self, m: Meta, first: Token, second: Token | None, alias: Token | None) -> ast.VarRef:
+    def ref(self, m: Place, first: Token, second: Token | None, alias: Token | None) -> ast.VarRef:
         variable, container = (first, None) if second is None else (second, first)
         return ast.VarRef(str(variable), _text(container), alias=_text(alias), line=m.line, column=m.column)
 
-    def interleaved(self, m: Meta, first: Token, second: Token | None, alias: Token | None) -> ast.VarRef:
+    def interleaved(self, m: Place, first: Token, second: Token | None, alias: Token | None) -> ast.VarRef:
         return replace(self.ref(m, first, second, alias), interleaved=True)
 
     # ------------------------------------------------------------ reactions
 
     def reaction(
         self,
-        m: Meta,
+        m: Place,
         keyword: Token,
         name: Token | None,
         triggers: tuple[ast.Trigger, ...],
@@ -331,58 +363,58 @@ class ToSyntax(Transformer[Token, ast.Program]):
             column=m.column,
         )
 
-    def triggers(self, _m: Meta, *triggers: ast.Trigger) -> tuple[ast.Trigger, ...]:
+    def triggers(self, _m: Place, *triggers: ast.Trigger) -> tuple[ast.Trigger, ...]:
         return triggers
 
-    def sources(self, _m: Meta, *sources: ast.VarRef) -> tuple[ast.VarRef, ...]:
+    def sources(self, _m: Place, *sources: ast.VarRef) -> tuple[ast.VarRef, ...]:
         return sources
 
-    def effects(self, _m: Meta, *effects: ast.Effect) -> tuple[ast.Effect, ...]:
+    def effects(self, _m: Place, *effects: ast.Effect) -> tuple[ast.Effect, ...]:
         return effects
 
-    def builtin(self, m: Meta, kind: Token) -> ast.Builtin:
+    def builtin(self, m: Place, kind: Token) -> ast.Builtin:
         return ast.Builtin(str(kind), line=m.line, column=m.column)
 
-    def mode_change(self, m: Meta, kind: Token, mode: Token) -> ast.ModeChange:
+    def mode_change(self, m: Place, kind: Token, mode: Token) -> ast.ModeChange:
         return ast.ModeChange(str(kind), str(mode), line=m.line, column=m.column)
 
-    def deadline(self, m: Meta, delay: ast.Expression, code: ast.Code) -> ast.Deadline:
+    def deadline(self, m: Place, delay: ast.Expression, code: ast.Code) -> ast.Deadline:
         return ast.Deadline(delay, code, line=m.line, column=m.column)
 
-    def late(self, m: Meta, keyword: Token, offset: ast.Expression, code: ast.Code) -> ast.Late:
+    def late(self, m: Place, keyword: Token, offset: ast.Expression, code: ast.Code) -> ast.Late:
         return ast.Late(str(keyword), offset, code, line=m.line, column=m.column)
 
-    def tardy(self, m: Meta, keyword: Token, code: ast.Code | None) -> ast.Late:
+    def tardy(self, m: Place, keyword: Token, code: ast.Code | None) -> ast.Late:
         return ast.Late(str(keyword), None, code, line=m.line, column=m.column)
 
     # ------------------------------------------------------------ expressions, widths, types
 
-    def param_ref(self, m: Meta, name: Token) -> ast.ParamRef:
+    def param_ref(self, m: Place, name: Token) -> ast.ParamRef:
         return ast.ParamRef(str(name), line=m.line, column=m.column)
 
-    def brackets(self, m: Meta, *items: ast.Expression) -> ast.ListExpr:
+    def brackets(self, m: Place, *items: ast.Expression) -> ast.ListExpr:
         return ast.ListExpr(items, "[", line=m.line, column=m.column)
 
-    def braces(self, m: Meta, *items: ast.Expression) -> ast.ListExpr:
+    def braces(self, m: Place, *items: ast.Expression) -> ast.ListExpr:
         return ast.ListExpr(items, "{", line=m.line, column=m.column)
 
-    def parentheses(self, m: Meta, *items: ast.Expression) -> ast.ListExpr:
+    def parentheses(self, m: Place, *items: ast.Expression) -> ast.ListExpr:
         return ast.ListExpr(items, "(", line=m.line, column=m.column)
 
-    def width(self, m: Meta, *terms: ast.WidthTerm) -> ast.Width:
+    def width(self, m: Place, *terms: ast.WidthTerm) -> ast.Width:
         return ast.Width(terms, line=m.line, column=m.column)
 
-    def width_of(self, m: Meta, port: ast.VarRef) -> ast.WidthOf:
+    def width_of(self, m: Place, port: ast.VarRef) -> ast.WidthOf:
         return ast.WidthOf(port, line=m.line, column=m.column)
 
-    def type(self, m: Meta, first: Token | ast.Code, *_rest: Any) -> ast.Type:
+    def type(self, m: Place, first: Token | ast.Code, *_rest: Any) -> ast.Type:
         written = first.text if isinstance(first, ast.Code) else self._text[m.start_pos : m.end_pos]
         return ast.Type(" ".join(written.split()), line=m.line, column=m.column)
 
-    def type_param(self, m: Meta, first: Token | ast.Code, *_rest: Any) -> ast.Type:
+    def type_param(self, m: Place, first: Token | ast.Code, *_rest: Any) -> ast.Type:
         return self.type(m, first)
 
-    def type_args(self, _m: Meta, *types: ast.Type) -> tuple[ast.Type, ...]:
+    def type_args(self, _m: Place, *types: ast.Type) -> tuple[ast.Type, ...]:
         return types
 
 
