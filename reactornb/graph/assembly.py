@@ -104,13 +104,15 @@ class _Place:
 
 _PATH = re.compile(r"^(interleaved\()?\s*([^.\[\]()]+(?:\[\d+\])?)\.(\w+)\s*\)?$")
 
+_WRITER = ("the connection from", "reaction")
+
 
 class _Assembly(Flat):
     def __init__(self) -> None:
         super().__init__()
         self.checked: set[type] = set()
-        # channel -> who writes it, in words, and the mode in which that is so
-        self.writers: dict[int, list[tuple[str, int]]] = {}
+        # channel -> who writes it: the reactor of a reaction (-1 for a connection), the mode in which that is so, name and place
+        self.writers: dict[int, list[tuple[int, int, str, Source]]] = {}
 
     def place(
         self, template: Reactor, name: str, label: str, parent: int, mode: int, outer: int, bank: tuple[int, int]
@@ -310,7 +312,7 @@ class _Assembly(Flat):
         effects = list(dict.fromkeys(effects))
         full = f"{here.name}.{item.name}"
         for channel in effects:
-            self._writes(channel, f"reaction {full} ({item.source})", here.index, mode)
+            self._writes(channel, here.index, mode, full, item.source)
         self.reactions.append(
             ReactionNode(
                 len(self.reactions), full, here.index, number, item, tuple(dict.fromkeys(triggers)), tuple(dict.fromkeys(uses)), tuple(effects), tuple(arguments), deadline, mode,
@@ -414,8 +416,7 @@ class _Assembly(Flat):
                 pairs = min(len(left), len(right))
         in_mode = made.mode is not None
         for src, dst in zip(left[:pairs], right[:pairs], strict=True):
-            words = f"the connection from {self.ports[src].name} ({made.source})"
-            self._writes(dst, words, None, mode if in_mode else -1)
+            self._writes(dst, -1, mode if in_mode else -1, self.ports[src].name, made.source)
             writer = self.reactors[self.ports[src].reactor]
             inside = made.mode is not None and writer.parent == here.index and writer.mode == here.modes[made.mode.name]
             if in_mode and after is None and not made.physical and not inside:
@@ -445,23 +446,23 @@ class _Assembly(Flat):
                 )
         return channels
 
-    def _writes(self, channel: int, words: str, reactor: int | None, mode: int) -> None:
+    def _writes(self, channel: int, reactor: int, mode: int, what: str, source: Source) -> None:
+        """Note who writes a channel: a reaction of `reactor`, or a connection (-1); its words are made only for an error."""
         others = self.writers.setdefault(channel, [])
-        key = -2 if reactor is None else reactor
-        for other, other_mode in others:
-            same_reactor = reactor is not None and other.startswith(f"#{key} ")
+        for other, other_mode, other_what, other_source in others:
             # Only modes of one reactor exclude each other; one of another reactor is around it.
             exclusive = min(mode, other_mode) >= 0 and mode != other_mode
             exclusive = exclusive and self.modes[mode].reactor == self.modes[other_mode].reactor
-            if not same_reactor and not exclusive:
-                writers = (other.partition(" ")[2], words)
+            if not exclusive and (reactor < 0 or other != reactor):
+                both = ((other, other_what, other_source), (reactor, what, source))
+                writers = tuple(f"{_WRITER[r >= 0]} {w} ({s})" for r, w, s in both)
                 raise MultipleWritersError(
                     f"{self.ports[channel].name} has two writers:\n  {writers[0]}\n  {writers[1]}\nGive each its own port, or make it a "
                     f"multiport (width=2).",
                     port=self.ports[channel].name,
                     writers=writers,
                 )
-        others.append((f"#{key} {words}", mode))
+        others.append((reactor, mode, what, source))
 
 
 def _sides(ends: tuple[Any, ...]) -> str:
