@@ -222,15 +222,15 @@ class _Interpretation:
         if kind in ("read", "write"):
             return (_Written if kind == "write" else _Read)(self, ("port", a[1]))
         if kind == "child":
-            _, _, channels, members, is_bank = a
-            views = [self.view(m, channels) for m in members]
+            _, _, channels, members, is_bank, *empty = a
+            views = [self.view(m, channels, *empty) for m in members]
             return views if is_bank else views[0]
         if kind == "mode":
             return _Mode(self, a[1])
         return _Action(self, (kind, a[1]))
 
-    def view(self, reactor, channels):
-        ports = {}
+    def view(self, reactor, channels, empty=()):
+        ports = {name: {} for name in empty}
         for channel, writable in channels:
             node = self.graph.ports[channel]
             if node.reactor == reactor:
