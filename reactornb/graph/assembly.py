@@ -271,8 +271,13 @@ class _Assembly(Flat):
         triggers: list[tuple[str, int]] = []
         triggered: set[int] = set()
         allowed: dict[str, list[tuple[int, bool]]] = {}  # child -> (channel, writable)
+        empty: dict[str, set[str]] = {}  # child -> its ports without channels, of width 0 or in a bank of none
 
-        def allow(channels: Iterable[int], writable: bool) -> None:
+        def allow(end: Any, channels: Iterable[int], writable: bool) -> None:
+            if not channels:
+                label, port = _named(here, end)
+                allowed.setdefault(label, [])
+                empty.setdefault(label, set()).add(port)
             for channel in channels:
                 label = self.reactors[self.ports[channel].reactor].label.partition("[")[0]
                 allowed.setdefault(label, []).append((channel, writable))
@@ -301,14 +306,16 @@ class _Assembly(Flat):
             channels, contained = self._channels(here, use, item.source)
             uses += [c for c in channels if c not in triggered]
             if contained:
-                allow(channels, False)
+                allow(use, channels, False)
         for effect in item.effects:
             channels, contained = self._channels(here, effect, item.source)
             if contained:
                 self._only(channels, "input", item, "write")
-                allow(channels, True)
+                allow(effect, channels, True)
             effects += channels
-        arguments = [self._argument(here, item, name, triggered, uses, effects, allowed) for name in item.parameters]
+        arguments = [
+            self._argument(here, item, name, triggered, uses, effects, allowed, empty) for name in item.parameters
+        ]
         effects = list(dict.fromkeys(effects))
         full = f"{here.name}.{item.name}"
         for channel in effects:
@@ -328,7 +335,7 @@ class _Assembly(Flat):
         triggered.update(channels)
         if contained:
             self._only(channels, "output", item, "be triggered by")
-            allow(channels, False)
+            allow(trigger, channels, False)
 
     def _only(self, channels: list[int], kind: str, item: Reaction, verb: str) -> None:
         for channel in channels:
@@ -347,6 +354,7 @@ class _Assembly(Flat):
         uses: list[int],
         effects: list[int],
         allowed: Any,
+        empty: Any,
     ) -> tuple[Any, ...]:
         if name in here.ports:
             channels = here.ports[name]
@@ -365,20 +373,26 @@ class _Assembly(Flat):
         if name in here.watchdogs:
             return ("watchdog", here.watchdogs[name])
         if name in here.children:
-            channels_of = dict.fromkeys(allowed.get(name, ()))
-            if not channels_of:
+            if name not in allowed:
                 raise AssemblyError(
                     f"{item.source}: reaction {here.name}.{item.name} takes the contained reactor {name!r} but declares no port of it; "
                     f"name what it touches: @reaction(…, uses={name}.port) or effects={name}.port."
                 )
             is_bank = len(here.children[name]) != 1 or here.children[name][0].node.label.endswith("]")
             members = [p.index for p in here.children[name]]
-            return ("child", name, tuple(channels_of), tuple(members), is_bank)
+            return (
+                "child",
+                name,
+                tuple(dict.fromkeys(allowed[name])),
+                tuple(members),
+                is_bank,
+                tuple(sorted(empty.get(name, ()))),
+            )
         if "." in name:  # Lingua Franca also calls a contained reactor's port `container_port`
             child, port = name.split(".")
             found = [c for c, _ in allowed.get(child, ()) if self.ports[c].port.name == port]
             writable = any(w for c, w in allowed.get(child, ()) if c in found)
-            multi = len(here.children[child]) > 1 or self.ports[found[0]].channel is not None
+            multi = len(here.children[child]) != 1 or not found or self.ports[found[0]].channel is not None
             return ("port", tuple(dict.fromkeys(found)), writable, multi)
         known = [*here.ports, *here.actions, *here.timers, *here.modes, *here.watchdogs, *here.children]
         raise UnknownNameError(
@@ -463,6 +477,15 @@ class _Assembly(Flat):
                     writers=writers,
                 )
         others.append((reactor, mode, what, source))
+
+
+def _named(here: _Place, end: Any) -> tuple[str, str]:
+    """A contained reactor's label and the name of its port, as they stand in a reaction."""
+    if isinstance(end, str):
+        child, _, port = end.removeprefix("interleaved(").rstrip(")").rpartition(".")
+        return child.partition("[")[0].strip(), port
+    owner = end.owner.bank if isinstance(end.owner, BankMember) else end.owner
+    return next(label for label, places in here.children.items() if places is here.owners[id(owner)]), end.port.name
 
 
 def _sides(ends: tuple[Any, ...]) -> str:

@@ -338,9 +338,9 @@ class Schedule:
         return self.handles[kind, argument[1]]
 
     def _view(self, r: RunningReaction, argument: tuple[Any, ...]) -> Any:
-        _, _, channels, members, is_bank = argument
+        _, _, channels, members, is_bank, empty = argument
         graph = self.graph
-        ports: dict[int, dict[str, Any]] = {m: {} for m in members}
+        ports: dict[int, dict[str, Any]] = {m: {port: {} for port in empty} for m in members}
         for channel, writable in channels:
             node = graph.ports[channel]
             handle = self.writers[channel] if writable else self.readers[channel]

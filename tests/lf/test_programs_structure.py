@@ -481,3 +481,18 @@ def loaded_fingerprint(text):
     program = loaded(text)
     program.namespace["see"] = lambda *_: None
     return program.program().run(workers=1, fingerprint=True, fast=True).fingerprint
+
+
+# ---------------------------------------------------------------- nothing at all
+
+
+def test_widths_of_zero_are_nothing_to_read_and_nothing_to_write():
+    text = """
+      reactor R(n = 0) { input[n] i; output o; reaction(i) -> o {= see("never") =} }
+      main reactor {
+        none = new[0] R(); r = new R()
+        reaction(none.o) {= see("never") =}
+        reaction(startup) none.o -> none.i, r.i {= see(len(none), len(none_o), len(r.i), list(r_i)) =}
+      }
+    """
+    assert run(text).seen == [(0, 0, 0, [])]
