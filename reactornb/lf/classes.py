@@ -11,13 +11,14 @@ from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 from reactornb import model
-from reactornb.errors import AssemblyError, DeclarationError, LFSyntaxError, Source, UnknownNameError, suggestion
+from reactornb.errors import DeclarationError, LFSyntaxError, UnknownNameError, suggestion
 from reactornb.lf import instances
 from reactornb.lf import syntax as ast
 from reactornb.lf.code import compile_body, run_block
 from reactornb.lf.declared import Names
 from reactornb.lf.names import LFInPort
-from reactornb.model import Bank, PortRef, Reactor, connect, per_member
+from reactornb.lf.ports import path_of, port_ref, width_of
+from reactornb.model import Bank, Reactor, connect, per_member
 from reactornb.model.spec import REQUIRED
 
 if TYPE_CHECKING:
@@ -159,7 +160,7 @@ class ClassBuilder:
         return self._number(expression)
 
     def _port(self, m: ast.Input | ast.Output) -> None:
-        width = None if m.width is None else self._width(m.width)
+        width = None if m.width is None else width_of(self._builder, self._scope, m.width)
         made: model.Port[Any]
         if isinstance(m, ast.Input):
             made = model.Input(width=width, mutable=m.mutable)
@@ -167,35 +168,6 @@ class ClassBuilder:
         else:
             made = model.Output(width=width)
         self._declare(made, m.name, m)
-
-    def _width(self, width: ast.Width) -> Callable[[Any], int]:
-        where = self._scope.source(width)
-        if not width.terms:
-            raise AssemblyError(f"{where}: a width left open ([]) is not supported; give the number.")
-        terms = [self._width_of(t) if isinstance(t, ast.WidthOf) else self._number(t) for t in width.terms]
-
-        def total(self: Any) -> int:
-            found = 0
-            for term in terms:
-                value = term(self)
-                if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-                    raise AssemblyError(f"{where}: a width is a whole number of at least 0, not {value!r}.")
-                found += value
-            return found
-
-        return total
-
-    def _width_of(self, term: ast.WidthOf) -> Callable[[Any], int]:
-        ref, where = term.port, self._scope.source(term)
-
-        def width(self: Any) -> int:
-            end = _port_ref(self, ref, where)
-            given = end.port.width
-            if not isinstance(end.owner, Bank):
-                return _channels(given, end.owner)
-            return sum(_channels(given, end.owner.template(i)) for i in range(len(end.owner)))
-
-        return width
 
     def _action(self, m: ast.Action) -> None:
         if m.origin is None:
@@ -231,7 +203,7 @@ class ClassBuilder:
             else:
                 self._see(effect, names, called)
                 if effect.container:
-                    paths.append(_path(effect))
+                    paths.append(path_of(effect))
         return names, called, tuple(paths), frozenset(history)
 
     @staticmethod
@@ -260,7 +232,7 @@ class ClassBuilder:
             if isinstance(trigger, ast.Builtin):
                 triggers.append(_BUILTINS[trigger.kind])
             else:
-                triggers.append(_path(trigger))
+                triggers.append(path_of(trigger))
                 if trigger.container or trigger.variable not in timers:
                     self._see(trigger, names, called)
         if not m.triggers:
@@ -280,7 +252,7 @@ class ClassBuilder:
         made = model.Reaction(
             fn,
             triggers=tuple(triggers),
-            uses=tuple(_path(s) for s in m.sources if s.container),
+            uses=tuple(path_of(s) for s in m.sources if s.container),
             effects=effects,
             deadline=None if m.deadline is None else self._time(m.deadline.delay),
             parameters=tuple(names),
@@ -317,7 +289,7 @@ class ClassBuilder:
         cls = self._builder.find(self._scope, m.reactor, where)
         values = {a.name: self._builder.thunk(self._scope, a.value) for a in m.args}
         self._arguments(m, cls)
-        width = None if m.width is None else self._width(m.width)
+        width = None if m.width is None else width_of(self._builder, self._scope, m.width)
         mode = model.declarations.current_mode()
 
         def make(self: Reactor) -> None:
@@ -377,46 +349,6 @@ class ClassBuilder:
                 )
 
         def self_port(self: Reactor, ref: ast.VarRef) -> Any:
-            return _port_ref(self, ref, where)
+            return port_ref(self, ref, where)
 
         self._joins.append(join)
-
-
-def _port_ref(self: Reactor, ref: ast.VarRef, where: Source) -> Any:
-    owner: Any = self
-    if ref.container is not None:
-        owner = self.__dict__.get(ref.container)
-        if owner is None:
-            children = self.__dict__["_children"]
-            raise UnknownNameError(
-                f"{where}: {type(self).__name__} contains no {ref.container!r}. {suggestion(ref.container, children)}",
-                unknown=ref.container,
-                source=where,
-            )
-        if not isinstance(owner, (Reactor, Bank)):
-            raise UnknownNameError(
-                f"{where}: {ref.container} is no contained reactor, so it has no port {ref.variable!r}.",
-                unknown=ref.container,
-                source=where,
-            )
-    cls = owner.__dict__["cls"] if isinstance(owner, Bank) else type(owner)
-    port = cls._spec.ports.get(ref.variable)
-    if port is None:
-        raise UnknownNameError(
-            f"{where}: {cls.__name__} has no port {ref.variable!r}. {suggestion(ref.variable, cls._spec.ports)}",
-            unknown=ref.variable,
-            source=where,
-        )
-    return PortRef(owner, port, ref.interleaved)
-
-
-def _path(ref: ast.VarRef) -> str:
-    path = f"{ref.container}.{ref.variable}" if ref.container else ref.variable
-    return f"interleaved({path})" if ref.interleaved else path
-
-
-def _channels(width: Any, member: Reactor) -> int:
-    if width is None:
-        return 1
-    found = getattr(member, width) if isinstance(width, str) else width(member) if callable(width) else width
-    return int(found)

@@ -1,0 +1,99 @@
+"""Ports as text refers to them: in connections, in reactions, and by their widths."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from reactornb.errors import AssemblyError, Source, UnknownNameError, suggestion
+from reactornb.lf import syntax as ast
+from reactornb.model import Bank, PortRef, Reactor
+
+if TYPE_CHECKING:
+    from reactornb.lf.build import Builder, Scope
+
+__all__ = ["path_of", "port_ref", "width_of"]
+
+# Wider is a slip, such as a time where a number is meant, and would fill the memory before it could be refused.
+_WIDEST = 1_000_000
+
+
+def width_of(builder: Builder, scope: Scope, width: ast.Width) -> Callable[[Any], int]:
+    """A width as the model takes it: a function of the reactor."""
+    where = scope.source(width)
+    if not width.terms:
+        raise AssemblyError(f"{where}: a width left open ([]) is not supported; give the number.")
+    terms = [_term(builder, scope, term) for term in width.terms]
+
+    def total(self: Any) -> int:
+        found = 0
+        for term in terms:
+            value = term(self)
+            if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= _WIDEST:
+                raise AssemblyError(f"{where}: a width is a whole number from 0 to {_WIDEST:,}, not {value!r}.")
+            found += value
+        return found
+
+    return total
+
+
+def _term(builder: Builder, scope: Scope, term: ast.WidthTerm) -> Callable[[Any], Any]:
+    if not isinstance(term, ast.WidthOf):
+        thunk = builder.thunk(scope, term)
+        return lambda self: thunk(self, self.bank_index)
+    ref, where = term.port, scope.source(term)
+
+    def width(self: Any) -> int:
+        end = port_ref(self, ref, where)
+        given = end.port.width
+        if not isinstance(end.owner, Bank):
+            return _channels(given, end.owner)
+        return sum(_channels(given, end.owner.template(i)) for i in range(len(end.owner)))
+
+    return width
+
+
+def _channels(width: Any, member: Reactor) -> int:
+    if width is None:
+        return 1
+    found = getattr(member, width) if isinstance(width, str) else width(member) if callable(width) else width
+    return int(found)
+
+
+def port_ref(self: Reactor, ref: ast.VarRef, where: Source) -> PortRef:
+    """A port of the reactor that is being composed, or of one that it contains.
+
+    Raises:
+        UnknownNameError: if there is none.
+    """
+    owner: Any = self
+    if ref.container is not None:
+        owner = self.__dict__.get(ref.container)
+        if owner is None:
+            children = self.__dict__["_children"]
+            raise UnknownNameError(
+                f"{where}: {type(self).__name__} contains no {ref.container!r}. {suggestion(ref.container, children)}",
+                unknown=ref.container,
+                source=where,
+            )
+        if not isinstance(owner, (Reactor, Bank)):
+            raise UnknownNameError(
+                f"{where}: {ref.container} is no contained reactor, so it has no port {ref.variable!r}.",
+                unknown=ref.container,
+                source=where,
+            )
+    cls = owner.__dict__["cls"] if isinstance(owner, Bank) else type(owner)
+    port = cls._spec.ports.get(ref.variable)
+    if port is None:
+        raise UnknownNameError(
+            f"{where}: {cls.__name__} has no port {ref.variable!r}. {suggestion(ref.variable, cls._spec.ports)}",
+            unknown=ref.variable,
+            source=where,
+        )
+    return PortRef(owner, port, ref.interleaved)
+
+
+def path_of(ref: ast.VarRef) -> str:
+    """A port as reactions name it."""
+    path = f"{ref.container}.{ref.variable}" if ref.container else ref.variable
+    return f"interleaved({path})" if ref.interleaved else path
