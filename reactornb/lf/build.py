@@ -156,7 +156,7 @@ class Builder:
                     return eval(code, namespace, {**_visible(self), "self": self, "bank_index": i})  # noqa: S307 - the user's program
                 except ReactorError:
                     raise
-                except Exception as error:
+                except (Exception, SystemExit) as error:  # a program that only assembles ends nobody's process
                     raise AssemblyError(f"{where}: this expression raises {type(error).__name__}: {error}") from error
 
             return work_out

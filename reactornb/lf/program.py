@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -71,7 +72,8 @@ class LFProgram:
             raise AssemblyError(
                 f"{self.file} has no main reactor: it is a library. Write `main reactor {{ … }}` to run it."
             )
-        return Program(self.main(**parameters))
+        with _bounded(self.file):
+            return Program(self.main(**parameters))
 
 
 def load(path: str | os.PathLike[str], *, outside: Mapping[str, Any] | None = None) -> LFProgram:
@@ -117,16 +119,27 @@ def loads(
     for declared in program.reactors:
         if declared.kind is None:
             assert declared.name is not None
-            reactors[declared.name] = builder.find(scope, declared.name, scope.source(declared))
+            with _bounded(file):
+                reactors[declared.name] = builder.find(scope, declared.name, scope.source(declared))
             continue
         if main is not None:
             raise AssemblyError(f"{scope.source(declared)}: a second main reactor; a program has one.")
         if declared.kind == "federated":
             builder.warn(f"{scope.source(declared)}: the federation runs as one ordinary program, in one process.")
-        main = builder.reactor(scope, declared, declared.name or _identifier(path.stem))
+        with _bounded(file):
+            main = builder.reactor(scope, declared, declared.name or _identifier(path.stem))
     options = _options(builder, scope, program.target)
     named = any(r.kind is not None and r.name is not None for r in program.reactors)
     return LFProgram(file, reactors, main, named, options, loader.namespace)
+
+
+@contextmanager
+def _bounded(file: str) -> Iterator[None]:
+    """Python's recursion ends in an error that says what is too deep."""
+    try:
+        yield
+    except RecursionError:
+        raise AssemblyError(f"{file}, line 1: reactors contain or extend each other too deeply.") from None
 
 
 class _Loader:
