@@ -10,12 +10,18 @@ from __future__ import annotations
 
 import argparse
 import re
+import sys
 import time
 import traceback
 import warnings
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from lf_programs import KEYWORDS
 
 from reactornb.errors import LFSyntaxError, ReactorError
 from reactornb.lf import loads
@@ -85,23 +91,28 @@ def damaged(seed: int) -> str:
     """A program to which something has happened."""
     rng = np.random.default_rng(seed)
     pieces = _TOKEN.findall(PROGRAMS[rng.integers(len(PROGRAMS))])
-    for _ in range(rng.integers(1, 5)):
-        # A piece that is no layout.
-        at = int(rng.choice([i for i, piece in enumerate(pieces) if not piece.isspace()]))
-        names = [piece for piece in pieces if piece.isidentifier()]
-        match rng.integers(0, 7):
-            case 0 | 1 | 2:
+    for _ in range(rng.choice((1, 1, 1, 2, 3))):
+        # A name or a value, rarely a sign, never layout: most texts should come through the parser.
+        some = rng.random() < 0.9
+        at = int(
+            rng.choice(
+                [i for i, p in enumerate(pieces) if _VALUE.match(p) or p.isidentifier() or not (some or p.isspace())]
+            )
+        )
+        names = [piece for piece in pieces if piece.isidentifier() and piece not in KEYWORDS]
+        match rng.choice((0, 0, 0, 0, 0, 0, 3, 4, 5, 5)):
+            case 0:
                 if _VALUE.match(pieces[at]):
                     pieces[at] = str(rng.choice(VALUES))
-                elif pieces[at].isidentifier():
+                elif pieces[at].isidentifier() and pieces[at] not in KEYWORDS:
                     pieces[at] = str(rng.choice(names))
-                else:
+                elif not pieces[at].isidentifier():
                     pieces[at] = str(rng.choice(("", ",", ";", "(", ")", "[", "]", "=", ".", "->")))
             case 3:
                 pieces[at] = str(rng.choice(WORDS + VALUES))
             case 4:
                 del pieces[at : at + int(rng.integers(1, 4))]
-            case 5 | 6:  # a line is lost, or doubled, or moves
+            case _:  # a line is lost, or doubled, or moves
                 text = "".join(pieces).split("\n")
                 line = int(rng.integers(len(text)))
                 kept = [text.pop(line)] if rng.random() < 0.5 else [text[line]]
