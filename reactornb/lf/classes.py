@@ -127,6 +127,7 @@ class ClassBuilder:
             elif isinstance(m, (ast.Input, ast.Output)):
                 self._port(m)
             elif isinstance(m, ast.State):
+                self._known(m.init)
                 self._declare(model.State[Any](factory=self._number(m.init), reset=m.reset), m.name, m)
             elif isinstance(m, ast.Timer):
                 self._declare(model.Timer(self._time(m.offset), self._time(m.period)), m.name, m)
@@ -145,6 +146,18 @@ class ClassBuilder:
                 self._instance(m)
             elif isinstance(m, ast.Connection):
                 self._connection(m)
+
+    def _known(self, expression: ast.Expression | None) -> None:
+        """Refuse a state's unknown names now: it is worked out only when a run begins."""
+        if isinstance(expression, ast.ListExpr):
+            for item in expression.items:
+                self._known(item)
+        elif isinstance(expression, ast.ParamRef):
+            name, where = expression.name, self._scope.source(expression)
+            known = self._kinds.of_kind("parameter", "state")
+            if name not in (*known, "bank_index", "None") and name not in self._builder.namespace:
+                words = f"{where}: no parameter {name!r}. {suggestion(name, known)}"
+                raise UnknownNameError(words, unknown=name, source=where)
 
     def _number(self, expression: ast.Expression | None) -> Any:
         """An expression as the model takes numbers: a function of the reactor."""

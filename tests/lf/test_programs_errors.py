@@ -63,6 +63,7 @@ MISTAKES = [
     (M('timer t("soon")'), "'soon' is no time", 3),
     ('reactor T(p = "soon") {\ntimer t(p) }\nmain reactor { t = new T() }', "must be a whole number, not 'soon'", 2),
     ("reactor T(p = -5) {\ntimer t(p) }\nmain reactor { t = new T() }", "it cannot be negative", 2),
+    (M("state s = [1, nowhere]"), "no parameter 'nowhere'", 3),
     (M("timer t(0, nowhere)"), "no parameter 'nowhere'", 3),
     (M("x = new R(); y = new R()\nx.out -> y.inp after nowhere"), "no parameter 'nowhere'", 4),
     (M("x = new R(); y = new R()\nx.out -> y.inp after -1"), "-1 is no time", 4),
