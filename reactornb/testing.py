@@ -10,7 +10,9 @@ from reactornb.runtime import FakeClock, Program, Trace
 __all__ = ["FakeClock", "run_to_end"]
 
 
-def run_to_end(root: Reactor | type[Reactor], *, workers: int = 1, clock: FakeClock | None = None, **options: Any) -> Trace:
+def run_to_end(
+    root: Reactor | type[Reactor], *, workers: int = 1, clock: FakeClock | None = None, **options: Any
+) -> Trace:
     """Run a program to its end and return its trace; physical time is fake, so nothing sleeps.
 
     Raises:
