@@ -6,6 +6,24 @@ from textwrap import dedent
 from reactornb.lf import loads
 from reactornb.testing import FakeClock
 
+# Senders and readers of ports, for programs about connections.
+PORTS = """
+reactor Send(n = 1, base = 0) {
+  output[n] out
+  reaction(startup) -> out {=
+    for i, port in enumerate(out): port.set(self.base + i)
+  =}
+}
+reactor Get(bank_index = 0, n = 1) {
+  input[n] inp
+  reaction(inp) {= see(self.bank_index, [(i, p.value) for i, p in enumerate(inp) if p.is_present]) =}
+}
+reactor One(bank_index = 0, base = 0) {
+  output out
+  reaction(startup) -> out {= out.set(self.base + self.bank_index) =}
+}
+"""
+
 
 @dataclass
 class Happened:

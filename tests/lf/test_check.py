@@ -119,3 +119,11 @@ def test_check_takes_several_files_of_any_kind(file, capsys):
     assert main(["check", str(bad), str(good), str(good.with_name("none.lf"))]) == 1
     lines = capsys.readouterr().out.splitlines()
     assert [line.partition(":")[0] for line in lines] == ["error", str(good), "error"]
+
+
+@pytest.mark.slow
+def test_assembly_is_measured(file, capsys):
+    assert main(["bench", "assembly", "--rounds", "1", str(file(GOOD))]) in (0, 1)
+    rows = {line.split()[0]: line.split() for line in capsys.readouterr().out.splitlines()}
+    assert rows["banks.lf"][2:4] == rows["written-out.lf"][2:4] == ["1001", "10000"]
+    assert "p.lf" in rows
