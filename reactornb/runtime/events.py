@@ -9,6 +9,7 @@ import heapq
 from typing import Any
 
 from reactornb.runtime.signals import Signal
+from reactornb.tags import forever
 
 __all__ = ["EventQueue"]
 
@@ -73,12 +74,14 @@ class EventQueue:
         return [*soon, self.events.get(tag, [])]
 
     def queue(self, tag: tuple[int, int], signal: Signal, value: Any) -> None:
-        """Put an event on the queue."""
+        """Put an event on the queue; what is due at `forever` or later never comes, however fast the clock."""
         if tag[0] == self.time_ns and tag[1] == self.microstep + 1:
             self.upcoming.append((signal, value))
             return
         at = self.events.get(tag)
         if at is None:
+            if tag[0] >= forever:
+                return
             self.events[tag] = [(signal, value)]
             heapq.heappush(self.heap, tag)
         else:

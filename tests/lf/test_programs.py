@@ -3,7 +3,7 @@
 import pytest
 from lf_running import happened, loaded, run
 
-from reactornb import ms
+from reactornb import Tag, ms
 from reactornb.testing import FakeClock
 
 SOURCE = """
@@ -128,6 +128,26 @@ def test_time_is_counted_from_the_epoch_and_from_the_start():
 
 
 MSEC10 = 10_000_000
+
+
+def test_what_is_due_for_ever_never_comes():
+    text = (
+        SOURCE
+        + """
+      main reactor {
+        timer t(forever, 1 ms)
+        timer u(0, forever)
+        logical action a(forever)
+        s = new Source(period = forever); k = new Sink()
+        s.out -> k.inp after forever
+        reaction(t, a) {= see("never") =}
+        reaction(u) -> a {= a.schedule(0); see("once") =}
+      }
+    """
+    )
+    tale = run(text)
+    assert tale.seen == ["once"]
+    assert tale.run.tag == Tag(0, 1)
 
 
 def test_tags_are_compared():
