@@ -66,10 +66,8 @@ def check(path: str | os.PathLike[str]) -> list[Problem]:
 
 
 def _to_assemble(program: LFProgram, found: list[Problem]) -> Iterator[type[Reactor]]:
-    if program.main is not None:
-        yield program.main
-        return
-    for name, declared in program.reactors.items():
+    reactors = program.reactors if program.main is None else {program.main.__name__: program.main}
+    for name, declared in reactors.items():
         missing = [p for p, default in declared._spec.parameters.items() if default is REQUIRED]
         if missing:
             where = declared._definition

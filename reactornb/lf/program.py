@@ -10,13 +10,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from reactornb.errors import AssemblyError, LFSyntaxError, Source, UnknownNameError, suggestion
+from reactornb.errors import AssemblyError, DeclarationError, LFSyntaxError, Source, UnknownNameError, suggestion
 from reactornb.lf import syntax as ast
 from reactornb.lf.build import Builder, Scope
 from reactornb.lf.code import remember_source, run_block
 from reactornb.lf.names import LFNames, package_root
 from reactornb.lf.parse import parse, read
 from reactornb.model import Reactor
+from reactornb.model.spec import REQUIRED
 from reactornb.runtime import Program
 
 __all__ = ["LFProgram", "load", "loads"]
@@ -67,11 +68,18 @@ class LFProgram:
 
         Raises:
             AssemblyError: if there is no main reactor, or the reactors do not form a legal graph.
+            DeclarationError: if a parameter without a default is missing.
         """
         if self.main is None:
             raise AssemblyError(
                 f"{self.file} has no main reactor: it is a library. Write `main reactor {{ … }}` to run it."
             )
+        for name, default in self.main._spec.parameters.items():
+            if default is REQUIRED and name not in parameters:
+                where = self.main._definition
+                raise DeclarationError(
+                    f"{where}: {self.main.__name__} needs its parameter {name!r}: it has no default."
+                )
         with _bounded(self.file):
             return Program(self.main(**parameters))
 
