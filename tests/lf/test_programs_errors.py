@@ -57,7 +57,7 @@ MISTAKES = [
     ("reactor A extends B { }\nmain reactor { }", "no reactor 'B'", 1),
     ("reactor A { input x }\nreactor B { input x }\nreactor C extends A, B { }\nmain reactor { }", "each declare the input x", 3),
     ("reactor A { input x }\nreactor C extends A {\ninput x }\nmain reactor { }", "as an input of a reactor that it extends", 3),
-    ("\nmain reactor(n) { }", "needs its parameter 'n'", 2),
+    ("reactor Q { }\nmain reactor(n) { }", "needs its parameter 'n'", 2),
     ("reactor D(p = {= exit(3) =}) { }\nmain reactor { d = new D() }", "this expression raises SystemExit: 3", 1),
     (M("timer t(0, 100)"), "100 is no time. Write 100 msec", 3),
     (M("timer t(-1)"), "-1 is no time", 3),
