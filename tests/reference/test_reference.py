@@ -97,5 +97,7 @@ def test_random_programs_leave_the_same_trace_for_1_2_and_4_workers_and_in_the_i
             seen[type(error).__name__] += 1
 
     each()
-    assert seen["busy"] > EXAMPLES / 5, seen
+    # How many programs are large varies with what else is imported: hypothesis draws constants from the modules it finds.
+    # 28 to 60 of 250 were seen; far fewer would mean that the strategy has decayed.
+    assert seen["busy"] > EXAMPLES / 20, seen
     assert seen["busy"] + seen["quiet"] > EXAMPLES * 3 / 4, seen
