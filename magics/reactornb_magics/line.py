@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import ast
-import re
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -12,7 +11,7 @@ from typing import Any, NoReturn
 
 from IPython.core.error import UsageError
 
-from reactornb import tags
+from reactornb.tags import parse_duration
 
 __all__ = ["COMMANDS", "HELP", "Asked", "duration", "parse"]
 
@@ -38,16 +37,6 @@ Name is a reactor class, a reactor, a Program or a Run in your namespace; it may
 `run = %reactor start Main` keeps the run; as the last line of a cell it shows its panel.
 """
 
-_UNITS = {
-    "ns": tags.ns,
-    "us": tags.us,
-    "ms": tags.ms,
-    "s": tags.sec,
-    "sec": tags.sec,
-    "min": tags.minutes,
-    "h": tags.hours,
-}
-
 
 @dataclass
 class Asked:
@@ -67,13 +56,10 @@ class _Parser(argparse.ArgumentParser):
 
 def duration(text: str) -> int:
     """`10s`, `500ms`, `2min`, `1.5 h`: nanoseconds."""
-    found = re.fullmatch(r"([\d.]+)\s*([a-z]+)", text.strip())
     try:
-        if found is None:
-            raise ValueError
-        return _UNITS[found[2]](float(found[1]))
-    except (KeyError, ValueError):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a duration; write 10s, 500ms or 2min") from None
+        return parse_duration(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def _parser(command: str, about: str) -> _Parser:

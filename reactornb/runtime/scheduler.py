@@ -1,11 +1,11 @@
 """The scheduler: tags, the event queue, levels, and what ends a run.
 
-One `Scheduler` owns an event queue and a current tag. Exactly one worker leads it at any moment; leading passes on when a
-shared level is finished (see `workers.py`).
+One `Scheduler` owns an event queue and a current tag. Worker 0 leads it, except between its last reaction of a shared level
+and the moment when that level is closed (see `workers.py`).
 
 # heap, events, upcoming, tag, counters, modes, stop_tag
-#               read and written by the leader only. Leading passes from one worker to the next through a Batch, whose
-#               `done` counter orders the two, or stays with the worker.
+#               read and written by the leader only; what the reactions of a shared level wrote reaches it through the
+#               batch: `done` orders it before the closer, the mailbox's lock orders the closer before worker 0
 # tag           also read by reactions of the level that runs (written before the batch is offered) and, for display
 #               only, by other threads, which may see the time of one tag with the microstep of the next
 # schedule.levels, cleared, fired, requests

@@ -1,7 +1,9 @@
 """Worker threads: how one level's reactions are shared out, and how idle workers wait.
 
-There is no coordinator thread. One worker at a time *leads*: it opens tags, runs cheap levels by itself and offers costly
-ones as a `Batch`. Whoever finishes a batch's last reaction leads on; the others wait for the next offer.
+There is no coordinator thread. Worker 0 *leads*, as one of the workers: it opens tags, runs cheap levels by itself and offers
+costly ones as a `Batch`, of which it takes its share. Whoever finishes a batch's last reaction hands it back to worker 0 to
+close (itself, if it was worker 0), and waits for the next offer. Leading moves nowhere else because on free-threaded
+builds an object is cheapest to the thread that made it, and worker 0 made the schedule.
 """
 
 from __future__ import annotations
