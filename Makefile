@@ -8,7 +8,7 @@ NOTEBOOK := notebooks/00_quickstart.ipynb
 ALLOW_ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
 
 .NOTPARALLEL:
-.PHONY: help setup demo test lab doctor clean setup-tests lint format types layers unit test-gil
+.PHONY: help setup atari demo test lab doctor clean setup-tests lint format types layers unit parallel test-gil
 
 help:
 	@echo "make demo      set up, then train in a notebook, headless: out/quickstart.html, out/graph.svg, out/curve.png"
@@ -16,11 +16,15 @@ help:
 	@echo "make test      set up, then every check that CI runs; with an ordinary CPython 3.12 or 3.13 at hand, the suite there too"
 	@echo "make test-gil  only the suite on the ordinary CPython"
 	@echo "make setup     the interpreter, the environment .venv, the Jupyter kernel (variables: the top of .ci/setup.py)"
+	@echo "make atari     set up, and build ALE for free-threaded Python, once per machine (make test does it too)"
 	@echo "make doctor    what this machine and environment look like to reactornb, and what to mend"
 	@echo "make clean     remove .venv, .venv-gil, out and the caches in the repository (the interpreter's build stays)"
 
 setup:
 	@$(SETUP)
+
+atari:
+	@$(SETUP) --atari
 
 setup-tests:
 	@$(SETUP) --tests
@@ -36,7 +40,7 @@ doctor: setup
 
 # -k: one run shows everything that is wrong; the exit status is still that of a failure.
 test: setup-tests
-	@$(MAKE) -k --no-print-directory lint format types layers unit test-gil
+	@$(MAKE) -k --no-print-directory lint format types layers unit parallel test-gil
 
 lint:
 	$(BIN)/ruff check
@@ -52,6 +56,10 @@ layers:
 
 unit:
 	$(BIN)/python -m pytest
+
+# Each of these tests on four threads at once: programs are declared, assembled and run side by side in one process.
+parallel:
+	$(BIN)/python -m pytest tests/model tests/runtime -m "not slow" --parallel-threads 4 --skip-thread-unsafe true
 
 test-gil:
 	@$(SETUP) --gil

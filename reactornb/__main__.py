@@ -106,6 +106,13 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument(
         "--fingerprint", action="store_true", help="print a hash over tag, port and value of everything sent"
     )
+    run.add_argument("--profile", action="store_true", help="print how often and how long each reaction ran, and where")
+    run.add_argument(
+        "--timeline",
+        type=Path,
+        metavar="FILE",
+        help="write who ran what when, for ui.perfetto.dev (Chrome trace format)",
+    )
     run.add_argument("-q", "--quiet", action="store_true", help="no line about the run")
 
     graph = command("graph", _graph, "Draw the action-port graph of a program.", epilog=_RUNNABLE)
@@ -229,6 +236,7 @@ def _run(chosen: argparse.Namespace) -> int:
         fast=chosen.fast or target.get("fast", False),
         keepalive=target.get("keepalive"),
         fingerprint=chosen.fingerprint,
+        profile=chosen.profile or chosen.timeline is not None,
     )
     try:
         run.wait()
@@ -246,6 +254,10 @@ def _run(chosen: argparse.Namespace) -> int:
         _say(_summary(run))
     if run.fingerprint is not None:
         print(f"fingerprint {run.fingerprint}")
+    if chosen.profile:
+        print(run.profile())
+    if chosen.timeline is not None:
+        _say(f"wrote {run.timeline().save(chosen.timeline)}")
     return exit_code(failure)
 
 
@@ -300,23 +312,33 @@ def _demo(chosen: argparse.Namespace) -> int:
 
 
 def _bench(chosen: argparse.Namespace) -> int:
-    import pkgutil
     from importlib import import_module
 
     from reactornb import bench
+    from reactornb.errors import suggestion
 
-    names = sorted(m.name for m in pkgutil.iter_modules(bench.__path__) if not m.name.startswith("_"))
+    # Read, not imported: some need torch, and all of them together seconds. What they share has no `main`.
+    texts = {path.stem: ast.parse(path.read_text(encoding="utf-8")) for path in Path(bench.__path__[0]).glob("*.py")}
+    there = sorted(
+        name
+        for name, text in texts.items()
+        if any(isinstance(part, ast.FunctionDef) and part.name == "main" for part in text.body)
+    )
     if chosen.name is None:
-        for name in names:
-            about = (import_module(f"reactornb.bench.{name}").__doc__ or "").strip().partition("\n")[0]
-            print(f"reactornb bench {name:10} {about}")
+        for name in there:
+            print(f"reactornb bench {name:10} {(ast.get_docstring(texts[name]) or '').partition(chr(10))[0]}")
         return 0
-    if chosen.name not in names:
-        from reactornb.errors import suggestion
-
-        _say(f"there is no benchmark {chosen.name!r}. {suggestion(chosen.name, names)}")
+    if chosen.name not in there:
+        _say(f"there is no benchmark {chosen.name!r}. {suggestion(chosen.name, there)}")
         return MISTAKE
-    return int(import_module(f"reactornb.bench.{chosen.name}").main(chosen.options) or 0)
+    try:
+        module = import_module(f"reactornb.bench.{chosen.name}")
+    except ModuleNotFoundError as error:
+        if (error.name or "reactornb").startswith("reactornb"):
+            raise  # a bug of ours
+        _say(f"the benchmark {chosen.name} needs {error.name}: pip install reactornb[rl]")
+        return MISTAKE
+    return int(module.main(chosen.options) or 0)
 
 
 def _doctor(chosen: argparse.Namespace) -> int:

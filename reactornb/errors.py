@@ -135,6 +135,18 @@ class RunError(ReactorError, RuntimeError):
     """A run was asked for something that its state does not allow, such as being started twice."""
 
 
+class InboxFullError(RunError):
+    """A physical action was scheduled faster than its run handles it; the event was refused.
+
+    Attributes:
+        action: full name of the action.
+    """
+
+    def __init__(self, message: str, *, action: str) -> None:
+        super().__init__(message)
+        self.action = action
+
+
 class ReactionError(RunError):
     """A reaction raised; the run stopped at that tag. The reaction's own exception is `__cause__`.
 

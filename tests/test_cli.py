@@ -120,6 +120,16 @@ def test_timeout_ends_the_run(write, capsys):
     assert "is not a duration" in capsys.readouterr().err
 
 
+def test_a_profile_is_printed_and_a_timeline_written(write, capsys, tmp_path):
+    trace = tmp_path / "t.json"
+    assert main(["run", write(PAIR), "-q", "--profile", "--timeline", str(trace), "-w", "2"]) == 0
+    out, err = capsys.readouterr()
+    assert "\nreaction " in out
+    assert "100.0%" in out or out.count("%") > 1
+    assert str(trace) in err
+    assert any(event["ph"] == "X" for event in json.loads(trace.read_text())["traceEvents"])
+
+
 def test_the_fingerprint_goes_to_stdout_and_depends_on_the_seed_only(write, capsys):
     found = {}
     for workers in ("1", "2", "8"):

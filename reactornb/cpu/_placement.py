@@ -1,5 +1,6 @@
 """Which worker gets which CPU: a pure decision from topology and limits, carried out by `_pinning`."""
 
+import functools
 import operator
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
@@ -44,6 +45,10 @@ class Placement:
         cpu = self.cpus[worker]
         return free_current_thread(self.allowed) if cpu is None else pin_current_thread(cpu)
 
+    def describe_each(self) -> list[str]:
+        """Per worker " on P3", or "" where it is not pinned."""
+        return ["" if cpu is None else f" on {LETTERS[cpu.kind]}{cpu.index}" for cpu in self.cpus]
+
     def describe(self) -> str:
         """Text such as "12 workers: P0-P7, E0-E3" or "2 workers: unpinned".
 
@@ -71,6 +76,12 @@ class Placement:
             nodes = {cpu.node for cpu in placed}
             text += f", on node{'' if len(nodes) == 1 else 's'} {format_ids(nodes)}"
         return text
+
+
+@functools.cache
+def _machine() -> Topology:
+    """This machine's CPUs, read once: it takes some ms, and only its limits change while a process lives."""
+    return read_topology()
 
 
 def place(
@@ -111,7 +122,7 @@ def place(
     """
     if isinstance(n_workers, bool) or n_workers < 1:
         raise PlacementError(f"workers={n_workers!r} is not a number of workers; use 1 or more", workers=n_workers)
-    topology = topology or read_topology()
+    topology = topology or _machine()
     limits = limits or read_limits()
     allowed = frozenset(usable_cpus(topology, limits))
     nobody: tuple[Cpu | None, ...] = (None,) * n_workers

@@ -1,10 +1,11 @@
 """`assemble(root)`: from declarations to a frozen, checked `Graph`, the action-port graph.
 
 Pure data and small algorithms: `nodes` is what a graph consists of, `assembly` flattens and checks, `levels` orders the
-reactions. Nothing here runs one.
+reactions, `enclaves` says what may run ahead of what. Nothing here runs one.
 """
 
 from reactornb.graph.assembly import assemble
+from reactornb.graph.enclaves import add, homes
 from reactornb.graph.nodes import (
     ActionNode,
     Edge,
@@ -28,6 +29,8 @@ __all__ = [
     "ReactorNode",
     "TimerNode",
     "WatchdogNode",
+    "add",
     "assemble",
     "describe_edge",
+    "homes",
 ]

@@ -21,6 +21,7 @@ from reactornb.errors import (
     suggestion,
 )
 from reactornb.graph.checks import check_class
+from reactornb.graph.enclaves import distances_of
 from reactornb.graph.levels import levels_of
 from reactornb.graph.nodes import (
     ActionNode,
@@ -50,6 +51,7 @@ from reactornb.model import (
     Reactor,
     Timer,
     Watchdog,
+    composing,
 )
 
 __all__ = ["assemble"]
@@ -115,17 +117,27 @@ class _Assembly(Flat):
         self.writers: dict[int, list[tuple[int, int, str, Source]]] = {}
 
     def place(
-        self, template: Reactor, name: str, label: str, parent: int, mode: int, outer: int, bank: tuple[int, int]
+        self,
+        template: Reactor,
+        name: str,
+        label: str,
+        parent: int,
+        mode: int,
+        outer: int,
+        bank: tuple[int, int],
+        enclave: int,
     ) -> _Place:
-        """Flatten one reactor and what it contains; `outer` is the innermost mode around it."""
+        """Flatten one reactor and what it contains; `outer` is the innermost mode around it, `enclave` the one it is part of."""
         cls = type(template)
         values = template.__dict__
         # `compose` gets a copy, so that assembling twice gives the same graph twice.
-        copy = object.__new__(cls)
+        copy = object.__new__(composing(cls))
         copy.__dict__.update(values)
         copy.__dict__.update(_connections=[], _children={}, _named=label, bank_index=bank[0], bank_width=bank[1])
         parameters = {name: values[name] for name in cls._spec.parameters}
-        node = ReactorNode(len(self.reactors), name, label, cls, parameters, parent, *bank, mode, values["_source"])
+        node = ReactorNode(
+            len(self.reactors), name, label, cls, parameters, parent, *bank, mode, values["_source"], enclave
+        )
         self.reactors.append(node)
         here = _Place(node, copy, outer)
         self._own(here)
@@ -188,17 +200,38 @@ class _Assembly(Flat):
         mode_declared: Mode | None = child.__dict__["_mode"]
         mode = here.modes[mode_declared.name] if mode_declared is not None else -1
         inner = mode if mode >= 0 else here.outer
+        apart: str = child.__dict__.get("_enclave", "")
+        if apart and inner >= 0:
+            raise AssemblyError(
+                f"{child.__dict__['_source']}: {here.name}.{label} cannot be an enclave inside mode {self.modes[inner].name}: modes "
+                f"switch at one tag, and an enclave has tags of its own. Put the mode into the enclave, or leave out enclave(…)."
+            )
         made: list[_Place] = []
+        enclave = here.node.enclave
+
+        def open_enclave() -> int:
+            self.enclaves.append([])
+            return len(self.enclaves) - 1
+
         if isinstance(child, Bank):
             width = len(child)
+            if apart == "whole" and width:
+                enclave = open_enclave()
             for i in range(width):
                 name = f"{label}[{i}]"
+                number = open_enclave() if apart == "each" else enclave
+                if apart:
+                    self.enclaves[number].append(len(self.reactors))
+                member = child.template(i)
                 made.append(
-                    self.place(child.template(i), f"{here.name}.{name}", name, here.index, mode, inner, (i, width))
+                    self.place(member, f"{here.name}.{name}", name, here.index, mode, inner, (i, width), number)
                 )
         else:
             bank = (child.__dict__.get("bank_index", 0), child.__dict__.get("bank_width", 1))
-            made.append(self.place(child, f"{here.name}.{label}", label, here.index, mode, inner, bank))
+            if apart:
+                enclave = open_enclave()
+                self.enclaves[enclave].append(len(self.reactors))
+            made.append(self.place(child, f"{here.name}.{label}", label, here.index, mode, inner, bank, enclave))
         here.children[label] = made
         here.owners[id(child)] = made
 
@@ -508,12 +541,12 @@ def assemble(root: Any, name: str | None = None) -> Graph:
         raise AssemblyError(f"the outermost reactor must be an instance of Reactor, not {root!r}.{hint}")
     work = _Assembly()
     name = name or _snake(type(root).__name__)
-    work.place(root, name, name, -1, -1, -1, (0, 1))
+    work.place(root, name, name, -1, -1, -1, (0, 1), 0)
     levels, count = levels_of(work)
     reactions = tuple(replace(r, level=levels[r.index]) for r in work.reactions)
     return Graph(
         tuple(work.reactors), tuple(work.ports), tuple(work.timers), tuple(work.actions), tuple(work.watchdogs), tuple(work.modes),
-        reactions, tuple(work.edges), count,
+        reactions, tuple(work.edges), count, tuple(map(tuple, work.enclaves)), distances_of(work, len(work.enclaves)),
     )  # fmt: skip
 
 

@@ -37,6 +37,7 @@ class ReactorNode:
         bank_index, bank_width: position in its bank and the bank's width (0 and 1 outside banks).
         mode: index of the mode of the container that it lives in, or -1.
         source: where it was instantiated.
+        enclave: number of the enclave that it is part of; 0 is the outermost.
     """
 
     index: int
@@ -49,6 +50,7 @@ class ReactorNode:
     bank_width: int
     mode: int
     source: Source
+    enclave: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +163,8 @@ class Graph:
 
     Attributes:
         levels: how many levels there are.
+        enclaves: per enclave, the reactors at its top (several where a whole bank is one enclave); the first is the root's.
+        distances: least delay of messages between enclaves, as (ns, microsteps): row sender, column receiver, None if none comes.
     """
 
     reactors: tuple[ReactorNode, ...]
@@ -172,6 +176,8 @@ class Graph:
     reactions: tuple[ReactionNode, ...]
     edges: tuple[Edge, ...]
     levels: int
+    enclaves: tuple[tuple[int, ...], ...] = ((0,),)
+    distances: tuple[tuple[tuple[int, int] | None, ...], ...] = ((None,),)
 
     def reaction(self, name: str) -> ReactionNode:
         """The reaction of that full name.
@@ -198,6 +204,7 @@ class Flat:
 
     def __init__(self) -> None:
         self.reactors: list[ReactorNode] = []
+        self.enclaves: list[list[int]] = [[0]]
         self.ports: list[PortNode] = []
         self.timers: list[TimerNode] = []
         self.actions: list[ActionNode] = []

@@ -127,7 +127,7 @@ class Builder:
     def attributes(self, scope: Scope, attributes: tuple[ast.Attribute, ...]) -> None:
         """Warn of those that have no meaning here."""
         for attribute in attributes:
-            if attribute.name not in _DRAWING:
+            if attribute.name not in (*_DRAWING, "enclave"):
                 self.warn(f"{scope.source(attribute)}: @{attribute.name} has no meaning here.")
 
     def thunk(self, scope: Scope, expression: ast.Expression | None) -> Thunk:

@@ -18,7 +18,7 @@ from reactornb.lf.code import compile_body, run_block
 from reactornb.lf.declared import Names
 from reactornb.lf.names import LFInPort
 from reactornb.lf.ports import path_of, port_ref, width_of
-from reactornb.model import Bank, Reactor, connect, per_member
+from reactornb.model import Bank, Reactor, connect, enclave, per_member
 from reactornb.model.spec import REQUIRED
 
 if TYPE_CHECKING:
@@ -304,6 +304,10 @@ class ClassBuilder:
         self._arguments(m, cls)
         width = None if m.width is None else width_of(self._builder, self._scope, m.width)
         mode = model.declarations.current_mode()
+        apart = next((a for a in m.attributes if a.name == "enclave"), None)
+        each = apart is not None and any(
+            arg.name == "each" and isinstance(arg.value, ast.Literal) and arg.value.value is True for arg in apart.args
+        )
 
         def make(self: Reactor) -> None:
             with mode or nullcontext():
@@ -311,12 +315,14 @@ class ClassBuilder:
                 if width is None:
                     child = cls(**{name: thunk(self, 0) for name, thunk in values.items()})
                 else:
-                    each = {
+                    of_members = {
                         name: per_member(lambda i, thunk=thunk: thunk(self, i))  # type: ignore[misc]
                         for name, thunk in values.items()
                     }
-                    child = Bank(cls, width(self), **each)
+                    child = Bank(cls, width(self), **of_members)
             child.__dict__["_source"] = where
+            if apart is not None:
+                enclave(child, each=each)
             setattr(self, m.name, child)
 
         self._steps.append(make)

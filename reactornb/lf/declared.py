@@ -17,7 +17,7 @@ __all__ = ["Names", "flat"]
 _OURS = frozenset(
     {
         "compose", "self",
-        "_children", "_connections", "_context", "_deadline", "_definition", "_lf_defaults", "_lf_steps", "_log", "_mode", "_name", "_named",
+        "_children", "_composes", "_composing", "_connections", "_context", "_deadline", "_definition", "_lf_defaults", "_lf_steps", "_log", "_mode", "_name", "_named",
         "_parameters", "_rng", "_run_seed", "_running", "_source", "_spec",
     }
 )  # fmt: skip

@@ -26,7 +26,7 @@ from reactornb.model.declarations import (
     shutdown,
     startup,
 )
-from reactornb.model.reactor import Bank, BankMember, Connection, Reactor, connect, per_member
+from reactornb.model.reactor import Bank, BankMember, Connection, Reactor, composing, connect, enclave, per_member
 from reactornb.model.spec import ClassSpec
 
 __all__ = [
@@ -49,7 +49,9 @@ __all__ = [
     "State",
     "Timer",
     "Watchdog",
+    "composing",
     "connect",
+    "enclave",
     "per_member",
     "reaction",
     "reset",

@@ -146,7 +146,7 @@ class LogicalAction(Action):
 
 
 class PhysicalAction(Action):
-    """Scheduled relative to physical time, from any thread."""
+    """Scheduled relative to physical time, from any thread; a bounded number of events may wait (`ActionHandle.schedule`)."""
 
     kind = "physical action"
     physical = True

@@ -70,6 +70,33 @@ def connect(
         home.__dict__["_connections"].append(made)
 
 
+def enclave[T: Reactor | Bank](child: T, *, each: bool = False) -> T:
+    """Give a contained reactor tags of its own.
+
+    Write `self.learner = enclave(Learner())`. Everything in it has a current tag of its own and may be ahead of the rest, or
+    behind, as far as the delays of the connections between them allow. What it computes, and the run's fingerprint, stay the
+    same, but for the end that it asks for itself; what changes is what may run at the same time. Where rollouts play a round each ms, and weights reach them `after=ms(2)`, the learner works on one round
+    while the rollouts play the next.
+
+    Args:
+        child: a reactor or a bank, when it is made.
+        each: of a bank, every member an enclave of its own instead of all members in one.
+
+    Raises:
+        DeclarationError: if it is something else.
+
+    Assembly refuses enclaves inside modes, and connections through which a message could come back without any delay.
+    `request_stop` in an enclave takes effect when every other one can know: at the next microstep, or later by the
+    longest delay from it to another.
+    """
+    if not isinstance(child, (Reactor, Bank)):
+        raise DeclarationError(
+            f"{Source.caller()}: enclave takes a reactor or a bank, not {child!r}: enclave(Learner())."
+        )
+    child.__dict__["_enclave"] = "each" if each and isinstance(child, Bank) else "whole"
+    return child
+
+
 class per_member[T]:  # noqa: N801 - reads as a word of the declaration language
     """A parameter that differs between the members of a bank: `Bank(Rollout, 4, seed=per_member(lambda i: 100 + i))`."""
 
@@ -97,6 +124,9 @@ class Reactor:
     _spec: ClassVar[ClassSpec] = ClassSpec()
     _definition: ClassVar[Source] = Source(__file__, 1)
     _running = False
+    _rng: numpy.random.Generator | None = None
+    _deadline: Any = None
+    _composing: ClassVar[type[Reactor] | None] = None
     bank_index = 0
     bank_width = 1
 
@@ -108,6 +138,8 @@ class Reactor:
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
+        if "_composes" in cls.__dict__:
+            return
         cls._definition = Source.caller()
         cls._spec = collect(cls)
 
@@ -148,19 +180,6 @@ class Reactor:
     def __set_name__(self, owner: type, name: str) -> None:
         self.__dict__["_named"] = name
 
-    def __setattr__(self, name: str, value: Any) -> None:
-        # While `compose` runs, a reactor or bank assigned to a name becomes a child.
-        children = self.__dict__.get("_children")
-        if children is not None and not self._running:
-            if isinstance(value, (Reactor, Bank)):
-                value.__dict__["_named"] = name
-                children[name] = value
-            elif isinstance(value, (list, tuple)) and value and all(isinstance(v, (Reactor, Bank)) for v in value):
-                for i, child in enumerate(value):
-                    child.__dict__["_named"] = f"{name}[{i}]"
-                    children[f"{name}[{i}]"] = child
-        object.__setattr__(self, name, value)
-
     def _label(self) -> str:
         return self.__dict__.get("_named") or type(self).__name__
 
@@ -183,12 +202,13 @@ class Reactor:
     @property
     def rng(self) -> numpy.random.Generator:
         """This reactor's own random generator (NumPy's PCG64), made on first use."""
-        made = self.__dict__.get("_rng")
+        made = self._rng
         if made is None:
             import numpy
 
-            made = self.__dict__["_rng"] = numpy.random.default_rng(self.seed)
-        return cast("numpy.random.Generator", made)
+            made = numpy.random.default_rng(self.seed)
+            object.__setattr__(self, "_rng", made)
+        return made
 
     @property
     def full_name(self) -> str:
@@ -226,7 +246,7 @@ class Reactor:
         Args:
             invoke_handler: also call the deadline's handler in that case, as in Lingua Franca.
         """
-        limit = self.__dict__.get("_deadline")
+        limit = self._deadline
         if limit is None or not limit.is_missed():
             return False
         if invoke_handler:
@@ -235,7 +255,7 @@ class Reactor:
 
     def update_deadline(self, deadline: int) -> None:
         """Give the reaction that runs another deadline, in ns, from now on; nothing happens if it has none."""
-        limit = self.__dict__.get("_deadline")
+        limit = self._deadline
         if limit is not None:
             limit.limit_ns = deadline
 
@@ -249,6 +269,36 @@ class Reactor:
         append = self._log.append
         for name, value in metrics.items():
             append((time_ns, microstep, name, float(value)))
+
+
+def composing(cls: type[Reactor]) -> type[Reactor]:
+    """The class of what `compose` is called on: the same, but that a reactor or bank assigned to a name becomes a child.
+
+    A class of its own, since a `__setattr__` would cost every assignment of every running reaction a call.
+    """
+    made = cls.__dict__.get("_composing")
+    if made is None:
+        names = {
+            "__setattr__": _set_child,
+            "__module__": cls.__module__,
+            "__qualname__": cls.__qualname__,
+            "_composes": True,
+        }
+        made = type(cls.__name__, (cls,), names)
+        cls._composing = made
+    return cast("type[Reactor]", made)
+
+
+def _set_child(self: Reactor, name: str, value: Any) -> None:
+    children = self.__dict__["_children"]
+    if isinstance(value, (Reactor, Bank)):
+        value.__dict__["_named"] = name
+        children[name] = value
+    elif isinstance(value, (list, tuple)) and value and all(isinstance(v, (Reactor, Bank)) for v in value):
+        for i, child in enumerate(value):
+            child.__dict__["_named"] = f"{name}[{i}]"
+            children[f"{name}[{i}]"] = child
+    object.__setattr__(self, name, value)
 
 
 class Bank:
@@ -271,9 +321,8 @@ class Bank:
             cls=cls, width=width, _parameters=parameters, _connections=[], _mode=current_mode(), _source=where
         )
         values.update(_named="", _members={})
-        cls(
-            **{k: v.fn(0) if isinstance(v, per_member) else v for k, v in parameters.items()}
-        )  # wrong names are found here
+        given = {k: v.fn(0) if isinstance(v, per_member) else v for k, v in parameters.items()}
+        cls(**{"bank_index": 0, "bank_width": width, **given})  # wrong names are found here
 
     def __set_name__(self, owner: type, name: str) -> None:
         self.__dict__["_named"] = name

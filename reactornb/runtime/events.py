@@ -8,7 +8,7 @@ from __future__ import annotations
 import heapq
 from typing import Any
 
-from reactornb.runtime.signals import Signal
+from reactornb.runtime.signals import Beat, Signal
 from reactornb.tags import forever
 
 __all__ = ["EventQueue"]
@@ -23,7 +23,12 @@ class EventQueue:
         keepalive: without events, wait for the stop tag instead of starving.
         upcoming: events of the next microstep, by far the most frequent.
         heap, events: all later tags in order, and the events of each.
+        periodic: (time in ns, number, beat) of the timers that come again and again, by time: one step of a heap for each
+            event. Where there are modes, which put timers aside, they are among `events` instead.
     """
+
+    # Slots: more attributes than a shared-key dict holds would make each access a look-up.
+    __slots__ = ("events", "heap", "keepalive", "microstep", "periodic", "stop_tag", "time_ns", "upcoming")
 
     def __init__(self, *, stop_tag: tuple[int, int] | None, keepalive: bool) -> None:
         self.time_ns = 0
@@ -33,6 +38,7 @@ class EventQueue:
         self.upcoming: list[tuple[Signal, Any]] = []
         self.heap: list[tuple[int, int]] = []
         self.events: dict[tuple[int, int], list[tuple[Signal, Any]]] = {}
+        self.periodic: list[tuple[int, int, Beat]] = []
 
     def schedule_action(self, signal: Signal, tag: tuple[int, int], value: Any) -> None:
         """Queue an action's event, minding its spacing; the rules are those of Lingua Franca's `schedule`."""
@@ -87,11 +93,31 @@ class EventQueue:
         else:
             at.append((signal, value))
 
+    def every(self, first_ns: int, signal: Signal) -> None:
+        """A timer comes at that time, and then with its period."""
+        heapq.heappush(self.periodic, (first_ns, signal.order, signal.beat))
+
+    def take(self, tag: tuple[int, int]) -> list[tuple[Signal, Any]]:
+        """The events of the earliest tag, off the queue; periodic timers are put back for their next time."""
+        events: list[tuple[Signal, Any]] = []
+        if self.heap and self.heap[0] == tag:
+            heapq.heappop(self.heap)
+            events = self.events.pop(tag)
+        periodic = self.periodic
+        while periodic and periodic[0][0] == tag[0] and tag[1] == 0:
+            _, order, beat = periodic[0]
+            heapq.heapreplace(periodic, (tag[0] + beat[1], order, beat))
+            events.append((beat[5], None))
+        return events
+
     def next_tag(self) -> tuple[int, int] | None:
         """The next tag, or None if nothing is queued and nothing ends the wait."""
         while self.heap and not self.events[self.heap[0]]:  # all taken back: an action was updated, a mode left
             del self.events[heapq.heappop(self.heap)]
         tag = self.heap[0] if self.heap else None
+        if self.periodic and self.periodic[0][0] < forever:
+            due = (self.periodic[0][0], 0)
+            tag = due if tag is None or due < tag else tag
         if self.upcoming:
             soon = (self.time_ns, self.microstep + 1)
             tag = soon if tag is None or soon < tag else tag

@@ -14,7 +14,9 @@ import numpy
 
 from reactornb.errors import UndeclaredEffectError
 
-__all__ = ["ActionHandle", "InPort", "ModeHandle", "Multiport", "OutPort", "View", "WatchdogHandle", "deliver_to"]
+__all__ = [
+    "ActionHandle", "FeedingOutPort", "InPort", "ModeHandle", "Multiport", "OutPort", "SingleOutPort", "View", "WatchdogHandle", "deliver_to",
+]  # fmt: skip
 
 
 class InPort:
@@ -48,20 +50,58 @@ class InPort:
 
 NO_PORT = InPort("")
 
+# `setflags(False)`, by position, makes an array read-only in a sixth of the time of `flags.writeable = False`.
+ndarray = numpy.ndarray
+
 
 class OutPort:
-    """What a reaction writes.
+    """What a reaction writes. What `set` does is decided by `Schedule`, and everything that it needs is in this one object.
 
-    Attributes:
-        set: `set(value)` makes the port present with that value at this tag; a later call at the same tag replaces it.
+    # A port belongs to one reactor, so one worker at a time calls `set`. Only the group is shared with other writers.
     """
 
-    __slots__ = ("_state", "name", "set")
+    __slots__ = (
+        "_clear",
+        "_deliver",
+        "_enqueue",
+        "_fire",
+        "_group",
+        "_groups",
+        "_handles",
+        "_only",
+        "_signal",
+        "_state",
+        "name",
+    )
+
+    _clear: Callable[[Any], None] | None
+    _deliver: Callable[[Any], None]
+    _enqueue: Callable[[Any], None]
+    _fire: Callable[[Any], None] | None
+    _group: Any
+    _groups: tuple[tuple[Callable[[Any], None], Any], ...]
+    _handles: tuple[InPort, ...]
+    _only: InPort
+    _signal: Any
 
     def __init__(self, name: str, state: InPort) -> None:
         self.name = name
         self._state = state
-        self.set: Callable[[Any], None]
+
+    def set(self, value: Any) -> None:
+        """Make the port present with that value at this tag; a later call at the same tag replaces it."""
+        self._deliver(value)
+        if self._clear is not None:
+            self._clear(self._handles)
+        for enqueue, group in self._groups:
+            if not group.queued:
+                group.queued = True
+                enqueue(group)
+        if self._fire is not None:
+            signal = self._signal
+            if not signal.fired:
+                signal.fired = True
+                self._fire(signal)
 
     @property
     def value(self) -> Any:
@@ -75,6 +115,42 @@ class OutPort:
 
     def __repr__(self) -> str:
         return repr(self._state)
+
+
+class SingleOutPort(OutPort):
+    """A port with one reader whose value triggers one group and goes nowhere else: the hottest case."""
+
+    __slots__ = ()
+
+    def set(self, value: Any) -> None:
+        """See `OutPort`."""
+        if type(value) is ndarray:
+            value.setflags(False)  # type: ignore[call-arg]
+        only = self._only
+        only.value = value
+        only.is_present = True
+        group = self._group
+        if not group.queued:
+            group.queued = True
+            self._enqueue(group)
+
+
+class FeedingOutPort(OutPort):
+    """A port whose value only feeds delayed connections or other enclaves, which take it when the tag ends."""
+
+    __slots__ = ()
+
+    def set(self, value: Any) -> None:
+        """See `OutPort`."""
+        if type(value) is ndarray:
+            value.setflags(False)  # type: ignore[call-arg]
+        only = self._only
+        only.value = value
+        only.is_present = True
+        signal = self._signal
+        if not signal.fired:
+            signal.fired = True
+            self._fire(signal)  # type: ignore[misc]
 
 
 class Multiport(tuple[Any, ...]):
@@ -104,7 +180,15 @@ class Multiport(tuple[Any, ...]):
 
 
 class ActionHandle(InPort):
-    """An action or timer as a reaction sees it; `schedule(delay=0, value=None)` for actions."""
+    """An action or timer as a reaction sees it.
+
+    Attributes:
+        schedule: for actions, `schedule(delay=0, value=None)`, with the delay in ns. That of a logical action belongs to the
+            reactions that name it. That of a physical action may be kept and called from any thread, a signal handler or a
+            reaction, for as long as one likes: it never blocks, wakes a run that waits, and is ignored once the run is over. At
+            most 65,536 events of an action may wait to be handled; one more raises `InboxFullError` to its caller and is counted
+            in `run.status()["refused"]`, so nothing is dropped in silence.
+    """
 
     __slots__ = ("schedule",)
 
@@ -168,39 +252,50 @@ class Hidden:
 
 
 def _own(value: Any) -> Any:
-    return value.copy() if type(value) is numpy.ndarray else copy.deepcopy(value)
+    return value.copy() if type(value) is ndarray else copy.deepcopy(value)
 
 
-def deliver_to(handles: tuple[InPort, ...], mutable: list[bool]) -> Callable[[Any], None]:
-    """Write a value through to its readers. Arrays are handed over read-only, except to a mutable input."""
-    ndarray = numpy.ndarray
-    if len(handles) == 1:
+def deliver_to(
+    handles: tuple[InPort, ...], mutable: list[bool], flagged: tuple[InPort, ...] | None = None
+) -> Callable[[Any], None]:
+    """Write a value through to its readers. Arrays are handed over read-only, except to a mutable input.
+
+    Args:
+        handles: who reads it.
+        mutable: per handle, whether its reader gets a copy of its own.
+        flagged: those of the handles to mark present; all of them unless given.
+    """
+    if flagged is None:
+        flagged = handles
+    if any(mutable) and len(handles) > 1:
+
+        def to_mixed(value: Any) -> None:
+            for h, own in zip(handles, mutable, strict=True):
+                h.value = _own(value) if own else value
+            for h in flagged:
+                h.is_present = True
+            if type(value) is ndarray:
+                value.setflags(False)  # type: ignore[call-arg]
+
+        return to_mixed
+    freeze = not any(mutable)
+    if len(handles) == 1 and flagged:
         (only,) = handles
-        freeze = not mutable[0]
 
         def to_one(value: Any) -> None:
             if freeze and type(value) is ndarray:
-                value.flags.writeable = False
+                value.setflags(False)  # type: ignore[call-arg]
             only.value = value
             only.is_present = True
 
         return to_one
-    if not any(mutable):
 
-        def to_many(value: Any) -> None:
-            if type(value) is ndarray:
-                value.flags.writeable = False
-            for h in handles:
-                h.value = value
-                h.is_present = True
-
-        return to_many
-
-    def to_mixed(value: Any) -> None:
-        for h, own in zip(handles, mutable, strict=True):
-            h.value = _own(value) if own else value
+    def to_many(value: Any) -> None:
+        if freeze and type(value) is ndarray:
+            value.setflags(False)  # type: ignore[call-arg]
+        for h in handles:
+            h.value = value
+        for h in flagged:
             h.is_present = True
-        if type(value) is ndarray:
-            value.flags.writeable = False
 
-    return to_mixed
+    return to_many

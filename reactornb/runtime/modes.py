@@ -20,7 +20,7 @@ _BEFORE = (0, -1)  # the microstep before the first: where a mode's local time b
 
 
 class Modes:
-    """The modes of a running graph.
+    """The modes of one enclave of a running graph; those of others stay as they began, and nothing here asks for them.
 
     Attributes:
         active: per mode, whether it and all modes around it are active.
@@ -45,11 +45,11 @@ class Modes:
         self._left_at = [_BEFORE] * count
         self._reactions: list[list[RunningReaction]] = [[] for _ in range(count)]
         for r in schedule.reactions:
-            if r.mode >= 0:
+            if r.mode >= 0 and r.enclave == scheduler.enclave:
                 self._reactions[r.mode].append(r)
         self._timers: list[list[Signal]] = [[] for _ in range(count)]
         for t in schedule.timers:
-            if t.mode >= 0:
+            if t.mode >= 0 and t.enclave == scheduler.enclave:
                 self._timers[t.mode].append(t)
         self._spaced: list[list[Signal]] = [[] for _ in range(count)]
         for signal in schedule.signals:
@@ -99,7 +99,7 @@ class Modes:
 
     def release_shutdown(self) -> None:
         """Let shutdown reactions run whose mode has been active, whatever is active now."""
-        for r in self._scheduler.schedule.shutdown:
+        for r in self._scheduler.shutdown:
             if r.mode >= 0 and self._started[r.mode]:
                 r.inactive = False
 
@@ -206,7 +206,7 @@ class Modes:
         found: list[RunningReaction] = []
         if not self._started[mode]:
             self._started[mode] = True
-            found += [r for r in self._scheduler.schedule.startup if r.mode == mode]
+            found += [r for r in self._scheduler.startup if r.mode == mode]
         if self._wants_reset[mode]:
             self._wants_reset[mode] = False
             found += [r for r in self._scheduler.schedule.reset if r.mode == mode]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import itertools
+import os
 import threading
 import time
 import weakref
@@ -16,7 +17,8 @@ from reactornb.errors import DeclarationError, ReactionError, RunError
 from reactornb.graph import Graph, assemble
 from reactornb.model import Reactor
 from reactornb.runtime.clock import Clock, RealClock
-from reactornb.runtime.scheduler import Scheduler
+from reactornb.runtime.engine import Engine
+from reactornb.runtime.profile import Profile, Profiler, Timeline
 from reactornb.runtime.trace import Recorder, Trace
 from reactornb.tags import Tag
 
@@ -70,6 +72,8 @@ class Program:
         check_values: bool = False,
         clock: Clock | None = None,
         placement: Any = "performance",
+        driven: bool = False,
+        profile: bool = False,
     ) -> Run:
         """Run in the background.
 
@@ -84,6 +88,9 @@ class Program:
             check_values: find a reaction that changes a value it was given; runs one reaction at a time, slowly.
             clock: physical time; a `FakeClock` in tests.
             placement: which cores; see `reactornb.cpu.place`.
+            driven: worker 0 is the thread that calls `Run.advance`, and nothing is executed in between: for who steps a program
+                from a loop of their own.
+            profile: take the time of every reaction, for `Run.profile` and `Run.timeline`.
 
         Raises:
             RunError: if the program is running already, or `workers` is not a positive number.
@@ -108,11 +115,13 @@ class Program:
                     "fast": fast,
                     "keepalive": keepalive,
                     "clock": clock or RealClock(),
+                    "driven": driven,
+                    "profile": profile,
                 },
                 recorder,
                 placement,
             )
-            self._run._scheduler.start()
+            self._run._engine.start()
         return self._run
 
     def run(self, **options: Any) -> Result:
@@ -178,7 +187,7 @@ class Run:
         self._seconds: float | None = None
         self._began = time.perf_counter()
         self.placement = cpu.place(self.workers, placement)
-        self._scheduler = Scheduler(
+        self._engine = Engine(
             program.graph,
             recorder=recorder,
             on_end=self._end,
@@ -193,6 +202,15 @@ class Run:
         self._seconds = time.perf_counter() - self._began
         self._finished.set()
 
+    def _leave_behind(self) -> None:
+        """In a forked child, where none of the run's threads is: here the run is over, and no lock of its threads is waited for."""
+        self._engine.abandon()
+        self.program._lock = threading.Lock()
+        self._finished = threading.Event()
+        self._end(
+            RunError(f"{self.program.name}: run {self.number} stayed in the process that this one was forked from.")
+        )
+
     # -- commands ---------------------------------------------------------------------------------------------------
 
     def stop(self, timeout: float | None = 10.0) -> Run:
@@ -204,25 +222,50 @@ class Run:
         Raises:
             RunError: if a reaction is still busy when the time is up; the run ends when it returns.
         """
-        self._scheduler.command(stop=True)
+        self._engine.command(stop=True)
+        if self._engine.driven:
+            self.advance()
         if not self._finished.wait(timeout):
             raise RunError(f"{self}: a reaction is still busy after {timeout} s; the run ends as soon as it returns.")
         self._join()
         return self
 
+    def advance(self) -> bool:
+        """Of a driven run: execute what is due, on the calling thread, and return when nothing is left to do at present.
+
+        Physical actions scheduled before the call are due. Without `fast`, what has a later time is due once that time has come.
+        Always the same thread calls this, and `stop`; reactions of a costly level run on the other workers too.
+
+        Returns:
+            False once the run is over.
+
+        Raises:
+            ReactionError: if a reaction raised; the reaction's own exception is its cause.
+            RunError: if the run is not driven.
+        """
+        if not self._engine.driven:
+            raise RunError(
+                f"{self} goes on by itself; start it with driven=True to advance it from a loop of your own."
+            )
+        alive = self._engine.advance()
+        if self._failure is not None:
+            self._join()
+            raise self._failure
+        return alive
+
     def pause(self) -> Run:
         """Hold the run before its next tag."""
-        self._scheduler.command(paused=True)
+        self._engine.command(paused=True)
         return self
 
     def resume(self) -> Run:
         """Let a paused run go on."""
-        self._scheduler.command(paused=False)
+        self._engine.command(paused=False)
         return self
 
     def step(self, tags: int = 1) -> Run:
         """Execute that many tags of a paused run."""
-        self._scheduler.command(steps=tags)
+        self._engine.command(steps=tags)
         return self
 
     def wait(self, timeout: float | None = None) -> bool:
@@ -240,10 +283,7 @@ class Run:
         return ended
 
     def _join(self) -> None:
-        here = threading.current_thread()
-        for worker in self._scheduler.workers:
-            if worker.thread is not here:
-                worker.thread.join()
+        self._engine.join()
 
     # -- what can be seen -------------------------------------------------------------------------------------------
 
@@ -256,13 +296,13 @@ class Run:
     def state(self) -> str:
         """One of "running", "paused", "finished" and "failed"."""
         if not self._finished.is_set():
-            return "paused" if self._scheduler._paused else "running"
+            return "paused" if self._engine.paused else "running"
         return "finished" if self._failure is None else "failed"
 
     @property
     def tag(self) -> Tag:
         """The current tag."""
-        return self._scheduler.current_tag()
+        return self._engine.tag
 
     @property
     def seconds(self) -> float:
@@ -272,12 +312,12 @@ class Run:
     @property
     def tags(self) -> int:
         """How many tags are done."""
-        return self._scheduler.tags_done
+        return self._engine.tags_done
 
     @property
     def reactions(self) -> int:
         """How many reactions have run."""
-        return self._scheduler.reactions_done
+        return self._engine.reactions_done
 
     @property
     def fingerprint(self) -> str | None:
@@ -295,20 +335,20 @@ class Run:
 
         For who reads on where it stopped, such as a live view; `metrics` merges them.
         """
-        return [instance._log for instance in self._scheduler.schedule.instances]
+        return [instance._log for instance in self._engine.schedule.instances]
 
     @property
     def metrics(self) -> dict[str, list[tuple[Tag, float]]]:
         """What reactors logged so far: name -> (tag, value), ordered by tag, then reactor; whatever thread ran them."""
         found: dict[str, list[tuple[int, int, int, int, float]]] = {}
-        for reactor, instance in enumerate(self._scheduler.schedule.instances):
+        for reactor, instance in enumerate(self._engine.schedule.instances):
             # A list grows at its end while it is read here; a slice is a copy.
             for position, (time_ns, microstep, name, value) in enumerate(instance._log[:]):
                 found.setdefault(name, []).append((time_ns, microstep, reactor, position, value))
         return {name: [(Tag(t, m), v) for t, m, _, _, v in sorted(rows)] for name, rows in sorted(found.items())}
 
     def status(self) -> dict[str, Any]:
-        """State, tag, rates and workers, as plain data."""
+        """State, tag, rates and workers, as plain data; `refused` counts events of physical actions that found the inbox full."""
         seconds = self.seconds
         return {
             "run": self.number,
@@ -322,6 +362,7 @@ class Run:
             "workers": self.workers,
             "placement": self.placement.describe(),
             "seed": self.seed,
+            "refused": self._engine.refused,
             "fingerprint": self.fingerprint,
             "failure": None if self._failure is None else str(self._failure),
         }
@@ -344,6 +385,30 @@ class Run:
             self.tag, self.seconds, self.reactions, self.workers, self.fingerprint, self._recorder.trace, self.metrics
         )
 
+    def profile(self) -> Profile:
+        """Per reaction how often and how long it ran, its share, how long it waited for a worker, and on which it ran; at any time.
+
+        Raises:
+            RunError: if the run was not started with profile=True.
+        """
+        return self._profiler().profile()
+
+    def timeline(self) -> Timeline:
+        """Who ran what, when, on which worker: the newest 100,000 reactions of each worker. `run.timeline().save("t.json")` writes the
+        Chrome trace format, which Perfetto opens.
+
+        Raises:
+            RunError: if the run was not started with profile=True.
+        """
+        places = self.placement.describe_each()
+        return self._profiler().timeline(f"run {self.number} of {self.program.name}", places)
+
+    def _profiler(self) -> Profiler:
+        profiler = self._engine.profiler
+        if profiler is None:
+            raise RunError(f"{self} takes no times; start it with profile=True (%reactor start --profile).")
+        return profiler
+
     @property
     def trace(self) -> Trace | None:
         """What ran, if it was asked for; complete once the run is over."""
@@ -351,7 +416,7 @@ class Run:
 
     def instance(self, name: str) -> Reactor:
         """The running instance of that full name, for looking at its state once the run is over or paused."""
-        for node, instance in zip(self.program.graph.reactors, self._scheduler.schedule.instances, strict=True):
+        for node, instance in zip(self.program.graph.reactors, self._engine.schedule.instances, strict=True):
             if name in (node.name, node.name.partition(".")[2]):
                 return instance
         raise KeyError(name)
@@ -375,11 +440,22 @@ def exit_code(error: BaseException | None) -> int:
     return 1
 
 
+def _leave_all_behind() -> None:
+    for r in live_runs():
+        r._leave_behind()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_leave_all_behind)
+
+
 @atexit.register
 def _end_all() -> None:
     """End all runs in order when the interpreter goes."""
     runs = live_runs()
     for r in runs:
-        r._scheduler.command(stop=True)
+        r._engine.command(stop=True)
     for r in runs:
+        if r._engine.driven:
+            r._engine.advance()
         r.wait(5.0)

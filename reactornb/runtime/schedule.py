@@ -3,130 +3,191 @@
 Everything that can be decided before the first event is decided here: which handles a port's `set` writes, which reactions
 it triggers and on which level they queue, what arguments a reaction is called with.
 
-Nothing in this module is shared between threads except what `scheduler.py` says of it.
+Nothing in this module is shared between threads except what `scheduler.py` says of it. What all workers would touch in a hot
+loop was looked for by running the micro benchmark with every level shared: each reader has a handle of its own (a shared
+port object costs an atomic count per read), a body is a function (its references are deferred), its arguments are one
+tuple per reaction, and what remains in common are a group's `queued` flag, read by all who trigger it and written once a
+tag, and the lists of an `Agenda`, appended to once for each group, not for each value.
 """
 
 from __future__ import annotations
 
 import copy
 import functools
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, cast
 
-import numpy
-
-from reactornb.graph import Graph
+from reactornb.graph import Graph, homes
 from reactornb.model import Input, Reactor
+from reactornb.runtime.groups import Group
 from reactornb.runtime.handles import (
     ActionHandle,
+    FeedingOutPort,
     Hidden,
     InPort,
     ModeHandle,
     Multiport,
     OutPort,
+    SingleOutPort,
     View,
     WatchdogHandle,
     deliver_to,
 )
-from reactornb.runtime.signals import Group, RunningReaction, Signal
+from reactornb.runtime.signals import Beat, RunningReaction, Signal
 from reactornb.tags import forever
 
-__all__ = ["Schedule", "first_value"]
+__all__ = ["Agenda", "Schedule", "first_value"]
+
+# A reaction whose ports have at most this many readers in all has them cleared whenever it ran: cheaper than noting each.
+_FEW = 4
+
+
+class Agenda:
+    """What the reactions of one enclave leave for its leader.
+
+    # levels, cleared, fired, requests
+    #     lists that reactions add to through the closures made here: list.append is atomic, on free-threaded builds through
+    #     the list's own lock. Within a shared level any worker adds; the leader reads and empties them after the level's
+    #     batch is over, or while it runs a level by itself.
+
+    Attributes:
+        levels: per level, the groups that are ready.
+        plain: per level, whether no two groups that can be ready there have a reaction in common.
+        cleared: tuples of handles to mark absent when the tag ends.
+        fired: special signals that were written at this tag.
+        requests: (signal, delay, value) of scheduled actions, (None, mode, history) of mode changes, since the last level.
+    """
+
+    def __init__(self) -> None:
+        self.levels: list[list[Group]] = []
+        self.plain: list[bool] = []
+        self.cleared: list[tuple[InPort, ...]] = []
+        self.fired: list[Signal] = []
+        self.requests: list[tuple[Any, Any, Any]] = []
 
 
 class Schedule:
     """The compiled form of one run of a graph.
 
-    # levels, cleared, fired, requests
-    #     lists that reactions add to through the closures made here: list.append and list.extend are atomic, on
-    #     free-threaded builds through the list's own lock. Within a shared level any worker adds; the leader reads and
-    #     empties them after the level's batch is closed, or while it runs a level by itself. Only costly levels are shared, so
-    #     the locks are not contended enough to matter; what order the workers left is undone by sorting.
-
     Args:
         graph: what to run.
-        context: the scheduler, as reactions see it (`current_tag`, `request_stop`, …).
+        contexts: per enclave, its scheduler as reactions see it (`current_tag`, `request_stop`, …).
         seed: the run's seed.
         record: every written signal is reported at the end of its tag.
+        timed: what to wrap around the call of each reaction, for a profile.
 
     Attributes:
-        levels: per level, the groups that are ready.
-        cleared: handles to mark absent when the tag ends.
-        fired: special signals that were written at this tag.
-        requests: (signal, delay, value) of scheduled actions, (None, mode, history) of mode changes, since the last level.
+        agendas: per enclave.
     """
 
-    def __init__(self, graph: Graph, context: Any, seed: int, *, record: bool = False) -> None:
+    def __init__(
+        self,
+        graph: Graph,
+        contexts: Sequence[Any],
+        seed: int,
+        *,
+        record: bool = False,
+        timed: Callable[[RunningReaction, Callable[[], None], Any], Callable[[], None]] | None = None,
+    ) -> None:
         self.graph = graph
-        self.levels: list[list[Group]] = [[] for _ in range(max(graph.levels, 1))]
-        self.cleared: list[InPort] = []
-        self.fired: list[Signal] = []
-        self.requests: list[tuple[Any, Any, Any]] = []
-        self.instances = [_instance(node, context, seed) for node in graph.reactors]
+        self.instances = [_instance(node, contexts[node.enclave], seed) for node in graph.reactors]
         self.reactions = [RunningReaction(n) for n in graph.reactions]
+        for r in self.reactions:
+            r.enclave = graph.reactors[r.node.reactor].enclave
         self._record = record
-        self._context = context
+        self._timed = timed
+        self._contexts = contexts
+        self._depth = max(graph.levels, 1)
+        self._made: dict[tuple[int, ...], Group] = {}
+        self.agendas = [Agenda() for _ in contexts]
         self._ports()
         self._times()
         self._rank()
-        self._enqueue = [level.append for level in self.levels]
-        self._groups()
         for r in self.reactions:
             self._bind(r)
+        self._groups()
 
     def groups_of(self, reactions: Iterable[RunningReaction]) -> tuple[tuple[Callable[[Group], None], Group], ...]:
-        """Reactions by level, each group with the function that queues it."""
+        """Reactions of one enclave by level, each group with the function that queues it."""
         by_level: dict[int, list[RunningReaction]] = {}
         for r in reactions:
             by_level.setdefault(r.level, []).append(r)
-        return tuple((self._enqueue[level], tuple(group)) for level, group in sorted(by_level.items()))
+        found = []
+        for level, members in sorted(by_level.items()):
+            members.sort(key=_index)
+            key = tuple(r.index for r in members)
+            group = self._made.get(key)
+            if group is None:
+                group = self._made[key] = Group(members)
+            found.append((self.agendas[members[0].enclave].levels[level].append, group))
+        return tuple(found)
 
     def _groups(self) -> None:
         """Levels are final: decide what each signal queues where, how far it reaches, and what `set` does."""
+        for agenda in self.agendas:
+            agenda.levels += [[] for _ in range(self._depth)]
+            agenda.plain += [True] * self._depth
         signals = {s.port: s for s in self.signals if s.port >= 0}
+        # What the end of a tag must clear: noted by `set`, or for a reaction with few readers whenever it ran.
+        noted: set[int] = set()
+        for r in self.reactions:
+            if sum(len(signals[c].handles) for c in r.node.effects) > _FEW:
+                noted.update(r.node.effects)
         for r in sorted(self.reactions, key=lambda r: -r.level):
+            r.clears = tuple(h for c in r.node.effects if c not in noted for h in signals[c].handles)
             reached = (t.reach for c in r.node.effects for t in signals[c].triggers)
             r.reach = max(r.level, max(reached, default=-1))
         for signal in self.signals:
             signal.groups = self.groups_of(signal.triggers)
             signal.reach = max((r.reach for r in signal.triggers), default=-1)
             signal.special = bool(signal.delays) or self._record
+            signal.instant = not self.graph.modes and all(
+                d.pending is None and d.after == 0 and d.enclave == signal.enclave for d in signal.delays
+            )
             if signal.port >= 0:
-                self.writers[signal.port].set = self._setter(signal)
+                self._make_settable(signal, note=signal.port in noted)
+        for enclave in range(len(self.agendas)):
+            for starts in (self.startup, self.shutdown, self.reset):
+                self.groups_of(r for r in starts if r.enclave == enclave)
+        in_groups: dict[int, int] = {}
+        for group in self._made.values():
+            for r in group.reactions:
+                in_groups[r.index] = in_groups.get(r.index, 0) + 1
+        for group in self._made.values():
+            # Reactions inside modes may be inactive, one by one; and entering a mode makes groups of its own.
+            if self.graph.modes or any(in_groups[r.index] > 1 for r in group.reactions):
+                self.agendas[group.reactions[0].enclave].plain[group.level] = False
+        for timer in self.timers:
+            timer.beat = self._beat(timer)
 
-    def _setter(self, signal: Signal) -> Callable[[Any], None]:
-        """`set` of one port, with everything it needs in its closure: this is the hottest function of the package."""
-        deliver, handles, groups = signal.deliver, signal.handles, signal.groups
-        clear, clear_all, fire = self.cleared.append, self.cleared.extend, self.fired.append
-        ndarray, special = numpy.ndarray, signal.special
-        if len(handles) == 1 and len(groups) == 1 and not special:
-            (only,), ((enqueue, group),) = handles, groups
+    def _beat(self, timer: Signal) -> Beat:
+        if len(timer.groups) == 1 and not timer.clears and not timer.special:
+            ((_, group),) = timer.groups
+            if group.size == 1 and self.agendas[timer.enclave].plain[group.level]:
+                return (group.reactions[0].call, timer.period, group.level, timer.reach, group.clears, timer)
+        return (None, timer.period, -1, timer.reach, (), timer)
 
-            def set_one(value: Any) -> None:
-                if type(value) is ndarray:
-                    deliver(value)
-                else:
-                    only.value = value
-                    only.is_present = True
-                clear(only)
-                enqueue(group)
-
-            return set_one
-
-        def set_any(value: Any) -> None:
-            deliver(value)
-            clear_all(handles)
-            for enqueue, group in groups:
-                enqueue(group)
-            if special:
-                fire(signal)
-
-        return set_any
+    def _make_settable(self, signal: Signal, *, note: bool) -> None:
+        """Give a port what its `set` needs: the hottest function of the package."""
+        port = self.writers[signal.port]
+        agenda = self.agendas[signal.enclave]
+        port._handles, port._groups, port._deliver, port._signal = signal.handles, signal.groups, signal.deliver, signal
+        port._clear = agenda.cleared.append if note else None
+        port._fire = agenda.fired.append if signal.special else None
+        if len(signal.handles) == 1 and len(signal.groups) == 1 and not (signal.special or note or signal.copied):
+            ((port._enqueue, port._group),) = signal.groups
+            (port._only,) = signal.handles
+            port.__class__ = SingleOutPort
+        elif len(signal.handles) == 1 and not signal.groups and signal.special and not (note or signal.copied):
+            (port._only,) = signal.handles
+            port.__class__ = FeedingOutPort
 
     # -- ports ------------------------------------------------------------------------------------------------------
 
-    def _ports(self) -> None:
+    def _ports(self) -> None:  # noqa: C901 - closures over one set of tables
         graph = self.graph
+        # Per channel, the enclave in which it is read: an input by its own reactor, an output by the one around that.
+        home = homes(graph.reactors, graph.ports)
         direct: dict[int, list[int]] = {}
         delayed: dict[int, list[Any]] = {}
         for edge in graph.edges:
@@ -136,14 +197,22 @@ class Schedule:
                 delayed.setdefault(edge.source, []).append(edge)
         triggered: dict[int, list[RunningReaction]] = {}
         read: set[int] = set()
-        written: set[int] = set()
+        written: dict[int, int] = {}  # channel -> the enclave of who writes it
         for r in self.reactions:
             for kind, index in r.node.triggers:
                 if kind == "port":
                     triggered.setdefault(index, []).append(r)
                     read.add(index)
             read.update(r.node.uses)
-            written.update(r.node.effects)
+            written.update(dict.fromkeys(r.node.effects, r.enclave))
+        # Whoever reads these runs only when they are present: nobody can see them absent.
+        steady = {
+            c
+            for c in read
+            if not graph.modes and triggered.get(c) and all(r.node.triggers == (("port", c),) for r in triggered[c])
+        }
+        for r in self.reactions:
+            steady.difference_update(r.node.uses)
         self.readers: dict[int, InPort] = {c: _reader(graph.ports[c]) for c in read}
         self.writers: dict[int, OutPort] = {}
         self.signals: list[Signal] = []
@@ -159,11 +228,12 @@ class Schedule:
                     edges += delayed.get(nxt, ())
             return seen, edges
 
-        def wire(signal: Signal, starts: list[int]) -> None:
+        def wire(signal: Signal, starts: list[int], *, onward: bool = True) -> None:
+            """Decide what a signal writes through to, triggers and feeds; `onward` unless another one of its delay does that."""
             reached = [reach(start) for start in starts]
             channels = list(dict.fromkeys(c for found, _ in reached for c in found))
-            edges = [e for _, found in reached for e in found]
-            read_here = [c for c in channels if c in self.readers]
+            edges = [e for _, found in reached for e in found] if onward else []
+            read_here = [c for c in channels if c in self.readers and home[c] == signal.enclave]
             mutable = [_mutable(graph.ports[c]) for c in read_here]
             signal.handles = tuple(self.readers[c] for c in read_here)
             # Lingua Franca hands a mutable input a copy even where it is the only reader.
@@ -176,34 +246,70 @@ class Schedule:
                 # Something must keep the value for `port.value` and for the delayed connections.
                 signal.handles, mutable = (InPort(signal.name), *signal.handles), [False, *mutable]
             signal.state = signal.handles[0]
-            signal.triggers = tuple(dict.fromkeys(r for c in channels for r in triggered.get(c, ())))
-            signal.deliver = deliver_to(signal.handles, mutable)
+            signal.triggers = tuple(dict.fromkeys(r for c in read_here for r in triggered.get(c, ())))
+            signal.copied = any(mutable)
+            if signal.port < 0:
+                hidden = {id(self.readers[c]) for c in read_here if c in steady}
+                signal.clears = tuple(h for h in signal.handles if id(h) not in hidden)
+                for c in read_here:
+                    if c in steady:
+                        self.readers[c].is_present = True
+                signal.deliver = deliver_to(signal.handles, mutable, signal.clears)
+            else:
+                signal.clears = signal.handles
+                signal.deliver = deliver_to(signal.handles, mutable)
             # What leaves together arrives together: one signal for all edges of one delay; but where there are modes, an edge
             # may also be fed by another port, and what both bring to one time must not meet.
             groups: dict[tuple[int | None, bool, int, int], list[Any]] = {}
             for edge in edges:
-                alone = id(edge) if graph.modes else 0
+                alone = id(edge) if graph.modes or len(graph.enclaves) > 1 else 0
                 groups.setdefault((edge.after, edge.physical, edge.mode, alone), []).append(edge)
-            signal.delays = tuple(delayed_by(group) for group in groups.values())
+            signal.delays = tuple(d for group in groups.values() for d in delayed_by(group))
+            if signal.port >= 0:  # a delayed connection has a signal of its own in each enclave that it leads to
+                abroad = sorted({home[c] for c in channels if c in self.readers} - {signal.enclave})
+                signal.delays += tuple(message(signal, starts, enclave) for enclave in abroad)
+            for delay in signal.delays:
+                if delay.enclave != signal.enclave:
+                    assert graph.distances[signal.enclave][delay.enclave] is not None
 
-        def delayed_by(edges: list[Any]) -> Signal:
-            key = tuple(id(e) for e in edges)
-            if key not in delay_of:
-                first = edges[0]
-                delay = delay_of[key] = Signal(f"{graph.ports[first.source].name} delayed")
-                delay.is_delay = True
-                delay.after, delay.physical, delay.mode = first.after or 0, first.physical, first.mode
-                if delay.after or delay.physical:
-                    delay.pending = set()
-                wire(delay, [e.destination for e in edges])
-                self._register(delay)
-            return delay_of[key]
+        def delayed_by(edges: list[Any]) -> tuple[Signal, ...]:
+            first = edges[0]
+            ends = [e.destination for e in edges]
+            homes = sorted({home[c] for end in ends for c in reach(end)[0] if c in self.readers}) or [home[ends[0]]]
+            made = []
+            for enclave in homes:
+                key = (enclave, *(id(e) for e in edges))
+                if key not in delay_of:
+                    delay = delay_of[key] = Signal(f"{graph.ports[first.source].name} delayed")
+                    delay.is_delay = True
+                    delay.enclave = enclave
+                    delay.after, delay.physical, delay.mode = first.after or 0, first.physical, first.mode
+                    if delay.after or delay.physical:
+                        delay.pending = set()
+                    wire(delay, ends, onward=enclave == homes[0])
+                    later.append(delay)
+                made.append(delay_of[key])
+            return tuple(made)
 
+        def message(signal: Signal, starts: list[int], enclave: int) -> Signal:
+            """What carries a port's value to another enclave at the same tag."""
+            made = Signal(f"{signal.name} to another enclave")
+            made.is_delay = True
+            made.enclave = enclave
+            made.after = -1
+            wire(made, starts, onward=False)
+            later.append(made)
+            return made
+
+        later: list[Signal] = []
         for channel in sorted(written):
             signal = Signal(graph.ports[channel].name, port=channel)
+            signal.enclave = written[channel]
             wire(signal, [channel])
             self.writers[channel] = OutPort(signal.name, signal.state)
             self._register(signal)
+        # Numbers of what a fingerprint takes in do not depend on what enclaves add.
+        self._later = later
 
     def _register(self, signal: Signal) -> None:
         signal.order = len(self.signals)
@@ -224,10 +330,11 @@ class Schedule:
 
         def signal_for(kind: str, node: Any) -> Signal:
             signal = Signal(node.name)
+            signal.enclave = graph.reactors[node.reactor].enclave
             handle = ActionHandle(node.name)
             self.handles[kind, node.index] = handle
             signal.state = handle
-            signal.handles = (handle,)
+            signal.handles = signal.clears = (handle,)
             signal.deliver = deliver_to(signal.handles, [False])
             signal.triggers = tuple(by_trigger.get((kind, node.index), ()))
             signal.mode = node.mode
@@ -235,9 +342,12 @@ class Schedule:
             return signal
 
         self.timers = []
+        read = {a[1] for r in self.reactions for a in r.node.arguments if a[0] == "timer"}
         for timer in graph.timers:
             signal = signal_for("timer", timer)
             signal.offset, signal.period = timer.offset, timer.period
+            if timer.index not in read:
+                signal.clears, signal.deliver = (), _unread
             self.timers.append(signal)
         for action in graph.actions:
             signal = signal_for("action", action)
@@ -249,18 +359,21 @@ class Schedule:
             signal = signal_for("watchdog", dog)
             signal.physical, signal.pending = True, set()
             handle = WatchdogHandle(dog.name)
-            handle.start, handle.stop = self._context.watchdog(signal, dog.timeout)
+            handle.start, handle.stop = self._contexts[signal.enclave].watchdog(signal, dog.timeout)
             self.handles["watchdog", dog.index] = handle
+        for signal in self._later:
+            self._register(signal)
 
     def _scheduler_of(self, signal: Signal, action: Any) -> Callable[..., None]:
         if action.physical:
-            post = self._context.post
+            post = self._contexts[signal.enclave].post
 
             def schedule(delay: int = 0, value: Any = None) -> None:
+                """See `ActionHandle`."""
                 post(signal, int(delay), value)
 
         else:
-            append = self.requests.append
+            append = self.agendas[signal.enclave].requests.append
 
             def schedule(delay: int = 0, value: Any = None) -> None:
                 append((signal, int(delay), value))
@@ -275,20 +388,24 @@ class Schedule:
         channels = [i for kind, i in node.triggers if kind == "port"] + list(node.uses)
         r.reads = tuple(self.readers[c] for c in channels)
         if node.declaration is None:
+            r.body, r.row = _forward, tuple(arguments)
             r.call = functools.partial(_forward, *arguments)
-            return
-        instance = self.instances[node.reactor]
-        body = functools.partial(node.declaration.fn, instance, *arguments)
-        if node.deadline is None:
-            r.call = body
         else:
-            handler = node.declaration.handler
-            late = functools.partial(handler, instance, *arguments) if handler is not None else body
-            r.call = self._context.with_deadline(body, late, node.deadline, instance)
+            instance = self.instances[node.reactor]
+            r.body, r.row = node.declaration.fn, (instance, *arguments)
+            r.call = functools.partial(r.body, *r.row)
+            if node.deadline is not None:
+                handler = node.declaration.handler
+                late = functools.partial(handler, *r.row) if handler is not None else r.call
+                r.call = self._contexts[r.enclave].with_deadline(r.call, late, node.deadline, instance)
+                r.body = None
+        if self._timed is not None:
+            r.call = self._timed(r, r.call, self._contexts[r.enclave])
+            r.body = None
 
-    def _mode(self, mode: int, history: bool) -> ModeHandle:
+    def _mode(self, enclave: int, mode: int, history: bool) -> ModeHandle:
         handle = ModeHandle(self.graph.modes[mode].name, mode)
-        handle.set = _mode_setter(self.requests.append, mode, history)
+        handle.set = _mode_setter(self.agendas[enclave].requests.append, mode, history)
         return handle
 
     def _rank(self) -> None:
@@ -319,7 +436,7 @@ class Schedule:
         number = {rank: i for i, rank in enumerate(ranks)}
         for r in self.reactions:
             r.level = number[urgency[r.index], r.level]
-        self.levels += [[] for _ in range(len(ranks) - len(self.levels))]
+        self._depth = max(self._depth, len(ranks))
 
     def _argument(self, r: RunningReaction, argument: tuple[Any, ...]) -> Any:
         kind = argument[0]
@@ -334,7 +451,7 @@ class Schedule:
         if kind == "child":
             return self._view(r, argument)
         if kind == "mode":
-            return self._mode(argument[1], argument[2])
+            return self._mode(r.enclave, argument[1], argument[2])
         return self.handles[kind, argument[1]]
 
     def _view(self, r: RunningReaction, argument: tuple[Any, ...]) -> Any:
@@ -358,22 +475,24 @@ class Schedule:
 def _instance(node: Any, context: Any, seed: int) -> Reactor:
     cls: type[Reactor] = node.cls
     made = object.__new__(cls)
-    values = made.__dict__
-    values["_running"] = True
-    values["_context"] = context
-    values["_name"] = node.name
-    values["_run_seed"] = seed
-    values["_log"] = []
-    values["bank_index"] = node.bank_index
-    values["bank_width"] = node.bank_width
+    # By attribute, never through `__dict__`: while nobody asks for an object's dictionary CPython keeps none, and reading and writing
+    # an attribute of `self` is one step instead of a look-up.
+    put = functools.partial(object.__setattr__, made)
+    put("_running", True)
+    put("_context", context)
+    put("_name", node.name)
+    put("_run_seed", seed)
+    put("_log", [])
+    put("bank_index", node.bank_index)
+    put("bank_width", node.bank_width)
     for name, value in node.parameters.items():
         # A default is the class's; what the user gave is the user's, and passed on as it is.
         shared = value is cls._spec.parameters[name] and type(value) in (list, dict, set)
-        values[name] = copy.deepcopy(value) if shared else value
+        put(name, copy.deepcopy(value) if shared else value)
     for name in cls._spec.children:
-        values[name] = Hidden(name)
+        put(name, Hidden(name))
     for state in cls._spec.states.values():
-        values[state.name] = first_value(made, state)
+        put(state.name, first_value(made, state))
     return made
 
 
@@ -396,6 +515,14 @@ def _mode_setter(append: Callable[[Any], None], index: int, default: bool) -> Ca
         append((None, index, history))
 
     return set_mode
+
+
+def _unread(_: Any) -> None:
+    """What a timer delivers that no reaction looks at."""
+
+
+def _index(r: RunningReaction) -> int:
+    return r.index
 
 
 def _forward(source: InPort, destination: OutPort) -> None:

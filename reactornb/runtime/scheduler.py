@@ -1,141 +1,225 @@
-"""The scheduler: tags, the event queue, levels, and what ends a run.
+"""The scheduler of one enclave: its tags, its event queue, its levels.
 
-One `Scheduler` owns an event queue and a current tag. Worker 0 leads it, except between its last reaction of a shared level
-and the moment when that level is closed (see `workers.py`).
+A run has one enclave unless reactors ask for more (`enclaves.py`). One worker leads it, always the same: it opens tags, runs
+cheap levels itself, shares out costly ones (`workers.py`), and closes tags.
 
-# heap, events, upcoming, tag, counters, modes, stop_tag
+# heap, events, upcoming, tag, top, counters, modes, stop_tag, until
 #               read and written by the leader only; what the reactions of a shared level wrote reaches it through the
-#               batch: `done` orders it before the closer, the mailbox's lock orders the closer before worker 0
+#               batch, whose last `done` orders it before the leader's next step
 # tag           also read by reactions of the level that runs (written before the batch is offered) and, for display
 #               only, by other threads, which may see the time of one tag with the microstep of the next
-# schedule.levels, cleared, fired, requests
-#               see `schedule.Schedule`
-# inbox         deque: appended to by any thread, taken from by the leader; every append is followed by wake.set(), and
-#               the leader clears `wake` before it looks at the inbox, so nothing is slept over
+# agenda        see `schedule.Agenda`
+# inbox         deque: appended to by any thread, taken from by the leader; every append is followed by the leader's
+#               wake.set(), and the leader clears `wake` before it looks at the inbox, so nothing is slept over
+# refused       events that found the inbox full; written under _refusing by any thread, read for display
+# ended         set once by the leader; a post that misses it leaves an event that nobody takes
 # _stop, _paused, _steps
 #               commands from other threads, under _command_lock; the leader looks at `_commanded` once a tag
+# waiting       written by the leader, read for display
 """
 
 from __future__ import annotations
 
 import heapq
 import itertools
+import operator
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from reactornb.errors import InboxFullError
 from reactornb.graph import Graph
 from reactornb.model import Reactor
-from reactornb.runtime.clock import Clock
+from reactornb.runtime.clock import Clock, Wake
 from reactornb.runtime.events import EventQueue
+from reactornb.runtime.groups import Group, culprit
 from reactornb.runtime.modes import Modes
-from reactornb.runtime.schedule import Schedule
-from reactornb.runtime.signals import Group, RunningReaction, Signal
+from reactornb.runtime.schedule import Agenda, Schedule
+from reactornb.runtime.signals import RunningReaction, Signal
 from reactornb.runtime.trace import Recorder, failure
-from reactornb.runtime.workers import Batch, Worker
-from reactornb.tags import Tag
+from reactornb.runtime.watchdogs import Watchdogs
+from reactornb.runtime.workers import Batch, Worker, share_out
+from reactornb.tags import Tag, forever
+
+if TYPE_CHECKING:
+    from reactornb.runtime.enclaves import Gate
 
 __all__ = ["Scheduler"]
 
 
 class Scheduler(EventQueue):
-    """Runs one graph once.
+    """Runs one enclave of one run.
 
     Args:
-        graph: what to run.
-        workers: number of threads.
-        seed: the run's seed.
+        graph: what the run executes.
+        enclave: which part of it is this scheduler's.
+        workers: the run's threads.
         clock: physical time.
         timeout: logical time in ns at which the run ends, or None.
         fast: do not wait for physical time.
         keepalive: do not end when no event is left; None: exactly when the graph has physical actions.
         recorder: trace, fingerprint and value checks.
-        on_end: called once, on the last leader's thread, with the failure or None.
-        on_worker: gives the context (its core) in which a worker's thread runs.
-        name: of the run, for the threads.
+        on_end: called once, on the leader's thread, when the enclave has executed its last tag.
+
+    Attributes:
+        wake: the leader's.
+        until: after `go`: physical time in ns before which there is nothing to do; `forever`: not before `wake`.
+        over: the last tag is done.
+        profiled: take the time at which each level begins, even where one call runs it.
+        failure: what ended the run, or None.
     """
 
-    # A level is offered to other workers if its estimated work is above what handing over costs.
+    __slots__ = (
+        "_command_lock",
+        "_commanded",
+        "_outbox",
+        "_paused",
+        "_refusing",
+        "_shares",
+        "_steps",
+        "_stop",
+        "_tried",
+        "agenda",
+        "begun",
+        "clock",
+        "enclave",
+        "ended",
+        "failure",
+        "fast",
+        "gate",
+        "graph",
+        "inbox",
+        "leads",
+        "level_began_ns",
+        "modes",
+        "on_end",
+        "over",
+        "profiled",
+        "reactions_done",
+        "recorder",
+        "refused",
+        "schedule",
+        "shutdown",
+        "start_time_ns",
+        "startup",
+        "tags_done",
+        "timers",
+        "top",
+        "until",
+        "waiting",
+        "wake",
+        "watchdogs",
+        "width",
+        "workers",
+    )  # fmt: skip
+
+    # A level is shared out if its estimated work is above what handing over costs.
     share_above_ns = 40_000
+    # Reactions cheaper than this are handed out several at a time.
+    smallest_item_ns = 10_000
+    # Where reactions are cheaper than this on average, sharing is tried against not sharing: what workers have in common (lists,
+    # reference counts) may cost more than a second core gives.
+    surely_worth_ns = 5_000
+    # How many events of one physical action may be waiting: not yet seen by the leader, whatever their action, or queued.
+    inbox_limit = 2**16
 
     def __init__(
         self,
         graph: Graph,
+        enclave: int,
+        workers: Sequence[Worker],
         *,
-        workers: int,
-        seed: int,
         clock: Clock,
         timeout: int | None,
         fast: bool,
         keepalive: bool | None,
         recorder: Recorder,
-        on_end: Callable[[BaseException | None], None],
-        on_worker: Callable[[int], AbstractContextManager[Any]],
-        name: str,
+        on_end: Callable[[Scheduler], None],
     ) -> None:
         super().__init__(
             stop_tag=None if timeout is None else (timeout, 0),
             keepalive=any(a.physical for a in graph.actions) if keepalive is None else keepalive,
         )
         self.graph = graph
+        self.enclave = enclave
+        self.workers = workers
+        self.width = len(workers)
         self.clock = clock
         self.fast = fast
         self.recorder = recorder
         self.on_end = on_end
+        self.gate: Gate | None = None
+        self.profiled = False
         self.start_time_ns = 0
         self.tags_done = 0
         self.reactions_done = 0
         self.top = -1
-        self.level_cost: dict[int, int] = {}  # level -> estimated ns per reaction
+        self.until = 0
+        self.over = False
+        self.level_began_ns = 0
         self.failure: BaseException | None = None
         self.inbox: deque[tuple[Signal, int, int, Any]] = deque()
-        self.wake = threading.Event()
+        self.wake = Wake()
+        self.refused = 0
+        self._refusing = threading.RLock()  # a signal handler may post while its thread is being refused
+        self.ended = False
         self._command_lock = threading.Lock()
         self._commanded = False
         self._stop = False
         self._paused = False
         self._steps = 0
-        self.waiting = False  # for display: the leader waits for physical time, an action or to be resumed
-        self.watchdog_stops: list[Callable[[], None]] = []
-        self.seed = seed
-        # schedule and modes are made by worker 0's thread before `start` returns (_built orders the two): on free-threaded
-        # builds an object is cheapest to the thread that made it, and worker 0 does all that is not shared.
-        self.schedule: Schedule
+        self.waiting = False
+        self.watchdogs = Watchdogs(self._expired, f"{workers[0].thread.name}-watchdogs-{enclave}")
+        self.begun = False
+        self.leads: Sequence[Scheduler] = ()  # all enclaves of this one's leader
+        self._outbox: list[tuple[tuple[int, int], Signal, Any]] = []
+        self._tried: dict[int, list[int]] = {}  # level -> see `_pays`
+        # level -> (its groups, what to share out, rounds until that is thought over again)
+        self._shares: dict[int, tuple[Sequence[Any], tuple[tuple[Any, ...], ...], int]] = {}
+        self.agenda: Agenda
         self.modes: Modes | None = None
-        self._built = threading.Event()
-        self.width = workers
-        self.workers = [Worker(i, f"reactornb-{name}-{i}", self, on_worker) for i in range(workers)]
+        self.timers: list[Signal] = []
+        self.startup: list[RunningReaction] = []
+        self.shutdown: list[RunningReaction] = []
+
+    def adopt(self, schedule: Schedule, start_time_ns: int) -> None:
+        """Make the schedule's part of this enclave one's own; before the first tag, on worker 0."""
+        self.schedule = schedule
+        self.agenda = schedule.agendas[self.enclave]
+        self.timers = [t for t in schedule.timers if t.enclave == self.enclave]
+        self.startup = [r for r in schedule.startup if r.enclave == self.enclave]
+        self.shutdown = [r for r in schedule.shutdown if r.enclave == self.enclave]
+        self.modes = Modes(self) if self.graph.modes else None
+        self.start_time_ns = start_time_ns
 
     # -- from other threads -----------------------------------------------------------------------------------------
 
-    def start(self) -> None:
-        """Start the threads; worker 0 builds the schedule and leads first.
+    def post(self, signal: Signal, delay: int = 0, value: Any = None) -> None:
+        """Schedule a physical action; any thread, never blocking. Its tag is fixed by the physical time of this call.
+
+        What was accepted is never lost while the run goes on; what comes after its end is ignored.
 
         Raises:
-            ReactorError, or whatever a parameter or state factory raises: then no thread is left.
+            InboxFullError: if `inbox_limit` events of that action wait already. Threads that post at the same instant may
+                together exceed the limit by one each: nothing is locked.
         """
-        opening = _Opening(self)
-        self.workers[0].offer(Batch([opening], -1))
-        for worker in self.workers:
-            worker.thread.start()
-        self._built.wait()
-        if opening.error is not None:
-            for worker in self.workers:
-                worker.thread.join()
-            raise opening.error
+        assert signal.pending is not None
+        if len(self.inbox) + len(signal.pending) >= self.inbox_limit and not self.ended:
+            with self._refusing:
+                self.refused += 1
+            raise InboxFullError(
+                f"{signal.name}: {self.inbox_limit} scheduled events wait to be handled; this one is refused. The program does not keep "
+                f"up: schedule less often, or give the action min_spacing and a policy. run.status()['refused'] counts these.",
+                action=signal.name,
+            )
+        self._put(signal, delay, value)
 
-    def _build(self) -> None:
-        self.schedule = Schedule(self.graph, self, self.seed, record=self.recorder.records_values)
-        self.modes = Modes(self) if self.graph.modes else None
-        self.start_time_ns = self.clock.start()
-
-    def post(self, signal: Signal, delay: int = 0, value: Any = None) -> None:
-        """Schedule a physical action; any thread. Its tag is fixed by the physical time of this call."""
-        self.inbox.append((signal, self.clock.elapsed_ns(), delay, value))
-        self.wake.set()
+    def _put(self, signal: Signal, delay: int, value: Any) -> None:
+        if not self.ended:
+            self.inbox.append((signal, self.clock.elapsed_ns(), delay, value))
+            self.wake.set()
 
     def command(self, *, stop: bool = False, paused: bool | None = None, steps: int = 0) -> None:
         """Stop, pause, resume or step; any thread."""
@@ -147,6 +231,13 @@ class Scheduler(EventQueue):
             self._steps += steps
             self._commanded = self._stop or self._paused
         self.wake.set()
+
+    def abandon(self) -> None:
+        """In a forked child, which has none of the threads: what they held is free, what is scheduled is ignored."""
+        self._command_lock = threading.Lock()
+        self._refusing = threading.RLock()
+        self.wake = Wake()
+        self.ended = True
 
     # -- from reactions ---------------------------------------------------------------------------------------------
 
@@ -173,159 +264,278 @@ class Scheduler(EventQueue):
                 late()
                 return
             # For check_deadline and update_deadline in the body; reactions of one reactor run one at a time.
-            instance.__dict__["_deadline"] = limit
+            object.__setattr__(instance, "_deadline", limit)
             try:
                 body()
             finally:
-                instance.__dict__["_deadline"] = None
+                object.__setattr__(instance, "_deadline", None)
 
         return call
 
     def watchdog(self, signal: Signal, timeout: int) -> tuple[Callable[..., None], Callable[[], None]]:
-        """`start` and `stop` of a watchdog: threading.Timer objects that post its expiry."""
-        timers: list[threading.Timer] = []
-
-        def stop() -> None:
-            while timers:
-                timers.pop().cancel()
+        """`start` and `stop` of a watchdog, which posts its expiry."""
+        dogs = self.watchdogs
 
         def start(extra: int = 0) -> None:
-            stop()
-            timer = threading.Timer((timeout + extra) / 1e9, self.post, (signal,))
-            timer.daemon = True
-            timers.append(timer)
-            timer.start()
+            dogs.start(signal, timeout + int(extra))
 
-        self.watchdog_stops.append(stop)
+        def stop() -> None:
+            dogs.stop(signal)
+
         return start, stop
+
+    def _expired(self, dog: Signal) -> None:
+        self._put(dog, 0, None)
 
     # -- leading ----------------------------------------------------------------------------------------------------
 
-    def lead(self, me: Worker, batch: Batch) -> None:
-        """Close `batch` and go on until a level is shared and another worker finishes it, or the run ends.
+    def go(self, me: Worker) -> int:
+        """Execute tags until none can be executed now.
 
-        Leading belongs to worker 0, which made the schedule: what it touches between shared levels (queues, handles,
-        reactions) is cheapest to the thread that made it. Worker 0 has just run out of reactions to claim, so it still spins.
+        Returns:
+            `until`.
         """
-        if me.index != 0:
-            batch.closed = True
-            self.workers[0].offer(batch)
-            return
+        if self.over:
+            return forever
+        self.waiting = False
         try:
-            if self.failure is not None:
-                self._finish()
-                return
-            self._close(batch)
-            level = batch.level + 1
-            while True:
-                levels, top = self.schedule.levels, self.top
-                while level <= top and self.failure is None:
-                    groups = levels[level]
-                    if groups:
-                        ready = self._ready(groups)
-                        offered = self._offer(me, ready, level) if self.width > 1 else None
-                        if offered is None:
-                            self._inline(ready, level)
-                        elif offered.work(me.index):
-                            self._close(offered)
-                        else:
-                            return
-                    level += 1
-                if not self._advance():
-                    break
-                level = 0
+            if self._open():
+                self._tags(me)
         except BaseException as error:  # noqa: BLE001 - a fault of ours must end the run, not hang it
             self.failure = self.failure or error
-        self._finish()
+            self.over = True
+        if self.failure is not None and self.gate is not None:
+            self.gate.failed(self)
+        if self.over:
+            self._finish()
+            return forever
+        self.waiting = True
+        return self.until
 
-    def _ready(self, groups: list[Group]) -> Sequence[RunningReaction]:
-        """The reactions of a level, each once, and the level's list emptied."""
-        ready: Sequence[RunningReaction] = groups[0]
-        if len(groups) > 1 and groups.count(groups[0]) < len(groups):
-            ready = list(dict.fromkeys(itertools.chain.from_iterable(groups)))
+    def _tags(self, me: Worker) -> None:  # noqa: C901 - one loop on purpose: a call costs as much as a small reaction
+        """Execute the tag that is open and all that can follow it: the loop in which a run spends its time."""
+        agenda = self.agenda
+        levels, cleared, fired, requests = agenda.levels, agenda.cleared, agenda.fired, agenda.requests
+        clear = cleared.append
+        plain = [p and not self.recorder.records_reactions and not self.profiled for p in agenda.plain]
+        # With one worker nothing is shared, so nothing is measured.
+        share_above = self.share_above_ns
+        measuring = self.width > 1 and not self.recorder.serial
+        inline_below = share_above if measuring else 2 * Group.UNKNOWN
+        # A tag's end is short where no mode can change, no other enclave waits for word and nothing is recorded.
+        swift = self.modes is None and self.gate is None and not self.recorder.records_values
+        ran, now, before, first = self.reactions_done, time.perf_counter_ns, 0, 0
+        periodic, heap = self.periodic, self.heap
+        quick, timers = swift and all(plain), len(periodic)
+        while True:
+            level, top = first, self.top
+            first = 0
+            while level <= top:
+                groups = levels[level]
+                if groups:
+                    group = groups[0]
+                    if plain[level] and len(groups) == 1 and (group.cost_ns < inline_below or group.size == 1):
+                        groups.clear()
+                        group.queued = False
+                        ran += group.size
+                        try:
+                            group.call()
+                        except BaseException as error:  # noqa: BLE001 - a reaction may raise anything
+                            self._fail(group.culprit(error), error)
+                        if group.clears:
+                            clear(group.clears)
+                    else:
+                        ran += self._level(me, level, groups)
+                    if requests:
+                        self._serve()
+                    if self.failure is not None:
+                        self.reactions_done = ran
+                        self.over = True
+                        return
+                level += 1
+            # The tag ends. The clock is read every eighth time: where tags lately took long, levels are measured one by one.
+            self.reactions_done = ran
+            if measuring and not self.tags_done & 7:
+                moment = now()
+                inline_below = share_above if moment - before < 8 * share_above else -1
+                before = moment
+            if fired:
+                if swift and len(fired) == 1 and fired[0].instant:
+                    signal = fired[0]
+                    signal.fired = False
+                    value = signal.state.value
+                    for delay in signal.delays:
+                        self.upcoming.append((delay, value))
+                    fired.clear()
+                else:
+                    self._send(fired)
+            for handles in cleared:
+                for handle in handles:
+                    handle.is_present = False
+            cleared.clear()
+            self.tags_done += 1
+            if self.modes is not None:
+                self.modes.end_of_tag()
+            stop = self.stop_tag
+            if stop is not None and stop <= (self.time_ns, self.microstep):
+                self.over = True
+                return
+            # The usual case in a loop of zero delays: the next microstep, with no need to look at the clock.
+            if (
+                swift
+                and self.upcoming
+                and (stop is None or stop[0] > self.time_ns)
+                and not self._commanded
+                and not self.inbox
+                and (not self.heap or self.heap[0][0] > self.time_ns)
+            ):
+                events, self.upcoming = self.upcoming, []
+                self.microstep += 1
+                self.top = -1
+                self._load(events)
+            elif quick and periodic and not (self.upcoming or heap or self._commanded or self.inbox):
+                # Only timers are due. One that is alone at its tag and that nobody reads has its reaction called at once.
+                moment, order, beat = periodic[0]
+                call, period, level, reach, clears, _ = beat
+                if (
+                    call is None
+                    or (timers > 1 and periodic[1][0] == moment)  # the next smallest of a heap is one of these two
+                    or (timers > 2 and periodic[2][0] == moment)
+                    or moment >= (forever if stop is None else stop[0])
+                    or not (self.fast or self.clock.elapsed_ns() >= moment)
+                ):
+                    if not self._open():
+                        return
+                    continue
+                heapq.heapreplace(periodic, (moment + period, order, beat))
+                self.time_ns, self.microstep = moment, 0
+                ran += 1
+                try:
+                    call()
+                except BaseException as error:  # noqa: BLE001 - a reaction may raise anything
+                    self._fail(beat[5].triggers[0], error)
+                    self.reactions_done, self.over = ran, True
+                    return
+                if clears:
+                    clear(clears)
+                if requests:
+                    self._serve()
+                self.top, first = reach, level + 1
+            elif not self._open():
+                return
+
+    def _level(self, me: Worker, level: int, groups: list[Group]) -> int:
+        """Run one level where there is more to it than calling one group; returns how many reactions ran."""
+        if self.agenda.plain[level] and not self.recorder.records_reactions:
+            items: list[Any] = []
+            for group in groups:
+                if group.queued:  # else it was queued twice, by two workers at once
+                    group.queued = False
+                    items.append(group)
             if self.width > 1:
-                ready.sort(key=_index)  # in whatever order the workers of a shared level queued them
-        groups.clear()
-        if self.modes is not None:
-            ready = [r for r in ready if not r.inactive]
-        return ready
-
-    def _inline(self, ready: Sequence[RunningReaction], level: int) -> None:
-        """Run one level on this worker."""
-        began = time.perf_counter_ns() if self.width > 1 else 0
-        self.reactions_done += len(ready)
-        if self.recorder.records_reactions:
-            self._inline_recorded(ready)
+                items.sort(key=_index)  # in whatever order the workers of a shared level queued them
+            count = sum(g.size for g in items)
+            cost = sum(g.cost_ns for g in items)
+            clears = [g.clears for g in items if g.clears]
         else:
-            r = None
-            try:
-                for r in ready:
-                    r.call()
-            except BaseException as error:  # noqa: BLE001 - a reaction may raise anything
-                self._fail(r, error)
-        if self.schedule.requests:
-            self._serve()
-        if began and ready:
-            self._measure(level, (time.perf_counter_ns() - began) // len(ready))
+            for group in groups:
+                group.queued = False
+            ready = {r.index: r for g in groups for r in g.reactions if not r.inactive}
+            items = [ready[i] for i in sorted(ready)]
+            count = len(items)
+            cost = sum(Group.UNKNOWN if r.cost_ns < 0 else r.cost_ns for r in items)
+            clears = [r.clears for r in items if r.clears]
+        groups.clear()
+        if not items:
+            return 0
+        self.level_began_ns = time.perf_counter_ns()
+        if self.width == 1 or count == 1 or cost < self.share_above_ns or self.recorder.serial:
+            self._inline(items, count)
+        elif cost >= self.surely_worth_ns * count or not self.share_above_ns:
+            self._share(me, level, items, count)
+        else:
+            tried = self._tried.setdefault(level, [0, 0, 0])
+            pays = self._pays(tried)
+            if pays:
+                self._share(me, level, items, count)
+            else:
+                self._inline(items, count)
+            tried[pays] = (time.perf_counter_ns() - self.level_began_ns) // count
+        self.agenda.cleared += clears
+        return int(count)
 
-    def _inline_recorded(self, ready: Sequence[RunningReaction]) -> None:
-        check = self.recorder.level(self.current_tag(), ready)
-        r = None
-        try:
-            for r in ready:
-                r.call()
-                if check is not None:
-                    check(r)
-        except BaseException as error:  # noqa: BLE001 - a reaction may raise anything
-            self._fail(r, error)
+    @staticmethod
+    def _pays(tried: list[int]) -> bool:
+        """Whether to share a level of cheap reactions: what was faster (ns per reaction alone and shared), now and then the other."""
+        tried[2] += 1
+        alone, shared, rounds = tried
+        if not shared or not alone:
+            return not shared
+        return (shared < alone) != (rounds & 255 == 0)
 
-    def _measure(self, level: int, cost: int) -> None:
-        old = self.level_cost.get(level)
-        self.level_cost[level] = cost if old is None else (3 * old + cost) >> 2
-
-    def _offer(self, me: Worker, ready: Sequence[RunningReaction], level: int) -> Batch | None:
-        """Share a level if that is worth it; a level not measured yet is."""
-        count = len(ready)
-        if count < 2 or self.recorder.serial:
-            return None
-        cost = self.level_cost.get(level)
-        if cost is not None and cost * count < self.share_above_ns:
-            return None
-        # The longest first: what is left at the end is short, so the workers finish together.
-        batch = Batch(sorted(ready, key=_cost), level)
+    def _inline(self, items: Sequence[Any], count: int) -> None:
+        """Run a level on this worker."""
+        began = time.perf_counter_ns()
+        check = None
         if self.recorder.records_reactions:
-            self.recorder.level(self.current_tag(), ready)
-        self.reactions_done += count
-        helpers = count - 1
+            check = self.recorder.level(self.current_tag(), items)
+        item: Any = None
+        try:
+            for item in items:
+                item.call()
+                if check is not None:
+                    check(item)
+        except BaseException as error:  # noqa: BLE001 - a reaction may raise anything
+            self._fail(culprit(item, error), error)
+            return
+        each = (time.perf_counter_ns() - began) // count
+        for item in items:
+            item.cost_ns = each * item.size
+
+    def _share(self, me: Worker, level: int, items: Sequence[Any], count: int) -> None:
+        """Share one level out among the workers."""
+        if self.recorder.records_reactions:
+            self.recorder.level(self.current_tag(), items)
+        known = self._shares.get(level)
+        if known is None or known[2] == 0 or known[0] != items:
+            known = (items, self._shared_out(items, count), 64)
+        batch = Batch(known[1], self, me)
+        helpers = batch.size - 1
         for worker in self.workers:
             if worker is not me and helpers > 0:
                 helpers -= 1
                 worker.offer(batch)
-        return batch
-
-    def _close(self, batch: Batch) -> None:
-        """A shared level is finished: its failures, its costs, and what its reactions asked for."""
-        if batch.level < 0:
-            self.open_first()
-            return
+        me.finish(batch)
+        # A level whose reactions take other times than they did is shared out anew.
+        self._shares[level] = (items, known[1], 0 if batch.late else known[2] - 1)
         if batch.failures:
             # The failure reported is that of the reaction with the lowest number, whoever ran it and whenever.
-            position, error = min(batch.failures, key=lambda f: batch.reactions[f[0]].index)
-            self._fail(batch.reactions[position], error)
+            self._fail(*min(batch.failures, key=_failed))
             return
-        if self.schedule.requests:
-            self.schedule.requests.sort(key=_request_order)  # stable: each action's own requests keep their order
-            self._serve()
-        self._measure(batch.level, sum(r.cost_ns for r in batch.reactions) // batch.size)
+        # In whatever order the workers asked; stable: each action's own requests keep their order.
+        self.agenda.requests.sort(key=_request_order)
+        each = sum(item.cost_ns for part in known[1] for item in part) // count
+        for item in items:
+            if item.size > 1 or isinstance(item, Group):
+                item.cost_ns = each * item.size
 
-    def _fail(self, r: RunningReaction | None, error: BaseException) -> None:
-        assert r is not None
+    def _shared_out(self, items: Sequence[Any], count: int) -> tuple[tuple[Any, ...], ...]:
+        """What each worker gets of a level: its reactions, or several together where they are cheap."""
+        reactions = [r for item in items for r in (item.reactions if isinstance(item, Group) else (item,))]
+        cost = sum(item.cost_ns for item in items)
+        if isinstance(items[0], Group) and cost < self.smallest_item_ns * count:
+            size = max(count * self.smallest_item_ns // max(cost, 1), 1)
+            size = min(size, max(count // (4 * self.width), 1))
+            reactions = [_piece(part, cost // count) for part in itertools.batched(reactions, size)]
+        return share_out(reactions, self.width)
+
+    def _fail(self, r: RunningReaction, error: BaseException) -> None:
         self.failure = failure(r, self.current_tag(), error)
 
     # -- what reactions ask for -------------------------------------------------------------------------------------
 
     def _serve(self) -> None:
-        requests = self.schedule.requests
+        requests = self.agenda.requests
         for signal, first, second in requests:
             if signal is None:
                 assert self.modes is not None
@@ -338,96 +548,79 @@ class Scheduler(EventQueue):
 
     # -- tags -------------------------------------------------------------------------------------------------------
 
-    def open_first(self) -> None:
-        """Tag (0, 0): startup and the timers without offset."""
+    def _open_first(self, events: list[tuple[Signal, Any]]) -> None:
+        """Tag (0, 0): startup, the timers without offset, and what other enclaves sent."""
         modes = self.modes
         if modes is not None:
             modes.begin()
-        events: list[tuple[Signal, Any]] = []
-        for timer in self.schedule.timers:
+        for timer in self.timers:
             if modes is not None and not modes.is_active(timer.mode):
                 modes.suspend_timer(timer)
-            elif timer.offset == 0:
+                continue
+            if timer.offset == 0:
                 events.append((timer, None))
-            else:
+            elif modes is not None or not timer.period:
                 self.queue((timer.offset, 0), timer, None)
+            if modes is None and timer.period:
+                self.every(timer.offset or timer.period, timer)
         self.top = -1
-        self._trigger(self.schedule.startup)
+        self._trigger(self.startup)
         self._load(events)
-        if self.stop_tag == (0, 0):
-            self._shutdown()
 
     def _trigger(self, reactions: list[RunningReaction]) -> None:
         for enqueue, group in self.schedule.groups_of(reactions):
-            enqueue(group)
+            if not group.queued:
+                group.queued = True
+                enqueue(group)
         self.top = max(self.top, max((r.reach for r in reactions), default=-1))
 
     def _shutdown(self) -> None:
         if self.modes is not None:
             self.modes.release_shutdown()
-        self._trigger(self.schedule.shutdown)
+        self._trigger(self.shutdown)
 
     def _load(self, events: list[tuple[Signal, Any]]) -> None:
         """Make events present at the tag that opens."""
-        schedule, top = self.schedule, self.top
-        clear, fire = schedule.cleared.extend, schedule.fired.append
+        agenda, top = self.agenda, self.top
+        clear, fire = agenda.cleared.append, agenda.fired.append
+        modal = self.modes is not None
         for signal, value in events:
             signal.deliver(value)
-            clear(signal.handles)
+            if signal.clears:
+                clear(signal.clears)
             for enqueue, group in signal.groups:
-                enqueue(group)
+                if not group.queued:
+                    group.queued = True
+                    enqueue(group)
             if signal.reach > top:
                 top = signal.reach
-            if signal.special:
+            if signal.special and not signal.fired:
+                signal.fired = True
                 fire(signal)
-            if signal.period:
+            if modal and signal.period:
                 self.queue((self.time_ns + signal.period, 0), signal, None)
             elif signal.pending:
                 signal.pending.discard((self.time_ns, self.microstep))
         self.top = top
 
-    def _advance(self) -> bool:
-        """End this tag and open the next; false when the run is over."""
-        if self.failure is not None:
-            return False
-        fired = self.schedule.fired
-        if fired:
-            if len(fired) > 1 and self.width > 1:
-                fired.sort(key=_signal_order)
-            if self.recorder.records_values:
-                self.recorder.end_of_tag(self.current_tag(), fired)
-            for signal in fired:
-                if signal.delays:
-                    self._delay(signal)
-            fired.clear()
-        cleared = self.schedule.cleared
-        for handle in cleared:
-            handle.is_present = False
-        cleared.clear()
-        self.tags_done += 1
-        if self.modes is not None:
-            self.modes.end_of_tag()
-        if self.stop_tag == (self.time_ns, self.microstep):
-            return False
-        if self._commanded and not self._obey():
-            return False
-        if self.inbox:
-            self._take_inbox()
-        if self.upcoming and (self.stop_tag is None or (self.time_ns, self.microstep + 1) < self.stop_tag):
-            # The usual case in a loop of zero delays: the next microstep, with no need to look at the clock.
-            events, self.upcoming = self.upcoming, []
-            self.microstep += 1
-            if self.events and (more := self.events.pop((self.time_ns, self.microstep), None)) is not None:
-                self.heap.remove((self.time_ns, self.microstep))
-                heapq.heapify(self.heap)
-                events += more
-            self.top = -1
-            self._load(events)
-            return True
-        return self._advance_time()
+    def _send(self, fired: list[Signal]) -> None:
+        """The tag ends: record what was written, and pass it on to delayed connections and other enclaves."""
+        if len(fired) > 1 and self.width > 1:
+            fired.sort(key=_signal_order)  # in whatever order the workers of a shared level wrote them
+        if self.recorder.records_values:
+            written = self.recorder.written(fired)
+            if self.gate is None:
+                self.recorder.end_of_tag((self.time_ns, self.microstep), written)
+            elif written:
+                self.gate.record(self, written)
+        for signal in fired:
+            signal.fired = False
+            if signal.delays:
+                self._delay(signal)
+        fired.clear()
 
     def _delay(self, signal: Signal) -> None:
-        """Queue what a present signal feeds through delayed connections."""
+        """Queue what a present signal feeds through delayed connections, or send it to the enclave that reads it."""
         value = signal.state.value
         now = (self.time_ns, self.microstep)
         for delay in signal.delays:
@@ -436,104 +629,99 @@ class Scheduler(EventQueue):
             delay.last_tag = now
             if self.modes is not None and not self.modes.is_active(delay.mode):
                 continue
-            if delay.pending is None:
-                self.upcoming.append((delay, value))
-                continue
             if delay.physical:
                 tag = (max(self.clock.elapsed_ns() + delay.after, self.time_ns + 1), 0)
-            else:
+            elif delay.after > 0:
                 tag = (self.time_ns + delay.after, 0)
+            else:
+                tag = now if delay.after < 0 else (now[0], now[1] + 1)
+            if delay.enclave == self.enclave:
+                self.arrive(tag, delay, value)
+            else:
+                self._outbox.append((tag, delay, value))
+
+    def arrive(self, tag: tuple[int, int], delay: Signal, value: Any) -> None:
+        """Queue what a delayed connection or another enclave brings."""
+        if delay.pending is not None:
             while tag in delay.pending:  # none is lost: values that meet follow each other in microsteps
                 tag = (tag[0], tag[1] + 1)
             delay.pending.add(tag)
-            self.queue(tag, delay, value)
+        self.queue(tag, delay, value)
 
-    def _advance_time(self) -> bool:
-        """Open the next tag, waiting for physical time if the run is not fast."""
-        while True:
+    def _open(self) -> bool:
+        """Open the next tag; false, with `until` set, if there is none that may be opened now, or `over` if there is none at all."""
+        if self._commanded and not self._obey():
+            self.until = forever
+            return False
+        tag: tuple[int, int] | None
+        if self.gate is not None:
+            tag = self.gate.next_tag(self, self._outbox)
+            if tag is None:
+                return False
+        elif not self.begun:
+            tag = (0, 0)
+        else:
+            if self.inbox:
+                self.take_inbox()
             tag = self.next_tag()
             if tag is None:
-                if not self.keepalive:
-                    # Nothing can happen any more: the run ends one microstep later.
-                    tag = self.stop_tag = (self.time_ns, self.microstep + 1)
-                elif not self._wait(None):
+                if self.keepalive:
+                    self.until = forever
                     return False
-                else:
-                    continue
+                # Nothing can happen any more: the run ends one microstep later.
+                tag = self.stop_tag = (self.time_ns, self.microstep + 1)
             if not self.fast and tag[0] > self.time_ns and self.clock.elapsed_ns() < tag[0]:
-                if not self._wait(tag[0]):
-                    return False
-                continue  # an action or a command may have come in between
-            break
-        if self.upcoming:  # only the stop tag can come first or at the same time
+                self.until = tag[0]
+                return False
+        events: list[tuple[Signal, Any]] = []
+        if self.upcoming and tag == (self.time_ns, self.microstep + 1):
             events, self.upcoming = self.upcoming, []
+        events += self.take(tag)
+        if self.begun:
+            self.time_ns, self.microstep = tag
+            self.top = -1
+            self._load(events)
         else:
-            events = []
-        if self.heap and self.heap[0] == tag:
-            heapq.heappop(self.heap)
-            events += self.events.pop(tag)
-        self.time_ns, self.microstep = tag
-        self.top = -1
-        stopping = tag == self.stop_tag
-        self._load(events)
-        if stopping:
+            self.begun = True
+            self._open_first(events)
+        if tag == self.stop_tag:
             self._shutdown()
         return True
 
-    def _wait(self, until_ns: int | None) -> bool:
-        """Wait for physical time, an action or a command; false if the run must end without another tag."""
-        self.wake.clear()
-        if not self.inbox and not self._commanded:
-            self.waiting = True
-            self.clock.wait(until_ns, self.wake)
-            self.waiting = False
-        if self._commanded and not self._obey():
-            return False
-        if self.inbox:
-            self._take_inbox()
-        return True
-
-    def _take_inbox(self) -> None:
+    def take_inbox(self, floor_ns: int = 0) -> None:
+        """Queue what was posted from outside, not before the time up to which others were told that nothing comes."""
         inbox = self.inbox
         while inbox:
             signal, posted, delay, value = inbox.popleft()
-            tag = (max(posted + max(int(delay), 0) + signal.offset, 0), 0)
+            tag = (max(posted + max(int(delay), 0) + signal.offset, floor_ns), 0)
             if self.modes is not None and not self.modes.is_active(signal.mode):
                 continue  # as in Lingua Franca, an action of an inactive mode hears nothing from outside
             self.schedule_action(signal, tag, value)
 
     def _obey(self) -> bool:
-        """Carry out commands between two tags."""
-        while True:
-            with self._command_lock:
-                stop, paused, steps = self._stop, self._paused, self._steps
-                if steps:
-                    self._steps -= 1
-                if stop:
-                    self._stop = False
-                    self._commanded = self._paused = False
+        """Carry out commands between two tags; false while the run is paused."""
+        with self._command_lock:
+            stop, paused, steps = self._stop, self._paused, self._steps
             if stop:
-                soon = (self.time_ns, self.microstep + 1)
-                if self.stop_tag is None or soon < self.stop_tag:
-                    self.stop_tag = soon
-                return True
-            if not paused or steps:
-                return True
-            self.wake.clear()
-            with self._command_lock:
-                still = self._paused and not self._steps and not self._stop
-            if still:
-                self.waiting = True
-                self.wake.wait()
-                self.waiting = False
+                self._stop = self._commanded = self._paused = False
+            elif steps:
+                self._steps -= 1
+        if stop and self.gate is not None:
+            self.gate.stop_from(self)
+        elif stop:
+            soon = (self.time_ns, self.microstep + 1)
+            if self.stop_tag is None or soon < self.stop_tag:
+                self.stop_tag = soon
+        return stop or not paused or steps > 0
 
     def _finish(self) -> None:
-        """The run is over: let every thread go. Called once, by the last leader."""
-        for stop in self.watchdog_stops:
-            stop()
-        for worker in self.workers:
-            worker.quit()
-        self.on_end(self.failure)
+        """The last tag is done."""
+        self.ended = True
+        self.inbox.clear()
+        if self.gate is not None:
+            self.gate.ended(self, self._outbox)
+        self.watchdogs.end()
+        self.on_end(self)
 
 
 class Deadline:
@@ -549,24 +737,6 @@ class Deadline:
         return self._scheduler.clock.elapsed_ns() - self._scheduler.time_ns > self.limit_ns
 
 
-class _Opening:
-    """The first batch of a run: builds the schedule on the worker that leads first."""
-
-    def __init__(self, scheduler: Scheduler) -> None:
-        self._scheduler = scheduler
-        self.cost_ns = 0
-        self.worker = 0
-        self.error: BaseException | None = None  # written before _built is set, read after it
-
-    def call(self) -> None:
-        try:
-            self._scheduler._build()
-        except BaseException as error:  # noqa: BLE001 - a state factory may raise anything
-            self.error = self._scheduler.failure = error
-        finally:
-            self._scheduler._built.set()
-
-
 def _signal_order(signal: Signal) -> int:
     return signal.order
 
@@ -576,9 +746,14 @@ def _request_order(request: tuple[Any, Any, Any]) -> int:
     return -1 if request[0] is None else request[0].order
 
 
-def _cost(r: RunningReaction) -> tuple[int, int]:
-    return (-r.cost_ns, r.index)
+_index = operator.attrgetter("index")
 
 
-def _index(r: RunningReaction) -> int:
-    return r.index
+def _failed(found: tuple[RunningReaction, BaseException]) -> int:
+    return found[0].index
+
+
+def _piece(reactions: Sequence[RunningReaction], each_ns: int) -> Group:
+    made = Group(reactions)
+    made.cost_ns = each_ns * made.size
+    return made

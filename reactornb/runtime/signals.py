@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from reactornb.runtime.handles import NO_PORT, InPort
 
-__all__ = ["Group", "RunningReaction", "Signal"]
+if TYPE_CHECKING:
+    from reactornb.runtime.groups import Group
+
+__all__ = ["Beat", "RunningReaction", "Signal"]
 
 
 class Signal:
@@ -19,11 +22,13 @@ class Signal:
         reach: the highest level that anything it sets off at the same tag can be on, -1 if it sets off nothing.
         delays: delayed connections that a written port feeds.
         port: index of the written port in the graph, -1 for anything else.
+        clears: those of its handles whose presence somebody can ask for, marked absent when the tag ends.
+        enclave: where it is present, and where what it triggers lives.
     """
 
     __slots__ = (
-        "after", "delays", "deliver", "groups", "handles", "is_delay", "last_tag", "min_spacing", "mode", "name", "offset", "order", "pending", "period",
-        "physical", "policy", "port", "reach", "special", "state", "triggers",
+        "after", "beat", "clears", "copied", "delays", "deliver", "enclave", "fired", "groups", "handles", "instant", "is_delay", "last_tag", "min_spacing", "mode", "name", "offset", "order",
+        "pending", "period", "physical", "policy", "port", "reach", "special", "state", "triggers",
     )  # fmt: skip
 
     def __init__(self, name: str, *, port: int = -1) -> None:
@@ -31,11 +36,19 @@ class Signal:
         self.port = port
         self.order = 0  # position in the fingerprint's order
         self.handles: tuple[InPort, ...] = ()
+        self.clears: tuple[InPort, ...] = ()
+        self.enclave = 0
         self.triggers: tuple[RunningReaction, ...] = ()
         self.groups: tuple[tuple[Callable[[Group], None], Group], ...] = ()
         self.reach = -1
         self.delays: tuple[Signal, ...] = ()
         self.state: InPort = NO_PORT
+        self.fired = False  # whether it stands on its agenda's list of this tag; as `Group.queued`
+        self.copied = False  # some reader gets a copy of its own
+        # Of a periodic timer: what the scheduler needs each time, in one small object, since 10,000 timers do not fit a core's cache.
+        # The call is that of the one reaction that it triggers, if that is all it does; else None.
+        self.beat: Beat = (None, 0, -1, -1, (), self)
+        self.instant = False  # true if all it feeds is delays of one microstep in its own enclave, outside modes
         self.special = False  # true if the end of the tag must know of it: it feeds delays, or values are recorded
         self.deliver: Callable[[Any], None] = _nowhere
         self.mode = -1
@@ -64,13 +77,15 @@ class RunningReaction:
 
     Attributes:
         call: runs the body with its arguments (or the deadline's handler).
+        body, row: the plain function and its arguments where nothing stands between the scheduler and the body, else None, ().
+        clears: handles that its `set` may make present and that are cleared after it ran whether it did or not; see `Schedule`.
         inactive: true while its mode is not active.
         reach: the highest level of what it may set off at the same tag, its own at least.
         cost_ns: running estimate of the body's time.
     """
 
     __slots__ = (
-        "call", "cost_ns", "inactive", "index", "level", "mode", "name", "node", "reach", "reads", "worker",
+        "body", "call", "clears", "cost_ns", "enclave", "inactive", "index", "level", "mode", "name", "node", "reach", "reads", "row", "size", "worker",
     )  # fmt: skip
 
     def __init__(self, node: Any) -> None:
@@ -80,15 +95,20 @@ class RunningReaction:
         self.level: int = node.level
         self.mode: int = node.mode
         self.call: Callable[[], None]
+        self.body: Callable[..., None] | None = None
+        self.row: tuple[Any, ...] = ()
+        self.clears: tuple[InPort, ...] = ()
+        self.enclave = 0
         self.inactive = False
         self.reach = -1
         self.reads: tuple[InPort, ...] = ()
         self.cost_ns = -1
+        self.size = 1
         self.worker = -1
 
     def __repr__(self) -> str:
         return f"<reaction {self.name} level {self.level}>"
 
 
-Group = tuple[RunningReaction, ...]
-"""Reactions of one level that one signal makes ready together; a signal queues the same tuple each time."""
+Beat = tuple[Callable[[], None] | None, int, int, int, tuple[InPort, ...], Signal]
+"""Of a periodic timer: the call or None, period in ns, the call's level, how far it reaches, what to clear afterwards, the signal."""

@@ -1,7 +1,8 @@
 """What a run leaves behind: trace, fingerprint, value checks, and the wording of a failure.
 
-A `Recorder` is called by the scheduler's leader only, between levels and at the end of tags, so it needs no lock; `Trace` is
-read after the run, `fingerprint` at any time (its newest digest is one reference, replaced whole).
+A `Recorder` is called between levels and at the end of tags by the leader; where there are several enclaves, `level` by each leader
+(it only appends, which is atomic) and `end_of_tag` under the gate's lock. So it needs no lock. `Trace` is read after the run,
+`fingerprint` at any time (its newest digest is one reference, replaced whole).
 """
 
 from __future__ import annotations
@@ -58,12 +59,17 @@ class Recorder:
         self.serial = check_values  # finding the culprit needs one reaction at a time
         self.records_values = trace or fingerprint
         self.records_reactions = trace or check_values
+        self.apart = False  # several enclaves report: their levels come in any order
+        self._ran: list[tuple[Tag, int, int, str]] = []
         self.fingerprint: str | None = self._hash.hexdigest() if self._hash is not None else None
 
     def level(self, tag: Tag, ready: Sequence[RunningReaction]) -> Callable[[RunningReaction], None] | None:
         """A level is about to run; what is returned is to be called after each of its reactions."""
         if self.trace is not None:
-            self.trace.executions += [(tag, r.name) for r in sorted(ready, key=lambda r: r.index)]
+            if self.apart:
+                self._ran += [(tag, r.level, r.index, r.name) for r in ready]
+            else:
+                self.trace.executions += [(tag, r.name) for r in sorted(ready, key=lambda r: r.index)]
         if not self._check:
             return None
         before = {id(p): digest(p.value) for r in ready for p in r.reads if p.is_present}
@@ -78,23 +84,36 @@ class Recorder:
 
         return check
 
-    def end_of_tag(self, tag: Tag, present: Sequence[Signal]) -> None:
-        """Take in what was present at the tag, ordered by the signals' numbers, so that threads leave no mark."""
-        for signal in sorted(set(present), key=_order):
-            if signal.is_delay:
-                continue  # a delayed connection repeats what its port wrote
-            value = signal.state.value
+    def written(self, present: Sequence[Signal]) -> list[Written]:
+        """What is worth recording of a tag that ends in one enclave."""
+        return [
+            (s.order, s.name, s.state.value) for s in set(present) if not s.is_delay
+        ]  # a delayed connection repeats what its port wrote
+
+    def end_of_tag(self, tag: tuple[int, int], written: list[Written]) -> None:
+        """Take in what was written at a tag, ordered by the signals' numbers, so that threads leave no mark."""
+        written.sort(key=_order)
+        for order, name, value in written:
             if self.trace is not None:
-                self.trace.writes.append((tag, signal.name, value))
+                self.trace.writes.append((Tag(*tag), name, value))
             if self._hash is not None:
-                self._hash.update(struct.pack("<qqq", tag.time_ns, tag.microstep, signal.order))
+                self._hash.update(struct.pack("<qqq", *tag, order))
                 _feed(self._hash.update, value)
         if self._hash is not None:
             self.fingerprint = self._hash.hexdigest()
 
+    def finish(self) -> None:
+        """The run is over: bring what several enclaves executed into the order of tags."""
+        if self.trace is not None and self._ran:
+            self.trace.executions[:] = [(tag, name) for tag, _, _, name in sorted(self._ran)]
 
-def _order(signal: Signal) -> int:
-    return signal.order
+
+Written = tuple[int, str, Any]
+"""Number, name and value of a signal."""
+
+
+def _order(written: Written) -> int:
+    return written[0]
 
 
 def digest(value: Any) -> str:
@@ -134,7 +153,7 @@ def _feed(update: Callable[[Any], None], value: Any) -> None:
         update(f"a{value.dtype.str}{value.shape}".encode())
         update(
             numpy.ascontiguousarray(value).tobytes()
-            if value.ndim == 0
+            if value.ndim == 0 or value.size == 0
             else numpy.ascontiguousarray(value).data.cast("B")
         )
     elif dataclasses.is_dataclass(value) and not isinstance(value, type):

@@ -1,110 +1,128 @@
 """Worker threads: how one level's reactions are shared out, and how idle workers wait.
 
-There is no coordinator thread. Worker 0 *leads*, as one of the workers: it opens tags, runs cheap levels by itself and offers
-costly ones as a `Batch`, of which it takes its share. Whoever finishes a batch's last reaction hands it back to worker 0 to
-close (itself, if it was worker 0), and waits for the next offer. Leading moves nowhere else because on free-threaded
-builds an object is cheapest to the thread that made it, and worker 0 made the schedule.
+There is no coordinator thread. Each enclave is led by one worker, always the same: it opens tags, runs cheap levels by itself
+and offers costly ones as a `Batch`, of which it takes its share. A leader stays a leader because on free-threaded builds
+an object is cheapest to the thread that made it.
 """
 
 from __future__ import annotations
 
 import itertools
-import queue
 import sys
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
-__all__ = ["Batch", "Worker", "current_scheduler"]
+from reactornb.runtime.clock import Wake
+from reactornb.runtime.groups import culprit
+from reactornb.runtime.signals import RunningReaction
+from reactornb.tags import forever
 
-# The scheduler that a worker's thread belongs to; each thread reads and writes its own only.
+__all__ = ["Batch", "Worker", "current_scheduler", "current_worker", "share_out"]
+
+# The scheduler for which a thread runs reactions at present; each thread reads and writes its own only.
 _mine = threading.local()
 
 
 def current_scheduler() -> Any:
-    """The scheduler of the run whose worker calls this; None on any other thread."""
+    """The scheduler of the reaction that calls this; None on a thread that runs no reaction."""
     return getattr(_mine, "scheduler", None)
 
 
-class Batch:
-    """The ready reactions of one level, claimed one by one.
+def current_worker() -> int:
+    """Number of the worker that calls this; 0 on any other thread."""
+    return getattr(_mine, "worker", 0)
 
-    # reactions   written by the leader before the batch is offered, then only read
-    # claim       an atomic counter (itertools.count: one compare-and-swap per call on free-threaded builds, the
+
+class Batch:
+    """The ready reactions of one level, shared out: each worker takes its own first, then what others have not begun.
+
+    # items       written by the leader before the batch is offered, then only read
+    # _claims     one atomic counter per list (itertools.count: a compare-and-swap per call on free-threaded builds, the
     #             GIL elsewhere); each position is handed out once
-    # done        likewise; exactly one worker gets the number len(reactions), and closes the batch
-    # closed      set by the closer before it hands the batch to worker 0 to lead on; read by worker 0
-    # failures    appended to by any worker (list.append is atomic), read by the closer only
+    # _done       likewise; exactly one worker gets the last number, and sets `over`
+    # over        set once, by that worker; the leader reads it while it spins and after each wake-up
+    # failures    appended to by any worker (list.append is atomic), read by the leader once the batch is over
+    # late        set by a worker that saw a reaction's time change much; read by the leader once the batch is over
     #
-    # Publication: a worker gets the batch through its mailbox lock, which orders everything the leader wrote before. The
-    # closer's `done()` comes after every other worker's `done()`; each is a sequentially consistent read-modify-write
-    # of one word, so all that the reactions wrote is visible to the closer. A worker that comes late finds `claim`
-    # past the end and touches nothing; a batch is never reused. Nothing relies on the GIL.
+    # Publication: a worker gets the batch through its mailbox, a deque whose lock orders everything the leader wrote before.
+    # Each `_done()` is a sequentially consistent read-modify-write of one word, so whoever draws the last number sees all that
+    # the others' reactions wrote, and so does the leader that reads `over` after it. A worker that comes late finds every
+    # counter past its end and touches nothing; a batch is never reused. Nothing relies on the GIL.
     """
 
-    __slots__ = ("claim", "closed", "done", "failures", "level", "reactions", "size")
+    __slots__ = ("_claims", "_done", "failures", "items", "late", "leader", "over", "scheduler", "size")
 
-    def __init__(self, reactions: Sequence[Any], level: int) -> None:
-        self.reactions = reactions
-        self.size = len(reactions)
-        self.level = level
-        self.closed = False
-        self.claim: Callable[[], int] = itertools.count().__next__
-        self.done: Callable[[], int] = itertools.count(1).__next__
-        self.failures: list[tuple[int, BaseException]] = []
+    def __init__(self, items: Sequence[Sequence[Any]], scheduler: Any, leader: Worker) -> None:
+        self.items = items
+        self.size = sum(map(len, items))
+        self.scheduler = scheduler
+        self.leader = leader
+        self.over = False
+        self.late = False
+        self._claims: list[Callable[[], int]] = [itertools.count().__next__ for _ in items]
+        self._done: Callable[[], int] = itertools.count(1).__next__
+        self.failures: list[tuple[RunningReaction, BaseException]] = []
 
-    def work(self, worker: int) -> bool:
-        """Run reactions until none is left to claim; true for the one worker that finished the last of them."""
-        claim, done, reactions, size = self.claim, self.done, self.reactions, self.size
-        now = time.perf_counter_ns
-        last = False
-        while (i := claim()) < size:
-            r = reactions[i]
-            began = now()
-            try:
-                r.call()
-            except BaseException as error:  # noqa: BLE001 - a reaction may raise anything; the closer decides
-                self.failures.append((i, error))
-            took = now() - began
-            r.cost_ns = took if r.cost_ns < 0 else (3 * r.cost_ns + took) >> 2
-            r.worker = worker
-            if done() == size:
-                last = True
-        return last
+    def is_over(self) -> bool:
+        """Whether every reaction has returned."""
+        return self.over
+
+    def work(self, worker: Worker) -> None:
+        """Run what is left to claim; whoever finishes the last item ends the batch."""
+        _mine.scheduler = self.scheduler
+        done, size, now, me = self._done, self.size, time.perf_counter_ns, worker.index
+        lists = len(self.items)
+        for turn in range(lists):
+            place = (me + turn) % lists
+            items, claim = self.items[place], self._claims[place]
+            count = len(items)
+            while (i := claim()) < count:
+                item = items[i]
+                began = now()
+                try:
+                    item.call()
+                except BaseException as error:  # noqa: BLE001 - a reaction may raise anything; the leader decides
+                    self.failures.append((culprit(item, error), error))
+                took = now() - began
+                known = item.cost_ns
+                if not known >> 2 < took < known << 2:
+                    self.late = True
+                item.cost_ns = took if known < 0 else (3 * known + took) >> 2
+                item.worker = me
+                if done() == size:
+                    self.over = True
+                    if worker is not self.leader:
+                        self.leader.wake.set()
 
 
 class Worker:
-    """One thread of a run.
+    """One thread of a run, or the caller's where the run is driven.
 
-    # _batch    the mailbox: written by the leader and emptied by the worker, both under _lock; the worker also peeks at
-    #           it without the lock while spinning, and takes it only under the lock
-    # _parked   true while the worker waits in _wake.get(); read and written under _lock, so an offer is either seen before
-    #           parking or wakes the worker: no wake-up is lost
-    # _wake     a token for each wake-up; a token too many only makes the worker look at its empty mailbox once more
-    # _quit     set once, under _lock, by whoever ends the run
+    # mailbox   batches offered by leaders: appended to by any of them, taken from by this worker; one that is pushed out at
+    #           the far end only gets less help
+    # wake      set after every offer, message, command or posted action, cleared by this worker before it looks for any of
+    #           them: nothing is slept over
+    # enclaves  the schedulers that this worker leads; fixed before its thread starts
+    # quitting  set once by whoever ends the run, before `wake`
     """
 
     # How long an idle worker spins before it parks. Handing over to a spinning worker costs about a microsecond, waking
     # a parked one 30 to 150. With a GIL spinning would only keep the others from running.
     spin_ns = 60_000
 
-    def __init__(
-        self,
-        index: int,
-        name: str,
-        scheduler: Any,
-        begin: Callable[[int], AbstractContextManager[Any]],
-    ) -> None:
+    def __init__(self, index: int, name: str, begin: Callable[[int], AbstractContextManager[Any]]) -> None:
         self.index = index
-        self._scheduler = scheduler
+        self.wake = Wake()
+        self.mailbox: deque[Batch] = deque(maxlen=4)
+        self.enclaves: list[Any] = []
+        self.quitting = False
+        self.clock: Any = None
         self._begin = begin
-        self._lock = threading.Lock()
-        self._wake: queue.SimpleQueue[None] = queue.SimpleQueue()
-        self._batch: Batch | None = None
-        self._parked = False
-        self._quit = False
+        self.first: Callable[[], None] | None = None
         # A daemon only so that interpreter shutdown does not wait for an endless run; run.py ends all runs in order
         # at exit.
         self.thread = threading.Thread(target=self._main, name=name, daemon=True)
@@ -112,45 +130,92 @@ class Worker:
         self._spin_ns = 0 if gil else self.spin_ns
 
     def offer(self, batch: Batch) -> None:
-        """Put a batch into the mailbox; called by the leader."""
-        with self._lock:
-            self._batch = batch
-            parked, self._parked = self._parked, False
-        if parked:
-            self._wake.put(None)
+        """Ask for help with a batch; any leader."""
+        self.mailbox.append(batch)
+        self.wake.set()
 
     def quit(self) -> None:
         """End the thread once it has nothing in hand."""
-        with self._lock:
-            self._quit = True
-            parked, self._parked = self._parked, False
-        if parked:
-            self._wake.put(None)
+        self.quitting = True
+        self.wake.set()
+
+    def finish(self, batch: Batch) -> None:
+        """Work on a batch of this worker's own, and wait until it is over."""
+        batch.work(self)
+        until = time.perf_counter_ns() + self._spin_ns
+        while not batch.over and time.perf_counter_ns() < until:
+            pass
+        if batch.over:
+            return
+        self.wake.clear()
+        while not batch.is_over():
+            self.wake.wait()
+            self.wake.clear()
+        self.wake.set()  # what was cleared here may have been meant for another enclave of this worker
+
+    def turn(self) -> int:
+        """Lead and help as long as there is something to do; returns the physical time until which there is nothing."""
+        # The thread may be in the middle of another run's reaction, which drives this run.
+        around = current_scheduler(), current_worker()
+        _mine.worker = self.index
+        try:
+            while True:
+                self.wake.clear()
+                until = forever
+                for scheduler in self.enclaves:
+                    _mine.scheduler = scheduler
+                    until = min(until, scheduler.go(self))
+                if not self.mailbox:
+                    return until
+                while self.mailbox:
+                    self.mailbox.popleft().work(self)
+        finally:
+            _mine.scheduler, _mine.worker = around
 
     def _main(self) -> None:
         single_threaded_torch()
-        _mine.scheduler = self._scheduler
         with self._begin(self.index):
-            while (batch := self._take()) is not None:
-                # Only worker 0 is handed a closed batch, once, by its closer; for a worker that comes late to a batch
-                # the flag means nothing.
-                if (batch.closed and self.index == 0) or batch.work(self.index):
-                    self._scheduler.lead(self, batch)
+            if self.first is not None:
+                self.first()
+            while not self.quitting:
+                until = self.turn()
+                if not self.quitting:
+                    self._wait(until)
 
-    def _take(self) -> Batch | None:
-        """The next batch, or None when the run is over."""
-        until = time.perf_counter_ns() + self._spin_ns
-        while True:
-            while self._batch is None and not self._quit and time.perf_counter_ns() < until:
-                pass
-            with self._lock:
-                batch, self._batch = self._batch, None
-                if batch is not None:
-                    return batch
-                if self._quit:
-                    return None
-                self._parked = True
-            self._wake.get()
+    def _wait(self, until_ns: int) -> None:
+        """Until somebody sets `wake`, or until that physical time."""
+        wake = self.wake
+        if until_ns == forever:
+            end = time.perf_counter_ns() + self._spin_ns
+            while not wake.is_set():
+                if time.perf_counter_ns() >= end:
+                    wake.wait()
+        else:
+            self.clock.wait(until_ns, wake)
+
+
+def share_out(items: Sequence[Any], width: int) -> tuple[tuple[Any, ...], ...]:
+    """A list of items per worker: about the same work for each, the costliest first, and what ran on a worker last again there.
+
+    The longest first (Graham, "Bounds on Multiprocessing Timing Anomalies", 1969) keeps the end short: the workers take over
+    from each other what has not begun, so they finish within one of the shortest items of each other.
+    """
+    lists: list[list[Any]] = [[] for _ in range(width)]
+    loads = [0] * width
+    fair = sum(max(item.cost_ns, 1) for item in items) / width
+    for item in sorted(items, key=_costliest):
+        cost = max(item.cost_ns, 1)
+        # An environment that stays on its core finds its data in that core's cache.
+        place = item.worker
+        if not 0 <= place < width or loads[place] + cost > fair * 1.02:
+            place = loads.index(min(loads))
+        loads[place] += cost
+        lists[place].append(item)
+    return tuple(map(tuple, lists))
+
+
+def _costliest(item: Any) -> int:
+    return -int(item.cost_ns)
 
 
 def single_threaded_torch() -> None:

@@ -50,6 +50,42 @@ def test_a_parameter_refers_to_those_before_it_and_to_bank_index():
     assert run(text).seen == [(0, 10, 20), (1, 11, 22), (0, 100, 200), (1, 101, 202)]
 
 
+def test_a_bank_gives_its_members_an_index_that_they_declare_without_a_default():
+    text = """
+      reactor Leaf(bank_index) { reaction(startup) {= see(self.bank_index) =} }
+      main reactor { leaf = new[2] Leaf() }
+    """
+    assert run(text).seen == [0, 1]
+
+
+@pytest.mark.parametrize(("attribute", "enclaves"), [("", 1), ("@enclave", 2), ("@enclave(each = true)", 4)])
+def test_an_instance_can_be_an_enclave(attribute, enclaves):
+    text = f"""
+      reactor Leaf(bank_index = 0) {{
+        input x
+        output y
+        reaction(x) -> y {{= y.set(x.value + self.bank_index) =}}
+      }}
+      reactor All {{
+        input[3] x
+        reaction(x) {{= see([port.value for port in x]) =}}
+      }}
+      main reactor {{
+        {attribute}
+        leaf = new[3] Leaf()
+        all = new All()
+        leaf.y -> all.x after 1 msec
+        reaction(startup) -> leaf.x {{=
+          for member in leaf:
+            member.x.set(5)
+        =}}
+      }}
+    """
+    found = loaded(text)
+    assert len(found.program().graph.enclaves) == enclaves
+    assert run(text).seen == [[5, 6, 7]]
+
+
 def test_the_main_reactor_takes_parameters():
     text = "main reactor(n = 3) { reaction(startup) {= see(self.n) =} }"
     assert run(text).seen == [3]

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import functools
+import re
+from dataclasses import replace
 from itertools import zip_longest
 from unittest.mock import patch
 
+import numpy
 from interpreter import interpret, leaves_open
 from programs import make
 
 from reactornb import Program, cpu
+from reactornb.errors import AssemblyError, ReactionError, RunError
 from reactornb.runtime.scheduler import Scheduler
 from reactornb.testing import FakeClock
 
-__all__ = ["WAYS", "Different", "check"]
+__all__ = ["WAYS", "Different", "check", "check_apart"]
 
 DEFAULT_NS = Scheduler.share_above_ns
 # (workers, the work in ns above which a level is shared): alone, always sharing, and as it comes
@@ -50,7 +54,8 @@ def check(drawn, ways=WAYS):
     for workers, above_ns in ways:
         way = f"{workers} workers, sharing above {above_ns} ns"
         with patch.object(Scheduler, "share_above_ns", above_ns), patch.object(cpu, "place", place_once):
-            trace, fingerprint = run(program, drawn, workers)
+            result = run(program, drawn, workers)
+            trace, fingerprint = result.trace, result.fingerprint
         if not open_order:
             compare(expected[0], sorted(trace.executions), f"reactions, {way}", drawn)
             compare(expected[1], sorted(trace.writes, key=_by_tag_and_name), f"values, {way}", drawn)
@@ -59,6 +64,65 @@ def check(drawn, ways=WAYS):
             raise Different(f"the order of the trace or the fingerprint depends on the workers ({way}):\n{drawn!r}")
         first = this
     return len(executions)
+
+
+def check_apart(drawn, salt):
+    """Put some of a program's reactors into enclaves, and compare with the program as it was.
+
+    A stop that an enclave asks for comes when all can know of it, maybe later than without enclaves: then what was
+    executed before the earlier end is compared, and the rest for different numbers of workers.
+
+    Returns:
+        What became of it: "compared", or why it was not.
+
+    Raises:
+        AssemblyError, EndlessError, Different: as `check`.
+    """
+    if "deadline=" in drawn.source:
+        return "deadlines"  # the fake clock jumps whenever some enclave waits
+    draw = numpy.random.default_rng(salt)
+    apart = re.sub(
+        r"^(    c\d+ = )(.*)$",
+        lambda m: m[0] if draw.random() < 0.4 else f"{m[1]}enclave({m[2]}, each={draw.random() < 0.3})",
+        drawn.source,
+        flags=re.MULTILINE,
+    )
+    if apart == drawn.source:
+        return "nothing to put apart"
+    plain = Program(make(drawn.source))
+    interpret(plain.graph, timeout=drawn.timeout)  # ends, that is
+    try:
+        program = Program(make(apart))
+    except AssemblyError:
+        return "messages could come back at once"
+    first = None
+    with patch.object(cpu, "place", place_once):
+        expected = run(plain, drawn, 1)
+        trace = expected.trace
+        for workers, above_ns in WAYS:
+            with patch.object(Scheduler, "share_above_ns", above_ns):
+                try:
+                    result = run(program, drawn, workers)
+                except (ReactionError, RunError) as error:
+                    if "cannot end the run" not in str(error):
+                        raise
+                    return "nothing leads back"
+            found, this = result.trace, result.fingerprint
+            end = (1 << 62, 0) if result.tag == expected.tag else min(result.tag, expected.tag)
+            shown = replace(drawn, source=apart)
+            what = f"enclaves, {workers} workers, sharing above {above_ns} ns"
+            compare(before(trace.executions, end), before(found.executions, end), f"reactions, {what}", shown)
+            compare(before(trace.writes, end), before(found.writes, end), f"values, {what}", shown)
+            if result.tag == expected.tag and this != expected.fingerprint:
+                raise Different(f"the fingerprint is another one: {what}:\n{shown!r}")
+            if first is not None and first != (found.executions, found.writes, this):
+                raise Different(f"the trace depends on the workers: {what}:\n{shown!r}")
+            first = found.executions, found.writes, this
+    return "compared"
+
+
+def before(rows, end):
+    return sorted(row for row in rows if row[0] < end)
 
 
 def run(program, drawn, workers):
@@ -70,7 +134,7 @@ def run(program, drawn, workers):
         result = running.result(20.0)
     finally:
         running.stop()
-    return result.trace, result.fingerprint
+    return result
 
 
 def compare(expected, found, what, drawn):

@@ -1,6 +1,6 @@
 """Random programs against the interpreter for as long as you like, with other programs each time.
 
-    python tests/reference/soak.py --minutes 10
+    python tests/reference/soak.py --minutes 10 [--apart]
 
 Ends with status 1 at the first program that differs, with the lines that the difference does not need left out.
 """
@@ -21,7 +21,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from compare import Different, check
+from compare import Different, check, check_apart
 from interpreter import EndlessError
 from programs import draw_program
 
@@ -30,10 +30,13 @@ from reactornb.errors import AssemblyError
 HUNG_S = 120.0
 
 
-def tried(drawn, counts):
-    """Check one program and count what became of it."""
+def tried(drawn, counts, salt=None):
+    """Check one program and count what became of it; with a salt, its enclaves against none."""
     faulthandler.dump_traceback_later(HUNG_S, exit=True)
     try:
+        if salt is not None:
+            counts[check_apart(drawn, salt)] += 1
+            return
         ran = check(drawn)
         counts["programs"] += 1
         counts["reactions"] += ran
@@ -76,6 +79,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--minutes", type=float, default=10.0)
     parser.add_argument("--seed", type=int, help="of the first program; random unless given")
+    parser.add_argument("--apart", action="store_true", help="with enclaves against without")
     options = parser.parse_args()
     warnings.simplefilter("error")
     seed = secrets.randbelow(1 << 40) if options.seed is None else options.seed
@@ -84,8 +88,10 @@ def main():
     while time.monotonic() < until:
         drawn = draw_program(chooser(seed))
         try:
-            tried(drawn, counts)
+            tried(drawn, counts, seed if options.apart else None)
         except Different:
+            if options.apart:
+                raise
             sys.stdout.write(f"--seed {seed}: a difference; looking for a smaller program with one …\n")
             tried(smaller(drawn), counts)
             raise

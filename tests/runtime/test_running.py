@@ -236,14 +236,14 @@ def test_pause_holds_the_run_and_step_executes_single_tags():
     run = Program(Loop()).start(workers=1, fast=True)
     try:
         run.pause()
-        while not run._scheduler.waiting:
+        while not run._engine.waiting:
             pass
         before = run.tags
         assert run.state == "paused"
         run.step(3)
         while run.tags < before + 3:
             pass
-        while not run._scheduler.waiting:
+        while not run._engine.waiting:
             pass
         assert run.tags == before + 3
         run.resume()

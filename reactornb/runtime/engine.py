@@ -1,0 +1,219 @@
+"""What runs a program: worker threads, the schedule they share, and the schedulers of its enclaves.
+
+# failure       written by `_enclave_over` under _lock; read by whoever waits for the end
+# _left         likewise: enclaves that have not executed their last tag
+# _built        set once by worker 0 when the schedule exists; orders everything it made before `start` returns and before
+#               any other worker's first step
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Any
+
+from reactornb.errors import ReactionError
+from reactornb.graph import Graph
+from reactornb.runtime.clock import Clock
+from reactornb.runtime.enclaves import Gate
+from reactornb.runtime.profile import Profiler
+from reactornb.runtime.schedule import Schedule
+from reactornb.runtime.scheduler import Scheduler
+from reactornb.runtime.trace import Recorder
+from reactornb.runtime.workers import Worker
+from reactornb.tags import Tag
+
+__all__ = ["Engine"]
+
+
+class Engine:
+    """Runs one graph once.
+
+    Args:
+        graph: what to run.
+        workers: number of threads.
+        seed: the run's seed.
+        clock: physical time.
+        timeout: logical time in ns at which the run ends, or None.
+        fast: do not wait for physical time.
+        keepalive: do not end when no event is left; None: exactly when the graph has physical actions.
+        driven: worker 0 is not a thread but whoever calls `advance`.
+        profile: take the time of every reaction.
+        recorder: trace, fingerprint and value checks.
+        on_end: called once, on a worker, with the failure or None.
+        on_worker: gives the context (its core) in which a worker's thread runs.
+        name: of the run, for the threads.
+    """
+
+    def __init__(
+        self,
+        graph: Graph,
+        *,
+        workers: int,
+        seed: int,
+        clock: Clock,
+        timeout: int | None,
+        fast: bool,
+        keepalive: bool | None,
+        driven: bool,
+        profile: bool,
+        recorder: Recorder,
+        on_end: Callable[[BaseException | None], None],
+        on_worker: Callable[[int], AbstractContextManager[Any]],
+        name: str,
+    ) -> None:
+        self.graph = graph
+        self.clock = clock
+        self.recorder = recorder
+        self.seed = seed
+        self.driven = driven
+        self.on_end = on_end
+        self.failure: BaseException | None = None
+        self.workers = [Worker(i, f"reactornb-{name}-{i}", on_worker) for i in range(workers)]
+        self.schedulers = [
+            Scheduler(
+                graph, enclave, self.workers, clock=clock, timeout=timeout, fast=fast, keepalive=keepalive, recorder=recorder,
+                on_end=self._enclave_over,
+            )
+            for enclave in range(len(graph.enclaves))
+        ]  # fmt: skip
+        for scheduler in self.schedulers:
+            leader = self.workers[0 if driven else scheduler.enclave % workers]
+            leader.enclaves.append(scheduler)
+            scheduler.wake = leader.wake
+            scheduler.leads = leader.enclaves
+            scheduler.profiled = profile
+        self.profiler = Profiler(graph, workers) if profile else None
+        self.gate: Gate | None = None
+        if len(self.schedulers) > 1:
+            recorder.apart = True
+            self.gate = Gate(graph, self.schedulers)
+            for scheduler in self.schedulers:
+                scheduler.gate = self.gate
+        for worker in self.workers:
+            worker.clock = clock
+        # The schedule is made by worker 0's thread: on free-threaded builds an object is cheapest to the thread that made it,
+        # and worker 0 does all that is not shared.
+        self.schedule: Schedule
+        self.workers[0].first = self._open
+        self._lock = threading.Lock()
+        self._left = len(self.schedulers)
+        self._built = threading.Event()
+        self._broken: BaseException | None = None
+
+    # -- from other threads -----------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Build the schedule and start the threads.
+
+        Raises:
+            ReactorError, or whatever a parameter or state factory raises: then no thread is left.
+        """
+        if self.driven:
+            self._open()
+        else:
+            self.workers[0].thread.start()
+            self._built.wait()
+        if self._broken is not None:
+            if not self.driven:
+                self.workers[0].thread.join()
+            raise self._broken
+        for worker in self.workers[1:]:
+            worker.thread.start()
+
+    def _open(self) -> None:
+        try:
+            self.schedule = Schedule(
+                self.graph, self.schedulers, self.seed, record=self.recorder.records_values,
+                timed=self.profiler.timed if self.profiler is not None else None,
+            )  # fmt: skip
+            start_time_ns = self.clock.start()
+            for scheduler in self.schedulers:
+                scheduler.adopt(self.schedule, start_time_ns)
+        except BaseException as error:  # noqa: BLE001 - a state factory may raise anything
+            self._broken = self.failure = error
+            self.workers[0].quitting = True
+            self.on_end(error)
+        finally:
+            self._built.set()
+
+    def advance(self) -> bool:
+        """Of a driven run: execute what is due, on the calling thread; true while the run is not over."""
+        self.workers[0].turn()
+        return self._left > 0
+
+    def command(self, *, stop: bool = False, paused: bool | None = None, steps: int = 0) -> None:
+        """Stop, pause, resume or step; any thread."""
+        if self.gate is not None and stop:
+            for scheduler in self.schedulers:
+                scheduler.command(paused=False)
+            self.gate.stop_all()
+            return
+        for scheduler in self.schedulers:
+            scheduler.command(stop=stop, paused=paused, steps=steps)
+
+    def abandon(self) -> None:
+        """In a forked child, which has none of the threads: what they held is free, what is scheduled is ignored."""
+        for scheduler in self.schedulers:
+            scheduler.abandon()
+
+    def join(self) -> None:
+        """Wait until every thread is gone, but for the calling one."""
+        here = threading.current_thread()
+        for worker in self.workers:
+            if worker.thread is not here and worker.thread.ident is not None:
+                worker.thread.join()
+
+    # -- the end ----------------------------------------------------------------------------------------------------
+
+    def _enclave_over(self, scheduler: Scheduler) -> None:
+        with self._lock:
+            if self.failure is None or _earlier(scheduler.failure, self.failure):
+                self.failure = scheduler.failure
+            self._left -= 1
+            last = self._left == 0
+        if last:
+            for worker in self.workers:
+                worker.quit()
+            self.recorder.finish()
+            self.on_end(self.failure)
+
+    # -- what can be seen -------------------------------------------------------------------------------------------
+
+    @property
+    def tag(self) -> Tag:
+        """The latest tag that any enclave executes."""
+        return max(s.current_tag() for s in self.schedulers)
+
+    @property
+    def tags_done(self) -> int:
+        """How many tags are done."""
+        return sum(s.tags_done for s in self.schedulers)
+
+    @property
+    def reactions_done(self) -> int:
+        """How many reactions ran."""
+        return sum(s.reactions_done for s in self.schedulers)
+
+    @property
+    def refused(self) -> int:
+        """How many events of physical actions found the inbox full."""
+        return sum(s.refused for s in self.schedulers)
+
+    @property
+    def paused(self) -> bool:
+        """Whether the run is held before its next tag."""
+        return any(s._paused for s in self.schedulers)
+
+    @property
+    def waiting(self) -> bool:
+        """Nothing is executed: every enclave waits for physical time, an action or to be resumed; for display."""
+        return all(s.waiting or s.over for s in self.schedulers)
+
+
+def _earlier(found: BaseException | None, than: BaseException) -> bool:
+    """Of the failures of several enclaves, the one with the earliest tag is reported; one of ours before any."""
+    if not isinstance(found, ReactionError) or not isinstance(than, ReactionError):
+        return found is not None and isinstance(than, ReactionError)
+    return bool(found.tag < than.tag)

@@ -1,0 +1,116 @@
+"""Forking: a child has none of its parent's threads, so it may neither wait for them nor for what they hold."""
+
+import os
+import subprocess
+import sys
+import textwrap
+
+import pytest
+
+pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
+
+PREAMBLE = """
+import os, sys, warnings
+warnings.simplefilter("ignore", DeprecationWarning)  # that forking with threads is a risk is what is tested
+from reactornb import *
+from reactornb.errors import RunError
+from reactornb.runtime import live_runs
+
+class Count(Reactor):
+    act = LogicalAction()
+    rounds: int
+
+    @reaction(startup, act)
+    def on_act(self, act):
+        self.done += 1
+        if self.done < self.rounds:
+            act.schedule(0)
+
+    done = State(0)
+
+class Many(Reactor):
+    rounds: int = 100
+    def compose(self):
+        self.counts = Bank(Count, 4, rounds=self.rounds)
+
+def reactions():
+    return Program(Many(rounds=100)).run(workers=2, fast=True).reactions
+
+def in_child(check):
+    sys.stdout.flush()
+    if child := os.fork():
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    check()
+    sys.exit(7)  # with all that happens when an interpreter goes
+"""
+
+
+def python(body):
+    done = subprocess.run(
+        [sys.executable, "-c", PREAMBLE + textwrap.dedent(body)],
+        capture_output=True,
+        text=True,
+        timeout=150,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+
+
+@pytest.mark.slow
+def test_after_a_run_a_child_runs_programs_of_its_own():
+    python("""
+        assert reactions() == 400
+        def check():
+            assert reactions() == 400
+        assert in_child(check) == 7
+        assert reactions() == 400
+    """)
+
+
+@pytest.mark.slow
+def test_while_a_run_is_alive_its_child_knows_that_it_stayed_behind():
+    python("""
+        program = Program(Many(rounds=1 << 60))
+        run = program.start(workers=2, fast=True)
+        def check():
+            assert live_runs() == []
+            assert run.state == "failed"
+            run.stop()
+            try:
+                run.result()
+            except RunError as error:
+                assert "forked" in str(error)
+            else:
+                raise AssertionError
+            program.start(workers=2, fast=True).stop()
+            assert reactions() == 400
+        assert [in_child(check) for _ in range(3)] == [7] * 3
+        assert run.state == "running"
+        run.stop()
+        assert run.failure is None
+    """)
+
+
+@pytest.mark.slow
+def test_a_child_of_a_waiting_run_goes_at_once():
+    python("""
+        ready = []
+        class Waits(Reactor):
+            call = PhysicalAction()
+            @reaction(startup)
+            def on_startup(self, call):
+                ready.append(call)
+            @reaction(call)
+            def on_call(self):
+                self.request_stop()
+        run = Program(Waits()).start(workers=2)
+        while not ready:
+            pass
+        def check():
+            ready[0].schedule(0)
+            assert live_runs() == []  # what is waited for when an interpreter goes
+        assert in_child(check) == 7
+        ready[0].schedule(0)
+        run.result(20)
+    """)
