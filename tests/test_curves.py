@@ -12,7 +12,7 @@ from reactornb.errors import ReactorError
 from reactornb.runtime import FakeClock
 from reactornb.viz.curves import curves_svg, number, plot, series_of
 from reactornb.viz.run_view import RunView
-from reactornb.viz.series import LogReader, Series, axis_of, moving_mean
+from reactornb.viz.series import LogReader, Series, axis_of, moving_mean, spread
 
 
 class Logger(Reactor):
@@ -171,6 +171,67 @@ def test_a_million_values_take_no_more_memory_than_a_thousand():
     assert series._buckets.nbytes + series._rest.nbytes < 200_000
 
 
+def logged(calls):
+    """Rows as calls of `self.log` leave them: one tag for all metrics of a call, four microsteps at each time."""
+    return [
+        (i // 4 * 1000, i % 4, name, float(i * 10 + place))
+        for i, names in enumerate(calls)
+        for place, name in enumerate(names)
+    ]
+
+
+@pytest.mark.parametrize(
+    "names",
+    [["a"], ["a", "b"], list("abcdefgh"), ["a", "b", "a"]],
+    ids=["one", "two", "eight", "one twice"],
+)
+@pytest.mark.parametrize("calls", [1, 7, 5000])
+def test_metrics_that_are_logged_together_are_read_as_if_one_by_one(names, calls):
+    rows = logged([names] * calls + [["a"]] * 3)  # the end breaks the pattern
+    run = Rows([], tag=(1 << 62, 0))
+    reader = LogReader(run, 8)
+    for at in range(0, len(rows), 640):
+        run.logs[0] += rows[at : at + 640]
+        reader.read()
+    for name in dict.fromkeys(names):
+        own = [row for row in rows if row[2] == name]
+        exact = Series(8)
+        exact.extend(*zip(*((t, m, v) for t, m, _, v in own), strict=True))
+        made = reader.series[name]
+        assert (made.count, made.total, made.last) == (exact.count, exact.total, exact.last)
+        for ours, theirs in zip(made.points()[1:], exact.points()[1:], strict=True):
+            assert np.allclose(ours, theirs, rtol=1e-12)
+        # Tags are read for an eighth of a bucket at a time.
+        assert np.abs(made.points()[0] - exact.points()[0]).max() <= made.per_bucket / 8 * 250e-9 + 1e-6
+        assert axis_of([made]) == axis_of([exact])
+
+
+def test_the_spread_over_runs_is_over_what_all_of_them_have():
+    line = np.arange(11.0)
+    x, mean, least, greatest = spread(
+        [(line, line), (line[:6], line[:6] + 2), (line, np.where(line == 3, np.nan, line + 4))], 6
+    )
+    assert x.tolist() == [0, 1, 2, 3, 4, 5]
+    assert np.allclose(mean, x + 2)
+    assert np.allclose(least, x)
+    assert np.allclose(greatest, x + 4)
+    assert not len(spread([(line, line), (line + 20, line)])[0])
+
+
+def test_a_figure_of_several_runs_shows_each_their_mean_and_their_spread():
+    pytest.importorskip("matplotlib")
+    runs = [finished(Logger(twice=twice)) for twice in (False, True)]
+    axes = plot(runs).figure.axes[0]
+    assert [line.get_label() for line in axes.lines][-1] == "mean of 2 runs"
+    assert len(axes.lines) == 3
+    assert len(axes.collections) == 1
+    labels = [f"run {run.number}, seed 0" for run in runs]
+    overlaid = plot(runs, mean=False, log=True)
+    assert [line.get_label() for line in overlaid.figure.axes[0].lines] == labels
+    assert overlaid.figure.axes[0].get_yscale() == "log"
+    assert all(label in repr(overlaid) for label in labels)
+
+
 def test_a_plot_is_a_figure_that_saves_itself(tmp_path):
     pytest.importorskip("matplotlib")
     run = finished(Logger())
@@ -260,5 +321,23 @@ def test_the_panel_carries_what_the_view_has():
     assert np.allclose(mean, 1 / (1 + np.arange(100)))
     assert len(panel.points) % 8 == 0
     assert panel.refresh() is False, "the run is over, and all of it has been sent"
+    assert panel.sent_bytes >= len(panel.points)
     panel.close()
     assert not panel.is_open
+
+
+def test_a_panel_of_several_runs_labels_their_curves_and_has_a_picture_for_pages_without_it():
+    pytest.importorskip("anywidget")
+    from reactornb.viz.run_panel import RunPanel
+
+    runs = [finished(Logger()), finished(Logger(twice=True))]
+    panel = RunPanel(runs, metrics=["loss"])
+    assert [(c["name"], c["run"]) for c in panel.curves] == [("loss", 0), ("loss", 1)]
+    assert [r["label"] for r in panel.runs] == [f"run {run.number}, seed 0" for run in runs]
+    assert len({c["color"] for c in panel.curves}) == 2
+    static = panel.static()
+    picture = ElementTree.fromstring(static["image/svg+xml"])
+    assert len([e for e in picture.iter() if e.tag.endswith("polyline")]) == 2
+    assert all(f"run {run.number} of logger" in static["text/plain"] for run in runs)
+    assert f'data-rnb-of="{panel.twin}"' in static["text/html"]
+    panel.close()

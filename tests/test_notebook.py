@@ -8,9 +8,11 @@ import pytest
 
 pytest.importorskip("IPython")
 
+from IPython.core.completer import provisionalcompleter, rectify_completions
 from IPython.core.error import UsageError
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.utils.capture import capture_output
+from reactornb_magics.line import COMMANDS
 from traitlets.config import Config
 
 from reactornb.errors import (
@@ -303,6 +305,13 @@ def test_an_ordinary_mistake_in_a_body_points_at_its_line(cells):
         ("start Main Main", "'Main' is neither one Name nor parameter=value"),
         ("stop", "nothing is running"),
         ("stop Main", "'Main' has no run yet"),
+        ("curves Main", "'Main' has no run yet"),
+        ("curves", "nothing is running"),
+        ("inspect", "the following arguments are required: Name; see %reactor inspect --help"),
+        ("inspect Rolout", "there is no reactor class or reactor 'Rolout'. Did you mean 'Rollout'?"),
+        ("inspect Rollout.wieghts", "Rollout has no 'wieghts'. Did you mean 'weights'?"),
+        ("graph --dept 2", "unrecognized arguments: --dept"),
+        ("set learner.lr 1", "there is no command 'set'"),
     ],
 )
 def test_a_wrong_line_is_a_usage_error_of_one_line(program, line, words):
@@ -352,10 +361,123 @@ def test_programs_and_runs_of_the_namespace_are_known_by_their_names(program):
 
 def test_help_shows_every_command(cells):
     said = cells.ok("%reactor help")
-    for command in ("start", "stop", "pause", "resume", "step", "status", "graph", "list"):
+    for command in COMMANDS:
         assert f"%reactor {command}" in said
     assert "--workers" in cells.ok("%reactor start --help")
     assert "Declare a reactor class" in cells.shell.find_cell_magic("reactor").__doc__
+
+
+@pytest.mark.parametrize("command", [c for c in COMMANDS if c != "help"])
+def test_every_commands_help_shows_its_options_and_its_plain_python_twin(cells, command):
+    said = cells.ok(f"%reactor {command} --help")
+    assert said.startswith(f"usage: %reactor {command}")
+    code = said.partition("In plain Python:\n")[2]
+    compile(inspect.cleandoc(code), "twin", "exec")
+    assert code.strip()
+
+
+def test_cell_magics_have_options_and_help(cells):
+    assert "--doc" in cells.ok("%%reactor --help\n# nothing")
+    assert "class Rollout(Reactor)" in cells.ok("%%reactor -h\n# nothing")
+    assert "lf.loads" in cells.ok("%%lf --help\n# nothing")
+    said = cells.ok(ROLLOUT.replace("%%reactor Rollout", "%%reactor Rollout --doc"))
+    assert "weights: float" in said
+    assert "1 on_weights(weights) -> episode  cell" in said
+    said = cells("%%reactor A B C\nx = Input()")
+    assert type(cells.error) is UsageError
+    assert (
+        said
+        == f"UsageError: %%reactor (cell {cells.number}, line 1): unrecognized arguments: C; see %%reactor --help\n"
+    )
+
+
+def test_inspect_shows_a_class_a_member_and_a_reactor_with_its_state_once_it_stands_still(program):
+    said = program.ok("%reactor inspect Rollout")
+    assert "Rollout: reactor class, cell 2, line 1\n  Play an episode.\ninputs\n  weights: float\n" in said
+    assert "parameters\n  fail_at = -1" in said
+    assert "touched by on_weights" in program.ok("%reactor inspect Rollout.weights")
+    assert "fail_at = -1" in program.ok("%reactor inspect Rollout.fail_at")
+    assert "1 on_episodes(startup, episodes) -> weights  cell 3, line 5" in program.ok(
+        "%reactor inspect Learner.on_episodes"
+    )
+    program.ok("run = %reactor start -w 1")
+    assert "state: shown once run" in program.ok("%reactor inspect learner")
+    program.ok("%reactor stop")
+    count = program.shell.user_ns["run"].instance("learner").count
+    for name in ("learner", "main.learner", "run.learner"):
+        assert f"  count = {count}\n" in program.ok(f"%reactor inspect {name}")
+
+
+def test_curves_of_several_runs_are_laid_over_each_other(program, tmp_path):
+    pytest.importorskip("matplotlib")
+    program.ok("from reactornb import Program\nruns = []")
+    for seed in (1, 2):
+        program.ok(f"run = %reactor start -w 1 --seed {seed}")
+        program.ok("while not run.metrics.get('loss'): pass")
+        program.ok("%reactor step 3\n%reactor stop")
+        program.ok("runs.append(run)")
+    file = tmp_path / "curves.png"
+    assert program.ok(f"%reactor curves runs -m loss --save {file}") == f"saved {file}\n"
+    assert file.read_bytes().startswith(b"\x89PNG")
+    assert [a.get_title(loc="left") for a in program.shell.user_ns["run"].plot(title="one").figure.axes] == ["loss"]
+    assert current_session().runs("runs") == program.shell.user_ns["runs"]
+    assert current_session().runs("run", "Main") == [program.shell.user_ns["run"]] * 2
+    said = program("%reactor curves runs -m los")
+    assert "no metric 'los' was logged" in said
+
+
+# -- completion ---------------------------------------------------------------------------------------------------------
+
+
+def completed(cells, text):
+    """What is offered at the end of a text, as a kernel asks for it."""
+    with provisionalcompleter():
+        made = list(rectify_completions(text, cells.shell.Completer.completions(text, len(text))))
+    return {text[: c.start] + c.text for c in made}
+
+
+@pytest.mark.parametrize(
+    ("typed", "offered"),
+    [
+        ("%reactor st", {"%reactor start", "%reactor stop", "%reactor step", "%reactor status"}),
+        ("run = %reactor sta", {"run = %reactor start", "run = %reactor status"}),
+        ("%reactor start --w", {"%reactor start --workers"}),
+        ("%reactor start -w 2 --f", {"%reactor start -w 2 --fast", "%reactor start -w 2 --fingerprint"}),
+        ("%reactor start R", {"%reactor start Rollout"}),
+        ("%reactor start Rollout ", {"%reactor start Rollout fail_at="}),
+        ("%reactor graph Ma", {"%reactor graph Main"}),
+        ("%reactor inspect Rollout.", {f"%reactor inspect Rollout.{n}" for n in ("weights", "episode", "fail_at", "on_weights")}),
+        ("%reactor inspect roll", {"%reactor inspect rollouts[0]", "%reactor inspect rollouts[1]"}),
+        ("%reactor stop ", {"%reactor stop Main"}),
+        ("%reactor curves -m ", {"%reactor curves -m loss"}),
+        ("%%reactor --d", {"%%reactor --doc"}),
+        ("%%reactor Other Rol", {"%%reactor Other Rollout"}),
+        ("%%reactor Other\na = Bank(Rollout, 3)\nconnect(a.e", {"%%reactor Other\na = Bank(Rollout, 3)\nconnect(a.episode"}),
+        ("%%reactor Other\na = Rollout(", {"%%reactor Other\na = Rollout(fail_at="}),
+        ("%%reactor Other\na = Bank(Roll", {"%%reactor Other\na = Bank(Rollout"}),
+        ("%%reactor Other\na = Bank(Rollout, 3, f", {"%%reactor Other\na = Bank(Rollout, 3, fail_at="}),
+        ("%%reactor O\nxin = Input()\n@reaction(xi", {"%%reactor O\nxin = Input()\n@reaction(xin"}),
+        ("%%reactor O\nxin = Input()\nn: int = 1\ndef f(self, ", {"%%reactor O\nxin = Input()\nn: int = 1\ndef f(self, xin"}),
+    ],
+)  # fmt: skip
+def test_tab_offers_commands_options_reactors_ports_and_parameters(running, typed, offered):
+    assert completed(running, typed) == offered
+
+
+@pytest.fixture
+def running(program):
+    program.ok("%reactor start Main -w 1")
+    run = current_session().last_run
+    while not run.metrics:
+        run.wait(0.01)
+    return program
+
+
+def test_completion_of_ordinary_code_is_left_alone(program):
+    assert "import" in {text.strip() for text in completed(program, "impor")}
+    program.ok("reactorial = 1")
+    assert "reactorial" in completed(program, "reactoria")
+    assert not any("start" in text for text in completed(program, "x = '%reactor st"))
 
 
 def test_displays_are_text_where_there_is_no_page(program):

@@ -7,19 +7,23 @@ from typing import Any
 from IPython.core.error import UsageError
 
 from reactornb.notebook import Session, load, unload
-from reactornb_magics.line import HELP, parse
+from reactornb_magics import complete
+from reactornb_magics.line import HELP, Asked, parse, parse_cell
 
 __all__ = ["load_ipython_extension", "unload_ipython_extension"]
 
 
 def load_ipython_extension(shell: Any) -> None:
     """`%load_ext reactornb`."""
-    register(shell, load(shell))
+    session = load(shell)
+    register(shell, session)
+    complete.install(shell, session)
 
 
 def unload_ipython_extension(shell: Any) -> None:
     """`%unload_ext reactornb`; runs go on."""
     unload()
+    complete.uninstall(shell)
     for kind in ("cell", "line"):
         shell.magics_manager.magics[kind].pop("reactor", None)
     shell.magics_manager.magics["cell"].pop("lf", None)
@@ -40,18 +44,17 @@ def register(shell: Any, session: Session) -> None:
             def on_weights(self, weights, episode):
                 episode.set(self.play(weights.value))
 
-        The names of reactornb are in scope. `%%reactor Name Base` derives from another reactor class. Running the cell
-        again replaces the class for the next start. Without magic: `class Rollout(Reactor): …`, or `@reactor` above a
-        plain class.
+        The names of reactornb are in scope. `%%reactor Name Base` derives from another reactor class; `--doc` shows what
+        was declared. Running the cell again replaces the class for the next start. Without magic:
+        `class Rollout(Reactor): …`, or `@reactor` above a plain class.
         """
         __tracebackhide__ = True
-        words = line.split()
-        if len(words) > 2:
-            raise UsageError(
-                f"%%reactor ({session.here(cell)}): a name and at most one base, not {line.strip()!r}: %%reactor Name Base"
-            )
-        name, base = (*words, "", "")[:2]
-        session.define(name, cell, base=base or "Reactor")
+        asked = _parse_cell(session, "reactor", line, cell)
+        if asked is None:
+            return
+        session.define(asked.name, cell, base=asked.options["base"])
+        if asked.options["doc"]:
+            session.say(session.inspect(asked.name))
 
     def lf_cell(line: str, cell: str) -> None:
         """Declare the reactors of a Lingua Franca program (Python target).
@@ -68,10 +71,12 @@ def register(shell: Any, session: Session) -> None:
         Without magic: `reactornb.lf.loads(text, file="…")`.
         """
         __tracebackhide__ = True
-        name = line.strip() or "Main"
-        if not name.isidentifier():
-            raise UsageError(f"%%lf ({session.here(cell)}): {name!r} is not a valid class name: %%lf Main")
-        session.say(f"declared {', '.join(session.define_lf(cell, main=name)) or 'nothing'}")
+        asked = _parse_cell(session, "lf", line, cell)
+        if asked is None:
+            return
+        if not asked.name.isidentifier():
+            raise UsageError(f"%%lf ({session.here(cell)}): {asked.name!r} is not a valid class name: %%lf Main")
+        session.say(f"declared {', '.join(session.define_lf(cell, main=asked.name)) or 'nothing'}")
 
     def reactor_line(line: str) -> Any:
         __tracebackhide__ = True
@@ -81,6 +86,20 @@ def register(shell: Any, session: Session) -> None:
     shell.register_magic_function(reactor_cell, "cell", "reactor")
     shell.register_magic_function(lf_cell, "cell", "lf")
     shell.register_magic_function(reactor_line, "line", "reactor")
+
+
+def _parse_cell(session: Session, magic: str, line: str, cell: str) -> Asked | None:
+    """The parsed line of a cell magic; None if it only asked for help, which is shown."""
+    __tracebackhide__ = True
+    try:
+        asked = parse_cell(magic, line)
+    except UsageError as error:
+        words = str(error).removeprefix(f"%%{magic}: ")
+        raise UsageError(f"%%{magic} ({session.here(cell)}): {words}") from None
+    if asked.help is not None:
+        session.say(asked.help)
+        return None
+    return asked
 
 
 def _run_line(session: Session, line: str) -> Any:
@@ -104,6 +123,14 @@ def _run_line(session: Session, line: str) -> Any:
         case "graph":
             view = session.graph(asked.name, levels=given["levels"], depth=given["depth"])
             return view if given["save"] is None else session.say(f"saved {view.save(given['save'])}")
+        case "curves":
+            if given["save"] is not None:
+                return session.say(
+                    f"saved {session.plot(*given['names'], metrics=given['metrics']).save(given['save'])}"
+                )
+            return session.curves(*given["names"], metrics=given["metrics"])
+        case "inspect":
+            session.say(session.inspect(asked.name))
         case "list":
             session.say(session.list())
     if asked.command in ("pause", "resume", "step", "status"):

@@ -1,4 +1,4 @@
-"""What stands behind `%reactor`: commands and options, parsed as IPython's own magics do."""
+"""What stands behind `%reactor`, `%%reactor` and `%%lf`: commands and options, parsed as IPython's own magics do."""
 
 from __future__ import annotations
 
@@ -11,27 +11,30 @@ from typing import Any, NoReturn
 
 from IPython.core.error import UsageError
 
+from reactornb.errors import suggestion
 from reactornb.tags import parse_duration
 
-__all__ = ["COMMANDS", "HELP", "Asked", "duration", "parse"]
+__all__ = ["CELLS", "COMMANDS", "HELP", "Asked", "Parser", "duration", "parse", "parse_cell", "words_of"]
 
-HELP = """Start, stop and look at reactor programs.
+HELP = """Start, stop and look at reactor programs. Each line has its plain Python twin.
 
-    %reactor start [Name] [options] [parameter=value ...]   Program(Name, parameter=value).start(...)
+    %reactor start [Name] [options] [parameter=value ...]   run = Program(Name, parameter=value).start(...)
         -w, --workers N    threads (default: as many as there are usable cores)
         --seed S           all reactors' seeds derive from it (default 0)
         --timeout T        logical time at which it ends: 10s, 500ms, 2min
         --fast             do not wait for physical time
         --fingerprint      keep a running hash over tag, port and value
         --check-values     find a reaction that changes a value it was given
-    %reactor stop [Name]           run.stop()
-    %reactor pause [Name]          run.pause()
-    %reactor resume [Name]         run.resume()
-    %reactor step [N] [Name]       run.step(N): execute N tags
-    %reactor status [Name]         run.status()
-    %reactor graph [Name] [--levels] [--depth N] [--save FILE]   program.graph
-    %reactor list                  reactor classes and runs
-    %reactor help                  this text; %reactor COMMAND --help says more
+    %reactor stop [Name]                    run.stop()
+    %reactor pause [Name]                   run.pause()
+    %reactor resume [Name]                  run.resume()
+    %reactor step [N] [Name]                run.step(N): execute N tags
+    %reactor status [Name]                  run.status()
+    %reactor graph [Name] [--levels] [--depth N] [--save FILE]            Program(Name).graph
+    %reactor curves [Name ...] [-m METRICS] [--save FILE]                 reactornb.viz.plot(run)
+    %reactor list                           reactornb.notebook.current_session().list()
+    %reactor inspect Name                   reactornb.notebook.current_session().inspect("Name")
+    %reactor help                           this text; %reactor COMMAND --help says more
 
 Name is a reactor class, a reactor, a Program or a Run in your namespace; it may be left out where only one is meant.
 `run = %reactor start Main` keeps the run; as the last line of a cell it shows its panel.
@@ -49,9 +52,39 @@ class Asked:
     help: str | None = None
 
 
-class _Parser(argparse.ArgumentParser):
+class Parser(argparse.ArgumentParser):
+    """One command's parser.
+
+    Args:
+        command: as it is typed, such as `%reactor start`.
+        about: what it does.
+        twin: the same in plain Python.
+
+    Attributes:
+        known: its options and positional arguments, for completion.
+    """
+
+    def __init__(self, command: str, about: str, twin: str) -> None:
+        self.known: list[argparse.Action] = []
+        super().__init__(
+            prog=command,
+            description=about,
+            epilog=f"In plain Python:\n{twin}",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            add_help=False,
+            allow_abbrev=False,
+        )
+        self.add_argument("-h", "--help", action="store_true", help="show this text")
+
+    def add_argument(self, *names: Any, **options: Any) -> argparse.Action:
+        """As argparse does, and keep what was added."""
+        made = super().add_argument(*names, **options)
+        self.known.append(made)
+        return made
+
     def error(self, message: str) -> NoReturn:
-        raise UsageError(f"{self.prog}: {message}; see %reactor help")
+        """Raise the one line that IPython shows for a wrong magic."""
+        raise UsageError(f"{self.prog}: {message}; see {self.prog} --help")
 
 
 def duration(text: str) -> int:
@@ -62,25 +95,48 @@ def duration(text: str) -> int:
         raise argparse.ArgumentTypeError(str(error)) from None
 
 
-def _parser(command: str, about: str) -> _Parser:
-    return _Parser(prog=f"%reactor {command}", description=about, add_help=False)
+def words_of(text: str) -> list[str]:
+    """`loss,mean_return`: the names between commas."""
+    return [word for word in text.split(",") if word]
 
 
-def _commands() -> dict[str, _Parser]:
-    made = {
-        "start": _parser("start", "Start a program in the background."),
-        "stop": _parser("stop", "End a run at its next microstep, with its shutdown reactions."),
-        "pause": _parser("pause", "Hold a run before its next tag."),
-        "resume": _parser("resume", "Let a paused run go on."),
-        "step": _parser("step", "Execute so many tags of a run, and hold it."),
-        "status": _parser("status", "State, tag, rates and metrics of the runs."),
-        "graph": _parser("graph", "Show the graph of a program."),
-        "list": _parser("list", "Reactor classes and runs."),
-        "help": _parser("help", "Show all commands."),
+_SESSION = "  from reactornb.notebook import current_session\n  "
+
+
+def _commands() -> dict[str, Parser]:
+    run = "  run = Program(Main).start()\n  "
+    about = {
+        "start": (
+            "Start a program in the background.",
+            "  from reactornb import Program\n  run = Program(Main, lr=1e-4).start(workers=2, seed=1, timeout=sec(10))",
+        ),
+        "stop": ("End a run at its next microstep, with its shutdown reactions.", f"{run}run.stop()"),
+        "pause": ("Hold a run before its next tag.", f"{run}run.pause()"),
+        "resume": ("Let a paused run go on.", f"{run}run.resume()"),
+        "step": ("Execute so many tags of a run, and hold it.", f"{run}run.pause().step(3)"),
+        "status": ("State, tag, rates and metrics of the runs.", f"{run}run.status(), run.metrics"),
+        "graph": (
+            "Show the graph of a program.",
+            "  from reactornb.viz import GraphView\n  GraphView(Program(Main).graph, levels=True)",
+        ),
+        "curves": (
+            "Show the learning curves of runs: one panel, each metric's curves overlaid.",
+            f'  from reactornb.viz import plot\n  plot([run, other])          # a figure for a paper\n{_SESSION}current_session().curves("run", "other")',
+        ),
+        "list": ("Reactor classes and runs.", f"{_SESSION}print(current_session().list())"),
+        "inspect": (
+            "Ports, parameters, state and reactions of a class, a port, or a reactor of a run.",
+            f'{_SESSION}print(current_session().inspect("Rollout"))\n  run.instance("rollouts[0]")       # the running reactor itself',
+        ),
+        "help": ("Show all commands.", "  help(run), help(Program)"),
     }
+    return {name: Parser(f"%reactor {name}", *words) for name, words in about.items()}
+
+
+def _with_arguments(made: dict[str, Parser]) -> dict[str, Parser]:
     start = made["start"]
-    start.add_argument("-w", "--workers", type=int, help="threads")
-    start.add_argument("--seed", type=int, default=0, help="all reactors' seeds derive from it")
+    start.add_argument("-w", "--workers", type=int, metavar="N", help="threads")
+    start.add_argument("--seed", type=int, default=0, metavar="S", help="all reactors' seeds derive from it")
     start.add_argument("--timeout", type=duration, metavar="T", help="logical time at which it ends: 10s, 500ms, 2min")
     start.add_argument("--fast", action="store_true", help="do not wait for physical time")
     start.add_argument("--fingerprint", action="store_true", help="keep a running hash over tag, port and value")
@@ -89,14 +145,42 @@ def _commands() -> dict[str, _Parser]:
     made["step"].add_argument("tags", nargs="?", type=int, default=1, metavar="N")
     graph = made["graph"]
     graph.add_argument("--levels", action="store_true", help="write each reaction's level beside it")
-    graph.add_argument("--depth", type=int, help="levels of the hierarchy below the root")
+    graph.add_argument("--depth", type=int, metavar="N", help="levels of the hierarchy below the root")
     graph.add_argument("--save", metavar="FILE", help="write it to a .svg, .png, .dot or .txt file")
+    curves = made["curves"]
+    curves.add_argument(
+        "names", nargs="*", metavar="Name", help="runs, lists of runs, or programs; the last run if none"
+    )
+    curves.add_argument("-m", "--metrics", type=words_of, metavar="A,B", help="which metrics; all unless given")
+    curves.add_argument("--save", metavar="FILE", help="write a figure to a .png, .svg or .pdf file")
+    made["inspect"].add_argument("name", metavar="Name", help="such as Rollout, Rollout.weights, rollouts[0]")
     for name in ("stop", "pause", "resume", "step", "status", "graph"):
         made[name].add_argument("name", nargs="?", default="", metavar="Name")
     return made
 
 
-COMMANDS = _commands()
+def _cells() -> dict[str, Parser]:
+    reactor = Parser(
+        "%%reactor",
+        "Declare a reactor class: the cell is the class's body.",
+        "  class Rollout(Reactor):\n      weights = Input()\n      ...",
+    )
+    reactor.add_argument("name", nargs="?", default="", metavar="Name", help="of the class")
+    reactor.add_argument("base", nargs="?", default="Reactor", metavar="Base", help="the class it derives from")
+    reactor.add_argument("--doc", action="store_true", help="show what was declared, as %%reactor inspect does")
+    lf = Parser(
+        "%%lf",
+        "Declare the reactors of a Lingua Franca program (Python target).",
+        '  from reactornb import lf\n  program = lf.loads(text, file="example.lf")',
+    )
+    lf.add_argument(
+        "name", nargs="?", default="Main", metavar="Name", help="of a main reactor that has none of its own"
+    )
+    return {"reactor": reactor, "lf": lf}
+
+
+COMMANDS = _with_arguments(_commands())
+CELLS = _cells()
 
 
 def parse(line: str, namespace: Mapping[str, Any]) -> Asked:
@@ -109,18 +193,15 @@ def parse(line: str, namespace: Mapping[str, Any]) -> Asked:
     Raises:
         UsageError: for anything that is no command, option or parameter.
     """
-    try:
-        command, *words = shlex.split(line) or ["help"]
-    except ValueError as error:
-        raise UsageError(f"%reactor: {error} in {line!r}") from None
+    command, *words = _split("%reactor", line) or ["help"]
+    if command in ("-h", "--help"):
+        command = "help"
     parser = COMMANDS.get(command)
     if parser is None:
-        from reactornb.errors import suggestion
-
         raise UsageError(f"%reactor: there is no command {command!r}. {suggestion(command, COMMANDS)}")
     if command == "help" or "--help" in words or "-h" in words:
         return Asked(command, help=HELP if command == "help" else parser.format_help())
-    given = vars(parser.parse_intermixed_args(words))
+    given = _given(parser, words)
     asked = Asked(command, given.pop("name", ""), given)
     for word in given.pop("words", ()):
         name, equals, value = word.partition("=")
@@ -131,6 +212,33 @@ def parse(line: str, namespace: Mapping[str, Any]) -> Asked:
         else:
             asked.name = word
     return asked
+
+
+def parse_cell(magic: str, line: str) -> Asked:
+    """Parse what follows `%%reactor` or `%%lf` on its line.
+
+    Raises:
+        UsageError: for an option or a word too many.
+    """
+    parser = CELLS[magic]
+    words = _split(f"%%{magic}", line)
+    if "--help" in words or "-h" in words:
+        return Asked(magic, help=parser.format_help())
+    given = _given(parser, words)
+    return Asked(magic, given.pop("name"), given)
+
+
+def _given(parser: Parser, words: list[str]) -> dict[str, Any]:
+    given = vars(parser.parse_intermixed_args(words))
+    del given["help"]
+    return given
+
+
+def _split(magic: str, line: str) -> list[str]:
+    try:
+        return shlex.split(line)
+    except ValueError as error:
+        raise UsageError(f"{magic}: {error} in {line.strip()!r}") from None
 
 
 def _value(text: str, namespace: Mapping[str, Any]) -> Any:

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
-import weakref
+import sys
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from IPython.display import display
 
 from reactornb.graph import Graph
-from reactornb.notebook.pump import Pump
+from reactornb.notebook.output import Output
+from reactornb.notebook.pump import Pump, wait_as_before, wait_in_slices
 from reactornb.runtime import Program, Run
+from reactornb.viz.curves import plot
 from reactornb.viz.graph_view import GraphView
-from reactornb.viz.run_view import RunView
+from reactornb.viz.printed import Printed
+from reactornb.viz.run_view import RunsView
 
 if TYPE_CHECKING:
+    from reactornb.viz.graph_panel import GraphPanel
     from reactornb.viz.run_panel import RunPanel
 
 __all__ = ["Displays"]
+
+_WIDGET = "application/vnd.jupyter.widget-view+json"
 
 
 class Displays:
@@ -25,87 +32,178 @@ class Displays:
     Used by the thread that runs cells only.
     """
 
+    kept = 20  # panels that move no more and can still be zoomed, unfolded and started again
+
     def __init__(self, shell: Any) -> None:
         self.shell = shell
         kernel = getattr(shell, "kernel", None)
         self.pump = Pump(kernel.io_loop) if kernel is not None and hasattr(kernel, "io_loop") else None
-        # One panel a run, however often it is shown: each showing is a view of the same model.
-        self._panels: weakref.WeakKeyDictionary[Run, RunPanel] = weakref.WeakKeyDictionary()
+        self.output = Output(sys.stdout) if self.pump is not None else None
+        # One panel for a run, or for the same runs, however often it is shown: each showing is a view of the same model.
+        self._panels: dict[tuple[Any, ...], RunPanel] = {}
+        self._open: list[GraphPanel | RunPanel] = []
+        self._looks: dict[str, list[Callable[[], None]]] = {}  # per panel, what each showing does at the end
+        # What "Start again" does: a run like the one given. The session sets it.
+        self.restart: Callable[[Run], Run] | None = None
 
     def install(self) -> None:
         """Register with the shell's formatters."""
         formatter = self.shell.display_formatter
-        formatter.mimebundle_formatter.for_type(Program, self._program)
-        formatter.mimebundle_formatter.for_type(Graph, self._graph)
-        formatter.ipython_display_formatter.for_type(Run, self.show_run)
+        if self.pump is not None:
+            formatter.ipython_display_formatter.for_type(
+                Program, lambda program: self.show_graph(GraphView(program.graph))
+            )
+            formatter.ipython_display_formatter.for_type(Graph, lambda graph: self.show_graph(GraphView(graph)))
+            formatter.ipython_display_formatter.for_type(GraphView, self.show_graph)
+        else:
+            formatter.mimebundle_formatter.for_type(Program, lambda program, **_: _outline(program.graph))
+            formatter.mimebundle_formatter.for_type(Graph, lambda graph, **_: _outline(graph))
+            formatter.mimebundle_formatter.for_type(GraphView, lambda view, **_: {"text/plain": repr(view)})
+        formatter.ipython_display_formatter.for_type(Run, self.show_runs)
         self.shell.events.register("post_run_cell", self._after_cell)
+        # `run.plot()`: the runtime knows nothing of figures, so what shows runs gives them the method.
+        Run.plot = plot  # type: ignore[attr-defined]
+        if self.pump is not None and self.output is not None:
+            wait_in_slices(self.pump, self.output.let_go)
+            self.output.install()
 
     def uninstall(self) -> None:
         """Take all of it back, and close the panels."""
         formatter = self.shell.display_formatter
-        formatter.mimebundle_formatter.pop(Program, None)
-        formatter.mimebundle_formatter.pop(Graph, None)
-        formatter.ipython_display_formatter.pop(Run, None)
+        for kind in (Program, Graph, GraphView, Run):
+            formatter.mimebundle_formatter.pop(kind, None)
+            formatter.ipython_display_formatter.pop(kind, None)
         self.shell.events.unregister("post_run_cell", self._after_cell)
+        if "plot" in vars(Run):
+            del Run.plot  # type: ignore[attr-defined]
+        if self.pump is not None:
+            wait_as_before()
+        if self.output is not None:
+            self.output.uninstall()
         if self.pump is not None:
             self.pump.close()
-        for panel in list(self._panels.values()):
-            panel.close()
+        for panel in self._open:
+            _close(panel)
 
-    def _program(self, program: Program, include: Any = None, exclude: Any = None) -> dict[str, str]:
-        return self._graph(program.graph, include, exclude)
+    def show_graph(self, view: GraphView) -> None:
+        """Show the panel of a graph below the cell that is running."""
+        assert self.pump is not None
+        try:
+            from reactornb.viz.graph_panel import GraphPanel
+        except ImportError:  # the notebook extra is not installed: a picture will do
+            display(view._repr_mimebundle_(), raw=True)  # type: ignore[no-untyped-call]
+            return
+        made = view.options
+        panel = GraphPanel(view.graph, levels=made["levels"], depth=made["depth"], later=self.pump.call)
+        panel.on_picture = self._show(panel)
 
-    def _graph(self, graph: Graph, include: Any = None, exclude: Any = None) -> dict[str, str]:
-        view = GraphView(graph)
-        if self.pump is None:
-            return {"text/plain": repr(view)}
-        return view._repr_mimebundle_(include, exclude)
+    def _show(self, panel: GraphPanel | RunPanel) -> Callable[[], None]:
+        """Show a widget, and below it a picture that it hides: what is seen where the notebook is opened without its kernel.
 
-    def show_run(self, run: Run) -> None:
-        """Show the panel of a run below the cell that is running."""
-        panel = self._panel(run) if self.pump is not None else None
+        Returns:
+            What brings the picture up to date.
+        """
+        view = {"version_major": 2, "version_minor": 1, "model_id": panel.model_id}
+        display({"text/plain": "", _WIDGET: view}, raw=True)  # type: ignore[no-untyped-call]
+        shown = display(panel.static(), raw=True, display_id=True)  # type: ignore[no-untyped-call]
+
+        def look() -> None:
+            if shown is not None:
+                shown.update(panel.static(), raw=True)
+
+        if panel not in self._open:
+            self._open.append(panel)
+            self._close_old()
+        return look
+
+    def _close_old(self) -> None:
+        """Let go of the oldest panels that move no more: their comms and runs are free, and their pictures come to light."""
+        for panel in [p for p in self._open if not getattr(p, "run_is_alive", False)][: -self.kept]:
+            _close(panel)
+            self._open.remove(panel)
+            self._looks.pop(panel.twin, None)
+            self._panels = {key: p for key, p in self._panels.items() if p is not panel}
+
+    def show_runs(self, *runs: Run, metrics: Iterable[str] | None = None) -> None:
+        """Show the panel of a run, or one panel of several, below the cell that is running."""
+        panel = self._panel(runs, metrics) if self.pump is not None else None
         if panel is None:
-            view = RunView(run)
+            view = RunsView(runs, metrics)
             view.refresh()
+            view.check()
             print(view.text())  # noqa: T201 - what a terminal shows
             return
         panel.refresh()
-        shown = display(_bundle(panel), raw=True, display_id=True)  # type: ignore[no-untyped-call]
-        if not run.is_alive:
-            return
+        panel.view.check()
+        self._looks.setdefault(panel.twin, []).append(self._show(panel))
+        self._move(panel)
 
-        def last_look() -> None:
-            # The picture that stays in the saved notebook is the one of the end.
-            if shown is not None:
-                shown.update(_bundle(panel), raw=True)
-
+    def _move(self, panel: RunPanel) -> None:
         assert self.pump is not None
-        self.pump.add(panel, last_look)
 
-    def _panel(self, run: Run) -> RunPanel | None:
+        def last_looks() -> None:
+            for look in self._looks[panel.twin]:
+                look()
+
+        if panel.run_is_alive:
+            self.pump.add(panel, last_looks)
+
+    def _panel(self, runs: tuple[Run, ...], metrics: Iterable[str] | None) -> RunPanel | None:
         try:
             from reactornb.viz.run_panel import RunPanel
         except ImportError:  # the notebook extra is not installed: text will do
             return None
-        panel = self._panels.get(run)
-        if panel is None or not panel.is_open:
-            panel = self._panels[run] = RunPanel(run)
+        wanted = None if metrics is None else tuple(metrics)
+        key = (*map(id, runs), wanted)
+        panel = self._panels.get(key)
+        if panel is None or not panel.is_open or [view.run for view in panel.view.views] != list(runs):
+            panel = self._panels[key] = RunPanel(runs, wanted, self._log, self._restart_later)
         return panel
+
+    def _log(self, run: Run) -> Printed | None:
+        return self.output.of(run) if self.output is not None else None
+
+    def begin(self, start: Callable[[], Run]) -> Run:
+        """Call what starts a run, which may be shown later in the same cell: keep what it prints until then."""
+        if self.output is None:
+            return start()
+        self.output.keep_new(True)
+        try:
+            run = start()
+            self.output.undecided(run)
+        finally:
+            self.output.keep_new(False)
+        return run
+
+    def printed(self, run: Run) -> Printed | None:
+        """What a run has printed, if that is kept."""
+        return self.output.found(run) if self.output is not None else None
+
+    def _restart_later(self, panel: RunPanel, place: int) -> None:
+        """A button's message may arrive on a thread of a subshell; starting and showing belong to the loop's."""
+
+        def start() -> None:
+            run = panel.view.views[place].run
+            if self.restart is not None and not run.is_alive:
+                panel.replace(place, self.restart(run))
+                self._move(panel)
+
+        assert self.pump is not None
+        self.pump.call(start)
 
     def _after_cell(self, *_: Any) -> None:
         # A run that ended during the cell gets its last picture as output of that cell's time: front ends that execute a
         # notebook to the end (nbclient) listen no longer.
         if self.pump is not None:
             self.pump.finish_ended()
+        if self.output is not None:
+            self.output.let_go()
 
 
-def _bundle(panel: RunPanel) -> dict[str, Any]:
-    return {
-        "text/plain": panel.view.text(),
-        "image/svg+xml": panel.view.svg(),
-        "application/vnd.jupyter.widget-view+json": {
-            "version_major": 2,
-            "version_minor": 1,
-            "model_id": panel.model_id,
-        },
-    }
+def _close(panel: GraphPanel | RunPanel) -> None:
+    panel.layout.close()  # a widget of its own, which ipywidgets makes for each
+    panel.close()
+
+
+def _outline(graph: Graph) -> dict[str, str]:
+    return {"text/plain": repr(GraphView(graph))}

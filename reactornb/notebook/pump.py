@@ -1,7 +1,8 @@
 """The one place from which widgets are moved: a timer on the kernel's own loop.
 
 Worker threads never touch a widget, a comm or a display: they append to lists, and the pump reads those. It ticks only while
-a panel of a living run is shown, at most ten times a second, and less often where a tick costs more than a tenth of the time.
+a panel of a living run is shown, at most ten times a second, and less often where a tick costs more than a tenth of the time
+or sends more than a server lets through.
 
 # _panels, _handle   touched by the loop's thread only. `add` may be called from elsewhere (a cell in a subshell has a
 #                    thread of its own): it hands over through loop.add_callback, which is made for that.
@@ -9,13 +10,17 @@ a panel of a living run is shown, at most ten times a second, and less often whe
 
 from __future__ import annotations
 
+import functools
 import logging
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, Protocol
 
-__all__ = ["Pump"]
+from reactornb.runtime import Run
+
+__all__ = ["Pump", "wait_as_before", "wait_in_slices"]
 
 
 class Panel(Protocol):
@@ -25,7 +30,18 @@ class Panel(Protocol):
     def is_open(self) -> bool: ...
     @property
     def run_is_alive(self) -> bool: ...
+    @property
+    def sent_bytes(self) -> int: ...
     def refresh(self) -> bool: ...
+
+
+@dataclass(slots=True)
+class _Moved:
+    """A panel, what updates the picture that stands for it, and when that was last done."""
+
+    panel: Panel
+    look: Callable[[], None]
+    looked_at: float
 
 
 class Pump:
@@ -38,54 +54,80 @@ class Pump:
     """
 
     seconds = 0.1
+    picture_seconds = 20.0
+    # A Jupyter server drops a kernel's messages, cells' output among them, above 1,000,000 bytes a second.
+    bytes_a_second = 400_000
 
     def __init__(self, loop: Any) -> None:
         self._loop = loop
-        self._thread = threading.get_ident()
-        self._panels: dict[int, tuple[Panel, list[Callable[[], None]]]] = {}
+        self.thread = threading.get_ident()
+        self._panels: dict[int, _Moved] = {}
         self._handle: Any = None
+        self._due = 0.0
 
-    def add(self, panel: Panel, last_look: Callable[[], None]) -> None:
-        """Keep a panel moving until its run is over; then call `last_look`. Any thread."""
-        if threading.get_ident() == self._thread:
-            self._add(panel, last_look)
+    def call(self, fn: Callable[[], None]) -> None:
+        """Call something on the loop's thread, soon. Any thread."""
+        self._loop.add_callback(fn)
+
+    def add(self, panel: Panel, look: Callable[[], None]) -> None:
+        """Keep a panel moving until its runs are over. Any thread; a panel is only added once.
+
+        Args:
+            panel: the panel.
+            look: brings the picture that stands for it up to date: now and then, and at the end.
+        """
+        if threading.get_ident() == self.thread:
+            self._add(panel, look)
         else:
-            self._loop.add_callback(self._add, panel, last_look)
+            self._loop.add_callback(self._add, panel, look)
 
-    def _add(self, panel: Panel, last_look: Callable[[], None]) -> None:
-        _, looks = self._panels.setdefault(id(panel), (panel, []))
-        looks.append(last_look)
+    def _add(self, panel: Panel, look: Callable[[], None]) -> None:
+        self._panels[id(panel)] = _Moved(panel, look, time.perf_counter())
         if self._handle is None:
             self._handle = self._loop.call_later(self.seconds, self._tick)
 
     def _tick(self) -> None:
         self._handle = None
-        began = time.perf_counter()
-        for panel, _ in list(self._panels.values()):
-            self._refresh(panel)
+        pause = self._beat()
         if self._panels:
-            took = time.perf_counter() - began
-            self._handle = self._loop.call_later(max(self.seconds, 10 * took), self._tick)
+            self._handle = self._loop.call_later(pause, self._tick)
 
-    def _refresh(self, panel: Panel) -> None:
+    def _beat(self) -> float:
+        """Refresh all panels; how many seconds to wait before the next time."""
+        began = time.thread_time()  # of this thread: where others take the cores, waiting longer would help nobody
+        sent = 0
+        for moved in list(self._panels.values()):
+            self._refresh(moved)
+            sent += moved.panel.sent_bytes
+        pause = max(self.seconds, 10 * (time.thread_time() - began), sent / self.bytes_a_second)
+        self._due = time.perf_counter() + pause
+        return pause
+
+    def beat_while_waiting(self) -> None:
+        """Refresh the panels if it is time to: called on the loop's thread by a cell that keeps the loop waiting."""
+        if threading.get_ident() == self.thread and self._panels and time.perf_counter() >= self._due:
+            self._beat()
+
+    def _refresh(self, moved: _Moved) -> None:
+        panel = moved.panel
         try:
             goes_on = panel.is_open and panel.refresh()
+            now = time.perf_counter()
+            if panel.is_open and (not goes_on or now - moved.looked_at > self.picture_seconds):
+                moved.looked_at = now
+                moved.look()
         except Exception:
             # One panel that cannot be shown must neither stop the others nor come back ten times a second.
-            self._panels.pop(id(panel), None)
+            goes_on = False
             logging.getLogger("reactornb").exception("a panel cannot be shown any more")
-            return
         if not goes_on:
-            _, looks = self._panels.pop(id(panel), (panel, []))
-            if panel.is_open:
-                for look in looks:
-                    look()
+            self._panels.pop(id(panel), None)
 
     def finish_ended(self) -> None:
         """Bring panels of ended runs to their last state now; on the loop's thread, after a cell."""
-        for panel, _ in list(self._panels.values()):
-            if not panel.run_is_alive:
-                self._refresh(panel)
+        for moved in list(self._panels.values()):
+            if not moved.panel.run_is_alive:
+                self._refresh(moved)
 
     def close(self) -> None:
         """Stop ticking and forget the panels."""
@@ -93,3 +135,41 @@ class Pump:
         if self._handle is not None:
             self._loop.remove_timeout(self._handle)
             self._handle = None
+
+
+_wait = Run.wait
+
+
+def wait_in_slices(pump: Pump, before: Callable[[], None] = lambda: None) -> None:
+    """Let panels move while a cell waits for a run: `Run.wait`, and so `result` and `Program.run`, wake up to beat.
+
+    Such a cell holds up the loop, and with it the pump. But it waits on the loop's thread, the one from which widgets may be
+    moved, so the wait itself can do it: no second thread touches a comm, and no loop runs within a loop. The messages leave at
+    once, since ipykernel sends them from a thread of its own. A cell that is busy otherwise (`time.sleep`, a loop) still
+    holds the panels up.
+
+    Args:
+        pump: what moves the panels.
+        before: called on the loop's thread before it waits.
+    """
+
+    @functools.wraps(_wait)
+    def wait(run: Run, timeout: float | None = None) -> bool:
+        if threading.get_ident() != pump.thread:
+            return _wait(run, timeout)
+        before()
+        until = None if timeout is None else time.monotonic() + timeout
+        while True:
+            left = pump.seconds if until is None else max(min(pump.seconds, until - time.monotonic()), 0.0)
+            if _wait(run, left):
+                return True
+            if until is not None and time.monotonic() >= until:
+                return False
+            pump.beat_while_waiting()
+
+    Run.wait = wait  # type: ignore[assignment,method-assign]
+
+
+def wait_as_before() -> None:
+    """Undo `wait_in_slices`."""
+    Run.wait = _wait  # type: ignore[method-assign]

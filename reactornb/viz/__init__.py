@@ -2,3 +2,8 @@
 
 Nothing here is imported by the runtime; widgets and Matplotlib load where they are used.
 """
+
+from reactornb.viz.curves import plot
+from reactornb.viz.graph_view import GraphView
+
+__all__ = ["GraphView", "plot"]

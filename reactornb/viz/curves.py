@@ -8,13 +8,13 @@ from __future__ import annotations
 import html
 import io
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from reactornb.errors import ReactorError
 from reactornb.runtime import Result, Run
-from reactornb.viz.series import LogReader, Series, axis_of, moving_mean
+from reactornb.viz.series import LogReader, Series, axis_of, moving_mean, spread
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -87,50 +87,96 @@ class Plot:
         return self._words
 
 
-def plot(run: Run | Result, metrics: Iterable[str] | None = None, *, title: str = "", columns: int = 2) -> Plot:
-    """The learning curves of a run as a Matplotlib figure, one axes per metric: values, their spread, and a moving mean.
+def plot(
+    runs: Run | Result | Iterable[Run | Result],
+    metrics: Iterable[str] | None = None,
+    *,
+    title: str = "",
+    columns: int = 2,
+    mean: bool = True,
+    log: bool = False,
+) -> Plot:
+    """Learning curves as a Matplotlib figure, one axes per metric.
+
+    One run: its values, their spread within each stretch of the axis, and a moving mean. Several: each run's moving mean,
+    thin, and over what all of them have the mean, with a band from the least to the greatest run.
 
     Args:
-        run: a run, alive or over, or its result.
+        runs: a run or its result, alive or over, or several, such as one for each seed.
         metrics: which ones, in this order; all of them unless given.
         title: above the figure.
         columns: axes side by side.
+        mean: if false, several runs are overlaid with a color and a label each, without mean and band.
+        log: logarithmic y axes.
 
     Raises:
         ReactorError: if nothing was logged, or for a metric that was not.
     """
-    found = series_of(run, metrics)
-    if not found:
+    several = [runs] if isinstance(runs, (Run, Result)) else list(runs)
+    wanted = None if metrics is None else list(metrics)
+    found = [series_of(run, wanted) for run in several]
+    names = list(dict.fromkeys(name for series in found for name in series))
+    if not names:
         raise ReactorError("there is nothing to plot: no reaction has called self.log(name=value) yet.")
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    columns = min(columns, len(found))
-    rows = -(-len(found) // columns)
+    columns = min(columns, len(names))
+    rows = -(-len(names) // columns)
     figure = Figure(figsize=(4.6 * columns + 0.4, 2.9 * rows + (0.4 if title else 0)), layout="constrained")
     FigureCanvasAgg(figure)
-    axis = axis_of(found.values())
-    for place, (name, series) in enumerate(found.items()):
+    axis = axis_of(s for series in found for s in series.values())
+    for place, name in enumerate(names):
         axes = figure.add_subplot(rows, columns, place + 1)
-        color = COLORS[place % len(COLORS)]
-        x, mean, least, greatest = series.points(axis)
-        smooth, width = moving_mean(mean)
-        if series.per_bucket > 1:
-            axes.fill_between(x, least, greatest, color=color, alpha=0.15, linewidth=0)
-        if width > 1:
-            axes.plot(x, mean, color=color, alpha=0.35, linewidth=0.8)
-        label = f"mean of {width * series.per_bucket:,}" if width > 1 else None
-        axes.plot(x, smooth, color=color, linewidth=1.6, label=label, marker="o" if len(x) < 3 else None, markersize=3)
+        own = [(_label(run), series[name]) for run, series in zip(several, found, strict=True) if name in series]
+        if len(own) == 1:
+            _draw_run(axes, own[0][1], axis, COLORS[place % len(COLORS)])
+        elif mean:
+            _draw_spread(axes, [s for _, s in own], axis, COLORS[place % len(COLORS)])
+        else:
+            for number_of, (label, series) in enumerate(own):
+                x, values, _, _ = series.points(axis)
+                axes.plot(x, moving_mean(values)[0], color=COLORS[number_of % len(COLORS)], linewidth=1.3, label=label)
         axes.set_title(name, fontsize=10, loc="left")
         axes.set_xlabel(AXES[axis], fontsize=8)
         axes.tick_params(labelsize=8)
         axes.grid(alpha=0.25, linewidth=0.6)
         axes.spines[["top", "right"]].set_visible(False)
-        if label:
+        if log:
+            axes.set_yscale("log")
+        if axes.get_legend_handles_labels()[0]:
             axes.legend(fontsize=7, frameon=False)
     if title:
         figure.suptitle(title, fontsize=11)
-    return Plot(figure, words(found))
+    described = [
+        (f"{_label(run)}\n" if len(several) > 1 else "") + words(s) for run, s in zip(several, found, strict=True)
+    ]
+    return Plot(figure, "\n".join(described))
+
+
+def _label(run: Run | Result) -> str:
+    return f"run {run.number}, seed {run.seed}" if isinstance(run, Run) else f"{run.workers} workers, {run.tag}"
+
+
+def _draw_run(axes: Any, series: Series, axis: str, color: str) -> None:
+    x, mean, least, greatest = series.points(axis)
+    smooth, width = moving_mean(mean)
+    if series.per_bucket > 1:
+        axes.fill_between(x, least, greatest, color=color, alpha=0.15, linewidth=0)
+    if width > 1:
+        axes.plot(x, mean, color=color, alpha=0.35, linewidth=0.8)
+    label = f"mean of {width * series.per_bucket:,}" if width > 1 else None
+    axes.plot(x, smooth, color=color, linewidth=1.6, label=label, marker="o" if len(x) < 3 else None, markersize=3)
+
+
+def _draw_spread(axes: Any, several: list[Series], axis: str, color: str) -> None:
+    trends = [(x, moving_mean(values)[0]) for x, values, _, _ in (s.points(axis) for s in several)]
+    for x, trend in trends:
+        axes.plot(x, trend, color=color, alpha=0.35, linewidth=0.8)
+    grid, mean, least, greatest = spread(trends)
+    if len(grid):
+        axes.fill_between(grid, least, greatest, color=color, alpha=0.18, linewidth=0, label="least to greatest")
+        axes.plot(grid, mean, color=color, linewidth=1.8, label=f"mean of {len(several)} runs")
 
 
 def words(found: Mapping[str, Series]) -> str:
@@ -147,41 +193,59 @@ _W, _H, _LEFT, _TOP, _BOTTOM = 330, 170, 46, 26, 22
 _MUTED = "#7c8796"  # readable on white and on black
 
 
-def curves_svg(found: Mapping[str, Series], heading: str = "", columns: int = 2) -> str:
-    """The curves as one SVG picture for saved notebooks: no Matplotlib, a few kilobytes, legible on light and dark."""
-    axis = axis_of(found.values())
-    columns = max(1, min(columns, len(found)))
-    top = 24 if heading else 0
-    height = top + _H * -(-len(found) // columns)
+def curves_svg(
+    found: Mapping[str, Series] | Sequence[Mapping[str, Series]], heading: str = "", columns: int = 2
+) -> str:
+    """The curves as one SVG picture for saved notebooks: no Matplotlib, a few kilobytes, legible on light and dark.
+
+    Args:
+        found: the metrics of a run, or of each of several, which are then overlaid with a color each.
+        heading: lines above the curves.
+        columns: charts side by side.
+    """
+    several = [found] if isinstance(found, Mapping) else list(found)
+    names = list(dict.fromkeys(name for run in several for name in run))
+    axis = axis_of(series for run in several for series in run.values())
+    columns = max(1, min(columns, len(names)))
+    lines = heading.splitlines()
+    top = 8 + 16 * len(lines) if lines else 0
+    height = max(top + _H * -(-len(names) // columns), 28)
+    width = _W * max(columns, 2 if lines else 1)
+    described = "\n".join(words(run) for run in several)
     out = [
         (
-            f'<svg xmlns="http://www.w3.org/2000/svg" role="img" width="{_W * columns}" height="{max(height, 28)}" '
-            f'viewBox="0 0 {_W * columns} {max(height, 28)}" font-family="Helvetica,Arial,sans-serif" font-size="11" fill="{_MUTED}">'
+            f'<svg xmlns="http://www.w3.org/2000/svg" role="img" width="{width}" height="{height}" '
+            f'viewBox="0 0 {width} {height}" font-family="Helvetica,Arial,sans-serif" font-size="11" fill="{_MUTED}">'
         ),
-        f"<title>{html.escape(heading)}</title><desc>{html.escape(words(found))}</desc>",
+        f"<title>{html.escape(heading)}</title><desc>{html.escape(described)}</desc>",
     ]
-    if heading:
-        out.append(f'<text x="4" y="15" font-size="12">{html.escape(heading)}</text>')
-    for place, (name, series) in enumerate(found.items()):
+    for number_of, line in enumerate(lines):
+        ink = f' fill="{COLORS[number_of % len(COLORS)]}"' if len(several) > 1 else ""
+        out.append(f'<text x="4" y="{15 + 16 * number_of}" font-size="12"{ink}>{html.escape(line)}</text>')
+    for place, name in enumerate(names):
         x, y = _W * (place % columns), top + _H * (place // columns)
+        color = COLORS[place % len(COLORS)]
+        curves = [
+            (run[name], COLORS[i % len(COLORS)] if len(several) > 1 else color)
+            for i, run in enumerate(several)
+            if name in run
+        ]
         out.append(f'<g transform="translate({x},{y})">')
-        out += _chart(name, series, axis, COLORS[place % len(COLORS)])
+        out += _chart(name, curves, axis)
         out.append("</g>")
     out.append("</svg>")
     return "\n".join(out)
 
 
-def _chart(name: str, series: Series, axis: str, color: str) -> list[str]:
-    x, mean, _least, _greatest = series.points(axis)
-    smooth, _ = moving_mean(mean)
-    left, right = float(x[0]), float(x[-1])
-    low, high = series.least, series.greatest
-    if not (math.isfinite(low) and math.isfinite(high)):
-        low, high = 0.0, 1.0
+def _chart(name: str, curves: Sequence[tuple[Series, str]], axis: str) -> list[str]:
+    drawn = [(series.points(axis), color) for series, color in curves]
+    left, right = min(float(p[0][0]) for p, _ in drawn), max(float(p[0][-1]) for p, _ in drawn)
+    bounds = [v for series, _ in curves for v in (series.least, series.greatest) if math.isfinite(v)]
+    low, high = (min(bounds), max(bounds)) if bounds else (0.0, 1.0)
     wide, tall = _W - _LEFT - 14, _H - _TOP - _BOTTOM
     per_x, per_y = wide / ((right - left) or 1.0), tall / ((high - low) or 1.0)
 
-    def path(values: Any) -> str:
+    def path(x: Any, values: Any) -> str:
         points = [
             f"{_LEFT + (a - left) * per_x:.1f},{_TOP + (high - v) * per_y:.1f}"
             for a, v in zip(x.tolist(), values.tolist(), strict=True)
@@ -189,9 +253,10 @@ def _chart(name: str, series: Series, axis: str, color: str) -> list[str]:
         ]
         return " ".join(points)
 
+    last = number(curves[0][0].last) if len(curves) == 1 else ""
     out = [
         f'<text x="{_LEFT}" y="16" font-weight="bold">{html.escape(name)}</text>',
-        f'<text x="{_W - 14}" y="16" text-anchor="end">{number(series.last)}</text>',
+        f'<text x="{_W - 14}" y="16" text-anchor="end">{last}</text>',
         f'<path d="M{_LEFT},{_TOP}v{tall}h{wide}" fill="none" stroke="{_MUTED}" stroke-width="0.7"/>',
     ]
     out += [
@@ -205,9 +270,10 @@ def _chart(name: str, series: Series, axis: str, color: str) -> list[str]:
             (_W - 14, "end", right, {"time": " s", "microstep": "", "sample": ""}[axis]),
         )
     ]
-    if smooth is not mean:
-        out.append(
-            f'<polyline points="{path(mean)}" fill="none" stroke="{color}" stroke-opacity="0.35" stroke-width="0.8"/>'
-        )
-    out.append(f'<polyline points="{path(smooth)}" fill="none" stroke="{color}" stroke-width="1.6"/>')
+    for (x, mean, _least, _greatest), color in drawn:
+        smooth, _ = moving_mean(mean)
+        line = f'fill="none" stroke="{color}"'
+        if smooth is not mean and len(drawn) == 1:
+            out.append(f'<polyline points="{path(x, mean)}" {line} stroke-opacity="0.35" stroke-width="0.8"/>')
+        out.append(f'<polyline points="{path(x, smooth)}" {line} stroke-width="{1.6 if len(drawn) == 1 else 1.2}"/>')
     return out

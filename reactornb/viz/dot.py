@@ -18,7 +18,7 @@ from reactornb.errors import ReactorError
 from reactornb.graph import Graph
 from reactornb.viz.fold import Box, Line, Picture, Symbol, fold
 
-__all__ = ["DrawingError", "dot", "png", "save", "svg", "text"]
+__all__ = ["DrawingError", "dot", "is_installed", "label", "png", "save", "svg", "text"]
 
 _FONT = "Helvetica,Arial,sans-serif"
 _INK, _FAINT, _LINE = "#1f2937", "#6b7280", "#334155"
@@ -52,9 +52,17 @@ def svg(graph: Graph, *, levels: bool = False, depth: int | None = None, expande
     drawn = _graphviz(dot(graph, levels=levels, depth=depth, expanded=expanded), "svg").decode()
     # Without prologue and comments (they hold Graphviz's version) it can stand in a page, and is the same everywhere.
     drawn = re.sub(r"<!--.*?-->\s*", "", drawn[drawn.index("<svg") :], flags=re.DOTALL)
-    label = f"Action-port graph of {graph.reactors[0].name}: {graph}"
-    described = f'<svg role="img" aria-label="{html.escape(label)}"'
-    return drawn.replace("<svg", described, 1)
+    return drawn.replace("<svg", f'<svg role="img" aria-label="{html.escape(label(graph))}"', 1)
+
+
+def label(graph: Graph) -> str:
+    """What the picture shows, for those who do not see it."""
+    return f"Action-port graph of {graph.reactors[0].name}: {graph}"
+
+
+def is_installed() -> bool:
+    """True if Graphviz's `dot` is there."""
+    return shutil.which("dot") is not None
 
 
 def png(graph: Graph, *, levels: bool = False, depth: int | None = None, dpi: int = 144) -> bytes:
@@ -148,7 +156,11 @@ class _Writer:
         if box.hidden:
             title += f'  <font color="{_FAINT}">+ {box.hidden} inside</font>'
         bank = ", penwidth=2" if box.count > 1 else ""
-        self._open(f'label=<{title}>, style="rounded,filled", fillcolor="{_FILLS[depth % 2]}"{bank}', box.tooltip)
+        # For who clicks on it in a page: the bank to unfold, or a member of one to fold.
+        unfolds = f", id={_quote(box.key)}, class={'members' if box.count > 1 else 'member'}" if box.unfolds else ""
+        self._open(
+            f'label=<{title}>{unfolds}, style="rounded,filled", fillcolor="{_FILLS[depth % 2]}"{bank}', box.tooltip
+        )
         if box.key not in self.children and box.key not in self.inside:
             self.out.append(
                 f"{_quote(box.key)} [shape=point, style=invis, width=0.5];"

@@ -20,6 +20,8 @@ __all__ = ["Box", "Line", "Picture", "Symbol", "fold"]
 LISTS_ABOVE = 12
 CLASSES_ABOVE = 40
 BOXES = 120
+# A bank with more members than this is not offered to be drawn one by one: nobody could read it, and layout takes minutes.
+UNFOLDED = 64
 
 
 @dataclass(slots=True)
@@ -33,6 +35,7 @@ class Box:
         count: how many of them one container holds.
         mode: key of the mode symbol that it lives in, or empty.
         hidden: how many reactors inside it are not drawn.
+        unfolds: what to put into `expanded` to see its members one by one, or the other way round; empty where it has none.
     """
 
     key: str
@@ -44,6 +47,7 @@ class Box:
     mode: str = ""
     hidden: int = 0
     tooltip: str = ""
+    unfolds: str = ""
 
 
 @dataclass(slots=True)
@@ -190,6 +194,9 @@ class _Fold:
         count = len(members) // around if len(members) % around == 0 else len(members)
         mode = self._mode_key(first.mode, parent)
         box = Box(key, parent, label, first.cls, [m.index for m in members], count, mode)
+        bank = f"{parent}.{label.partition('[')[0]}"
+        if bank in self.expanded or (1 < count <= UNFOLDED and key == bank):
+            box.unfolds = bank
         shown = [f"{first.cls.__name__} ×{count}" if count > 1 else first.cls.__name__, *_doc(first.cls)]
         shown += [f"{name} = {_brief(value)}" for name, value in _common(members).items()]
         shown.append(str(first.source))

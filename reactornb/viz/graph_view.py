@@ -9,7 +9,7 @@ from typing import Any
 from reactornb.graph import Graph
 from reactornb.viz import dot
 
-__all__ = ["GraphView"]
+__all__ = ["GraphView", "in_page"]
 
 # The picture is drawn in dark ink on light boxes; a dark theme turns it over and keeps the hues.
 _PAGE = """<style>
@@ -17,6 +17,11 @@ _PAGE = """<style>
 [data-jp-theme-light="false"] .rnb-graph svg, .vscode-dark .rnb-graph svg, html[theme="dark"] .rnb-graph svg {
   filter: invert(.9) hue-rotate(180deg); }
 </style>"""
+
+
+def in_page(svg: str, attributes: str = "") -> str:
+    """A picture of a graph as HTML that follows the page's theme."""
+    return f'{_PAGE}<div class="rnb-graph"{attributes}>{svg}</div>'
 
 
 class GraphView:
@@ -27,13 +32,16 @@ class GraphView:
         levels: write each reaction's level beside it.
         depth: levels of the hierarchy below the root; chosen by size unless given.
         expanded: keys of banks, such as `main.rollouts`, drawn member by member.
+
+    Attributes:
+        graph: as given; `options` the others.
     """
 
     def __init__(
         self, graph: Graph, *, levels: bool = False, depth: int | None = None, expanded: Collection[str] = ()
     ) -> None:
         self.graph = graph
-        self._options: dict[str, Any] = {"levels": levels, "depth": depth, "expanded": expanded}
+        self.options: dict[str, Any] = {"levels": levels, "depth": depth, "expanded": expanded}
         self._svg: str | None = None
 
     @property
@@ -44,15 +52,15 @@ class GraphView:
             DrawingError: if Graphviz is not installed or fails.
         """
         if self._svg is None:
-            self._svg = dot.svg(self.graph, **self._options)
+            self._svg = dot.svg(self.graph, **self.options)
         return self._svg
 
     def save(self, path: str | Path) -> Path:
         """Write to a file; the ending says as what: .svg, .png, .dot or .txt."""
-        return dot.save(self.graph, path, levels=self._options["levels"], depth=self._options["depth"])
+        return dot.save(self.graph, path, levels=self.options["levels"], depth=self.options["depth"])
 
     def __repr__(self) -> str:
-        return dot.text(self.graph, depth=self._options["depth"]).rstrip()
+        return dot.text(self.graph, depth=self.options["depth"]).rstrip()
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:  # noqa: ARG002 - IPython's protocol
         outline = repr(self)
@@ -64,5 +72,5 @@ class GraphView:
         return {
             "text/plain": outline,
             "image/svg+xml": svg,
-            "text/html": f'{_PAGE}<div class="rnb-graph">{svg}</div>',
+            "text/html": in_page(svg),
         }

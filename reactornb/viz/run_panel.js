@@ -1,212 +1,200 @@
-// The page side of RunPanel: a line of facts, a bar, and one small chart per metric. `uPlot` is defined above (run_panel.py).
+// The page side of RunPanel: for each run a line of facts, buttons and a bar; the controls of the curves; a chart per metric.
 
-const HEIGHT = 165;
+const BUTTONS = [
+  ["pause", "Pause", "hold the run before its next tag"],
+  ["resume", "Resume", "let the run go on"],
+  ["step", "Step", "execute one tag"],
+  ["stop", "Stop", "end the run at its next microstep, with its shutdown reactions"],
+  ["start", "Start again", "a new run of the program with the same options"],
+];
+const OFFERED = { running: ["pause", "stop"], paused: ["resume", "step", "stop"], finished: ["start"], failed: ["start"] };
 
-function element(parent, tag, name, words) {
-  const made = document.createElement(tag);
-  if (name) made.className = name;
-  if (words !== undefined) made.textContent = words;
-  parent.append(made);
-  return made;
-}
-
-function setText(node, words) {
-  if (node.textContent !== words) node.textContent = words;
-}
-
-function short(value) {
-  if (value == null || Number.isNaN(value)) return "–";
-  const size = Math.abs(value);
-  if (size >= 1e6 || (size > 0 && size < 1e-3)) return value.toExponential(1).replace("e+", "e");
-  return value.toLocaleString("en", { maximumSignificantDigits: 4 });
-}
-
-// The same trailing mean as series.moving_mean: what is seen live is what is printed.
-function movingMean(values) {
-  const width = Math.max(1, Math.floor(values.length / 30));
-  if (width === 1) return values;
-  const out = new Float64Array(values.length);
-  let sum = 0, count = 0;
-  for (let i = 0; i < values.length; i++) {
-    if (!Number.isNaN(values[i])) { sum += values[i]; count++; }
-    const old = i - width;
-    if (old >= 0 && !Number.isNaN(values[old])) { sum -= values[old]; count--; }
-    out[i] = count ? sum / count : NaN;
-  }
-  return out;
-}
-
-function gaps(values) {
-  return Array.from(values, (v) => (Number.isFinite(v) ? v : null));
-}
-
-function decode(curves, view) {
-  let at = view.byteOffset;
-  return curves.map(({ points: n }) => {
-    // Copies, since a typed array must begin at a multiple of its size.
-    const take = (Kind) => {
-      const size = n * Kind.BYTES_PER_ELEMENT;
-      const part = new Kind(view.buffer.slice(at, at + size));
-      at += size;
-      return part;
-    };
-    const x = take(Float64Array), mean = take(Float32Array), least = take(Float32Array), greatest = take(Float32Array);
-    if (n % 2) at += 4;
-    return { x, mean, least, greatest };
-  });
-}
-
-class Chart {
-  constructor(parent, curve, sync) {
-    this.box = element(parent, "div", "rnb-chart");
-    const head = element(this.box, "h4");
-    element(head, "div", "", curve.name);
-    this.value = element(head, "span");
-    this.canvas = element(this.box, "div");
-    this.canvas.setAttribute("role", "img");
-    this.color = curve.color;
-    this.sync = sync;
-    this.zoomed = false;
+// One run's line.
+class RunLine {
+  constructor(parent, index, send) {
+    this.root = element(parent, "div", "rnb-line");
+    const head = element(this.root, "div", "rnb-head");
+    this.swatch = element(head, "i", "rnb-swatch");
+    this.title = element(head, "span", "rnb-title");
+    this.state = element(head, "span", "rnb-state");
+    this.state.setAttribute("role", "status"); // said aloud when it changes, unlike the numbers
+    const buttons = element(head, "span", "rnb-buttons");
+    buttons.setAttribute("role", "group");
+    this.buttons = new Map();
+    for (const [what, words, title] of BUTTONS) {
+      const button = element(buttons, "button", "", words);
+      button.type = "button";
+      button.title = title;
+      button.dataset.do = what;
+      button.addEventListener("click", () => { button.disabled = true; send({ do: what, run: index }); });
+      this.buttons.set(what, button);
+    }
+    this.group = buttons;
+    this.facts = element(head, "span", "rnb-fact");
+    this.rates = element(head, "span", "rnb-fact");
+    this.workers = element(head, "span", "rnb-fact");
+    this.use = element(head, "span", "rnb-workers");
+    this.bar = element(this.root, "div", "rnb-bar");
+    this.bar.setAttribute("role", "progressbar");
+    this.bar.setAttribute("aria-label", "share of the logical time at which it ends");
+    this.done = element(this.bar, "div");
+    this.failure = element(this.root, "pre", "rnb-failure");
+    this.failure.setAttribute("role", "alert");
   }
 
-  make(data, axis) {
-    const ink = () => getComputedStyle(this.box).color;
-    const grid = { stroke: "rgba(128,138,152,.22)", width: 1 };
-    const look = { stroke: ink, grid, ticks: grid, font: "11px system-ui, sans-serif", size: 28 };
-    const color = this.color;
-    this.plot = new uPlot({
-      width: Math.max(this.canvas.clientWidth, 120),
-      height: HEIGHT,
-      legend: { show: false },
-      padding: [6, 10, 0, 0],
-      cursor: { sync: { key: this.sync }, points: { size: 5 }, drag: { x: true, y: false } },
-      scales: { x: { time: false } },
-      axes: [
-        { ...look, label: axis, labelSize: 14, labelGap: -2, labelFont: "10px system-ui, sans-serif", space: 60, values: (_, ticks) => ticks.map(short) },
-        { ...look, size: 54, space: 28, values: (_, ticks) => ticks.map(short) },
-      ],
-      series: [
-        {},
-        { stroke: "transparent", points: { show: false } },
-        { stroke: "transparent", points: { show: false } },
-        { stroke: color, alpha: 0.35, width: 1, points: { show: false } },
-        { stroke: color, width: 1.8, points: { show: data[0].length < 3, size: 5, fill: color } },
-      ],
-      bands: [{ series: [2, 1], fill: color + "26" }],
-      hooks: {
-        setSelect: [(u) => { if (u.select.width > 2) this.zoomed = true; }],
-        setCursor: [(u) => this.read(u)],
-      },
-    }, data, this.canvas);
-    this.plot.over.addEventListener("dblclick", () => { this.zoomed = false; });
+  show(s, several) {
+    setText(this.title, s.title);
+    setText(this.state, s.state);
+    this.swatch.style.display = several ? "" : "none";
+    this.swatch.style.background = s.color;
+    this.state.dataset.state = s.state;
+    this.group.setAttribute("aria-label", `commands to ${s.title}`);
+    const stood = `${s.state} ${s.tag}`; // a pressed button stays grey until the run has answered
+    const offered = OFFERED[s.state] || [];
+    for (const [what, button] of this.buttons) {
+      button.hidden = !offered.includes(what) || (what === "start" && !s.restarts);
+      if (stood !== this.stood) button.disabled = false;
+    }
+    this.stood = stood;
+    setText(this.facts, `tag ${s.tag} · physical ${s.seconds.toFixed(1)} s${s.pace ? ` · ${s.pace}` : ""}`);
+    setText(this.rates, s.rates.join(" · "));
+    setText(this.workers, `${s.placement} · seed ${s.seed}${s.fingerprint ? " · " + s.fingerprint.slice(0, 12) : ""}`);
+    this.workers.title = "threads and the cores they run on: P, E and LP are performance, efficiency and low-power cores";
+    while (this.use.childElementCount > s.use.length) this.use.lastChild.remove();
+    while (this.use.childElementCount < s.use.length) element(this.use, "i");
+    this.use.setAttribute("role", "img");
+    this.use.setAttribute("aria-label", s.use.map((share, i) => `worker ${i}: ${Math.round(share * 100)} % of a core`).join(", "));
+    this.use.title = this.use.getAttribute("aria-label");
+    s.use.forEach((share, i) => { this.use.children[i].style.height = `${Math.round(share * 100)}%`; });
+    this.bar.style.display = s.progress == null ? "none" : "";
+    this.done.style.width = `${(s.progress || 0) * 100}%`;
+    this.bar.setAttribute("aria-valuenow", Math.round((s.progress || 0) * 100));
+    this.failure.style.display = s.failure ? "" : "none";
+    setText(this.failure, s.failure || "");
   }
+}
 
-  read(u) {
-    const i = u.cursor.idx;
-    const at = i == null || u.cursor.left < 0 ? null : `${short(u.data[4][i])} at ${short(u.data[0][i])}`;
-    setText(this.value, at || this.last || "");
-  }
-
-  update(curve, { x, mean, least, greatest }, axis) {
-    this.last = curve.last;
-    const line = gaps(mean);
-    const band = curve.per_bucket > 1;
-    const data = [x, band ? gaps(least) : line, band ? gaps(greatest) : line, line, gaps(movingMean(mean))];
-    // What is fixed when a plot is made: dots for the first points, and the title of its axis.
-    const fixed = `${x.length < 3} ${axis}`;
-    if (this.plot && fixed !== this.fixed) { this.plot.destroy(); this.plot = null; }
-    this.fixed = fixed;
-    if (!this.plot) this.make(data, axis);
-    else this.plot.setData(data, !this.zoomed);
-    if (this.zoomed) this.plot.redraw();
-    this.canvas.setAttribute("aria-label", `${curve.name}: ${curve.words}; x axis: ${axis}`);
-    this.read(this.plot);
-  }
-
-  resize() {
-    const width = this.canvas.clientWidth;
-    if (this.plot && width > 0 && width !== this.plot.width) this.plot.setSize({ width, height: HEIGHT });
-  }
+// Smoothing, axes, mean, zoom; `changed` is called when `look` was.
+function controls(parent, look, changed, all) {
+  const row = element(parent, "div", "rnb-controls");
+  const smoothing = element(row, "label", "", "smoothing ");
+  const slider = element(smoothing, "input");
+  Object.assign(slider, { type: "range", min: 0, max: 0.3, step: 0.01, value: look.smoothing });
+  slider.setAttribute("aria-label", "smoothing: share of the values that each mean is over");
+  const share = element(smoothing, "span", "", "");
+  const said = () => setText(share, ` ${Math.round(look.smoothing * 100)} %`);
+  slider.addEventListener("input", () => { look.smoothing = Number(slider.value); said(); changed(); });
+  said();
+  const check = (words, name, title) => {
+    const label = element(row, "label");
+    const box = element(label, "input");
+    Object.assign(box, { type: "checkbox", checked: look[name] });
+    label.append(` ${words}`);
+    label.title = title;
+    box.addEventListener("change", () => { look[name] = box.checked; changed(); });
+    return label;
+  };
+  check("log x", "logX", "logarithmic x axes; what is at 0 is left out");
+  check("log y", "logY", "logarithmic y axes; values up to 0 are left out");
+  const mean = check("mean and spread", "mean", "the mean over the runs, with a band from the least to the greatest");
+  const reset = element(row, "button", "", "show all");
+  reset.type = "button";
+  reset.title = "undo zooming: drag over a chart to zoom, double-click to undo";
+  reset.addEventListener("click", all);
+  return { row, mean };
 }
 
 function render({ model, el }) {
+  const showTwin = hideTwin(model);
   const root = element(el, "section", "rnb-run");
-  const head = element(root, "div", "rnb-head");
-  const title = element(head, "span", "rnb-title");
-  const state = element(head, "span", "rnb-state");
-  state.setAttribute("role", "status"); // said aloud when it changes, unlike the numbers
-  const facts = element(head, "span", "rnb-fact");
-  const rates = element(head, "span", "rnb-fact");
-  const workers = element(head, "span", "rnb-fact");
-  const use = element(head, "span", "rnb-workers");
-  const bar = element(root, "div", "rnb-bar");
-  bar.setAttribute("role", "progressbar");
-  const done = element(bar, "div");
-  const failure = element(root, "pre", "rnb-failure");
-  failure.setAttribute("role", "alert");
+  // Keys pressed here are ours, not the notebook's shortcuts.
+  root.dataset.lmSuppressShortcuts = "true";
+  const lines = element(root, "div");
+  const runs = [];
+  const look = { smoothing: 1 / 30, logX: false, logY: false, mean: true };
+  const charts = new Map();
+  const all = () => charts.forEach((chart) => chart.all());
+  const { row, mean } = controls(root, look, () => charts.forEach((chart) => chart.draw()), all);
   const none = element(root, "div", "rnb-none", "No curves yet: they appear once a reaction calls self.log(name=value).");
   const grid = element(root, "div", "rnb-charts");
-  const charts = new Map();
+  const printed = element(root, "details", "rnb-printed");
+  printed.open = true;
+  const count = element(printed, "summary");
+  const log = element(printed, "pre");
+  log.tabIndex = 0;
+  log.setAttribute("role", "log");
+  log.setAttribute("aria-live", "off"); // it may be long; who wants it reads it
+  log.setAttribute("aria-label", "what reactions printed");
   const sync = `rnb-${model.model_id || Math.random()}`;
 
-  function showStatus() {
-    const s = model.get("status");
-    root.setAttribute("aria-label", s.title);
-    setText(title, s.title);
-    setText(state, s.state);
-    state.dataset.state = s.state;
-    setText(facts, `tag ${s.tag} · ${s.seconds.toFixed(1)} s`);
-    setText(rates, s.rates.join(" · "));
-    setText(workers, `${s.workers} worker${s.workers > 1 ? "s" : ""} · seed ${s.seed}${s.fingerprint ? " · " + s.fingerprint.slice(0, 12) : ""}`);
-    while (use.childElementCount > s.use.length) use.lastChild.remove();
-    while (use.childElementCount < s.use.length) element(use, "i");
-    s.use.forEach((share, i) => {
-      use.children[i].style.height = `${Math.round(share * 100)}%`;
-      use.children[i].title = `worker ${i}: ${Math.round(share * 100)} % of a core`;
-    });
-    bar.style.display = s.progress == null ? "none" : "";
-    done.style.width = `${(s.progress || 0) * 100}%`;
-    bar.setAttribute("aria-valuenow", Math.round((s.progress || 0) * 100));
-    failure.style.display = s.failure ? "" : "none";
-    setText(failure, s.failure || "");
+  function showRuns() {
+    const shown = model.get("runs");
+    while (runs.length < shown.length) runs.push(new RunLine(lines, runs.length, (message) => model.send(message)));
+    shown.forEach((s, i) => runs[i].show(s, shown.length > 1));
+    root.setAttribute("aria-label", shown.map((s) => s.title).join(", "));
   }
 
   function showCurves() {
     const curves = model.get("curves");
     const axis = model.get("axis");
+    const shown = model.get("runs");
     none.style.display = curves.length ? "none" : "";
+    row.style.display = curves.length ? "" : "none";
+    mean.style.display = shown.length > 1 ? "" : "none";
     const decoded = decode(curves, model.get("points"));
+    const metrics = new Map();
     curves.forEach((curve, i) => {
-      if (!charts.has(curve.name)) charts.set(curve.name, new Chart(grid, curve, sync));
-      charts.get(curve.name).update(curve, decoded[i], axis);
+      const of = metrics.get(curve.name) || [];
+      of.push({ ...decoded[i], color: curve.color, last: curve.last, words: curve.words, perBucket: curve.per_bucket, label: shown[curve.run].label });
+      metrics.set(curve.name, of);
     });
+    for (const [name, own] of metrics) {
+      if (!charts.has(name)) charts.set(name, new Chart(grid, name, look, sync));
+      charts.get(name).update(own, axis);
+    }
+    for (const [name, chart] of charts) chart.box.style.display = metrics.has(name) ? "" : "none";
+  }
+
+  function showPrinted() {
+    const lines = model.get("lines");
+    printed.style.display = lines ? "" : "none";
+    setText(count, `printed: ${lines.toLocaleString("en")} line${lines === 1 ? "" : "s"}`);
+    const atEnd = log.scrollTop + log.clientHeight >= log.scrollHeight - 4; // else somebody is reading further up
+    setText(log, model.get("printed"));
+    if (atEnd) log.scrollTop = log.scrollHeight;
   }
 
   // One drawing per message, however many of its traits changed, and none while the page is hidden.
-  let asked = false;
+  let asked = false, curvesToo = true;
   function draw() {
     if (asked) return;
     asked = true;
     requestAnimationFrame(() => {
       asked = false;
-      showStatus();
-      showCurves();
+      showRuns();
+      showPrinted();
+      if (curvesToo) showCurves();
+      curvesToo = false;
     });
   }
+  const drawCurves = () => { curvesToo = true; };
 
   const size = new ResizeObserver(() => charts.forEach((chart) => chart.resize()));
   size.observe(grid);
   const theme = new MutationObserver(() => charts.forEach((chart) => chart.plot && chart.plot.redraw()));
   theme.observe(document.body, { attributes: true, attributeFilter: ["data-jp-theme-name", "data-jp-theme-light", "class"] });
+  for (const name of ["curves", "points", "axis"]) model.on(`change:${name}`, drawCurves);
   model.on("change", draw);
-  showStatus();
+  showRuns();
   draw();
 
   return () => {
     model.off("change", draw);
+    for (const name of ["curves", "points", "axis"]) model.off(`change:${name}`, drawCurves);
     size.disconnect();
     theme.disconnect();
     charts.forEach((chart) => chart.plot && chart.plot.destroy());
+    showTwin();
   };
 }
 

@@ -1,106 +1,172 @@
-"""The live panel of a run in a notebook: an anywidget over `RunView`. Its page side is `run_panel.js`, drawn with uPlot.
+"""The live panel of runs in a notebook: an anywidget over `RunsView`. Its page side is `run_panel.js`, drawn with uPlot.
 
-Everything is in this package: nothing is loaded from the net. The widget is only ever touched by the thread of the kernel's
-loop (see `notebook`), never by a worker.
+Everything is in this package: nothing is loaded from the net. Traits are only ever set by the thread of the kernel's loop
+(see `notebook`), never by a worker, nor by the thread on which a button's message arrives: that may be one of a subshell.
 """
 
 from __future__ import annotations
 
-from functools import cache
-from pathlib import Path
+import contextlib
+from collections.abc import Callable, Iterable
 from typing import Any
+from uuid import uuid4
 
 import anywidget
 import traitlets
 
+from reactornb.errors import RunError
 from reactornb.runtime import Run
+from reactornb.viz.assets import asset
 from reactornb.viz.curves import AXES, COLORS, number
-from reactornb.viz.run_view import RunView
+from reactornb.viz.printed import Printed
+from reactornb.viz.run_view import RunsView
 
 __all__ = ["RunPanel"]
 
-_HERE = Path(__file__).parent
-
-
-@cache
-def _asset(*names: str) -> str:
-    return "\n".join((_HERE / name).read_text(encoding="utf-8") for name in names)
+_HEADERS = 3000  # bytes of a message without curves
 
 
 class RunPanel(anywidget.AnyWidget):
-    """State, progress, rates and curves of a run.
+    """State, progress, rates, buttons and curves of one run, or of several overlaid.
 
     Args:
-        run: the run.
+        runs: a run, or several.
+        metrics: which metrics are drawn; all unless given.
+        printed: gives the log of what a run prints, if that is kept.
+        restart: what "Start again" does: called with the panel and the number of the run, on the thread on which the page's
+            message arrives. Without it there is no such button.
 
     Attributes:
-        status: see `RunView.status`.
-        curves: per metric its name, color, last value as text, and its number of points.
-        points: for each metric in turn x as float64, then mean, least and greatest as float32, little-endian, padded to
+        runs: per run what `RunView.status` says, with its color and label.
+        curves: per run and metric its name, the run's number, color, last value as text, and its number of points.
+        points: for each of these in turn x as float64, then mean, least and greatest as float32, little-endian, padded to
             8 bytes.
         axis: the title of the x axes.
+        printed: the last lines that the runs printed; `lines` is how many there were.
+        twin: names the picture that stands below it.
+        sent_bytes: about how much the last `refresh` sent.
     """
 
-    # uPlot defines one variable of the module; our part uses it.
-    _esm = _asset("vendor/uplot/uPlot.iife.min.js", "run_panel.js")
-    _css = _asset("vendor/uplot/uPlot.min.css", "run_panel.css")
+    # uPlot and our charts define variables of the one module; the panel uses them.
+    _esm = asset("vendor/uplot/uPlot.iife.min.js", "page.js", "curves.js", "run_panel.js")
+    _css = asset("vendor/uplot/uPlot.min.css", "run_panel.css")
 
-    status = traitlets.Dict().tag(sync=True)
+    runs: traitlets.List[Any] = traitlets.List().tag(sync=True)
     curves: traitlets.List[Any] = traitlets.List().tag(sync=True)
     points = traitlets.Bytes().tag(sync=True)
     axis = traitlets.Unicode("").tag(sync=True)
+    printed = traitlets.Unicode("").tag(sync=True)
+    lines = traitlets.Int(0).tag(sync=True)
+    twin = traitlets.Unicode("").tag(sync=True)
 
-    def __init__(self, run: Run, **options: Any) -> None:
-        self.view = RunView(run)
+    def __init__(
+        self,
+        runs: Run | Iterable[Run],
+        metrics: Iterable[str] | None = None,
+        printed: Callable[[Run], Printed | None] = lambda _: None,
+        restart: Callable[[RunPanel, int], None] | None = None,
+        **options: Any,
+    ) -> None:
+        self.view = RunsView([runs] if isinstance(runs, Run) else runs, metrics, printed)
         self.view.refresh()
+        self._restart = restart
         self._over = False
-        super().__init__(**self._state(), **options)
+        self.sent_bytes = 0
+        lines, text = self.view.printed()
+        super().__init__(runs=self._runs(), **self._curves(), lines=lines, printed=text, twin=uuid4().hex, **options)
+        self.on_msg(self._on_message)
 
-    def _state(self) -> dict[str, Any]:
+    def _runs(self) -> list[dict[str, Any]]:
+        return [
+            {
+                **view.status(),
+                "label": f"run {view.run.number}, seed {view.run.seed}",
+                "color": COLORS[place % len(COLORS)],
+                "restarts": self._restart is not None,
+            }
+            for place, view in enumerate(self.view.views)
+        ]
+
+    def _curves(self) -> dict[str, Any]:
         view = self.view
         axis = view.axis()
+        several = len(view.views) > 1
         curves: list[dict[str, Any]] = []
         parts: list[bytes] = []
-        for place, (name, series) in enumerate(view.curves.items()):
-            x, *values = series.points(axis)
-            parts.append(x.astype("<f8").tobytes())
-            parts += [v.astype("<f4").tobytes() for v in values]
-            if len(x) % 2:
-                parts.append(b"\0\0\0\0")
-            said = (
-                f"{number(series.last)}, {series.count:,} values, {number(series.least)} to {number(series.greatest)}"
-            )
-            curves.append(
-                {
-                    "name": name,
-                    "color": COLORS[place % len(COLORS)],
-                    "last": number(series.last),
-                    "words": said,
-                    "points": len(x),
-                    "per_bucket": series.per_bucket,
-                }
-            )
-        return {"status": view.status(), "curves": curves, "points": b"".join(parts), "axis": AXES[axis]}
+        for run, found in enumerate(view.curves):
+            for place, (name, series) in enumerate(found.items()):
+                x, *values = series.points(axis)
+                parts.append(x.astype("<f8").tobytes())
+                parts += [v.astype("<f4").tobytes() for v in values]
+                if len(x) % 2:
+                    parts.append(b"\0\0\0\0")
+                said = f"{number(series.last)}, {series.count:,} values, {number(series.least)} to {number(series.greatest)}"
+                curves.append(
+                    {
+                        "name": name,
+                        "run": run,
+                        "color": COLORS[(run if several else place) % len(COLORS)],
+                        "last": number(series.last),
+                        "words": said,
+                        "points": len(x),
+                        "per_bucket": series.per_bucket,
+                    }
+                )
+        return {"curves": curves, "points": b"".join(parts), "axis": AXES[axis]}
 
     def refresh(self) -> bool:
-        """Send what is new to the page; false once the run is over and all of it has been sent."""
+        """Send what is new to the page; false once the runs are over and all of it has been sent."""
         if self._over:
             return False
-        alive = self.view.run.is_alive  # before reading: what comes after the last look is read by one more
+        alive = self.run_is_alive  # before reading: what comes after the last look is read by one more
         changed = self.view.refresh()
+        self.sent_bytes = _HEADERS
         with self.hold_sync():
+            self.runs = self._runs()
             if changed or not alive:
-                for name, value in self._state().items():
+                for name, value in self._curves().items():
                     setattr(self, name, value)
-            else:
-                self.status = self.view.status()
+                self.sent_bytes += len(self.points)
+            if sum(view.printed.count for view in self.view.views if view.printed is not None) != self.lines:
+                self.lines, self.printed = self.view.printed()
+                self.sent_bytes += len(self.printed)
         self._over = not alive
         return alive
 
+    def replace(self, place: int, run: Run) -> None:
+        """Show another run in the place of one, on the loop's thread."""
+        self.view.replace(place, run)
+        self._over = False
+
+    def _on_message(self, _widget: Any, message: Any, _buffers: Any) -> None:
+        """A button was pressed. All of this may run on any thread: commands are flags that a run looks at."""
+        if not isinstance(message, dict) or message.get("run") not in range(len(self.view.views)):
+            return
+        place = message["run"]
+        run = self.view.views[place].run
+        match message.get("do"):
+            case "pause":
+                run.pause()
+            case "resume":
+                run.resume()
+            case "step":
+                run.step(1)
+            case "stop":
+                with contextlib.suppress(RunError):  # it ends when the reaction that is busy returns
+                    run.stop(timeout=0)
+            case "start" if self._restart is not None and not run.is_alive:
+                self._restart(self, place)
+
+    def static(self) -> dict[str, str]:
+        """What stands for the panel where no widget can: MIME type to content."""
+        svg = self.view.svg()
+        html = f'<div data-rnb-of="{self.twin}">{svg}</div>'
+        return {"text/plain": self.view.text(), "image/svg+xml": svg, "text/html": html}
+
     @property
     def run_is_alive(self) -> bool:
-        """True until the run's last tag is done."""
-        return self.view.run.is_alive
+        """True until the last tag of all runs is done."""
+        return self.view.is_alive
 
     @property
     def is_open(self) -> bool:

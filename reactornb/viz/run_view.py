@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import time
 from collections import deque
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from reactornb.errors import ReactionError
+from reactornb.errors import ReactionError, ReactorError
 from reactornb.runtime import Run
 from reactornb.tags import format_ns
 from reactornb.viz.curves import curves_svg, number, words
+from reactornb.viz.printed import Printed
 from reactornb.viz.series import LogReader, Series, axis_of
 
-__all__ = ["RunView", "describe_failure"]
+__all__ = ["RunView", "RunsView", "describe_failure"]
 
 _WINDOW = 2.0  # seconds over which rates are taken
 
@@ -25,13 +27,18 @@ _WINDOW = 2.0  # seconds over which rates are taken
 class RunView:
     """What a panel shows of one run.
 
-    Attributes:
+    Args:
         run: the run.
+        printed: where its reactions' output is kept, if it is.
+
+    Attributes:
+        run, printed: as given.
         reader: its metrics so far, in buckets.
     """
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self, run: Run, printed: Printed | None = None) -> None:
         self.run = run
+        self.printed = printed
         self.reader = LogReader(run)
         self._history: deque[tuple[float, int, int, float]] = deque()
         self._use: list[float] = []
@@ -81,7 +88,7 @@ class RunView:
         now = time.perf_counter()
         span, self._used_at = now - self._used_at, now
         used: list[float] = []
-        for worker in self.run._scheduler.workers:
+        for worker in self.run._engine.workers:
             ident = worker.thread.native_id
             try:
                 spent = int(Path(f"/proc/self/task/{ident}/schedstat").read_bytes().split()[0]) / 1e9
@@ -105,11 +112,21 @@ class RunView:
             "progress": min(tag.time_ns / timeout, 1.0) if timeout else None,
             "rates": [f"{number(float(round(v)))} {name}/s" for name, v in self.rates().items()],
             "workers": run.workers,
+            "placement": run.placement.describe(),
+            "pace": self._pace(),
             "use": [round(u, 2) for u in self._use] if run.is_alive else [],
             "seed": run.seed,
             "fingerprint": run.fingerprint if not run.is_alive else None,
             "failure": describe_failure(run.failure),
         }
+
+    def _pace(self) -> str:
+        """How much faster than physical time a run's logical time goes, where it does not wait for it."""
+        run = self.run
+        logical = run.tag.time_ns / 1e9
+        if not run.options.get("fast") or not logical or not run.seconds:
+            return ""
+        return f"{logical / run.seconds:.2g}× real time"
 
     def heading(self) -> str:
         """One line: what, state, where, how fast."""
@@ -128,15 +145,90 @@ class RunView:
         failure = describe_failure(self.run.failure)
         if failure:
             lines.append(failure)
+        if self.printed is not None and self.printed.count:
+            lines += [f"printed ({self.printed.count:,} lines):", *self.printed.lines(10)]
         return "\n".join(lines)
 
     def svg(self) -> str:
         """The panel as a picture."""
         return curves_svg(self.curves, self.heading())
 
+
+class RunsView:
+    """What a panel shows of one run or of several.
+
+    Args:
+        runs: the runs.
+        metrics: names of those that are shown; all unless given.
+        printed: gives the log of what a run prints, if that is kept.
+
+    Attributes:
+        views: one for each run.
+    """
+
+    def __init__(
+        self,
+        runs: Iterable[Run],
+        metrics: Iterable[str] | None = None,
+        printed: Callable[[Run], Printed | None] = lambda _: None,
+    ) -> None:
+        self._printed = printed
+        self.views = [RunView(run, printed(run)) for run in runs]
+        self._metrics = None if metrics is None else list(metrics)
+
+    def replace(self, place: int, run: Run) -> None:
+        """Show another run in the place of one."""
+        self.views[place] = RunView(run, self._printed(run))
+
+    @property
+    def curves(self) -> list[dict[str, Series]]:
+        """What is drawn of each run."""
+        wanted = self._metrics
+        if wanted is None:
+            return [view.curves for view in self.views]
+        return [{name: view.series[name] for name in wanted if name in view.series} for view in self.views]
+
+    @property
+    def is_alive(self) -> bool:
+        """True while one of the runs is."""
+        return any(view.run.is_alive for view in self.views)
+
+    def refresh(self) -> bool:
+        """Read what is new in all of them; true if new values were logged."""
+        changed = [view.refresh() for view in self.views]
+        return any(changed)
+
+    def printed(self, last: int = 200) -> tuple[int, str]:
+        """How many lines the runs have printed, and the last of them."""
+        logs = [(view.run, view.printed) for view in self.views if view.printed is not None]
+        lines = []
+        for run, log in logs:
+            who = f"run {run.number}: " if len(self.views) > 1 else ""
+            lines += [f"{who}{line}" for line in log.lines(last)]
+        return sum(log.count for _, log in logs), "\n".join(lines)
+
+    def check(self) -> None:
+        """Judge the names of metrics, once refreshed.
+
+        Raises:
+            ReactorError: for a metric that no run has logged, if none can log it any more.
+        """
+        known = dict.fromkeys(name for view in self.views for name in view.series)
+        for name in self._metrics or ():
+            if name not in known and not self.is_alive:
+                raise ReactorError(f"no metric {name!r} was logged; there are: {', '.join(known) or 'none'}.")
+
+    def text(self) -> str:
+        """The panel in words."""
+        return "\n".join(view.text() for view in self.views)
+
+    def svg(self) -> str:
+        """The panel as a picture."""
+        return curves_svg(self.curves, "\n".join(view.heading() for view in self.views))
+
     def axis(self) -> str:
         """What the curves have on their x axes; see `series.axis_of`."""
-        return axis_of(self.series.values())
+        return axis_of(series for run in self.curves for series in run.values())
 
 
 def describe_failure(failure: BaseException | None) -> str:

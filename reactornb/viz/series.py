@@ -8,14 +8,17 @@ greatest value; when they are full, neighbours merge and every bucket holds twic
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from operator import itemgetter
 from typing import Any, Protocol
 
 import numpy
 
-__all__ = ["LogReader", "Series", "axis_of", "moving_mean"]
+__all__ = ["LogReader", "Series", "axis_of", "moving_mean", "spread"]
 
 _time, _microstep, _name, _value = (itemgetter(i) for i in range(4))
+Row = tuple[int, int, str, float]
+Array = numpy.ndarray[Any, Any]
 
 
 class Logged(Protocol):
@@ -26,7 +29,26 @@ class Logged(Protocol):
     @property
     def tag(self) -> tuple[int, int]: ...
     @property
-    def logs(self) -> list[list[tuple[int, int, str, float]]]: ...
+    def logs(self) -> list[list[Row]]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Tags:
+    """The tags of some values: the first and the last, and how often they and their times change in between."""
+
+    first: tuple[int, int]
+    last: tuple[int, int]
+    tags: int
+    times: int
+
+    @classmethod
+    def of(cls, times_ns: Any, microsteps: Any) -> Tags:
+        """Of values in the order of their tags; not empty."""
+        times, steps = numpy.asarray(times_ns), numpy.asarray(microsteps)
+        later = times[1:] != times[:-1]
+        changed = later | (steps[1:] != steps[:-1])
+        first, last = (int(times[0]), int(steps[0])), (int(times[-1]), int(steps[-1]))
+        return cls(first, last, int(numpy.count_nonzero(changed)), int(numpy.count_nonzero(later)))
 
 
 class Series:
@@ -48,54 +70,54 @@ class Series:
         self._buckets = numpy.empty((5, capacity))
         self._filled = 0
         self.per_bucket = 1
-        self._rest: numpy.ndarray[Any, Any] = numpy.empty(
-            (3, 0)
-        )  # fewer values than a bucket holds: time, microstep, value
+        self._rest: Array = numpy.empty((3, 0))  # fewer values than a bucket holds: time, microstep, value
         self.count = 0
         self.last = self.least = self.greatest = float("nan")
         self.total = 0.0
         self.tags = self.times = 0
-        self._tag: tuple[float, float] | None = None
+        self._tag: tuple[int, int] | None = None
 
-    def extend(self, times_ns: Any, microsteps: Any, values: Any) -> None:
-        """Add values in the order of their tags; three arrays or lists of one length."""
-        new = numpy.array((times_ns, microsteps, values), float)
+    def extend(self, times_ns: Any, microsteps: Any, values: Any, tags: Tags | None = None) -> None:
+        """Add values in the order of their tags; three arrays or lists of one length. `tags` is worked out unless given."""
+        new = numpy.empty((3, len(values)))
         if not new.shape[1]:
             return
+        new[0], new[1], new[2] = times_ns, microsteps, values
         new[0] /= 1e9
-        self._account(new)
+        self._account(new[2], tags or Tags.of(times_ns, microsteps))
         data = numpy.concatenate((self._rest, new), axis=1) if self._rest.shape[1] else new
         while True:
             per = self.per_bucket
             full = min(data.shape[1] // per, self._capacity - self._filled)
-            part = data[:, : full * per].reshape(3, full, per)
-            at = slice(self._filled, self._filled + full)
-            self._buckets[0:2, at] = part[0:2, :, -1]
-            self._buckets[2, at] = part[2].mean(1) if per > 1 else part[2, :, 0]
-            self._buckets[3, at] = part[2].min(1)
-            self._buckets[4, at] = part[2].max(1)
-            self._filled += full
-            data = data[:, full * per :]
+            if full:
+                part = data[:, : full * per].reshape(3, full, per)
+                at = slice(self._filled, self._filled + full)
+                self._buckets[0:2, at] = part[0:2, :, -1]
+                if per > 1:
+                    part[2].mean(1, out=self._buckets[2, at])
+                    part[2].min(1, out=self._buckets[3, at])
+                    part[2].max(1, out=self._buckets[4, at])
+                else:
+                    self._buckets[2:5, at] = part[2, :, 0]
+                self._filled += full
+                data = data[:, full * per :]
             if self._filled < self._capacity:
                 break
             self._merge()
         self._rest = data.copy()
 
-    def _account(self, new: numpy.ndarray[Any, Any]) -> None:
-        values = new[2]
+    def _account(self, values: Array, tags: Tags) -> None:
         self.count += len(values)
         self.last = float(values[-1])
         self.least = float(numpy.fmin(self.least, numpy.fmin.reduce(values)))
         self.greatest = float(numpy.fmax(self.greatest, numpy.fmax.reduce(values)))
         self.total += float(values.sum())
-        times, microsteps = new[0], new[1]
-        later = numpy.diff(times) != 0
-        self.times += int(later.sum())
-        self.tags += int((later | (numpy.diff(microsteps) != 0)).sum())
+        self.times += tags.times
+        self.tags += tags.tags
         if self._tag is not None:
-            self.times += int(self._tag[0] != times[0])
-            self.tags += int(self._tag != (times[0], microsteps[0]))
-        self._tag = (float(times[-1]), float(microsteps[-1]))
+            self.times += int(self._tag[0] != tags.first[0])
+            self.tags += int(self._tag != tags.first)
+        self._tag = tags.last
 
     def _merge(self) -> None:
         pairs = self._buckets.reshape(5, -1, 2)
@@ -109,7 +131,7 @@ class Series:
         self._filled = half
         self.per_bucket *= 2
 
-    def points(self, axis: str = "time") -> tuple[numpy.ndarray[Any, Any], ...]:
+    def points(self, axis: str = "time") -> tuple[Array, ...]:
         """What is drawn: x, mean, least and greatest, each float64 [buckets]; x never goes back.
 
         Args:
@@ -142,7 +164,7 @@ def axis_of(series: Iterable[Series]) -> str:
     return "microstep" if times == 0 else "sample"
 
 
-def moving_mean(values: numpy.ndarray[Any, Any]) -> tuple[numpy.ndarray[Any, Any], int]:
+def moving_mean(values: Array) -> tuple[Array, int]:
     """The mean over the last 1/30 of the values up to each, and over how many that is: the trend in a noisy curve."""
     width = max(1, len(values) // 30)
     if width == 1:
@@ -153,6 +175,26 @@ def moving_mean(values: numpy.ndarray[Any, Any]) -> tuple[numpy.ndarray[Any, Any
     counted[width:] -= counted[:-width].copy()
     with numpy.errstate(invalid="ignore", divide="ignore"):
         return sums / counted, width
+
+
+def spread(curves: Iterable[tuple[Array, Array]], points: int = 400) -> tuple[Array, ...]:
+    """Several runs' curves as one: x, mean, least and greatest over the runs, each float64 [points].
+
+    Args:
+        curves: per run x, rising, and its values; read between values by straight lines.
+        points: how many; the grid spans what all runs have, so that no mean is over fewer runs than another.
+
+    Returns:
+        Empty arrays if the runs have no stretch in common.
+    """
+    finite = [(x[kept], y[kept]) for x, y in curves for kept in [numpy.isfinite(y)]]
+    start = max((x[0] for x, _ in finite if len(x)), default=0.0)
+    end = min((x[-1] if len(x) else start for x, _ in finite), default=0.0)
+    if end <= start:
+        return tuple(numpy.empty((4, 0)))
+    grid = numpy.linspace(start, end, points)
+    values = numpy.array([numpy.interp(grid, x, y) for x, y in finite])
+    return grid, values.mean(0), values.min(0), values.max(0)
 
 
 class LogReader:
@@ -175,8 +217,7 @@ class LogReader:
         # logged at tags before the current one is there once that is seen. A list may grow while it is sliced; a slice is
         # a copy, made under the list's own lock (or the GIL).
         alive, now = self._run.is_alive, tuple(self._run.tag)
-        rows: list[tuple[int, int, str, float]] = []
-        sources = 0
+        news: list[list[Row]] = []
         at = self._at
         for i, log in enumerate(self._logs):
             start, end = at[i], len(log)
@@ -186,25 +227,73 @@ class LogReader:
                 while end > start and log[end - 1][:2] >= now:
                     end -= 1
             if end > start:
-                rows += log[start:end]
+                news.append(log[start:end])
                 at[i] = end
-                sources += 1
-        if not rows:
-            return False
-        # Columns at once: a Python loop over the rows would cost ten times as much.
-        count = len(rows)
-        times = numpy.fromiter(map(_time, rows), numpy.int64, count)
-        microsteps = numpy.fromiter(map(_microstep, rows), numpy.int64, count)
-        values = numpy.fromiter(map(_value, rows), float, count)
-        codes = {name: code for code, name in enumerate(dict.fromkeys(map(_name, rows)))}
-        kinds = numpy.fromiter(map(codes.__getitem__, map(_name, rows)), numpy.int64, count)
-        if sources > 1:
-            # Stable: within a tag by reactor, then as logged.
-            order = numpy.lexsort((microsteps, times))
-            times, microsteps, values, kinds = times[order], microsteps[order], values[order], kinds[order]
-        for name, code in codes.items():
-            own = kinds == code if len(codes) > 1 else slice(None)
+        # Where a bucket holds many values, a tag for each eighth of it places it as well on an axis a few hundred pixels
+        # wide, and saves half the work; but what comes from several logs is put in order by exact tags.
+        held = min((s.per_bucket for s in self.series.values()), default=1)
+        stride = max(held // 8, 1) if len(news) == 1 else 1
+        found: dict[str, list[_Columns]] = {}
+        for rows in news:
+            for name, columns in _columns(rows, stride):
+                found.setdefault(name, []).append(columns)
+        for name, parts in found.items():
             if name not in self.series:
                 self.series[name] = Series(self._capacity)
-            self.series[name].extend(times[own], microsteps[own], values[own])
-        return True
+            self.series[name].extend(*(parts[0] if len(parts) == 1 else _merged(parts)))
+        return bool(found)
+
+
+_Columns = tuple[Array, Array, Array, Tags | None]
+"""Times, microsteps and values of one metric, with their tags where several metrics share them."""
+
+
+def _columns(rows: list[Row], stride: int) -> Iterable[tuple[str, _Columns]]:
+    """The rows of one log, a metric at a time. Columns at once: a Python loop over the rows would cost ten times as much."""
+    names = list(map(_name, rows))
+    first = names[0]
+    period = next((i for i, name in enumerate(names) if i and name == first), len(names))
+    pattern = names[:period]
+    if len(rows) % period or len(set(pattern)) < period or names != pattern * (len(rows) // period):
+        # No repeating pattern, such as from reactions that log different things.
+        for name in dict.fromkeys(names):
+            own = [row for row in rows if row[2] == name]
+            yield name, (*_tags(own), _values(own), None)
+        return
+    # The same metrics over and over, as one call of `self.log(a=…, b=…)` leaves them. A log's tags never go back: where the
+    # first and the last metric of every call have the same tag, those between have it, too.
+    heads = rows[::period] if period > 1 else rows
+    times, microsteps = _tags(heads, stride)
+    shared = period == 1 or all(map(numpy.array_equal, (times, microsteps), _tags(rows[period - 1 :: period], stride)))
+    tags: Tags | None = None
+    if shared and stride > 1:
+        # How often tags change is seen in a stretch without gaps.
+        changes = Tags.of(*_tags(heads[:256]))
+        tags = Tags(changes.first, heads[-1][:2], changes.tags, changes.times)
+    elif shared:
+        tags = Tags.of(times, microsteps)
+    for place, name in enumerate(pattern):
+        own = rows[place::period] if period > 1 else rows
+        yield name, (*((times, microsteps) if shared else _tags(own)), _values(own), tags)
+
+
+def _tags(rows: list[Row], stride: int = 1) -> tuple[Array, Array]:
+    """Times and microsteps; with a stride each row gets those of the row before it whose number is a multiple of that."""
+    picked = rows[::stride] if stride > 1 else rows
+    count = len(picked)
+    times = numpy.fromiter(map(_time, picked), numpy.int64, count)
+    microsteps = numpy.fromiter(map(_microstep, picked), numpy.int64, count)
+    if stride > 1:
+        times, microsteps = (numpy.repeat(column, stride)[: len(rows)] for column in (times, microsteps))
+    return times, microsteps
+
+
+def _values(rows: list[Row]) -> Array:
+    return numpy.fromiter(map(_value, rows), float, len(rows))
+
+
+def _merged(parts: list[_Columns]) -> _Columns:
+    """One metric from several logs, by tag, then by reactor, then as logged (the sort is stable)."""
+    times, microsteps, values = (numpy.concatenate(column) for column in list(zip(*parts, strict=True))[:3])
+    order = numpy.lexsort((microsteps, times))
+    return times[order], microsteps[order], values[order], None
