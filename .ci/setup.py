@@ -2,7 +2,8 @@
 """Set the project up: Debian packages, free-threaded CPython 3.14, the environment `.venv`, the Jupyter kernel.
 
     python3 .ci/setup.py          what `make demo` and `make lab` need
-    python3 .ci/setup.py --tests  also what the browser tests need
+    python3 .ci/setup.py --atari  also ALE, built from source once per machine, which takes two minutes or more
+    python3 .ci/setup.py --tests  also what the browser tests need, and ALE
     python3 .ci/setup.py --gil    `.venv-gil`: an ordinary CPython 3.12 or 3.13, if there is one, for the suite's second run
 
 It runs on any Python >= 3.9 with the standard library alone, and knows nothing of the package it sets up. Each step looks
@@ -49,12 +50,28 @@ CONFIGURE = ["--disable-gil", "--disable-test-modules", *(["--enable-optimizatio
 OBJECT_FILES = 300  # what a plain build compiles, for the progress line
 
 VENV, VENV_EXTRAS = REPO / ".venv", "notebook,rl,test,dev"
-GIL_VENV, GIL_VENV_EXTRAS = REPO / ".venv-gil", "notebook,test"
+GIL_VENV, GIL_VENV_EXTRAS = REPO / ".venv-gil", "notebook,test,atari"
 CONSTRAINTS = REPO / ".ci" / "constraints.txt"
 KERNEL = "reactornb"
 
+# ALE has no wheel for free-threaded builds; its source distribution needs no change to build there.
+ALE = "0.12.1"
+ALE_SHA256 = "c503d574c5983e1063b451201ccb779d935919c0f6bf116fb0f4f8aa4c86d249"
+# Installed by us: build isolation would also bring jax, which the source distribution names for its XLA interface.
+ALE_BUILD_TOOLS = ["scikit-build-core==1.1.2", "nanobind==3.1.0", "cmake==4.4.4", "ninja==1.13.2"]
+ALE_CMAKE = ["-DSDL_SUPPORT=OFF", "-DSDL_DYNLOAD=OFF", "-DBUILD_VECTOR_XLA_LIB=OFF"]  # no window, no jax
+# ALE asks for OpenCV as a CMake package and includes all of it. It uses core and imgproc, and all of it is 400 Debian packages.
+OPENCV_SHIM = {
+    "OpenCVConfig.cmake": """set(OpenCV_FOUND TRUE)
+set(OpenCV_INCLUDE_DIRS "${CMAKE_CURRENT_LIST_DIR}" /usr/include/opencv4)
+set(OpenCV_LIBS opencv_imgproc opencv_core)
+""",
+    "opencv2/opencv.hpp": "#include <opencv2/core.hpp>\n#include <opencv2/imgproc.hpp>\n",
+}
+
 GB = 1e9
-BUILD_BYTES, VENV_BYTES, GIL_VENV_BYTES = 1.0 * GB, 7.0 * GB, 1.0 * GB  # measured, and rounded up
+# measured, and rounded up
+BUILD_BYTES, VENV_BYTES, GIL_VENV_BYTES, ALE_BYTES = 1.0 * GB, 7.0 * GB, 1.0 * GB, 1.0 * GB
 
 # Variables that would make an interpreter find another one's modules, or an ordinary one refuse to start.
 ENV = {k: v for k, v in os.environ.items() if k not in ("PYTHONHOME", "PYTHONPATH", "PYTHON_GIL", "VIRTUAL_ENV")}
@@ -404,6 +421,11 @@ def sha256(path):
 # ---- the environment ----------------------------------------------------------------------------------------------------
 
 
+def name_of(venv):
+    """What an environment's lock and log are called."""
+    return "venv-" + hashlib.sha256(str(venv).encode()).hexdigest()[:12]
+
+
 def make_venv(venv, python, extras, size, *, kernel):
     """Make or refresh an environment with this project in it; a stamp tells whether there is anything to do."""
     inputs = [(REPO / "pyproject.toml").read_bytes(), CONSTRAINTS.read_bytes(), extras.encode()]
@@ -417,12 +439,12 @@ def make_venv(venv, python, extras, size, *, kernel):
 
     if stamped() == stamp:
         return
-    name = hashlib.sha256(str(venv).encode()).hexdigest()[:12]
-    with locked("venv-" + name):
+    name = name_of(venv)
+    with locked(name):
         before = stamped()
         if before == stamp:
             return
-        log = CACHE / "logs" / (f"venv-{name}.log")
+        log = CACHE / "logs" / (name + ".log")
         with contextlib.suppress(OSError):
             log.unlink()
         start = time.monotonic()
@@ -468,6 +490,102 @@ def register_kernel(venv, log):
     )
 
 
+# ---- Atari --------------------------------------------------------------------------------------------------------------
+
+
+def ale_folder(python, opencv):
+    """Where the wheel for an interpreter is kept: another interpreter, ALE, OpenCV or set of options gets another folder."""
+    facts = probe(python) or {}
+    parts = [ALE_SHA256, json.dumps([facts.get(k) for k in ("version", "free_threaded", "compiler")]), opencv or ""]
+    key = hashlib.sha256("\n".join([*parts, platform.machine(), *ALE_BUILD_TOOLS, *ALE_CMAKE]).encode()).hexdigest()[:8]
+    return CACHE / "ale-py-{}-{}-{}".format(ALE, "vector" if opencv else "single", key)
+
+
+def opencv_version():
+    """The version of Debian's OpenCV, whose libraries the wheel loads; None without it."""
+    found = output_of(["dpkg-query", "-W", "-f", "${Version} ${db:Status-Status}\n", "libopencv-imgproc-dev"]) or ""
+    return found.split()[0] if found.strip().endswith(" installed") else None
+
+
+def ale_wheel(folder):
+    # The wheel is moved there when it is finished, so a folder without one is a build that was cut short.
+    return next(iter(sorted(folder.glob("ale_py-*.whl"))), None)
+
+
+def install_ale(venv, *, build):
+    """ALE into an environment: from the cache folder, or built there first if that is wanted.
+
+    Whatever goes wrong here is said in one line: everything but Atari works without it.
+    """
+    try:
+        if build:
+            try:
+                install_debian_packages("atari", "ALE")
+            except SetupError as error:
+                say(f"without ALE's vector environment: {error}")
+        python = venv / "bin" / "python"
+        folder = ale_folder(python, opencv_version())
+        stamp = venv / "reactornb-ale.txt"
+        if stamp.exists() and stamp.read_text() == folder.name:
+            return
+        wheel = ale_wheel(folder) or (build_ale(python, folder) if build else None)
+        if wheel is None:
+            return
+        log = CACHE / "logs" / (folder.name + ".log")
+        pip = [python, "-m", "pip", "--disable-pip-version-check"]
+        with locked(name_of(venv)):
+            # --no-deps: numpy is there already; --force-reinstall: the version may be, from another build.
+            run("pip", [*pip, "install", "--no-deps", "--no-index", "--force-reinstall", wheel], log)
+            if output_of([python, "-c", "import ale_py"]) is None:
+                # A library it was linked with has gone: better no Atari than one that fails when it is used.
+                run("pip", [*pip, "uninstall", "-y", "ale-py"], log)
+                raise SetupError(f"the ALE built in {folder} cannot be imported; remove that folder to build it again")
+            stamp.write_text(folder.name)
+        say(f"ALE {ALE} is in {venv.name}" + ("" if "vector" in folder.name else ", without its vector environment"))
+    except SetupError as error:
+        say(f"without Atari: {error}")
+
+
+def build_ale(python, folder):
+    """Build ALE's wheel from its source distribution, once per machine."""
+    with locked(folder.name):
+        wheel = ale_wheel(folder)  # by whoever held the lock before
+        if wheel:
+            return wheel
+        need_disk(CACHE, ALE_BYTES, "building ALE")
+        absent = [tool for tool in ("gcc", "g++") if not shutil.which(tool)]
+        if absent:
+            raise SetupError(f"no {absent[0]}, so ALE cannot be built; apt-get install gcc g++, then set up again")
+        start = time.monotonic()
+        say(f"building ALE {ALE}, once on this machine")
+        work, log = CACHE / ("build-" + folder.name), CACHE / "logs" / (folder.name + ".log")
+        shutil.rmtree(work, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            log.unlink()
+        for name, text in OPENCV_SHIM.items():
+            (work / "shim" / name).parent.mkdir(parents=True, exist_ok=True)
+            (work / "shim" / name).write_text(text)
+        (work / "requirements.txt").write_text(f"ale-py=={ALE} --hash=sha256:{ALE_SHA256}\n")
+        run("making an environment", [python, "-m", "venv", work / "venv"], log)
+        bin_folder = work / "venv" / "bin"
+        pip = [bin_folder / "python", "-m", "pip", "--disable-pip-version-check"]
+        vector = "ON" if "vector" in folder.name else "OFF"
+        options = [*ALE_CMAKE, f"-DBUILD_VECTOR_LIB={vector}", f"-DOpenCV_DIR={work / 'shim'}"]
+        env = {"PIP_CACHE_DIR": str(CACHE / "pip"), "TMPDIR": str(work), "PIP_ROOT_USER_ACTION": "ignore"}
+        run("pip", [*pip, "install", *ALE_BUILD_TOOLS], log, env=env, fix="check the network, then run this again")
+        env.update(CMAKE_ARGS=" ".join(options), PATH=f"{bin_folder}{os.pathsep}{ENV.get('PATH', os.defpath)}")
+        # --no-cache-dir: pip's cache of wheels takes no notice of CMAKE_ARGS.
+        build = ["wheel", "--no-cache-dir", "--no-deps", "--no-build-isolation", "--no-binary", "ale-py"]
+        wheels = ["--require-hashes", "-r", work / "requirements.txt", "-w", work / "wheels"]
+        run("compiling ALE", [*pip, *build, *wheels], log, env=env)
+        folder.mkdir(parents=True, exist_ok=True)
+        built = next((work / "wheels").glob("ale_py-*.whl"))
+        wheel = built.rename(folder / built.name)
+        shutil.rmtree(work)
+        say(f"built in {minutes(time.monotonic() - start)} minutes: {wheel}")
+        return wheel
+
+
 def ordinary_interpreter():
     """A GIL-build CPython 3.13 or 3.12, or None."""
     versions = ["3.13", "3.12"]
@@ -488,7 +606,8 @@ def ordinary_interpreter():
 
 def main():
     parser = argparse.ArgumentParser(description="Set the project up; see the top of this file.")
-    parser.add_argument("--tests", action="store_true", help="also what the browser tests need")
+    parser.add_argument("--tests", action="store_true", help="also what the browser tests need, and ALE")
+    parser.add_argument("--atari", action="store_true", help="also ALE, built from source")
     parser.add_argument("--gil", action="store_true", help="only .venv-gil, on an ordinary CPython")
     chosen = parser.parse_args()
     # A set-up that is told to stop takes its compiler with it: `run` ends its command on the way out.
@@ -521,6 +640,8 @@ def main():
         if not VENV.exists():  # said now, not after the build
             need_disk(REPO, BUILD_BYTES + VENV_BYTES, "set-up")
         make_venv(VENV, interpreter(), VENV_EXTRAS, VENV_BYTES, kernel=True)
+        # Not built for `make demo`, which needs none of it and would be delayed by minutes; once built, it is installed there too.
+        install_ale(VENV, build=chosen.tests or chosen.atari)
     except SetupError as error:
         print(f"setup: error: {error}", file=sys.stderr, flush=True)
         return 1

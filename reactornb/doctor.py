@@ -84,7 +84,7 @@ class Finding:
 def examine() -> list[Finding]:
     """Look at everything; takes a few seconds, most of them for imports in other processes."""
     found: list[Finding] = []
-    for check in (_interpreter, _gil, _cores, _packages, _graphviz, _chromium, _kernel):
+    for check in (_interpreter, _gil, _cores, _packages, _atari, _graphviz, _chromium, _kernel):
         try:
             found += check()
         except Exception as error:  # noqa: BLE001 - a machine stranger than this module knows is a finding too
@@ -239,6 +239,25 @@ def _packages() -> Iterator[Finding]:
         else:
             fix = f"pip install reactornb[{extra}]" if extra else f"pip install {' '.join(names)}"
             yield Finding("packages", "note", f"not installed: {', '.join(names)}", f"if you want them: {fix}")
+
+
+def _atari() -> list[Finding]:
+    try:
+        version = metadata.version("ale-py")
+    except metadata.PackageNotFoundError:
+        how = "make atari (builds it, in two minutes or more)" if _free_threaded() else "pip install reactornb[atari]"
+        return [Finding("Atari", "note", "no ale-py: no Atari games", f"if you want them: {how}")]
+    # In a process of its own: the import loads the libraries it was built with, which may have gone.
+    ask = "import ale_py; print(hasattr(ale_py, 'ALEVectorInterface'), len(ale_py.roms.get_all_rom_ids()))"
+    answer = _version_of([sys.executable, "-c", f"import ale_py.roms; {ask}"])
+    words = re.fullmatch(r"(True|False) (\d+)", answer)
+    if words is None:
+        return [Finding("Atari", "broken", f"ale-py {version} cannot be imported", "make atari")]
+    facts = {"version": version, "preprocessed": words[1] == "True", "games": int(words[2])}
+    if not facts["preprocessed"]:
+        fix = "apt-get install libopencv-core-dev libopencv-imgproc-dev, then make atari"
+        return [Finding("Atari", "note", f"ale-py {version}, {words[2]} games, raw frames only", fix, facts)]
+    return [Finding("Atari", "ok", f"ale-py {version}, {words[2]} games, raw and preprocessed", "", facts)]
 
 
 def _version_of(command: list[str]) -> str:

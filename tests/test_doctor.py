@@ -45,11 +45,36 @@ def test_a_check_that_fails_is_a_finding(monkeypatch):
     def strange():
         raise OSError("no such machine")
 
-    for name in ("_interpreter", "_gil", "_cores", "_packages", "_graphviz", "_chromium", "_kernel"):
+    for name in ("_interpreter", "_gil", "_cores", "_packages", "_atari", "_graphviz", "_chromium", "_kernel"):
         monkeypatch.setattr(doctor, name, strange)
     found = doctor.examine()
-    assert len(found) == 7
+    assert len(found) == 8
     assert all("no such machine" in f.words for f in found)
+
+
+@pytest.mark.parametrize(
+    ("said", "state", "words"),
+    [
+        ("True 108", "ok", "108 games, raw and preprocessed"),
+        ("False 108", "note", "raw frames only"),
+        ("ImportError: libopencv_core.so.406: cannot open shared object file", "broken", "cannot be imported"),
+    ],
+)
+def test_atari_is_looked_at(monkeypatch, said, state, words):
+    monkeypatch.setattr(doctor.metadata, "version", lambda _: "0.12.1")
+    monkeypatch.setattr(doctor, "_version_of", lambda _: said)
+    (found,) = doctor._atari()
+    assert found.state == state
+    assert words in found.words
+
+
+def test_no_atari_is_a_note(monkeypatch):
+    def absent(name):
+        raise doctor.metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(doctor.metadata, "version", absent)
+    (found,) = doctor._atari()
+    assert (found.state, "make atari" in found.fix or "pip install" in found.fix) == ("note", True)
 
 
 def test_a_missing_dot_is_a_warning(monkeypatch):

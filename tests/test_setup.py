@@ -168,3 +168,94 @@ def test_every_section_of_the_debian_packages_is_read(setup):
         True,
     ]
     assert setup.debian_packages("test") == ["chromium"]
+
+
+# -- ALE ------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def atari(setup, monkeypatch, tmp_path):
+    """The script with an interpreter that answers, OpenCV and a compiler; `commands` is what it runs, of which none is run."""
+    setup.commands, setup.opencv, setup.imports = [], "4.6.0+dfsg-12 installed\n", True
+    monkeypatch.setattr(setup, "probe", lambda python: FIT | {"compiler": "GCC"})
+    monkeypatch.setattr(setup.shutil, "which", lambda name: "/usr/bin/" + name)
+    monkeypatch.setattr(setup, "install_debian_packages", lambda *_: None)
+
+    def output_of(command):
+        return setup.opencv if command[0] == "dpkg-query" else "" if setup.imports else None
+
+    def run(what, command, log, *, env=None, **_):
+        command = [str(word) for word in command]
+        setup.commands.append((what, command, env or {}))
+        if "-w" in command:
+            wheels = Path(command[command.index("-w") + 1])
+            wheels.mkdir()
+            (wheels / "ale_py-0.12.1-cp314-cp314t-linux_x86_64.whl").touch()
+            setup.requirements = Path(command[command.index("-r") + 1]).read_text()
+
+    monkeypatch.setattr(setup, "output_of", output_of)
+    monkeypatch.setattr(setup, "run", run)
+    (tmp_path / "venv").mkdir()
+    return setup
+
+
+def ran(setup, word):
+    return [command for _, command, _ in setup.commands if word in command]
+
+
+def test_ale_is_built_once_and_installed_wherever_it_is_missing(atari, tmp_path):
+    atari.install_ale(tmp_path / "venv", build=True)
+    assert len(ran(atari, "wheel")) == len(ran(atari, "--force-reinstall")) == 1
+    atari.commands.clear()
+    atari.install_ale(tmp_path / "venv", build=True)
+    assert atari.commands == []
+    (tmp_path / "another").mkdir()
+    atari.install_ale(tmp_path / "another", build=False)
+    assert len(ran(atari, "--force-reinstall")) == 1
+    assert not ran(atari, "wheel")
+
+
+def test_ale_is_built_from_the_source_that_was_looked_at_with_its_vector_environment(atari, tmp_path):
+    atari.install_ale(tmp_path / "venv", build=True)
+    assert atari.requirements == f"ale-py==0.12.1 --hash=sha256:{atari.ALE_SHA256}\n"
+    (options,) = (env["CMAKE_ARGS"] for what, _, env in atari.commands if what == "compiling ALE")
+    assert "-DBUILD_VECTOR_LIB=ON" in options
+    assert "-DBUILD_VECTOR_XLA_LIB=OFF" in options
+    assert list((tmp_path / "cache").glob("build-*")) == []
+
+
+def test_ale_without_opencv_is_built_without_its_vector_environment(atari, tmp_path, capsys):
+    with_it = atari.ale_folder("python", atari.opencv_version())
+    atari.opencv = None
+    assert atari.ale_folder("python", atari.opencv_version()) != with_it
+    atari.install_ale(tmp_path / "venv", build=True)
+    (options,) = (env["CMAKE_ARGS"] for what, _, env in atari.commands if what == "compiling ALE")
+    assert "-DBUILD_VECTOR_LIB=OFF" in options
+    assert "without its vector environment" in capsys.readouterr().out
+
+
+def test_ale_is_not_built_for_the_demo(atari, tmp_path):
+    atari.install_ale(tmp_path / "venv", build=False)
+    assert atari.commands == []
+
+
+def test_ale_that_cannot_be_built_is_one_line_and_no_error(atari, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(atari.shutil, "which", lambda name: None)
+    atari.install_ale(tmp_path / "venv", build=True)
+    assert capsys.readouterr().out.splitlines() == [
+        "setup: without Atari: no gcc, so ALE cannot be built; apt-get install gcc g++, then set up again"
+    ]
+
+
+def test_ale_that_cannot_be_imported_is_taken_out_again(atari, tmp_path, capsys):
+    atari.imports = False
+    atari.install_ale(tmp_path / "venv", build=True)
+    assert ran(atari, "uninstall")
+    assert "cannot be imported; remove that folder" in capsys.readouterr().out
+    assert list((tmp_path / "venv").iterdir()) == []
+
+
+def test_a_build_of_ale_cut_short_is_not_taken_for_one(atari):
+    folder = atari.ale_folder("python", atari.opencv_version())
+    folder.mkdir(parents=True)
+    assert atari.ale_wheel(folder) is None

@@ -1,0 +1,197 @@
+"""The loop that three benchmarks share: a server asks, its clients reply, again and again; and its limits.
+
+The server's question goes to all clients one microstep later, their replies come together in a multiport: the shape of
+the paper's experiments (arXiv 2312.04704, section 5). What a client computes is the benchmark's. The limits call the
+same bodies as methods or functions of plain objects: a loop in one thread, and threads that never wait for each other.
+Times are taken from the server's first question to the last reply, on every side.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+from reactornb import Bank, Input, Output, Program, Reactor, Timer, connect, ms, reaction
+from reactornb.bench.measure import (
+    Report,
+    in_threads,
+    interleave,
+    lf_program,
+    threads_word,
+    workers_word,
+)
+from reactornb.bench.peers.bodies import now
+from reactornb.lf import load
+
+__all__ = ["Body", "Port", "Server", "compare", "free_threads", "plain_loop", "seconds_of", "wire"]
+
+
+class Server(Reactor):
+    """Asks all clients and waits for all replies, `rounds` times; begins when all that starts up has done so."""
+
+    begin = Timer(ms(1))
+    replies = Input[Any](width="clients")
+    ask = Output[int]()
+    clients: int = 15
+    rounds: int = 1000
+
+    @reaction(begin)
+    def on_begin(self, ask):  # type: ignore[no-untyped-def]  # noqa: D102
+        self.round = 0
+        self.began = now()
+        ask.set(0)
+
+    @reaction(replies)
+    def on_replies(self, replies, ask):  # type: ignore[no-untyped-def]  # noqa: ARG002, D102
+        self.round += 1
+        if self.round < self.rounds:
+            ask.set(self.round)
+        else:
+            self.ended = now()
+            self.request_stop()
+
+
+def wire(root: Any, client: type[Reactor], clients: int, rounds: int, **parameters: Any) -> None:
+    """Put a server and a bank of clients into a reactor that is being composed; parameters are the clients'."""
+    root.server = Server(clients=clients, rounds=rounds)
+    root.client = Bank(client, clients, **parameters)
+    connect(root.server.ask, root.client.inp, after=0, broadcast=True)
+    connect(root.client.out, root.server.replies)
+
+
+def seconds_of(program: Program, workers: int) -> float:
+    """Run a program with a `server` and return the seconds from its first question to the last reply."""
+    run = program.start(workers=workers, fast=True)
+    run.result()
+    server: Any = run.instance("server")
+    return float(server.ended - server.began)
+
+
+# -- limits ---------------------------------------------------------------------------------------------------------------
+
+
+class Port:
+    """The least that has a value and can be set."""
+
+    __slots__ = ("value",)
+
+    def __init__(self) -> None:
+        self.value: Any = 0
+
+    def set(self, value: Any) -> None:
+        """Set it."""
+        self.value = value
+
+
+type Body = Callable[[Port, Port], None]
+
+
+class PlainServer:
+    """`Server`, called by a loop."""
+
+    def __init__(self, rounds: int) -> None:
+        self.rounds = rounds
+        self.round = 0
+        self.stopped = False
+
+    def on_replies(self, replies: Sequence[Port], ask: Port) -> None:  # noqa: ARG002
+        """The server's reaction."""
+        self.round += 1
+        if self.round < self.rounds:
+            ask.set(self.round)
+        else:
+            self.stopped = True
+
+
+def _loop(make: Callable[[int], Body], clients: Sequence[int], rounds: int) -> Callable[[], None]:
+    """What calls the bodies of a server and of these clients, `rounds` times."""
+    server, ask = PlainServer(rounds), Port()
+    outs = [Port() for _ in clients]
+    calls = [(make(client), out) for client, out in zip(clients, outs, strict=True)]
+    on_replies = server.on_replies
+
+    def run() -> None:
+        ask.set(0)
+        while not server.stopped:
+            for body, out in calls:
+                body(ask, out)
+            on_replies(outs, ask)
+
+    return run
+
+
+def plain_loop(make: Callable[[int], Body], clients: int, rounds: int) -> float:
+    """Seconds of a loop that calls the bodies of the server and of all clients.
+
+    Args:
+        make: the body of the client with an index.
+        clients: how many.
+        rounds: of the loop.
+    """
+    run = _loop(make, range(clients), rounds)
+    began = now()
+    run()
+    return now() - began
+
+
+def free_threads(make: Callable[[int], Body], clients: int, rounds: int, threads: int) -> float:
+    """Seconds of threads that each call the bodies of every `threads`-th client, never waiting for another one.
+
+    With a number of clients that `threads` does not divide some have one more to call: what a level of that many equal
+    reactions takes at best. Each has a server of its own, whose body weighs nothing here.
+    """
+    return in_threads(threads, lambda index: _loop(make, range(index, clients, threads), rounds))
+
+
+# -- measuring ------------------------------------------------------------------------------------------------------------
+
+
+def compare(
+    report: Report,
+    chosen: argparse.Namespace,
+    root: type[Reactor],
+    make: Callable[[int], Body],
+    parameters: Mapping[str, Any],
+    *,
+    clients: int,
+    units: int,
+    unit: str,
+    limit: bool,
+    label: str = "",
+) -> None:
+    """Measure a program, its limits, its text and its peers in turns, and add their figures to the report.
+
+    Args:
+        report: to add to.
+        chosen: the options.
+        root: the program.
+        make: the body of a plain client.
+        parameters: of the program, of its text, and of a peer's function; `rounds` among them.
+        clients: how many.
+        units: what the seconds of one measurement are divided by.
+        unit: of the figures, such as "µs per step".
+        limit: measure unsynchronised threads too.
+        label: put before the names of figures.
+
+    Raises:
+        PeerError: if a peer's function raises or takes too long.
+    """
+    rounds = parameters["rounds"]
+    program = Program(root, **parameters)
+    variants: dict[str, Callable[[], float]] = {"plain loop": partial(plain_loop, make, clients, rounds)}
+    for count in chosen.workers if limit else ():
+        if count > 1:
+            variants[threads_word(count)] = partial(free_threads, make, clients, rounds, count)
+    for count in chosen.workers:
+        variants[workers_word(count)] = partial(seconds_of, program, count)
+    if chosen.lf:
+        text = load(lf_program(report.benchmark)).program(**parameters)
+        for count in chosen.workers:
+            variants[f"{workers_word(count)}, .lf"] = partial(seconds_of, text, count)
+    with report.opened(chosen) as opened:
+        for name, peer in opened.items():
+            variants[name] = partial(peer.seconds, report.benchmark, **parameters)
+        found = interleave(variants, chosen.repeats)
+    report.add({label + name: [s * 1e6 / units for s in values] for name, values in found.items()}, unit)

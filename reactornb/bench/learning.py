@@ -1,0 +1,233 @@
+"""Returns of the deep algorithms over seeds, beside published ones.
+
+Each run trains from nothing with the settings of `for_env` and is then judged by whole greedy episodes with its last weights, in
+environments of its own; the mean of the last 100 training episodes stands beside it. Times include everything from the first
+reaction to the last. --algorithms pong trains on Pong's screen for --frames frames and reports the throughput; --inference measures
+what one call of a small policy costs in NumPy and in torch.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from reactornb import Program
+from reactornb.errors import suggestion
+
+__all__ = ["TARGETS", "Target", "inference", "main", "pong", "train"]
+
+MOST_SECONDS = 300.0
+_CLEANRL = "CleanRL, docs/rl-algorithms"
+_ZOO = "RL Baselines3 Zoo, benchmark.md"
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """An algorithm on an environment, and what is known of it.
+
+    Attributes:
+        algorithm: its class in reactornb.rl.
+        env_id: the environment.
+        bar: mean return that every seed has to reach; None: reported only.
+        published: figures of others, with their sources.
+        changes: hyper-parameters other than those of `for_env`.
+    """
+
+    algorithm: str
+    env_id: str
+    bar: float | None
+    published: str
+    changes: tuple[tuple[str, Any], ...] = ()
+
+
+# What is published: CleanRL's are means over training episodes at the end of 500,000 steps and their standard deviation over seeds
+# (dqn.md, ppo.md); the Zoo's mean and deviation of deterministic episodes of one agent.
+TARGETS = {
+    "dqn": Target("DQN", "CartPole-v1", 475, f"488.7 ± 16.1 ({_CLEANRL}, 500k steps), 500.0 ± 0.0 ({_ZOO}, 50k steps)"),
+    "ppo": Target(
+        "PPO", "CartPole-v1", 475, f"488.8 ± 18.4 ({_CLEANRL}, 500k steps), 500.0 ± 0.0 ({_ZOO}, 100k steps)"
+    ),
+    "ppo-acrobot": Target(
+        "PPO", "Acrobot-v1", -100, f"-82.5 ± 5.9 ({_CLEANRL}, 500k steps), -73.5 ± 18.2 ({_ZOO}, 1M steps)"
+    ),
+    "ppo-pendulum": Target("PPO", "Pendulum-v1", -300, f"-172.2 ± 104.2 ({_ZOO}, 100k steps)"),
+    "a2c": Target("A2C", "CartPole-v1", 450, f"500.0 ± 0.0 ({_ZOO}, 500k steps)"),
+    "a3c": Target("A3C", "CartPole-v1", None, "none found for this environment"),
+    "dqn-single": Target("DQN", "CartPole-v1", None, "none found", (("double", False),)),
+    "dqn-duelling": Target("DQN", "CartPole-v1", None, "none found", (("duelling", True),)),
+    "dqn-prioritised": Target("DQN", "CartPole-v1", None, "none found", (("prioritised", True),)),
+}
+DEFAULT = ("dqn", "ppo", "ppo-acrobot", "ppo-pendulum", "a2c")
+
+
+def train(target: Target, *, seed: int, workers: int | None = None, steps: int | None = None) -> dict[str, Any]:
+    """One run.
+
+    Returns:
+        `greedy` (mean of the final episodes), `greedy_deviation`, `greedy_episodes`, `training` (mean of the last 100),
+        `episodes`, `steps`, `seconds`, `workers`, `seed`.
+    """
+    from reactornb import rl
+
+    config = getattr(rl, f"{target.algorithm}Config").for_env(target.env_id)
+    config = replace(config, **dict(target.changes), **({} if steps is None else {"total_steps": steps}))
+    program = Program(getattr(rl, target.algorithm)(env_id=target.env_id, config=config))
+    result = program.run(seed=seed, workers=workers)
+    metrics = result.metrics
+    greedy = [value for _, value in metrics["eval_return"]]
+    training = [value for _, value in metrics["episode_return"]]
+    return {
+        "seed": seed,
+        "greedy": statistics.fmean(greedy),
+        "greedy_deviation": statistics.pstdev(greedy),
+        "greedy_episodes": len(greedy),
+        "training": statistics.fmean(training[-100:]),
+        "episodes": len(training),
+        "steps": int(metrics["steps"][-1][1]),
+        "seconds": result.seconds,
+        "workers": result.workers,
+    }
+
+
+def pong(frames: int, *, seed: int, workers: int | None = None) -> dict[str, Any]:
+    """The beginning of the long run, without an evaluation at its end, and its throughput."""
+    from reactornb.rl.pong import CONFIG, FRAME_SKIP, Pong
+
+    program = Program(Pong(frames=frames, config=replace(CONFIG, eval_episodes=0)))
+    result = program.run(seed=seed, workers=workers)
+    metrics = result.metrics
+    training = [value for _, value in metrics.get("episode_return", ())]
+    steps = int(metrics["steps"][-1][1])
+    return {
+        "seed": seed,
+        "frames": steps * FRAME_SKIP,
+        "steps": steps,
+        "seconds": result.seconds,
+        "steps_per_second": steps / result.seconds,
+        "frames_per_second": steps * FRAME_SKIP / result.seconds,
+        "training": statistics.fmean(training[-100:]) if training else None,
+        "episodes": len(training),
+        "workers": result.workers,
+    }
+
+
+def inference(rows: Sequence[int] = (1, 4, 16), hidden: int = 64, repeats: int = 2000) -> dict[str, float]:
+    """Microseconds for one call of a policy of two hidden layers, for some numbers of observations."""
+    import torch
+
+    from reactornb.rl.networks import Flat, mlp
+    from reactornb.rl.policies import Mlp, TorchForward
+
+    sizes = (4, hidden, hidden, 2)
+    weights = Flat(mlp(sizes, "tanh", torch.Generator().manual_seed(0))).publish()
+    numpy_twin, torch_twin = Mlp(sizes, "tanh"), TorchForward(lambda: mlp(sizes, "tanh", None))
+    numpy_twin.load(weights)
+    torch_twin.load(weights)
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)  # as in a worker
+    found = {}
+    try:
+        for n in rows:
+            seen = np.ones((n, 4), np.float32)
+            for name, call in (("numpy", numpy_twin), ("torch", torch_twin)):
+                found[f"{name}, {n} rows"] = _microseconds(call, seen, repeats)
+    finally:
+        torch.set_num_threads(before)
+    return found
+
+
+def _microseconds(call: Callable[[np.ndarray], np.ndarray], seen: np.ndarray, repeats: int) -> float:
+    best = float("inf")
+    for _ in range(5):
+        began = time.perf_counter()
+        for _ in range(repeats // 5):
+            call(seen)
+        best = min(best, (time.perf_counter() - began) / (repeats // 5) * 1e6)
+    return best
+
+
+def main(argv: Sequence[str]) -> int:
+    """Train and print; with --check the exit status is 1 if a seed misses its bar or takes too long."""
+    parser = argparse.ArgumentParser(
+        prog="reactornb bench learning", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--algorithms", default=",".join(DEFAULT), metavar="A,B", help=f"of {', '.join(TARGETS)}, pong (%(default)s)"
+    )
+    parser.add_argument("--seeds", type=int, default=3, help="how many seeds, from 1 on (%(default)s)")
+    parser.add_argument("--workers", type=int, help="as many as there are usable cores unless given")
+    parser.add_argument("--steps", type=int, help="environment steps of a run, instead of the algorithm's own number")
+    parser.add_argument("--frames", type=int, default=200_000, help="of Pong (%(default)s)")
+    parser.add_argument("--inference", action="store_true", help="measure policies' calls and nothing else")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write everything measured")
+    parser.add_argument("--check", action="store_true", help="exit with 1 if a bar is missed")
+    chosen = parser.parse_args(argv)
+    found: dict[str, Any] = {
+        "python": sys.version.split()[0],
+        "gil": getattr(sys, "_is_gil_enabled", lambda: True)(),
+        "cores": os.cpu_count(),
+        "load_average": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
+    }
+    if chosen.inference:
+        found["inference"] = inference()
+        for name, microseconds in found["inference"].items():
+            print(f"{name:16} {microseconds:7.1f} µs")
+    missed = False
+    for name in [] if chosen.inference else chosen.algorithms.split(","):
+        if name == "pong":
+            found["pong"] = row = pong(chosen.frames, seed=1, workers=chosen.workers)
+            print(
+                f"pong: {row['frames']:,} frames in {row['seconds']:.0f} s with {row['workers']} workers: "
+                f"{row['frames_per_second']:,.0f} frames/s, {row['steps_per_second']:,.0f} steps/s, learning included; "
+                f"{row['episodes']} games ended"
+                + (
+                    f", the mean of the last {min(100, row['episodes'])} is {row['training']:.1f}"
+                    if row["episodes"]
+                    else ""
+                ),
+                flush=True,
+            )
+        elif name in TARGETS:
+            target = TARGETS[name]
+            rows = found[name] = []
+            print(f"{name}: {target.algorithm} on {target.env_id}; published: {target.published}", flush=True)
+            for seed in range(1, chosen.seeds + 1):
+                row = train(target, seed=seed, workers=chosen.workers, steps=chosen.steps)
+                rows.append(row)
+                print(f"  seed {seed}  {_line(row)}", flush=True)
+            words, good = _judge(target, rows)
+            missed |= not good
+            print(f"  {words}", flush=True)
+        else:
+            parser.error(f"there is no {name!r}. {suggestion(name, [*TARGETS, 'pong'])}")
+    if chosen.json is not None:
+        chosen.json.parent.mkdir(parents=True, exist_ok=True)
+        chosen.json.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+    return int(chosen.check and missed)
+
+
+def _line(row: dict[str, Any]) -> str:
+    return (
+        f"{row['greedy']:7.1f} ± {row['greedy_deviation']:5.1f} over {row['greedy_episodes']} greedy episodes, "
+        f"{row['training']:7.1f} over the last 100 of training, {row['steps']:,} steps, {row['seconds']:.0f} s"
+    )
+
+
+def _judge(target: Target, rows: list[dict[str, Any]]) -> tuple[str, bool]:
+    greedy = [row["greedy"] for row in rows]
+    spread = f" ± {statistics.stdev(greedy):.1f}" if len(greedy) > 1 else ""
+    words = f"mean over seeds {statistics.fmean(greedy):.1f}{spread}, slowest {max(r['seconds'] for r in rows):.0f} s"
+    if target.bar is None:
+        return words, True
+    good = min(greedy) >= target.bar and max(row["seconds"] for row in rows) < MOST_SECONDS
+    return f"{words}; bar: every seed at least {target.bar:g}, {'met' if good else 'MISSED'}", good

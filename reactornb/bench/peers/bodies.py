@@ -1,0 +1,105 @@
+"""What both sides call: the bodies of clients, the same code for reactors, plain loops, threads and peers.
+
+Imported by reactornb's benchmarks as a module of the package, and by a peer's script as its neighbour. Standard library
+only, and Gymnasium where an environment is made.
+"""
+
+from __future__ import annotations
+
+import os
+import statistics
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+__all__ = ["Player", "lateness", "now", "poke_from_a_thread", "spin", "summary"]
+
+
+def now() -> float:
+    """Seconds: physical time, or, where REACTORNB_BENCH_CLOCK is "cpu", processor time of this process (`--cpu-time`)."""
+    return time.process_time() if os.environ.get("REACTORNB_BENCH_CLOCK") == "cpu" else time.perf_counter()
+
+
+PAUSE = 0.004  # seconds between two pokes: long enough for what is poked to have gone to sleep again
+
+
+def spin(value: int, turns: int) -> int:
+    """A loop of pure Python: what a client computes instead of an environment's step.
+
+    Args:
+        value: to begin with.
+        turns: iterations.
+    """
+    for i in range(turns):
+        value = (value + i) & 0xFFFF
+    return value
+
+
+class Player:
+    """One environment and a random policy, both seeded; begins a new episode by hand when one is over.
+
+    Args:
+        env: Gymnasium's id.
+        seed: of the environment and of the policy.
+    """
+
+    def __init__(self, env: str, seed: int) -> None:
+        import gymnasium
+
+        if env.startswith("ALE/"):
+            import ale_py
+
+            gymnasium.register_envs(ale_py)
+        self.env: Any = gymnasium.make(env)
+        self.env.reset(seed=seed)
+        self.env.action_space.seed(seed)
+
+    def play(self, steps: int) -> Any:
+        """Take `steps` steps; returns the last observation."""
+        env = self.env
+        observation = None
+        for _ in range(steps):
+            observation, _, terminated, truncated, _ = env.step(env.action_space.sample())
+            if terminated or truncated:
+                observation, _ = env.reset()
+        return observation
+
+    def close(self) -> None:
+        """Close the environment."""
+        self.env.close()
+
+
+def poke_from_a_thread(poke: Callable[[float], object], pokes: int) -> threading.Thread:
+    """Start a thread that calls `poke(time.perf_counter())` so many times, with pauses; returns the thread."""
+
+    def run() -> None:
+        for _ in range(pokes):
+            time.sleep(PAUSE)
+            poke(time.perf_counter())
+
+    thread = threading.Thread(target=run, name="poker")
+    thread.start()
+    return thread
+
+
+def summary(seconds: Sequence[float]) -> dict[str, float]:
+    """Median and 95th percentile, in µs."""
+    ordered = sorted(seconds)
+    return {"median": 1e6 * statistics.median(ordered), "p95": 1e6 * ordered[(len(ordered) * 95 + 99) // 100 - 1]}
+
+
+def lateness(lags: Sequence[float], period: float) -> dict[str, float]:
+    """Median and 95th percentile of lags, and their drift.
+
+    Args:
+        lags: of ticks in their order, in seconds.
+        period: between two ticks, in ms.
+
+    Returns:
+        "median" and "p95" in µs; "drift", µs per second: from the median of the first quarter to that of the last.
+    """
+    quarter = max(1, len(lags) // 4)
+    first, last = statistics.median(lags[:quarter]), statistics.median(lags[-quarter:])
+    apart = (len(lags) - quarter) * period / 1e3
+    return summary(lags) | {"drift": 1e6 * (last - first) / apart if apart else 0.0}

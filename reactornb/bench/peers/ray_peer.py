@@ -1,0 +1,123 @@
+"""The benchmarks as programs of Ray 2.60 (ray.io), written as its documentation advises. Runs in Ray's environment.
+
+What is the same for all actors of a round is put into the object store once, results are waited for together, and results that another
+actor needs are handed on by reference, not through the driver.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+import time
+import types
+from pathlib import Path
+from typing import Any
+
+# Before Ray is imported: no reports, and actors of the same priority as everybody else, not 15 below it as is Ray's habit.
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+os.environ.setdefault("RAY_worker_niceness", "0")
+os.environ.setdefault("RAY_DEDUP_LOGS", "0")
+
+import ray
+from serve import serve
+
+__all__ = ["gym", "marl", "qlearning"]
+
+
+_kept: dict[str, list[Any]] = {}
+
+
+def _actors(cls: type, makings: list[tuple[Any, ...]]) -> list[Any]:
+    """An actor for each tuple of arguments, made anew inside a process that is there already if there is one.
+
+    A process that imports torch needs seconds to start, which is nobody's to wait for in every turn.
+    """
+    kept = _kept.setdefault(cls.__name__, [])
+
+    class Actor(cls):
+        def again(self, *arguments: Any) -> None:
+            self.__init__(*arguments)  # type: ignore[misc]
+
+    Actor.__name__ = Actor.__qualname__ = cls.__name__
+    ray.get([actor.again.remote(*arguments) for actor, arguments in zip(kept, makings, strict=False)])
+    remote = ray.remote(num_cpus=0)(Actor)  # all of them at once, on however many cores there are
+    for arguments in makings[len(kept) :]:
+        kept.append(remote.remote(*arguments))
+        ray.get(kept[-1].__ray_ready__.remote())  # one after the other: so many at once are too much for two cores
+    return kept[: len(makings)]
+
+
+def gym(*, env: str, envs: int, rounds: int, steps: int) -> dict[str, Any]:
+    """Every client steps an environment."""
+    from bodies import Player
+
+    players = _actors(Player, [(env, i) for i in range(envs)])
+    began = time.perf_counter()
+    for _ in range(rounds):
+        ray.get([p.play.remote(steps) for p in players])
+    return {"seconds": time.perf_counter() - began}
+
+
+def qlearning(
+    *, rollouts: int, steps: int, batch: int, rounds: int, seed: int, as_published: bool, arrays: bool
+) -> dict[str, Any]:
+    """The paper's experiment 5; the learner is the driver, as in the published program."""
+    from experiments import ArrayMemory, BlackjackPlayer, Memory, QLearner
+
+    learner = QLearner(seed)
+    update: Any = learner.update_arrays if arrays else learner.update
+    players = _actors(BlackjackPlayer, [(seed + 1 + i, steps) for i in range(rollouts)])
+    plays = [p.play_arrays if arrays else p.play for p in players]
+    (memory,) = _actors(ArrayMemory if arrays else Memory, [(seed + 1 + rollouts, batch, as_published)])
+    loss = 0.0
+    began = time.perf_counter()
+    for _ in range(rounds):
+        weights = ray.put(learner.weights())
+        played = [play.remote(weights) for play in plays]
+        loss = update(ray.get(memory.exchange.remote(*played)))
+    return {"seconds": time.perf_counter() - began, "loss": loss}
+
+
+def marl(*, cars: int, rounds: int, seed: int) -> dict[str, Any]:
+    """The paper's experiment 6; the environment is the driver's."""
+    from experiments import Chooser
+
+    _borrow("reactornb", "reactornb.rl")
+    from reactornb.rl.traffic_junction import TrafficJunction
+
+    env = TrafficJunction("medium", cars=cars)
+    inputs = env.state_space.shape[0]
+    choosers = _actors(Chooser, [(inputs, 2, seed + i) for i in range(cars)])
+    env.reset(seed=seed)
+    agents, joint = env.agents, env.state()
+    total = 0.0
+    began = time.perf_counter()
+    for _ in range(rounds):
+        state = ray.put(joint)
+        actions = ray.get([c.choose.remote(state) for c in choosers])
+        _, rewards, *_ = env.step(dict(zip(agents, actions, strict=True)))
+        total += sum(rewards.values())
+        if not env.agents:
+            env.reset()
+        joint = env.state()
+    return {"seconds": time.perf_counter() - began, "reward": total}
+
+
+def _borrow(*packages: str) -> None:
+    """Make modules of reactornb importable, which is not installed here, without running its packages' own code."""
+    root = Path(__file__).resolve().parents[3]
+    for name in packages:
+        if name in sys.modules:
+            continue
+        package = types.ModuleType(name)
+        package.__path__ = [str(root.joinpath(*name.split(".")))]
+        sys.modules[name] = package
+
+
+if __name__ == "__main__":
+    # Its logs and sockets would stay in /tmp/ray otherwise.
+    with tempfile.TemporaryDirectory(prefix="ray-", ignore_cleanup_errors=True) as folder:
+        ray.init(include_dashboard=False, log_to_driver=False, logging_level="ERROR", _temp_dir=folder)
+        serve(gym=gym, atari=gym, qlearning=qlearning, marl=marl)
+        ray.shutdown()

@@ -1,0 +1,85 @@
+"""`python -m reactornb.rl ppo Acrobot-v1 seed=1 total_steps=200_000`: train without a notebook and say how it went."""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import dataclasses
+import os
+import sys
+import sysconfig
+from collections.abc import Sequence
+from typing import Any
+
+from reactornb.errors import suggestion
+
+ALGORITHMS = ("a2c", "a3c", "dqn", "ppo")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run an algorithm.
+
+    Returns:
+        The exit status: 0, 1 if the run failed, 2 for a mistake in the command line.
+    """
+    parser = argparse.ArgumentParser(prog="python -m reactornb.rl", description=__doc__)
+    parser.add_argument("algorithm", choices=ALGORITHMS)
+    parser.add_argument("env_id", nargs="?", default="CartPole-v1")
+    parser.add_argument("settings", nargs="*", metavar="NAME=VALUE", help="hyper-parameters, such as lr=3e-4")
+    parser.add_argument("-w", "--workers", type=int)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--fingerprint", action="store_true")
+    chosen = parser.parse_args(argv)
+
+    from reactornb import Program, ReactorError, rl
+
+    name = chosen.algorithm.upper()
+    config = getattr(rl, f"{name}Config").for_env(chosen.env_id)
+    known = [f.name for f in dataclasses.fields(config)]
+    settings: dict[str, Any] = {}
+    for word in chosen.settings:
+        key, _, text = word.partition("=")
+        if key not in known:
+            parser.error(f"{name}Config has no {key!r}. {suggestion(key, known)}")
+        settings[key] = _value(text)
+    try:
+        program = Program(getattr(rl, name)(env_id=chosen.env_id, config=dataclasses.replace(config, **settings)))
+        result = program.run(workers=chosen.workers, seed=chosen.seed, fingerprint=chosen.fingerprint)
+    except ReactorError as error:
+        print(f"reactornb.rl: {error}", file=sys.stderr)
+        return 1
+    print(summary(f"{name} {chosen.env_id}", result))
+    return 0
+
+
+def summary(what: str, result: Any) -> str:
+    """One line."""
+    metrics = result.metrics
+    words = [f"{what}: {result.seconds:.1f} s, {result.workers} workers"]
+    if metrics.get("steps"):
+        steps = metrics["steps"][-1][1]
+        words.append(f"{steps:,.0f} steps, {steps / result.seconds:,.0f} steps/s")
+    returns = [value for _, value in metrics.get("episode_return", ())][-100:]
+    if returns:
+        words.append(f"mean return of the last {len(returns)} training episodes {sum(returns) / len(returns):.1f}")
+    if "eval_mean" in metrics:
+        count = len(metrics["eval_return"]) // len(metrics["eval_mean"])
+        words.append(f"of {count} greedy episodes at the end {metrics['eval_mean'][-1][1]:.1f}")
+    if result.fingerprint:
+        words.append(f"fingerprint {result.fingerprint}")
+    return ", ".join(words)
+
+
+def _value(text: str) -> Any:
+    try:
+        return ast.literal_eval(text)
+    except (SyntaxError, ValueError):
+        return text
+
+
+if __name__ == "__main__":
+    if sysconfig.get_config_var("Py_GIL_DISABLED") and "PYTHON_GIL" not in os.environ and "gil" not in sys._xoptions:
+        # As `reactornb run` does: an extension that is not marked as safe would turn the GIL on for every thread.
+        os.environ["PYTHON_GIL"] = "0"
+        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606 - ourselves again
+    sys.exit(main())

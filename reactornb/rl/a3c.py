@@ -1,0 +1,283 @@
+"""Asynchronous advantage actor-critic, with its asynchrony declared: the same run, bit for bit, on any number of threads.
+
+    Program(A3C(env_id="CartPole-v1")).run(seed=1)
+
+In A3C every worker plays with weights of its own, computes a gradient, applies it to the shared weights whenever it is done, takes
+their newest state, and goes on; meanwhile others have applied theirs. Who is how late is left to the operating system. Here it is
+part of the program: worker i's gradient arrives `delays[i]` after it began to play (`after=` on a connection), the shared weights are
+updated in that order, and the worker gets what they have become at that moment. Its gradient is as stale as the gradients that
+arrived in between are many, which is what asynchrony does; but it is so in every run. Workers that begin at the same logical time
+play in parallel.
+
+Source: Mnih et al. 2016, arXiv:1602.01783, algorithm S3, and its shared RMSprop.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+
+from reactornb.model import Bank, Input, LogicalAction, Output, Reactor, connect, per_member, reaction, startup
+from reactornb.rl.a2c import A2CAlgorithm
+from reactornb.rl.envs import EnvSpec, spec_of
+from reactornb.rl.errors import DivergenceError
+from reactornb.rl.learner import without_triton
+from reactornb.rl.networks import ActorCritic, Flat
+from reactornb.rl.ppo import actor_policy
+from reactornb.rl.rollout import Evaluator, Rollout
+from reactornb.tags import us
+
+__all__ = ["A3C", "A3CConfig", "Gradient", "SharedWeights", "Worker"]
+
+
+@dataclass(frozen=True, slots=True)
+class A3CConfig:
+    """Hyper-parameters; the defaults are those of A2C here, the workers' number that of the paper.
+
+    Attributes:
+        total_steps: environment steps of a whole run, over all workers.
+        workers: how many.
+        n_envs: environments of each.
+        horizon: steps of each environment per gradient; the paper's t_max.
+        delays: for each worker the logical time in ns from new weights to its gradient's arrival; None: worker i needs
+            (i + 1) / workers of a millisecond, and begins again with the next whole one, so that all of them play at the same
+            logical time and their gradients arrive one after the other.
+        lr: RMSprop's learning rate; falls to 0 over the run, as in the paper.
+        rms_alpha: RMSprop's smoothing.
+        rms_eps: RMSprop's epsilon.
+        gamma: discount.
+        lam: trace decay of the advantages; 1: returns up to the trajectory's end, as in the paper.
+        entropy: weight of the policy's entropy.
+        value: weight of the value function's squared error.
+        max_grad_norm: each gradient is cut to this.
+        hidden: widths of the hidden layers; images get the network of Mnih et al. 2015.
+        log_deviation: of continuous actions, at the beginning.
+        eval_episodes: greedy episodes at the end; 0: none.
+    """
+
+    total_steps: int = 500_000
+    workers: int = 8
+    n_envs: int = 1
+    horizon: int = 20
+    delays: tuple[int, ...] | None = None
+    lr: float = 1e-3
+    anneal_lr: bool = True
+    rms_alpha: float = 0.99
+    rms_eps: float = 1e-5
+    gamma: float = 0.99
+    lam: float = 1.0
+    entropy: float = 0.0
+    value: float = 0.5
+    max_grad_norm: float = 0.5
+    hidden: tuple[int, ...] = (64, 64)
+    log_deviation: float = 0.0
+    eval_episodes: int = 20
+
+    @classmethod
+    def for_env(cls, env_id: Any) -> A3CConfig:  # noqa: ARG003 - as every algorithm's has it
+        """What is known to work for an environment: the defaults, so far."""
+        return cls()
+
+    def delay(self, worker: int) -> tuple[int, int]:
+        """Logical times in ns: from weights to the gradient's arrival, and from there to the next weights."""
+        if self.delays is not None:
+            return self.delays[worker], 0
+        there = us(1000 * (worker + 1)) // self.workers
+        return there, us(1000) - there
+
+
+@dataclass(frozen=True, slots=True)
+class Gradient:
+    """What a worker sends.
+
+    Attributes:
+        values: float32 [P], read-only.
+        steps: environment steps behind it.
+        version: which weights it was computed for.
+        loss: their loss.
+    """
+
+    values: np.ndarray
+    steps: int
+    version: int
+    loss: float
+
+
+class ActorLearner(Rollout):
+    """Plays and computes the gradient for what it saw, with a network of its own."""
+
+    weights = Input[Any](doc="(version, float32 [P])")
+    gradient = Output[Gradient]()
+
+    make: Callable[[], A2CAlgorithm]
+
+    @reaction(startup)
+    def on_made(self) -> None:
+        """The network whose gradients are taken."""
+        self.algo = self.make()
+        self.flat = Flat(self.algo.network, gradients=True)
+
+    @reaction(weights)
+    def on_weights(self, weights: Any, trajectory: Any, gradient: Any) -> None:
+        """Play, then differentiate."""
+        version, values = weights.value
+        self.actor.load(values)
+        self.flat.load(values)
+        with self.watch.at(self.tag):
+            played = self.play().freeze()
+        trajectory.set(played)
+        slope = self.flat.parameter.grad
+        assert slope is not None
+        slope.zero_()
+        loss = 0.0
+        for minibatch in self.algo.minibatches([played], self.rng, 0.0):
+            value, _ = self.algo.loss(minibatch)
+            value.backward()  # type: ignore[no-untyped-call]
+            loss = value.item()
+        norm = float(slope.norm())
+        if not np.isfinite(norm):
+            raise DivergenceError(
+                f"{self.full_name}: the gradient for weights {version} has the norm {norm}, their loss is {loss}. Look for rewards "
+                f"or observations that are not finite; else lower lr.",
+                update=version,
+                loss=loss,
+            )
+        limit = self.algo.config.max_grad_norm
+        sent: np.ndarray = slope.numpy() * np.float32(min(1.0, limit / (norm + 1e-6)))
+        sent.flags.writeable = False
+        gradient.set(Gradient(sent, played.steps, version, loss))
+
+
+class Worker(Reactor):
+    """An actor-learner and how long it takes: `there` ns for its gradient to arrive, `back` ns for the new weights."""
+
+    weights = Input[Any]()
+    gradient = Output[Gradient]()
+
+    there: int = 0
+    back: int = 0
+    env_id: Any = "CartPole-v1"
+    policy: Any = None
+    make: Any = None
+    n_envs: int = 1
+    horizon: int = 20
+
+    def compose(self) -> None:
+        """The delays stand on the connections."""
+        self.actor = ActorLearner(
+            env_id=self.env_id, policy=self.policy, make=self.make, n_envs=self.n_envs, horizon=self.horizon
+        )
+        connect(self.weights, self.actor.weights, after=self.back)
+        connect(self.actor.gradient, self.gradient, after=self.there)
+
+
+class SharedWeights(Reactor):
+    """Applies gradients in the order in which they arrive (at one tag: in the order of the workers), and answers each worker.
+
+    Logs `loss`, `steps` and `staleness`, the updates that a gradient's weights had missed.
+
+    Parameters:
+        spec, config: as for `A3C`.
+        optimizer: makes a `torch.optim.Optimizer` from a list of one flat parameter and `lr`.
+    """
+
+    gradients = Input[Gradient](width="workers")
+    weights = Output[Any](width="workers", doc="(version, float32 [P])")
+    final = Output[np.ndarray]()
+    begin = LogicalAction()
+
+    workers: int
+    spec: EnvSpec
+    config: A3CConfig
+    optimizer: Callable[..., torch.optim.Optimizer]
+
+    @reaction(startup)
+    def on_startup(self, begin: Any) -> None:
+        """Make the shared network."""
+        c = self.config
+        generator = torch.Generator().manual_seed(self.seed)
+        self.flat = Flat(ActorCritic(self.spec, c.hidden, generator, c.log_deviation), gradients=True)
+        with without_triton():
+            self.descent = self.optimizer([self.flat.parameter], lr=c.lr)
+        self.version = self.steps = 0
+        for worker in range(self.workers):
+            # Whatever the way back takes: everybody begins at the same logical time.
+            begin.schedule(us(1000) - min(us(1000), c.delay(worker)[1]), worker)
+
+    @reaction(begin)
+    def on_begin(self, begin: Any, weights: Any) -> None:
+        """The first weights, for one worker."""
+        weights[begin.value].set((self.version, self.flat.publish()))
+
+    @reaction(gradients)
+    def on_gradients(self, gradients: Any, weights: Any, final: Any) -> None:
+        """One step of descent for each gradient."""
+        config = self.config
+        slope = self.flat.parameter.grad
+        assert slope is not None
+        for worker, gradient in gradients.present:
+            slope.numpy()[:] = gradient.values
+            if config.anneal_lr:
+                for group in self.descent.param_groups:
+                    group["lr"] = config.lr * max(0.0, 1.0 - self.steps / config.total_steps)
+            self.descent.step()
+            self.log(loss=gradient.loss, staleness=self.version - gradient.version)
+            self.version += 1
+            self.steps += gradient.steps
+            if self.steps < config.total_steps:
+                weights[worker].set((self.version, self.flat.publish()))
+        self.log(steps=self.steps)
+        if self.steps >= config.total_steps:
+            final.set(self.flat.publish())
+            self.request_stop()
+
+
+class A3C(Reactor):
+    """A3C on an environment, with discrete or continuous actions.
+
+    Parameters:
+        env_id: a Gymnasium id, or a function that makes an environment or a vector environment.
+        config: hyper-parameters; None: `A3CConfig.for_env`.
+
+    Raises:
+        UnknownEnvironmentError, SpaceError: at assembly.
+        ValueError: if there are not as many delays as workers.
+    """
+
+    env_id: Any = "CartPole-v1"
+    config: A3CConfig | None = None
+
+    def compose(self) -> None:
+        """Shared weights <-> workers, and an evaluation at the end."""
+        c = self.config or A3CConfig.for_env(self.env_id)
+        if c.delays is not None and len(c.delays) != c.workers:
+            raise ValueError(f"{len(c.delays)} delays for {c.workers} workers: one for each.")
+        spec = spec_of(self.env_id)
+        policy = partial(actor_policy, c.hidden)
+        self.shared = SharedWeights(
+            workers=c.workers,
+            spec=spec,
+            config=c,
+            optimizer=partial(torch.optim.RMSprop, alpha=c.rms_alpha, eps=c.rms_eps),
+        )
+        self.workers = Bank(
+            Worker,
+            c.workers,
+            there=per_member(lambda i: c.delay(i)[0]),
+            back=per_member(lambda i: c.delay(i)[1]),
+            env_id=self.env_id,
+            policy=policy,
+            make=partial(A2CAlgorithm, spec, c, None, torch.device("cpu")),
+            n_envs=c.n_envs,
+            horizon=c.horizon,
+        )
+        connect(self.shared.weights, self.workers.weights)
+        connect(self.workers.gradient, self.shared.gradients)
+        if c.eval_episodes:
+            self.evaluator = Evaluator(env_id=self.env_id, policy=policy, episodes=c.eval_episodes)
+            connect(self.shared.final, self.evaluator.final)

@@ -1,0 +1,373 @@
+"""Environments as rollouts step them: several at once, every autoreset mode alike, each observation checked and written once.
+
+What a rollout needs of an environment is small (`Envs`): fill the next row of preallocated arrays. `Singles` does it for ordinary
+Gymnasium environments, stepped one after the other by the thread that runs the rollout; `Vectored` for a
+`gymnasium.vector.VectorEnv`, whoever made it. This module knows nothing of reactors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from time import monotonic
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from reactornb.rl.errors import ObservationError, SpaceError, UnknownEnvironmentError
+
+if TYPE_CHECKING:
+    from gymnasium import Env, Space
+    from gymnasium.vector import VectorEnv
+
+    from reactornb.rl.storage import Trajectory
+    from reactornb.rl.watchdog import Watch
+
+__all__ = ["EnvSpec", "Envs", "make_envs", "spec_of"]
+
+Make = Callable[[], Any]
+"""Makes a `gymnasium.Env`, or a `gymnasium.vector.VectorEnv`."""
+
+AUTORESET = ("next_step", "same_step")
+
+
+@dataclass(frozen=True, slots=True)
+class EnvSpec:
+    """What an algorithm has to know of an environment.
+
+    Attributes:
+        name: for messages.
+        observation_shape: shape of one encoded observation.
+        observation_dtype: as stored: uint8 for images, float32 for everything else.
+        n_actions: number of discrete actions; None for a Box.
+        action_shape: shape of one action; () for a discrete one.
+        action_low: float32 [*action_shape]; None for discrete actions.
+        action_high: likewise.
+        encode: turns an observation of the environment into an array of that shape; None where it is one already.
+        action_start: the first discrete action.
+    """
+
+    name: str
+    observation_shape: tuple[int, ...]
+    observation_dtype: np.dtype[Any]
+    n_actions: int | None
+    action_shape: tuple[int, ...]
+    action_low: np.ndarray | None
+    action_high: np.ndarray | None
+    encode: Callable[[Any], np.ndarray] | None
+    action_start: int = 0
+
+    @property
+    def action_dtype(self) -> np.dtype[Any]:
+        """int64 for discrete actions, float32 for a Box."""
+        return np.dtype(np.int64 if self.n_actions is not None else np.float32)
+
+    def need_discrete(self, who: str) -> int:
+        """The number of actions.
+
+        Raises:
+            SpaceError: if the actions are not discrete.
+        """
+        if self.n_actions is None:
+            raise SpaceError(
+                f"{who} chooses among a finite number of actions; those of {self.name} are a Box of shape {self.action_shape}. "
+                f"Use PPO, which is continuous there, or discretise the actions with a gymnasium.ActionWrapper.",
+                space=self.action_shape,
+            )
+        return self.n_actions
+
+
+def spec_of(env_id: str | Make) -> EnvSpec:
+    """Make the environment once, look at its spaces, and close it.
+
+    Raises:
+        UnknownEnvironmentError: if it cannot be made.
+        SpaceError: if its spaces are of a kind that no algorithm here works with.
+    """
+    env = _make(env_id)
+    try:
+        return _spec(env, _name(env_id))
+    finally:
+        env.close()
+
+
+def _name(env_id: str | Make) -> str:
+    if isinstance(env_id, str):
+        return env_id
+    inner = getattr(env_id, "func", env_id)  # functools.partial
+    words = [str(a) for a in getattr(env_id, "args", ())]
+    return f"{getattr(inner, '__name__', type(inner).__name__)}({', '.join(words)})"
+
+
+def _make(env_id: str | Make) -> Any:
+    import gymnasium
+
+    if callable(env_id):
+        env = env_id()
+        if not isinstance(env, (gymnasium.Env, gymnasium.vector.VectorEnv)):
+            raise UnknownEnvironmentError(
+                f"{_name(env_id)} made a {type(env).__name__}, which is no gymnasium.Env and no gymnasium.vector.VectorEnv.",
+                env_id=env_id,
+            )
+        return env
+    if env_id.startswith("ALE/"):
+        from reactornb.rl.atari import make_frames
+
+        return make_frames(env_id)  # these are registered by ale-py only, and one emulator is for one thread at a time
+    try:
+        # The checker looks at every step; what it finds, we find ourselves or do not need.
+        return gymnasium.make(env_id, disable_env_checker=True)
+    except (gymnasium.error.Error, ModuleNotFoundError) as error:
+        raise UnknownEnvironmentError(
+            f"cannot make the environment {env_id!r}: {error} gymnasium.pprint_registry() lists what there is; an environment of "
+            f"your own can be given as a function that makes it.",
+            env_id=env_id,
+        ) from error
+
+
+def _spec(env: Any, name: str) -> EnvSpec:
+    from gymnasium import spaces
+
+    observed: Space[Any] = getattr(env, "single_observation_space", env.observation_space)
+    acted: Space[Any] = getattr(env, "single_action_space", env.action_space)
+    shape, dtype, encode = _encoding(observed, name)
+    if isinstance(acted, spaces.Discrete):
+        return EnvSpec(name, shape, dtype, int(acted.n), (), None, None, encode, int(acted.start))
+    if isinstance(acted, spaces.Box) and np.issubdtype(acted.dtype, np.floating):
+        low, high = acted.low.astype(np.float32), acted.high.astype(np.float32)
+        return EnvSpec(name, shape, dtype, None, acted.shape, low, high, encode)
+    raise SpaceError(
+        f"the actions of {name} are {acted}; the algorithms here take Discrete and floating Box spaces. Wrap the environment in a "
+        f"gymnasium.ActionWrapper.",
+        space=acted,
+    )
+
+
+def _encoding(
+    space: Space[Any], name: str
+) -> tuple[tuple[int, ...], np.dtype[Any], Callable[[Any], np.ndarray] | None]:
+    """Shape and dtype of an encoded observation, and how to get there.
+
+    A Box stays as it is; a MultiDiscrete, a MultiBinary or a Tuple of Discretes becomes its numbers; anything else what
+    `gymnasium.spaces.flatten` makes of it (a Discrete: one-hot).
+    """
+    from gymnasium import spaces
+
+    if isinstance(space, spaces.Box):
+        return space.shape, np.dtype(np.uint8 if space.dtype == np.uint8 else np.float32), None
+    if isinstance(space, (spaces.MultiDiscrete, spaces.MultiBinary)):
+        return tuple(space.shape), np.dtype(np.float32), None
+    if isinstance(space, spaces.Tuple) and all(isinstance(s, spaces.Discrete) for s in space.spaces):
+        return (len(space.spaces),), np.dtype(np.float32), np.asarray
+    if not space.is_np_flattenable:
+        raise SpaceError(
+            f"the observations of {name} are {space}, which cannot be made one array. Wrap the environment in a "
+            f"gymnasium.ObservationWrapper.",
+            space=space,
+        )
+    flat = spaces.flatten_space(space)
+    return flat.shape or (0,), np.dtype(np.float32), lambda seen: np.asarray(spaces.flatten(space, seen))
+
+
+class Envs(Protocol):
+    """N environments that are stepped together.
+
+    Attributes:
+        n: how many.
+        spec: their spaces.
+    """
+
+    n: int
+    spec: EnvSpec
+
+    def reset(self, seed: int, out: np.ndarray) -> None:
+        """Begin an episode everywhere.
+
+        Args:
+            seed: 0 <= seed < 2**31 - n; environment i gets seed + i.
+            out: [N, *observation_shape], filled.
+        """
+
+    def step(self, t: int, trajectory: Trajectory) -> None:
+        """Take `trajectory.actions[t]`, fill its rows t (of observations: t + 1), append to its `finals`.
+
+        Raises:
+            ObservationError: for an observation of the wrong shape.
+        """
+
+    def close(self) -> None:
+        """Close them all."""
+
+
+def make_envs(env_id: str | Make, n: int, *, autoreset: str = "next_step", watch: Watch) -> Envs:
+    """Make N environments, or take a vector environment as it is.
+
+    Args:
+        env_id: a Gymnasium id, or a function that makes a `gymnasium.Env` or a `gymnasium.vector.VectorEnv`.
+        n: how many; a vector environment's own number counts.
+        autoreset: "next_step" (the step after an episode's last only resets) or "same_step", as Gymnasium 1.x defines them;
+            a vector environment brings its own mode.
+        watch: told before each call.
+
+    Raises:
+        UnknownEnvironmentError: if they cannot be made.
+        SpaceError: if their spaces are of a kind that no algorithm here works with.
+    """
+    from gymnasium.vector import VectorEnv
+
+    if autoreset not in AUTORESET:
+        raise ValueError(f"autoreset is one of {', '.join(AUTORESET)}, not {autoreset!r}.")
+    first = _make(env_id)
+    spec = _spec(first, _name(env_id))
+    if isinstance(first, VectorEnv):
+        return Vectored(first, spec, watch)
+    return Singles([first, *(_make(env_id) for _ in range(n - 1))], spec, autoreset == "next_step", watch)
+
+
+class Singles:
+    """Ordinary environments, one after the other on the calling thread."""
+
+    def __init__(self, envs: list[Env[Any, Any]], spec: EnvSpec, next_step: bool, watch: Watch) -> None:
+        self.envs = envs
+        self.n = len(envs)
+        self.spec = spec
+        self._next_step = next_step
+        self._watch = watch
+        self._ended = [False] * self.n  # whose next step only resets
+        self._steps = 0
+
+    def reset(self, seed: int, out: np.ndarray) -> None:
+        """See `Envs`."""
+        for i, env in enumerate(self.envs):
+            self._watch.beat(i)
+            seen, _ = env.reset(seed=seed + i)
+            out[i] = self._checked(seen, i)
+            self._ended[i] = False
+
+    def step(self, t: int, trajectory: Trajectory) -> None:
+        """See `Envs`."""
+        actions: Iterable[Any] = _to_env(self.spec, trajectory.actions[t])
+        row, rewards = trajectory.observations[t + 1], trajectory.rewards[t]
+        watch, ended, next_step, now = self._watch, self._ended, self._next_step, monotonic
+        encode, shape = self.spec.encode, self.spec.observation_shape
+        for i, (env, action) in enumerate(zip(self.envs, actions, strict=True)):
+            watch.env = i
+            watch.since = now()  # as watch.beat(i), without the call: this loop is what a rollout spends its time in
+            if ended[i]:
+                seen, _ = env.reset()
+                ended[i] = False
+                trajectory.valid[t, i] = False
+            else:
+                seen, reward, terminated, truncated, _ = env.step(action)
+                rewards[i] = reward
+                if terminated or truncated:
+                    trajectory.terminated[t, i] = terminated
+                    trajectory.truncated[t, i] = truncated
+                    if next_step:
+                        ended[i] = True
+                    else:
+                        trajectory.finals.append((t, i, np.array(self._checked(seen, i), row.dtype)))
+                        seen, _ = env.reset()
+            if encode is not None or getattr(seen, "shape", None) != shape:
+                seen = self._checked(seen, i)
+            row[i] = seen
+        self._steps += self.n
+
+    def _checked(self, seen: Any, i: int) -> np.ndarray:
+        if self.spec.encode is not None:
+            seen = self.spec.encode(seen)
+        shape = getattr(seen, "shape", None)
+        if shape != self.spec.observation_shape:
+            raise _wrong_shape(self.spec, i, self._steps, np.shape(seen))
+        return seen  # type: ignore[no-any-return]
+
+    def close(self) -> None:
+        """Close them all, in order."""
+        for env in self.envs:
+            env.close()
+
+
+class Vectored:
+    """A vector environment of any autoreset mode."""
+
+    def __init__(self, env: VectorEnv[Any, Any, Any], spec: EnvSpec, watch: Watch) -> None:
+        from gymnasium.vector import AutoresetMode
+
+        self.env = env
+        self.n = env.num_envs
+        self.spec = spec
+        self._watch = watch
+        self._ended = np.zeros(self.n, bool)
+        self._steps = 0
+        # Gymnasium 1.x: an environment that says nothing resets at the next step.
+        mode = env.metadata.get("autoreset_mode", AutoresetMode.NEXT_STEP)
+        self._mode: str = getattr(AutoresetMode(mode), "name", "NEXT_STEP")
+
+    def reset(self, seed: int, out: np.ndarray) -> None:
+        """See `Envs`."""
+        self._watch.beat()
+        seen, _ = self.env.reset(seed=seed)
+        out[:] = self._checked(seen)
+        self._ended[:] = False
+
+    def step(self, t: int, trajectory: Trajectory) -> None:
+        """See `Envs`."""
+        self._watch.beat()
+        seen, rewards, terminated, truncated, infos = self.env.step(_to_env(self.spec, trajectory.actions[t], True))
+        seen = self._checked(seen)
+        trajectory.rewards[t] = rewards
+        trajectory.terminated[t] = terminated
+        trajectory.truncated[t] = truncated
+        ended = trajectory.terminated[t] | trajectory.truncated[t]
+        if self._mode == "NEXT_STEP":
+            if self._ended.any():
+                trajectory.valid[t] = ~self._ended
+                trajectory.rewards[t, self._ended] = 0.0
+                ended &= ~self._ended
+                trajectory.terminated[t] &= ended
+                trajectory.truncated[t] &= ended
+            self._ended = ended
+        elif ended.any():
+            finals = seen if self._mode == "DISABLED" else infos["final_obs"]
+            for i in np.flatnonzero(ended):
+                trajectory.finals.append((t, int(i), np.array(finals[i], trajectory.observations.dtype)))
+            if self._mode == "DISABLED":
+                seen, _ = self.env.reset(options={"reset_mask": ended})
+                seen = self._checked(seen)
+        trajectory.observations[t + 1] = seen
+        self._steps += self.n
+
+    def _checked(self, seen: Any) -> np.ndarray:
+        if self.spec.encode is not None:
+            from gymnasium.vector.utils import iterate
+
+            one_by_one = iterate(self.env.observation_space, seen)
+            seen = np.stack([self.spec.encode(one) for one in one_by_one])
+        if np.shape(seen) != (self.n, *self.spec.observation_shape):
+            raise _wrong_shape(self.spec, -1, self._steps, np.shape(seen)[1:])
+        return seen  # type: ignore[no-any-return]
+
+    def close(self) -> None:
+        """Close them all."""
+        self.env.close()
+
+
+def _to_env(spec: EnvSpec, actions: np.ndarray, batched: bool = False) -> Any:
+    """Actions as the environments take them: Python ints, or rows clipped into their Box."""
+    if spec.n_actions is None:
+        return np.clip(actions, spec.action_low, spec.action_high)
+    if spec.action_start:
+        actions = actions + spec.action_start
+    return actions if batched else actions.tolist()
+
+
+def _wrong_shape(spec: EnvSpec, env: int, step: int, shape: tuple[int, ...]) -> ObservationError:
+    which = "" if env < 0 else f", environment {env},"
+    return ObservationError(
+        f"{spec.name}{which} returned an observation of shape {shape} after {step} steps; its space says "
+        f"{spec.observation_shape}. Mend the environment, or its observation_space.",
+        env=env,
+        step=step,
+        shape=shape,
+        expected=spec.observation_shape,
+    )

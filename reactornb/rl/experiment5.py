@@ -1,0 +1,134 @@
+"""The paper's experiment 5: deep Q-learning on Blackjack, with 16 rollouts, a replay buffer and a learner.
+
+    learner ──weights, one microstep later──▶ rollouts[16] ──trajectories──▶ replay ──batch──▶ learner
+
+    Program(Experiment5(batch_size=500, rounds=500)).run(seed=1)
+
+A round is 100 steps of each rollout, one batch, one step of Adam (learning rate 0.01) on the squared error, discount 0.99; rollouts
+explore with probability 0.1; the target network is copied every tenth round; the network is 3 → 32 → 2; the buffer keeps
+20,000 transitions. The batch is drawn at random by the buffer's own generator (in the published program it is the first
+transitions, over and over; `reactornb bench qlearning --as-published` does that too, on both sides).
+
+Source: Kwok, Lohstroh, Lee 2023, arXiv:2312.04704, section 5.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+import numpy as np
+import torch
+
+from reactornb.model import Bank, Reactor, connect
+from reactornb.rl.envs import EnvSpec, spec_of
+from reactornb.rl.learner import Learner
+from reactornb.rl.losses import td_errors
+from reactornb.rl.networks import QNetwork
+from reactornb.rl.policies import Mlp
+from reactornb.rl.qlearning import BriefRollout
+from reactornb.rl.replay import ReplayBuffer
+from reactornb.rl.storage import Batch
+from reactornb.rl.toy_text import blackjack
+
+__all__ = ["Experiment5", "KnownStates"]
+
+SIZES = (3, 32, 2)
+STATES = (32, 11, 2)  # player's sum, dealer's card, usable ace
+
+
+class KnownStates:
+    """Epsilon-greedy on a network that has only 704 inputs to answer for: asked once per round, for all of them.
+
+    One environment at a time; see `reactornb.rl.policies.Policy`.
+    """
+
+    def __init__(self, epsilon: float, spec: EnvSpec) -> None:  # noqa: ARG002 - as every policy is made
+        self._epsilon = epsilon
+        self._net = Mlp(SIZES, "relu")
+        self._every = np.array(list(np.ndindex(*STATES)), np.float32)
+        self._best = np.zeros(STATES, np.int64)
+
+    def load(self, weights: np.ndarray) -> None:
+        """Take over weights, and look up what they make of every state."""
+        self._net.load(weights)
+        self._best = self._net(self._every).argmax(axis=1).reshape(STATES)
+
+    def act(self, observations: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, None]:
+        """See `Policy`."""
+        if rng.random() < self._epsilon:
+            return rng.integers(2, size=1), None
+        return self.greedy(observations), None
+
+    def greedy(self, observations: np.ndarray) -> np.ndarray:
+        """See `Policy`."""
+        total, card, ace = observations[0].tolist()
+        return self._best[int(total), int(card), int(ace), None]
+
+
+class SquaredError:
+    """Q-learning with a target network and the squared error; see `reactornb.rl.learner.Algorithm`."""
+
+    def __init__(self, spec: EnvSpec, generator: torch.Generator, device: torch.device) -> None:  # noqa: ARG002 - as every one is made
+        self.network = QNetwork(spec, SIZES[1:2], False, generator)
+        self.target = QNetwork(spec, SIZES[1:2], False, None)
+
+    def minibatches(self, received: list[list[Batch]], rng: np.random.Generator, progress: float) -> list[Batch]:  # noqa: ARG002
+        """The one that the replay buffer drew."""
+        return received[0]
+
+    def loss(self, minibatch: Batch) -> tuple[torch.Tensor, dict[str, torch.Tensor | float]]:
+        """Mean squared temporal-difference error."""
+        b = minibatch
+        arrays = (b.observations, b.actions, b.rewards, b.next_observations, b.discounts)
+        observations, actions, rewards, next_observations, discounts = map(torch.from_numpy, arrays)
+        with torch.no_grad():
+            following = self.target(next_observations)
+        errors = td_errors(self.network(observations), actions, rewards, discounts, following, None)
+        return errors.square().mean(), {}
+
+    def feedback(self) -> None:
+        """Nothing goes back."""
+
+
+class Experiment5(Reactor):
+    """The program; see the module.
+
+    Parameters:
+        batch_size: K, transitions per update.
+        rounds: after so many the run ends.
+        rollouts: how many play.
+        horizon: steps of each per round.
+        epsilon: of their exploration.
+    """
+
+    batch_size: int = 500
+    rounds: int = 500
+    rollouts: int = 16
+    horizon: int = 100
+    epsilon: float = 0.1
+
+    def compose(self) -> None:
+        """The loop of the module's picture."""
+        spec = spec_of(blackjack)
+        self.learner = Learner(
+            algorithm=partial(SquaredError, spec),
+            optimizer=partial(torch.optim.Adam, fused=True),
+            lr=0.01,
+            target_every=10,
+            rounds=self.rounds,
+        )
+        # Same-step autoreset: all of the 100 steps are transitions, as in the paper's program.
+        self.players = Bank(
+            BriefRollout,
+            self.rollouts,
+            env_id=blackjack,
+            policy=partial(KnownStates, self.epsilon),
+            horizon=self.horizon,
+            autoreset="same_step",
+        )
+        self.replay = ReplayBuffer(
+            writers=self.rollouts, capacity=20_000, batch_size=self.batch_size, updates=1, gamma=0.99
+        )
+        connect(self.learner.weights, self.players.weights, after=0, broadcast=True)
+        connect(self.players.trajectory, self.replay.trajectories)
+        connect(self.replay.batches, self.learner.batches)

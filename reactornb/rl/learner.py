@@ -1,0 +1,208 @@
+"""`Learner`: gradient descent in torch on what arrives, for any algorithm that says its loss."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import nn
+
+from reactornb.model import Input, LogicalAction, Output, Reactor, reaction, startup
+from reactornb.rl.errors import DivergenceError
+from reactornb.rl.networks import Flat
+from reactornb.tags import ms
+
+__all__ = ["Algorithm", "Learner", "MakeAlgorithm", "without_triton"]
+
+
+class Algorithm(Protocol):
+    """What the learner is told: a network, how to cut minibatches, and their loss.
+
+    Attributes:
+        network: its parameters, in order, are the published weights.
+        target: a second network that follows the first, or None.
+    """
+
+    network: nn.Module
+    target: nn.Module | None
+
+    def minibatches(self, received: list[Any], rng: np.random.Generator, progress: float) -> Iterable[Any]:
+        """Cut what arrived at one tag into minibatches, one update each.
+
+        Args:
+            received: the values of the input's channels, in order.
+            rng: the learner's own generator.
+            progress: 0 at the first round, towards 1 at the last.
+        """
+
+    def loss(self, minibatch: Any) -> tuple[torch.Tensor, dict[str, torch.Tensor | float]]:
+        """A scalar to be minimised, and metrics that are logged, averaged over the round."""
+
+    def feedback(self) -> Any:
+        """After a round's updates: what goes back on the learner's `feedback` output, or None."""
+
+
+MakeAlgorithm = Callable[[torch.Generator, torch.device], Algorithm]
+
+
+class Learner(Reactor):
+    """Updates a network on what arrives and publishes its weights as one read-only flat float32 array.
+
+    Logs `loss`, `gradient_norm`, `steps` (environment steps so far) and the algorithm's own metrics, once a round.
+
+    Parameters:
+        algorithm: makes an `Algorithm` from a generator for the first weights and a device; called at startup.
+        writers: channels of `batches`.
+        optimizer: makes a `torch.optim.Optimizer` from a list of one flat parameter and `lr`.
+        lr: learning rate.
+        anneal_lr: let it fall to 0 linearly over the rounds.
+        max_grad_norm: the gradient's norm is cut to this; None: never.
+        target_every: updates after which the target network is replaced; 0: after every round.
+        tau: how much of the network the target takes over then; 1: all.
+        rounds: after so many the weights go out on `final`, instead of `weights`, and the run ends; None: it does not by itself.
+        staleness: rounds that rollouts may be ahead of the learner: so many more copies of the first weights are sent, one each
+            millisecond of logical time. With `connect(learner.weights, rollouts.weights, after=ms(1 + staleness))` the
+            rollouts of a round do not depend on the update before it.
+        device: "cpu" or "cuda" ("cuda:1").
+
+    Raises (in its reactions, so the run says at which tag):
+        DivergenceError: if a loss or a gradient is not finite.
+        RuntimeError: if CUDA is asked for and there is none.
+    """
+
+    batches = Input[Any](width="writers")
+    weights = Output[np.ndarray](doc="float32 [P], read-only")
+    final = Output[np.ndarray](doc="the weights after the last round")
+    feedback = Output[Any](doc="back to where the batches come from, such as priorities")
+    prime = LogicalAction(min_delay=ms(1))
+
+    algorithm: MakeAlgorithm
+    writers: int = 1
+    optimizer: Callable[..., torch.optim.Optimizer] = torch.optim.Adam
+    lr: float = 2.5e-4
+    anneal_lr: bool = False
+    max_grad_norm: float | None = None
+    target_every: int = 0
+    tau: float = 1.0
+    rounds: int | None = None
+    staleness: int = 0
+    device: str = "cpu"
+
+    @reaction(startup)
+    def on_startup(self, weights: Any, prime: Any) -> None:
+        """Make the network and publish its first weights."""
+        device = torch.device(self.device)
+        self.algo = self.algorithm(torch.Generator().manual_seed(self.seed), device)
+        self.algo.network.to(device)
+        self.flat = Flat(self.algo.network, gradients=True)
+        self.slow: Flat | None = None
+        if self.algo.target is not None:
+            self.algo.target.to(device)
+            self.slow = Flat(self.algo.target)
+            self.slow.parameter.data.copy_(self.flat.parameter.data)
+        with without_triton():
+            self.steps_of = self.optimizer([self.flat.parameter], lr=self.lr)
+        self.round = self.updates = self.steps = 0
+        first = self.flat.publish()
+        weights.set(first)
+        if self.staleness:
+            prime.schedule(0, (self.staleness, first))
+
+    @reaction(prime)
+    def on_prime(self, prime: Any, weights: Any) -> None:
+        """Send the first weights again, for the rounds that may be ahead."""
+        left, first = prime.value
+        weights.set(first)
+        if left > 1:
+            prime.schedule(0, (left - 1, first))
+
+    @reaction(batches)
+    def on_batches(self, batches: Any, weights: Any, final: Any, feedback: Any) -> None:
+        """One round: an update for each minibatch."""
+        received = batches.values
+        progress = self.round / self.rounds if self.rounds else 0.0
+        if self.anneal_lr:
+            for group in self.steps_of.param_groups:
+                group["lr"] = self.lr * (1.0 - progress)
+        self.learn(received, progress)
+        self.round += 1
+        if self.slow is not None and not self.target_every:
+            self.follow(self.slow)
+        back = self.algo.feedback()
+        if back is not None:
+            feedback.set(back)
+        published = self.flat.publish()
+        if self.rounds is not None and self.round >= self.rounds:
+            # Not on `weights`: a last round would be played and learnt from at the run's last microstep.
+            final.set(published)
+            self.request_stop()
+        else:
+            weights.set(published)
+
+    def learn(self, received: list[Any], progress: float) -> None:
+        """The updates of a round."""
+        sums: dict[str, float] = {}
+        count = 0
+        parameter = self.flat.parameter
+        gradient = parameter.grad
+        assert gradient is not None
+        for minibatch in self.algo.minibatches(received, self.rng, progress):
+            loss, metrics = self.algo.loss(minibatch)
+            count += 1
+            self.updates += 1
+            gradient.zero_()
+            loss.backward()  # type: ignore[no-untyped-call]
+            norm = float(gradient.norm())
+            value = float(loss.detach())
+            if not (np.isfinite(value) and np.isfinite(norm)):
+                raise self.diverged(value, norm)
+            if self.max_grad_norm is not None and norm > self.max_grad_norm:
+                gradient.mul_(self.max_grad_norm / (norm + 1e-6))
+            self.steps_of.step()
+            if self.slow is not None and self.target_every and self.updates % self.target_every == 0:
+                self.follow(self.slow)
+            for name, metric in (("loss", value), ("gradient_norm", norm), *metrics.items()):
+                value = metric.item() if isinstance(metric, torch.Tensor) else metric
+                sums[name] = sums.get(name, 0.0) + value
+        self.steps += sum(getattr(r, "steps", 0) for r in received)
+        if self.steps:
+            self.log(steps=self.steps)
+        if count:
+            self.log(**{name: total / count for name, total in sums.items()})
+
+    def follow(self, slow: Flat) -> None:
+        """Move the target network towards the network."""
+        slow.parameter.data.lerp_(self.flat.parameter.data, self.tau)
+
+    def diverged(self, loss: float, norm: float) -> DivergenceError:
+        """What is wrong, and what can be done."""
+        return DivergenceError(
+            f"{self.full_name}: update {self.updates} has the loss {loss} and a gradient of norm {norm}. Look for rewards or "
+            f"observations that are not finite; else lower lr (it is {self.lr:g}) or max_grad_norm.",
+            update=self.updates,
+            loss=loss,
+        )
+
+
+@contextmanager
+def without_triton() -> Iterator[None]:
+    """Making the first optimizer imports triton, which would turn the GIL on for every thread.
+
+    Where nothing prevents that (`PYTHON_GIL=0` does, which our kernel and command line set) and nobody imported it before, it is
+    hidden for that moment: nothing here compiles.
+    """
+    off = not getattr(sys, "_is_gil_enabled", lambda: True)()
+    kept_off = os.environ.get("PYTHON_GIL") == "0" or sys._xoptions.get("gil") == "0"
+    hide = off and not kept_off and "triton" not in sys.modules
+    if hide:
+        sys.modules["triton"] = None  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        if hide:
+            sys.modules.pop("triton", None)

@@ -1,0 +1,234 @@
+"""Multi-agent inference: every agent sees what all of them see and chooses its action, in parallel; the paper's experiment 6.
+
+    world ──joint observation, one microstep later──▶ agents[n] ──actions──▶ world
+
+    Program(MultiAgent(make=lambda: TrafficJunction(cars=4), steps=1000)).run(seed=1)
+
+Any PettingZoo parallel environment with discrete actions will do.
+
+Source: Kwok, Lohstroh, Lee 2023, arXiv:2312.04704, section 5, whose agents have one hidden layer of 64.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from gymnasium import spaces
+from pettingzoo import ParallelEnv
+
+from reactornb.model import Bank, Input, Output, Reactor, connect, per_member, reaction, shutdown, startup
+from reactornb.rl.errors import ObservationError, SpaceError, UnknownEnvironmentError
+from reactornb.rl.policies import Mlp
+
+__all__ = ["Agent", "Choose", "MakeChoose", "MultiAgent", "World", "mlp_choice"]
+
+Choose = Callable[[np.ndarray], int]
+"""From a joint observation, float32 [inputs], to an action, counted from 0."""
+
+MakeChoose = Callable[[int, int, np.random.Generator], Choose]
+"""From the number of inputs, the number of actions and a generator for the first weights."""
+
+
+def mlp_choice(
+    inputs: int, actions: int, rng: np.random.Generator, *, hidden: int = 64, weights: np.ndarray | None = None
+) -> Choose:
+    """The most probable action of inputs → hidden → softmax over actions, in NumPy.
+
+    A softmax keeps the order of its inputs, so it is left out.
+
+    Args:
+        inputs: size of the joint observation.
+        actions: how many.
+        rng: draws the weights, uniform within 1/sqrt(inputs of the layer), unless they are given.
+        hidden: width of the hidden layer.
+        weights: float32 [P]: matrix [hidden, inputs] and bias, matrix [actions, hidden] and bias, as torch has them.
+    """
+    net = Mlp((inputs, hidden, actions), "relu")
+    if weights is None:
+        first, second = inputs**-0.5, hidden**-0.5
+        parts = [
+            rng.uniform(-first, first, hidden * (inputs + 1)),
+            rng.uniform(-second, second, actions * (hidden + 1)),
+        ]
+        weights = np.concatenate(parts).astype(np.float32)
+    net.load(weights)
+    return lambda joint: int(net(joint[None]).argmax())
+
+
+class World(Reactor):
+    """The environment: sends the joint observation out, takes a step when the actions are there.
+
+    The joint observation holds every possible agent's, in PettingZoo's order, flattened; zeros of one that is not there. An episode that
+    is over for everybody begins anew at once. Logs `episode_return`, the sum over agents, of every episode.
+
+    Parameters:
+        make: makes the environment.
+        n: how many agents there can be.
+        steps: after so many the run ends.
+    """
+
+    actions = Input[int](width="n")
+    joint = Output[np.ndarray](doc="float32 [inputs]")
+
+    make: Callable[[], ParallelEnv[Any, Any, Any]]
+    n: int
+    steps: int = 1000
+
+    @reaction(startup)
+    def on_startup(self, joint: Any) -> None:
+        """Begin the first episode."""
+        self.env = self.make()
+        self.names = list(self.env.possible_agents)
+        self.spaces = [self.env.observation_space(name) for name in self.names]
+        self.start = [int(self.env.action_space(name).start) for name in self.names]
+        self.sizes = [_size(space) for space in self.spaces]
+        self.boxes = all(isinstance(space, spaces.Box) for space in self.spaces)
+        self.taken = 0
+        self.total = 0.0
+        seen, _ = self.env.reset(seed=int(self.rng.integers(2**31)))
+        joint.set(self.together(seen))
+
+    @reaction(actions)
+    def on_actions(self, actions: Any, joint: Any) -> None:
+        """One step."""
+        alive = set(self.env.agents)
+        chosen = {
+            name: channel.value + start
+            for name, channel, start in zip(self.names, actions, self.start, strict=True)
+            if name in alive
+        }
+        seen, rewards, *_ = self.env.step(chosen)
+        self.total += sum(rewards.values())
+        self.taken += 1
+        if not self.env.agents:
+            self.log(episode_return=self.total)
+            self.total = 0.0
+            seen, _ = self.env.reset()
+        if self.taken < self.steps:
+            joint.set(self.together(seen))
+        else:
+            self.request_stop()
+
+    @reaction(shutdown)
+    def on_shutdown(self) -> None:
+        """Close the environment."""
+        env = self.__dict__.get("env")
+        if env is not None:
+            env.close()
+
+    def together(self, seen: dict[Any, Any]) -> np.ndarray:
+        """All observations as one new array, float32 [inputs].
+
+        Raises:
+            ObservationError: if one has another size than its space says.
+        """
+        parts = []
+        for i, (name, space, size) in enumerate(zip(self.names, self.spaces, self.sizes, strict=True)):
+            if name not in seen:
+                parts.append(np.zeros(size, np.float32))
+                continue
+            found: Any = seen[name] if self.boxes else spaces.flatten(space, seen[name])
+            part = np.ravel(found)
+            if len(part) != size:
+                raise ObservationError(
+                    f"{name} observed {len(part)} numbers after {self.taken} steps; its space says {size}. Mend the environment, or "
+                    f"its observation_space.",
+                    env=i,
+                    step=self.taken,
+                    shape=np.shape(seen[name]),
+                    expected=space.shape or (size,),
+                )
+            parts.append(part)
+        return np.concatenate(parts, dtype=np.float32, casting="same_kind")
+
+
+class Agent(Reactor):
+    """Chooses its action from the joint observation.
+
+    Parameters:
+        inputs: size of the joint observation.
+        choices: number of actions.
+        policy: makes what chooses, at startup, with this reactor's own generator; `mlp_choice` unless given.
+    """
+
+    joint = Input[np.ndarray]()
+    action = Output[int]()
+
+    inputs: int
+    choices: int
+    policy: MakeChoose = mlp_choice
+
+    @reaction(startup)
+    def on_startup(self) -> None:
+        """Make the policy."""
+        self.choose = self.policy(self.inputs, self.choices, self.rng)
+
+    @reaction(joint)
+    def on_joint(self, joint: Any, action: Any) -> None:
+        """Choose."""
+        action.set(self.choose(joint.value))
+
+
+class MultiAgent(Reactor):
+    """The program; see the module.
+
+    Parameters:
+        make: makes a PettingZoo parallel environment.
+        steps: after so many the run ends.
+        policies: one for each possible agent; `mlp_choice` for all of them unless given.
+
+    Raises:
+        UnknownEnvironmentError: at assembly, if what is made is no parallel environment.
+        SpaceError: likewise, if an action space is not discrete or an observation cannot be made one array.
+    """
+
+    make: Callable[[], ParallelEnv[Any, Any, Any]]
+    steps: int = 1000
+    policies: Sequence[MakeChoose] | None = None
+
+    def compose(self) -> None:
+        """Broadcast, gather."""
+        env = self.make()
+        if not isinstance(env, ParallelEnv):
+            raise UnknownEnvironmentError(
+                f"{self.make!r} made a {type(env).__name__}, which is no pettingzoo.ParallelEnv; pettingzoo.utils.aec_to_parallel turns an "
+                f"AEC environment into one.",
+                env_id=self.make,
+            )
+        try:
+            names = list(env.possible_agents)
+            inputs = sum(_size(env.observation_space(name)) for name in names)
+            choices = [_choices(name, env.action_space(name)) for name in names]
+        finally:
+            env.close()
+        policies = self.policies or [mlp_choice] * len(names)
+        if len(policies) != len(names):
+            raise ValueError(
+                f"{len(policies)} policies were given for {len(names)} agents: {', '.join(map(str, names))}."
+            )
+        self.world = World(make=self.make, n=len(names), steps=self.steps)
+        self.agents = Bank(
+            Agent,
+            len(names),
+            inputs=inputs,
+            choices=per_member(lambda i: choices[i]),
+            policy=per_member(lambda i: policies[i]),
+        )
+        connect(self.world.joint, self.agents.joint, after=0, broadcast=True)
+        connect(self.agents.action, self.world.actions)
+
+
+def _size(space: spaces.Space[Any]) -> int:
+    if not space.is_np_flattenable:
+        raise SpaceError(
+            f"an agent's observations are {space}, which cannot be made one array. Wrap the environment.", space=space
+        )
+    return int(spaces.flatdim(space))
+
+
+def _choices(name: Any, space: spaces.Space[Any]) -> int:
+    if not isinstance(space, spaces.Discrete):
+        raise SpaceError(f"the actions of {name} are {space}; agents here choose among Discrete ones.", space=space)
+    return int(space.n)

@@ -1,0 +1,273 @@
+"""Networks in torch: layers initialised from a generator of one's own, and a module's parameters as one flat tensor.
+
+torch's own initialisation draws from the global generator, so that what a learner begins with would depend on which thread came first;
+every layer here is made without it and then filled from the generator that is given.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import cast
+
+import numpy as np
+import torch
+from torch import nn
+
+from reactornb.rl.envs import EnvSpec
+from reactornb.rl.errors import SpaceError
+
+__all__ = ["ActorCritic", "Flat", "QNetwork", "conv2d", "linear", "mlp", "nature_cnn"]
+
+# A thread takes over how many intra-op threads it has from what any thread set last, when it first asks; workers set 1. Whoever
+# imports this asks now, so that a notebook's own torch code stays as fast as it was.
+torch.get_num_threads()
+
+_ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "tanh": nn.Tanh}
+
+
+def linear(n: int, m: int, generator: torch.Generator | None, gain: float | None = None) -> nn.Linear:
+    """A linear layer; orthogonal with `gain` and zero biases, or as torch does it (uniform within 1/sqrt(n)) if that is None.
+
+    Without a generator it is left empty, for weights that are loaded.
+    """
+    layer = cast("nn.Linear", nn.utils.skip_init(nn.Linear, n, m))  # type: ignore[no-untyped-call]
+    _fill(layer.weight, layer.bias, n, generator, gain)
+    return layer
+
+
+def conv2d(n: int, m: int, size: int, stride: int, generator: torch.Generator | None, gain: float | None) -> nn.Conv2d:
+    """A convolution; see `linear`."""
+    layer = cast("nn.Conv2d", nn.utils.skip_init(nn.Conv2d, n, m, size, stride))  # type: ignore[no-untyped-call]
+    assert layer.bias is not None
+    _fill(layer.weight, layer.bias, n * size * size, generator, gain)
+    return layer
+
+
+def _fill(
+    weight: torch.Tensor, bias: torch.Tensor, fan_in: int, generator: torch.Generator | None, gain: float | None
+) -> None:
+    if generator is None:
+        return
+    with torch.no_grad():
+        if gain is None:
+            bound = 1 / math.sqrt(fan_in)
+            weight.uniform_(-bound, bound, generator=generator)
+            bias.uniform_(-bound, bound, generator=generator)
+        else:
+            nn.init.orthogonal_(weight, gain, generator=generator)
+            bias.zero_()
+
+
+def mlp(
+    sizes: Sequence[int],
+    activation: str,
+    generator: torch.Generator | None,
+    *,
+    gain: float | None = None,
+    last_gain: float | None = None,
+) -> nn.Sequential:
+    """A multi-layer perceptron: linear layers with `activation` ("relu" or "tanh") between them.
+
+    Args:
+        sizes: inputs, hidden layers, outputs.
+        activation: between layers.
+        generator: see `linear`.
+        gain: of the hidden layers.
+        last_gain: of the last layer.
+    """
+    layers: list[nn.Module] = [nn.Flatten()]
+    for i, (n, m) in enumerate(pairwise(sizes)):
+        last = i == len(sizes) - 2
+        layers.append(linear(n, m, generator, last_gain if last else gain))
+        if not last:
+            layers.append(_ACTIVATIONS[activation]())
+    return nn.Sequential(*layers)
+
+
+class _Scaled(nn.Module):
+    """Bytes to [0, 1]."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x.float() / 255.0
+
+
+def nature_cnn(spec: EnvSpec, generator: torch.Generator | None, gain: float | None = None) -> nn.Sequential:
+    """The convolutions of Mnih et al. 2015 and their 512 features, for stacked frames uint8 [C, 84, 84].
+
+    Raises:
+        SpaceError: for observations of another shape.
+    """
+    if len(spec.observation_shape) != 3 or spec.observation_shape[1:] != (84, 84):
+        raise SpaceError(
+            f"{spec.name}: the convolutional network takes frames of shape (C, 84, 84), not {spec.observation_shape}; make_atari "
+            f"gives them.",
+            space=spec.observation_shape,
+        )
+    channels = spec.observation_shape[0]
+    return nn.Sequential(
+        _Scaled(),
+        conv2d(channels, 32, 8, 4, generator, gain),
+        nn.ReLU(),
+        conv2d(32, 64, 4, 2, generator, gain),
+        nn.ReLU(),
+        conv2d(64, 64, 3, 1, generator, gain),
+        nn.ReLU(),
+        nn.Flatten(),
+        linear(64 * 7 * 7, 512, generator, gain),
+        nn.ReLU(),
+    )
+
+
+def is_image(spec: EnvSpec) -> bool:
+    """Whether observations are frames for `nature_cnn`."""
+    return len(spec.observation_shape) == 3 and spec.observation_dtype == np.uint8
+
+
+class QNetwork(nn.Module):
+    """Action values; duelling: a state's value and each action's advantage, on shared features.
+
+    Args:
+        spec: the environment's spaces, with discrete actions.
+        hidden: widths of the hidden layers; images get `nature_cnn` instead.
+        duelling: Wang et al. 2016, arXiv:1511.06581, equation 9.
+        generator: see `linear`.
+    """
+
+    def __init__(self, spec: EnvSpec, hidden: Sequence[int], duelling: bool, generator: torch.Generator | None) -> None:
+        super().__init__()
+        n_actions = spec.need_discrete("DQN")
+        if is_image(spec):
+            self.body: nn.Module = nature_cnn(spec, generator)
+            width = 512
+        else:
+            width = hidden[-1]
+            self.body = mlp((math.prod(spec.observation_shape), *hidden), "relu", generator).append(nn.ReLU())
+        self.advantage = linear(width, n_actions, generator)
+        self.value = linear(width, 1, generator) if duelling else None
+
+    def forward(self, observations: torch.Tensor) -> torch.Tensor:
+        """[B, *observation_shape] -> float32 [B, A]."""
+        features = self.body(observations)
+        found: torch.Tensor = self.advantage(features)
+        if self.value is None:
+            return found
+        value: torch.Tensor = self.value(features)
+        return value + found - found.mean(dim=1, keepdim=True)
+
+
+class ActorCritic(nn.Module):
+    """A policy and a value function: two perceptrons, or two heads on `nature_cnn`.
+
+    Parameters lie in the order log-deviations (continuous actions only), features (images only), actor, critic.
+
+    Args:
+        spec: the environment's spaces.
+        hidden: widths of the hidden layers.
+        generator: see `linear`; orthogonal initialisation, gains sqrt(2), 0.01 for the policy and 1 for the value, as in
+            Huang et al. 2022, "The 37 implementation details of proximal policy optimization", details 2 and C1.
+        log_deviation: the first log-deviation of continuous actions.
+    """
+
+    def __init__(
+        self,
+        spec: EnvSpec,
+        hidden: Sequence[int],
+        generator: torch.Generator | None,
+        log_deviation: float = 0.0,
+    ) -> None:
+        super().__init__()
+        root2 = math.sqrt(2)
+        outputs = spec.n_actions if spec.n_actions is not None else math.prod(spec.action_shape)
+        self.discrete = spec.n_actions is not None
+        self.features: nn.Module = nn.Identity()
+        if is_image(spec):
+            self.features = nature_cnn(spec, generator, root2)
+            self.actor: nn.Module = linear(512, outputs, generator, 0.01)
+        else:
+            inputs = math.prod(spec.observation_shape)
+            self.actor = mlp((inputs, *hidden, outputs), "tanh", generator, gain=root2, last_gain=0.01)
+        self.log_deviation = None if self.discrete else nn.Parameter(torch.full((outputs,), log_deviation))
+        self.critic: nn.Module = (
+            linear(512, 1, generator, 1.0)
+            if is_image(spec)
+            else mlp((inputs, *hidden, 1), "tanh", generator, gain=root2, last_gain=1.0)
+        )
+
+    def logits(self, observations: torch.Tensor) -> torch.Tensor:
+        """The policy alone: logits, or means."""
+        found: torch.Tensor = self.actor(self.features(observations))
+        return found
+
+    def value(self, observations: torch.Tensor) -> torch.Tensor:
+        """The value alone, float32 [B]."""
+        found: torch.Tensor = self.critic(self.features(observations)).squeeze(-1)
+        return found
+
+    def evaluate(
+        self, observations: torch.Tensor, actions: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Log-probabilities of actions, the policy's entropies, and values, each float32 [B]."""
+        features = self.features(observations)
+        found = self.actor(features)
+        value = self.critic(features).squeeze(-1)
+        if self.log_deviation is None:
+            log_probs = found - found.logsumexp(dim=1, keepdim=True)
+            chosen = log_probs.gather(1, actions[:, None]).squeeze(1)
+            return chosen, -(log_probs.exp() * log_probs).sum(1), value
+        log_deviation = self.log_deviation
+        distance = (actions.flatten(1) - found) * torch.exp(-log_deviation)
+        constant = log_deviation + 0.5 * math.log(2 * math.pi)
+        chosen = (-0.5 * distance * distance - constant).sum(1)
+        return chosen, (0.5 + constant).sum().expand_as(chosen), value
+
+
+class Flat:
+    """A module's parameters as views of one float32 tensor, and their gradients as views of another.
+
+    Publishing weights is then one copy, a target network another, and an optimizer steps over one tensor.
+
+    Attributes:
+        parameter: float32 [P]; its `grad` is the flat gradient.
+    """
+
+    def __init__(self, module: nn.Module, *, gradients: bool = False) -> None:
+        own = list(module.parameters())
+        size = sum(p.numel() for p in own)
+        device = own[0].device
+        flat = torch.empty(size, device=device)
+        grad = torch.zeros(size, device=device) if gradients else None
+        at = 0
+        for p in own:
+            here = slice(at, at + p.numel())
+            flat[here] = p.detach().reshape(-1)
+            p.data = flat[here].view_as(p)
+            p.requires_grad_(gradients)
+            if grad is not None:
+                p.grad = grad[here].view_as(p)
+            at = here.stop
+        self.parameter = nn.Parameter(flat, requires_grad=gradients)
+        self.parameter.grad = grad
+
+    def load(self, weights: np.ndarray) -> None:
+        """Copy float32 [P] in.
+
+        Raises:
+            ValueError: if the number of weights is another.
+        """
+        own = self.parameter.data
+        if weights.shape != (own.numel(),):
+            raise ValueError(
+                f"a network of {own.numel()} weights was sent {weights.shape}: they are of another network."
+            )
+        if own.device.type == "cpu":
+            own.numpy()[:] = weights
+        else:
+            own.copy_(torch.tensor(weights))
+
+    def publish(self) -> np.ndarray:
+        """A copy, float32 [P], read-only."""
+        weights: np.ndarray = self.parameter.data.cpu().numpy().copy()
+        weights.flags.writeable = False
+        return weights

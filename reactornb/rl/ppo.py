@@ -1,0 +1,305 @@
+"""Proximal policy optimization, for discrete and for continuous actions.
+
+    Program(PPO(env_id="CartPole-v1")).run(seed=1)
+
+Rollouts play with the newest weights and send trajectories with the log-probabilities of what they did; the learner estimates
+advantages and takes several epochs of clipped steps on them.
+
+Source: Schulman et al. 2017, arXiv:1707.06347; details as in Huang et al. 2022, "The 37 implementation details of proximal policy
+optimization", and CleanRL's ppo.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+
+from reactornb.model import Bank, Reactor, connect
+from reactornb.rl.envs import EnvSpec, spec_of
+from reactornb.rl.learner import Learner
+from reactornb.rl.losses import clipped_ppo, clipped_value, gae
+from reactornb.rl.networks import ActorCritic, is_image
+from reactornb.rl.policies import CategoricalPolicy, GaussianPolicy, Mlp, Policy, TorchForward
+from reactornb.rl.rollout import Evaluator, Rollout
+from reactornb.rl.storage import Trajectory
+from reactornb.tags import ms
+
+__all__ = ["PPO", "PPOConfig"]
+
+
+@dataclass(frozen=True, slots=True)
+class PPOConfig:
+    """Hyper-parameters; the defaults are CleanRL's ppo.py, those of `for_env` the RL Baselines3 Zoo's ppo.yml.
+
+    Attributes:
+        total_steps: environment steps of a whole run.
+        rollouts: reactors that play.
+        n_envs: environments of each.
+        horizon: steps of each environment per round.
+        epochs: how often a round's steps are used.
+        minibatch_size: steps of an update.
+        lr: Adam's learning rate; `anneal_lr` lets it fall to 0.
+        adam_eps: Adam's epsilon.
+        gamma: discount.
+        lam: trace decay of the advantages.
+        clip: how far the probability ratio may go from 1; `anneal_clip` lets it fall to 0.
+        clip_value: clip the value function's steps likewise.
+        entropy: weight of the policy's entropy.
+        value: weight of the value function's loss.
+        normalize_advantages: per minibatch.
+        max_grad_norm: the gradient is cut to this.
+        hidden: widths of the hidden layers; images get the network of Mnih et al. 2015.
+        log_deviation: of continuous actions, at the beginning.
+        staleness: rounds that rollouts may be ahead of the learner; see `Learner`.
+        eval_episodes: greedy episodes at the end; 0: none.
+        device: of the learner.
+    """
+
+    total_steps: int = 500_000
+    rollouts: int = 2
+    n_envs: int = 2
+    horizon: int = 128
+    epochs: int = 4
+    minibatch_size: int = 128
+    lr: float = 2.5e-4
+    anneal_lr: bool = True
+    adam_eps: float = 1e-5
+    gamma: float = 0.99
+    lam: float = 0.95
+    clip: float = 0.2
+    anneal_clip: bool = False
+    clip_value: bool = True
+    entropy: float = 0.01
+    value: float = 0.5
+    normalize_advantages: bool = True
+    max_grad_norm: float = 0.5
+    hidden: tuple[int, ...] = (64, 64)
+    log_deviation: float = 0.0
+    staleness: int = 0
+    eval_episodes: int = 20
+    device: str = "cpu"
+
+    @classmethod
+    def for_env(cls, env_id: Any) -> PPOConfig:
+        """What is known to work for an environment, else the defaults."""
+        return _PRESETS.get(env_id, cls()) if isinstance(env_id, str) else cls()
+
+    @property
+    def rounds(self) -> int:
+        """Rounds of a whole run."""
+        return max(1, self.total_steps // (self.rollouts * self.n_envs * self.horizon))
+
+
+_PRESETS = {
+    # RL Baselines3 Zoo, hyperparams/ppo.yml: 8 environments x 32 steps, 20 epochs of one batch.
+    "CartPole-v1": PPOConfig(
+        total_steps=100_000, n_envs=4, horizon=32, epochs=20, minibatch_size=256, lr=1e-3, anneal_clip=True,
+        gamma=0.98, lam=0.8, entropy=0.0, adam_eps=1e-5, clip_value=False,
+    ),
+    # CleanRL's defaults, more environments at once.
+    "Acrobot-v1": PPOConfig(n_envs=4),
+    # RL Baselines3 Zoo, hyperparams/ppo.yml: 4 environments x 1024 steps, but for its state-dependent exploration.
+    "Pendulum-v1": PPOConfig(
+        total_steps=100_000, n_envs=2, horizon=1024, epochs=10, minibatch_size=64, lr=1e-3, anneal_lr=False,
+        gamma=0.9, entropy=0.0, clip_value=False,
+    ),
+}  # fmt: skip
+
+
+@dataclass(slots=True)
+class Minibatch:
+    """Steps of an update: observations [B, …], actions [B, …], and float32 [B] each."""
+
+    observations: torch.Tensor
+    actions: torch.Tensor
+    log_probs: torch.Tensor
+    advantages: torch.Tensor
+    values: torch.Tensor
+    returns: torch.Tensor
+
+
+class PPOAlgorithm:
+    """PPO's minibatches and loss; see `Algorithm`."""
+
+    target = None
+
+    def __init__(self, spec: EnvSpec, config: PPOConfig, generator: torch.Generator, device: torch.device) -> None:
+        self.config = config
+        self.device = device
+        self.network = ActorCritic(spec, config.hidden, generator, config.log_deviation)
+        self.clip = config.clip
+
+    def minibatches(self, received: list[Trajectory], rng: np.random.Generator, progress: float) -> Iterator[Minibatch]:
+        """Advantages first, then `epochs` times all steps in a new order."""
+        config = self.config
+        if config.anneal_clip:
+            self.clip = config.clip * (1.0 - progress)
+        whole, valid = self.prepare(received)
+        steps = np.flatnonzero(valid)
+        if not len(steps):
+            return
+        for _ in range(config.epochs):
+            order = rng.permutation(steps)
+            # Parts of nearly one size: a last one of a few steps would be an update on their noise.
+            for part in np.array_split(order, max(1, round(len(order) / config.minibatch_size))):
+                rows = torch.from_numpy(part).to(self.device)
+                yield Minibatch(
+                    whole.observations[rows],
+                    whole.actions[rows],
+                    whole.log_probs[rows],
+                    whole.advantages[rows],
+                    whole.values[rows],
+                    whole.returns[rows],
+                )
+
+    def prepare(self, received: list[Trajectory]) -> tuple[Minibatch, np.ndarray]:
+        """All steps of a round, rows in the order [T, N], and which of them were taken."""
+        config = self.config
+        observations, values, advantages, valid = estimate(
+            self.network, received, self.device, gamma=config.gamma, lam=config.lam
+        )
+
+        def rows(array: np.ndarray) -> torch.Tensor:
+            return torch.from_numpy(array.reshape(-1, *array.shape[2:])).to(self.device)
+
+        return Minibatch(
+            observations,
+            rows(np.concatenate([r.actions for r in received], axis=1)),
+            rows(np.concatenate([r.log_probs for r in received], axis=1)),
+            rows(advantages),
+            rows(values),
+            rows(advantages + values),
+        ), valid
+
+    def loss(self, minibatch: Minibatch) -> tuple[torch.Tensor, dict[str, torch.Tensor | float]]:
+        """Surrogate, value loss and entropy bonus."""
+        config, m = self.config, minibatch
+        log_probs, entropies, values = self.network.evaluate(m.observations, m.actions)
+        advantages = m.advantages
+        if config.normalize_advantages and len(advantages) > 1:
+            advantages = (advantages - advantages.mean()) / (advantages.std() + 1e-8)
+        policy_loss, kl = clipped_ppo(log_probs, m.log_probs, advantages, self.clip)
+        if config.clip_value:
+            value_loss = clipped_value(values, m.values, m.returns, self.clip)
+        else:
+            value_loss = 0.5 * ((values - m.returns) ** 2).mean()
+        entropy = entropies.mean()
+        loss = policy_loss + 2 * config.value * value_loss - config.entropy * entropy
+        return loss, {"policy_loss": policy_loss, "value_loss": value_loss, "entropy": entropy, "kl": kl}
+
+    def feedback(self) -> None:
+        """Nothing goes back."""
+
+
+def evaluate(
+    network: ActorCritic, received: list[Trajectory], device: torch.device
+) -> tuple[torch.Tensor, np.ndarray, np.ndarray]:
+    """Values of everything that was seen, in one pass.
+
+    Returns:
+        Observations [T * N, …], values float32 [T, N], and those of the observations that the steps led to.
+    """
+    seen = np.concatenate([r.observations for r in received], axis=1)
+    steps, n = seen.shape[0] - 1, seen.shape[1]
+    all_rows = torch.from_numpy(seen.reshape(-1, *seen.shape[2:])).to(device)
+    with torch.no_grad():
+        values = network.value(all_rows).cpu().numpy().reshape(steps + 1, n)
+        next_values = values[1:].copy()
+        column = 0
+        for trajectory in received:
+            if trajectory.finals:
+                t, i, finals = zip(*trajectory.finals, strict=True)
+                found = network.value(torch.from_numpy(np.stack(finals)).to(device)).cpu().numpy()
+                next_values[np.array(t), column + np.array(i)] = found
+            column += trajectory.rewards.shape[1]
+    return all_rows[: steps * n], values[:-1], next_values
+
+
+def estimate(
+    network: ActorCritic, received: list[Trajectory], device: torch.device, *, gamma: float, lam: float
+) -> tuple[torch.Tensor, np.ndarray, np.ndarray, np.ndarray]:
+    """What an actor-critic makes of a round.
+
+    Returns:
+        Observations [T * N, …], values and generalised advantages float32 [T, N], and which steps were taken, bool [T, N].
+    """
+    observations, values, next_values = evaluate(network, received, device)
+    valid = np.concatenate([r.valid for r in received], axis=1)
+    advantages = gae(
+        np.concatenate([r.rewards for r in received], axis=1),
+        values,
+        next_values,
+        np.concatenate([r.terminated for r in received], axis=1),
+        np.concatenate([r.ended for r in received], axis=1) | ~valid,
+        gamma=gamma,
+        lam=lam,
+    )
+    return observations, values, advantages, valid
+
+
+def compose_actor_critic(program: Any, config: Any, algorithm: Any, optimizer: Any) -> None:
+    """Learner -> rollouts -> learner, and an evaluation at the end: what PPO and A2C have in common.
+
+    Args:
+        program: the reactor that is composed; its `env_id` is played.
+        config: of either.
+        algorithm: makes an `Algorithm` from an `EnvSpec`, the configuration, a generator and a device.
+        optimizer: makes a `torch.optim.Optimizer`, as for `Learner`.
+    """
+    c, env_id = config, program.env_id
+    policy = partial(actor_policy, c.hidden)
+    program.learner = Learner(
+        algorithm=partial(algorithm, spec_of(env_id), c),
+        writers=c.rollouts,
+        optimizer=optimizer,
+        lr=c.lr,
+        anneal_lr=c.anneal_lr,
+        max_grad_norm=c.max_grad_norm,
+        rounds=c.rounds,
+        staleness=c.staleness,
+        device=c.device,
+    )
+    program.rollouts = Bank(Rollout, c.rollouts, env_id=env_id, policy=policy, n_envs=c.n_envs, horizon=c.horizon)
+    connect(program.learner.weights, program.rollouts.weights, after=ms(1 + c.staleness) if c.staleness else ms(0))
+    connect(program.rollouts.trajectory, program.learner.batches)
+    if c.eval_episodes:
+        program.evaluator = Evaluator(env_id=env_id, policy=policy, episodes=c.eval_episodes)
+        connect(program.learner.final, program.evaluator.final)
+
+
+def actor_policy(hidden: tuple[int, ...], spec: EnvSpec) -> Policy:
+    """The policy of an `ActorCritic` for a rollout: NumPy, or torch for images."""
+    deviations = 0 if spec.n_actions is not None else int(np.prod(spec.action_shape))
+    forward: Any
+    if is_image(spec):
+        forward = TorchForward(partial(ActorCritic, spec, hidden, None), "logits")
+    else:
+        outputs = spec.n_actions if spec.n_actions is not None else deviations
+        inputs = int(np.prod(spec.observation_shape))
+        forward = Mlp((inputs, *hidden, outputs), "tanh", offset=deviations)
+    return CategoricalPolicy(forward) if spec.n_actions is not None else GaussianPolicy(forward, 0, spec.action_shape)
+
+
+class PPO(Reactor):
+    """PPO on an environment.
+
+    Parameters:
+        env_id: a Gymnasium id, or a function that makes an environment or a vector environment.
+        config: hyper-parameters; None: `PPOConfig.for_env`.
+
+    Raises:
+        UnknownEnvironmentError, SpaceError: at assembly.
+    """
+
+    env_id: Any = "CartPole-v1"
+    config: PPOConfig | None = None
+
+    def compose(self) -> None:
+        """See `compose_actor_critic`."""
+        c = self.config or PPOConfig.for_env(self.env_id)
+        compose_actor_critic(self, c, PPOAlgorithm, partial(torch.optim.Adam, eps=c.adam_eps, fused=True))

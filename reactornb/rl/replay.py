@@ -1,0 +1,124 @@
+"""`ReplayBuffer`: many writers, one ring of preallocated arrays, batches drawn uniformly or by priority."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from reactornb.model import Input, Output, Reactor, reaction, startup
+from reactornb.rl.policies import LinearSchedule
+from reactornb.rl.storage import Batch, Ring, SumTree, Trajectory
+
+__all__ = ["ReplayBuffer"]
+
+
+class ReplayBuffer(Reactor):
+    """Keeps the newest `capacity` steps and draws `updates` minibatches whenever trajectories arrive.
+
+    Each channel of `trajectories` writes into streams of its own; what came is stored in the order of the channels, so the content
+    does not depend on which rollout was ready first. Logs `steps`, the environment steps so far. A trajectory's bytes are copied once, into the ring. All minibatches of a round
+    are drawn at once, from the priorities at its beginning.
+
+    Parameters:
+        writers: how many rollouts write.
+        capacity: steps kept, over all writers.
+        batch_size: transitions of a minibatch.
+        updates: minibatches per round; none are drawn while fewer than `learning_starts` steps came, and an empty list goes out.
+        learning_starts: see `updates`.
+        gamma: discount per step.
+        n_step: steps of a return before it is bootstrapped.
+        prioritised: draw in proportion to priority**alpha (the learner sends priorities back), instead of uniformly.
+        alpha: how much priorities count.
+        beta: exponent of the importance weights, from `beta` to 1 in `rounds` rounds.
+        rounds: see `beta`.
+
+    Source: Mnih et al. 2015; priorities: Schaul et al. 2016, arXiv:1511.05952, section 3.
+    """
+
+    trajectories = Input[Trajectory](width="writers")
+    priorities = Input[tuple[Any, ...]](doc="(indices, absolute TD errors) of what was drawn, back from the learner")
+    batches = Output[list[Batch]](doc="one batch per update; none while too little is stored")
+
+    writers: int = 1
+    capacity: int = 100_000
+    batch_size: int = 64
+    updates: int = 1
+    learning_starts: int = 0
+    gamma: float = 0.99
+    n_step: int = 1
+    prioritised: bool = False
+    alpha: float = 0.6
+    beta: float = 0.4
+    rounds: int = 1
+
+    @reaction(startup)
+    def on_startup(self) -> None:
+        """The ring is made when the first trajectory says of what shape."""
+        self.ring: Ring | None = None
+        self.tree: SumTree | None = None
+        self.round = 0
+        self.highest = 1.0  # priority of what is new: the highest seen so far
+        self.exponent = LinearSchedule(self.beta, 1.0, self.rounds)
+
+    @reaction(priorities)
+    def on_priorities(self, priorities: Any) -> None:
+        """Take over new priorities, before anything is overwritten in this round."""
+        if self.tree is None:
+            return
+        indices, errors = priorities.value
+        # A step that lies in several minibatches keeps the error that was seen last.
+        found = (np.abs(errors) + 1e-6) ** self.alpha
+        self.tree.set(indices, found)
+        self.highest = max(self.highest, float(found.max()))
+
+    @reaction(trajectories)
+    def on_trajectories(self, trajectories: Any, batches: Any) -> None:
+        """Store, then draw."""
+        for writer, trajectory in trajectories.present:
+            if self.ring is None:
+                self.ring = self.make(trajectory)
+            indices = self.ring.write(writer, trajectory)
+            if self.tree is not None:
+                self.tree.set(indices, np.where(trajectory.valid.ravel(), self.highest, 0.0))
+        self.round += 1
+        assert self.ring is not None
+        count = self.updates if self.ring.written >= max(self.learning_starts, 2 * self.n_step) else 0
+        batches.set(self.draw(self.ring, count) if count else [])
+        self.log(steps=self.ring.written)
+
+    def make(self, first: Trajectory) -> Ring:
+        """The ring for trajectories like this one."""
+        steps, n = first.rewards.shape
+        rows = max(self.capacity // (self.writers * n), steps + self.n_step) + 1
+        ring = Ring(first.observations[0, 0], first.actions[0, 0], rows, self.writers, n)
+        if self.prioritised:
+            self.tree = SumTree(rows * ring.streams)
+        return ring
+
+    def draw(self, ring: Ring, updates: int) -> list[Batch]:
+        """`updates` minibatches."""
+        shape = (updates, self.batch_size)
+        count = updates * self.batch_size
+        weights = np.ones(shape, np.float32)
+        if self.tree is None:
+            index = ring.uniform(self.rng, count, self.n_step)
+        else:
+            # Shuffled: each minibatch gets its share of every part of the tree.
+            index = self.rng.permutation(self.by_priority(ring, self.tree, count))
+            chances = self.tree.get(index) / self.tree.total
+            found = ((chances * ring.stored) ** -self.exponent(self.round)).reshape(shape)
+            weights = (found / found.max(axis=1, keepdims=True)).astype(np.float32)
+        index = index.reshape(shape)
+        drawn = {**ring.gather(index, self.gamma, self.n_step), "weights": weights, "indices": index}
+        return [Batch(**{name: array[u] for name, array in drawn.items()}) for u in range(updates)]
+
+    def by_priority(self, ring: Ring, tree: SumTree, count: int) -> np.ndarray:
+        """Draw by priority; of the newest n - 1 steps, whose returns are not complete, others are drawn instead."""
+        index = tree.draw(self.rng, count)
+        for _ in range(100):
+            bad = np.flatnonzero(~ring.usable(index, self.n_step))
+            if not len(bad):
+                break
+            index[bad] = tree.draw(self.rng, len(bad))
+        return index

@@ -1,0 +1,199 @@
+"""The reactors that play: `Rollout` collects trajectories, `Evaluator` measures how good the weights are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from reactornb.model import Input, Output, Reactor, reaction, shutdown, startup
+from reactornb.rl.envs import Envs, EnvSpec, make_envs
+from reactornb.rl.policies import Policy, RandomPolicy
+from reactornb.rl.storage import Trajectory
+from reactornb.rl.watchdog import Watch
+
+__all__ = ["Evaluator", "Rollout"]
+
+MakePolicy = Callable[[EnvSpec], Policy]
+
+
+class Rollout(Reactor):
+    """Plays `horizon` steps in each of its environments with the newest weights, whenever weights arrive.
+
+    Episodes go on from one trajectory to the next. Logs `episode_return` and `episode_length` of every episode that ends.
+
+    Parameters:
+        env_id: a Gymnasium id, or a function that makes a `gymnasium.Env` or a `gymnasium.vector.VectorEnv`.
+        policy: makes the policy from the environments' spaces, at startup; one per rollout, never shared.
+        n_envs: environments that are stepped together, so that one call of the network serves them all; a vector environment's
+            own number counts.
+        horizon: steps of each environment per trajectory.
+        autoreset: "next_step" (Gymnasium's default: the step after an episode's end only resets; it is marked as not
+            `valid`) or "same_step". A vector environment brings its own mode, "disabled" included.
+        hang_s: seconds that one call of an environment may take before the run fails; 0: for ever.
+
+    Raises (in its reactions, so the run says at which tag):
+        UnknownEnvironmentError, SpaceError, ObservationError, EnvironmentHangError.
+    """
+
+    weights = Input[np.ndarray](doc="float32 [P], the policy's parameters")
+    trajectory = Output[Trajectory]()
+
+    env_id: Any = "CartPole-v1"
+    policy: MakePolicy = RandomPolicy
+    n_envs: int = 1
+    horizon: int = 128
+    autoreset: str = "next_step"
+    hang_s: float = 120.0
+
+    @reaction(startup)
+    def on_startup(self) -> None:
+        """Make the environments and begin an episode in each."""
+        self.watch = Watch(self.full_name, _words(self.env_id), self.hang_s)
+        with self.watch.at(self.tag):
+            self.envs: Envs = make_envs(self.env_id, self.n_envs, autoreset=self.autoreset, watch=self.watch)
+            spec, n = self.envs.spec, self.envs.n
+            self.actor = self.policy(spec)
+            self.now = np.empty((n, *spec.observation_shape), spec.observation_dtype)
+            # Below 2**31, which is all that some emulators take.
+            self.envs.reset(int(self.rng.integers(2**31 - n)), self.now)
+        self.returns = np.zeros(n)
+        self.lengths = np.zeros(n, np.int64)
+        self.version = 0
+
+    @reaction(weights)
+    def on_weights(self, weights: Any, trajectory: Any) -> None:
+        """Play."""
+        self.actor.load(weights.value)
+        with self.watch.at(self.tag):
+            played = self.play()
+        trajectory.set(played.freeze())
+
+    @reaction(shutdown)
+    def on_shutdown(self) -> None:
+        """Close the environments."""
+        envs = self.__dict__.get("envs")
+        if envs is not None:
+            envs.close()
+
+    def play(self) -> Trajectory:
+        """One trajectory; its arrays are the only thing made for it."""
+        envs, act, rng = self.envs, self.actor.act, self.rng
+        played = Trajectory.empty(envs.spec, self.horizon, envs.n)
+        played.version = self.version
+        self.version += 1
+        played.observations[0] = self.now
+        observations, actions, log_probs = played.observations, played.actions, played.log_probs
+        step = envs.step
+        for t in range(self.horizon):
+            chosen, log_prob = act(observations[t], rng)
+            actions[t] = chosen
+            if log_prob is not None:
+                log_probs[t] = log_prob
+            step(t, played)
+        self.now = observations[self.horizon].copy()  # a view would keep the whole trajectory alive
+        self.count(played)
+        return played
+
+    def count(self, played: Trajectory) -> None:
+        """Log the episodes that ended in a trajectory."""
+        totals = self.returns + played.rewards.cumsum(axis=0, dtype=np.float64)
+        lengths = self.lengths + played.valid.cumsum(axis=0)
+        for t, i in np.argwhere(played.ended):
+            self.log(episode_return=totals[t, i], episode_length=lengths[t, i])
+            totals[t + 1 :, i] -= totals[t, i]
+            lengths[t + 1 :, i] -= lengths[t, i]
+            if t + 1 == len(totals):
+                totals[t, i] = lengths[t, i] = 0
+        self.returns, self.lengths = totals[-1], lengths[-1]
+
+
+class Evaluator(Reactor):
+    """Plays whole episodes without chance, in environments of its own, and logs `eval_return` of each and their `eval_mean`.
+
+    Parameters:
+        env_id, policy, n_envs, autoreset, hang_s: as for `Rollout`.
+        episodes: how many for one evaluation, `episodes // n_envs` in each environment, so that short episodes do not
+            count more often than long ones.
+        every: evaluate each so many weights; 0: only the final ones.
+    """
+
+    weights = Input[np.ndarray](doc="float32 [P]")
+    final = Input[np.ndarray](doc="the last weights: evaluated in any case")
+
+    env_id: Any = "CartPole-v1"
+    policy: MakePolicy = RandomPolicy
+    n_envs: int = 4
+    episodes: int = 20
+    every: int = 0
+    autoreset: str = "next_step"
+    hang_s: float = 120.0
+
+    @reaction(startup)
+    def on_startup(self) -> None:
+        """Make the environments."""
+        self.watch = Watch(self.full_name, _words(self.env_id), self.hang_s)
+        with self.watch.at(self.tag):
+            self.envs: Envs = make_envs(self.env_id, self.n_envs, autoreset=self.autoreset, watch=self.watch)
+        self.actor = self.policy(self.envs.spec)
+        self.seen = 0
+
+    @reaction(weights)
+    def on_weights(self, weights: Any) -> None:
+        """Evaluate each `every` weights."""
+        self.seen += 1
+        if self.every and self.seen % self.every == 0:
+            self.evaluate(weights.value)
+
+    @reaction(final)
+    def on_final(self, final: Any) -> None:
+        """Evaluate the last weights."""
+        self.evaluate(final.value)
+
+    @reaction(shutdown)
+    def on_shutdown(self) -> None:
+        """Close the environments."""
+        envs = self.__dict__.get("envs")
+        if envs is not None:
+            envs.close()
+
+    def evaluate(self, weights: np.ndarray) -> float:
+        """Play the episodes and log their returns.
+
+        Returns:
+            Their mean.
+        """
+        self.actor.load(weights)
+        envs, spec = self.envs, self.envs.spec
+        n = envs.n
+        quota = np.full(n, self.episodes // n)
+        quota[: self.episodes % n] += 1
+        done, totals = np.zeros(n, np.int64), np.zeros(n)
+        returns: list[float] = []
+        row = Trajectory.empty(spec, 1, n)
+        with self.watch.at(self.tag):
+            envs.reset(int(self.rng.integers(2**31 - n)), row.observations[0])
+            while (done < quota).any():
+                row.rewards[:] = 0.0
+                row.terminated[:] = row.truncated[:] = False
+                row.valid[:] = True
+                row.finals.clear()
+                row.actions[0] = self.actor.greedy(row.observations[0])
+                envs.step(0, row)
+                totals += row.rewards[0]
+                for i in np.flatnonzero(row.ended[0]):
+                    if done[i] < quota[i]:
+                        returns.append(float(totals[i]))
+                    done[i] += 1
+                    totals[i] = 0.0
+                row.observations[0] = row.observations[1]
+        for value in returns:
+            self.log(eval_return=value)
+        mean = float(np.mean(returns))
+        self.log(eval_mean=mean)
+        return mean
+
+
+def _words(env_id: Any) -> str:
+    return f"the environment {env_id!r}" if isinstance(env_id, str) else f"the environment of {env_id!r}"
