@@ -74,6 +74,11 @@ class Port[T](Declaration):
         (arg,) = alias.__args__
         return getattr(arg, "__name__", None) or str(arg)
 
+    @property
+    def is_scalar(self) -> bool:
+        """Whether the declared type is one of Python's numbers or strings: its values can be no arrays, and are not looked at."""
+        return self.type_name in ("int", "float", "bool", "str")
+
     @overload
     def __get__(self, instance: None, owner: type) -> Port[T]: ...
     @overload

@@ -56,8 +56,8 @@ class Group:
         frame = error.__traceback__
         while frame is not None:
             if frame.tb_frame.f_code is self._code:
-                row = frame.tb_frame.f_locals["row"]
-                return next((r for r in self.reactions if r is row or r.row is row), self.reactions[0])
+                found = [frame.tb_frame.f_locals.get(name) for name in _NAMES]
+                return next((r for r in self.reactions if r is found[0] or _is_row(r.row, found)), self.reactions[0])
             frame = frame.tb_next
         return self.reactions[0]
 
@@ -68,6 +68,14 @@ class Group:
 def culprit(item: Group | RunningReaction, error: BaseException) -> RunningReaction:
     """The reaction that raised, given what was called."""
     return item.culprit(error) if isinstance(item, Group) else item
+
+
+# What the loops below call what they are at.
+_NAMES = ("a", "b", "c", "d")
+
+
+def _is_row(row: tuple[Any, ...], found: Sequence[Any]) -> bool:
+    return all(argument is value for argument, value in zip(row, found, strict=False))
 
 
 def _caller(reactions: tuple[RunningReaction, ...]) -> tuple[Callable[[], None], CodeType]:
@@ -82,16 +90,15 @@ def _caller(reactions: tuple[RunningReaction, ...]) -> tuple[Callable[[], None],
 
 def _one_by_one(reactions: tuple[RunningReaction, ...]) -> Any:
     def call() -> None:
-        for row in reactions:
-            row.call()
+        for a in reactions:
+            a.call()
 
     return call
 
 
 def _loop_1(body: Callable[..., None], rows: tuple[Any, ...]) -> Any:
     def call() -> None:
-        for row in rows:
-            (a,) = row
+        for (a,) in rows:
             body(a)
 
     return call
@@ -99,8 +106,7 @@ def _loop_1(body: Callable[..., None], rows: tuple[Any, ...]) -> Any:
 
 def _loop_2(body: Callable[..., None], rows: tuple[Any, ...]) -> Any:
     def call() -> None:
-        for row in rows:
-            a, b = row
+        for a, b in rows:
             body(a, b)
 
     return call
@@ -108,8 +114,7 @@ def _loop_2(body: Callable[..., None], rows: tuple[Any, ...]) -> Any:
 
 def _loop_3(body: Callable[..., None], rows: tuple[Any, ...]) -> Any:
     def call() -> None:
-        for row in rows:
-            a, b, c = row
+        for a, b, c in rows:
             body(a, b, c)
 
     return call
@@ -117,8 +122,7 @@ def _loop_3(body: Callable[..., None], rows: tuple[Any, ...]) -> Any:
 
 def _loop_4(body: Callable[..., None], rows: tuple[Any, ...]) -> Any:
     def call() -> None:
-        for row in rows:
-            a, b, c, d = row
+        for a, b, c, d in rows:
             body(a, b, c, d)
 
     return call

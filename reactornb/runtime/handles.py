@@ -15,7 +15,7 @@ import numpy
 from reactornb.errors import UndeclaredEffectError
 
 __all__ = [
-    "ActionHandle", "FeedingOutPort", "InPort", "ModeHandle", "Multiport", "OutPort", "SingleOutPort", "View", "WatchdogHandle", "deliver_to",
+    "ActionHandle", "FeedingOutPort", "InPort", "ModeHandle", "Multiport", "OutPort", "ScalarOutPort", "SingleOutPort", "View", "WatchdogHandle", "deliver_to",
 ]  # fmt: skip
 
 
@@ -129,8 +129,24 @@ class SingleOutPort(OutPort):
         only = self._only
         only.value = value
         only.is_present = True
-        group = self._group
-        if not group.queued:
+        if not self._group.queued:
+            group = self._group
+            group.queued = True
+            self._enqueue(group)
+
+
+class ScalarOutPort(SingleOutPort):
+    """A port like that whose declared type is no array: nothing to make read-only."""
+
+    __slots__ = ()
+
+    def set(self, value: Any) -> None:
+        """See `OutPort`."""
+        only = self._only
+        only.value = value
+        only.is_present = True
+        if not self._group.queued:
+            group = self._group
             group.queued = True
             self._enqueue(group)
 

@@ -321,37 +321,37 @@ class Scheduler(EventQueue):
         # With one worker nothing is shared, so nothing is measured.
         share_above = self.share_above_ns
         measuring = self.width > 1 and not self.recorder.serial
-        inline_below = share_above if measuring else 2 * Group.UNKNOWN
+        inline_below = share_above
         # A tag's end is short where no mode can change, no other enclave waits for word and nothing is recorded.
         swift = self.modes is None and self.gate is None and not self.recorder.records_values
-        ran, now, before, first = self.reactions_done, time.perf_counter_ns, 0, 0
-        periodic, heap = self.periodic, self.heap
-        quick, timers = swift and all(plain), len(periodic)
+        ran, now, before = self.reactions_done, time.perf_counter_ns, 0
+        periodic, heap, inbox, upcoming = self.periodic, self.heap, self.inbox, self.upcoming
+        quick, timers, gated = swift and all(plain), len(periodic), self.gate is not None
+        level, top, stop = 0, self.top, self.stop_tag
         while True:
-            level, top = first, self.top
-            first = 0
             while level <= top:
                 groups = levels[level]
                 if groups:
-                    group = groups[0]
-                    if plain[level] and len(groups) == 1 and (group.cost_ns < inline_below or group.size == 1):
-                        groups.clear()
+                    group = groups.pop()
+                    if groups or not plain[level] or (measuring and group.cost_ns >= inline_below and group.size > 1):
+                        groups.append(group)
+                        ran += self._level(me, level, groups)
+                        if self.failure is not None:
+                            self.reactions_done, self.over = ran, True
+                            return
+                    else:
                         group.queued = False
                         ran += group.size
                         try:
                             group.call()
                         except BaseException as error:  # noqa: BLE001 - a reaction may raise anything
                             self._fail(group.culprit(error), error)
+                            self.reactions_done, self.over = ran, True
+                            return
                         if group.clears:
                             clear(group.clears)
-                    else:
-                        ran += self._level(me, level, groups)
                     if requests:
                         self._serve()
-                    if self.failure is not None:
-                        self.reactions_done = ran
-                        self.over = True
-                        return
                 level += 1
             # The tag ends. The clock is read every eighth time: where tags lately took long, levels are measured one by one.
             self.reactions_done = ran
@@ -359,15 +359,17 @@ class Scheduler(EventQueue):
                 moment = now()
                 inline_below = share_above if moment - before < 8 * share_above else -1
                 before = moment
+            arriving = None
             if fired:
-                if swift and len(fired) == 1 and fired[0].instant:
-                    signal = fired[0]
+                signal = fired.pop()
+                if swift and signal.instant and not fired:
                     signal.fired = False
                     value = signal.state.value
-                    for delay in signal.delays:
-                        self.upcoming.append((delay, value))
-                    fired.clear()
+                    arriving, *others = signal.delays
+                    for delay in others:
+                        upcoming.append((delay, value))
                 else:
+                    fired.append(signal)
                     self._send(fired)
             for handles in cleared:
                 for handle in handles:
@@ -376,53 +378,71 @@ class Scheduler(EventQueue):
             self.tags_done += 1
             if self.modes is not None:
                 self.modes.end_of_tag()
-            stop = self.stop_tag
+            if gated:  # another enclave's leader may have named the last tag meanwhile
+                stop = self.stop_tag
             if stop is not None and stop <= (self.time_ns, self.microstep):
                 self.over = True
                 return
+            level = 0
             # The usual case in a loop of zero delays: the next microstep, with no need to look at the clock.
             if (
                 swift
-                and self.upcoming
-                and (stop is None or stop[0] > self.time_ns)
+                and (arriving is not None or upcoming)
                 and not self._commanded
-                and not self.inbox
-                and (not self.heap or self.heap[0][0] > self.time_ns)
+                and not inbox
+                and (stop is None or stop[0] > self.time_ns)
+                and (not heap or heap[0][0] > self.time_ns)
             ):
-                events, self.upcoming = self.upcoming, []
                 self.microstep += 1
+                if arriving is not None and arriving.lean and not upcoming:
+                    arriving.deliver(value)
+                    if arriving.clears:
+                        clear(arriving.clears)
+                    for enqueue, group in arriving.groups:
+                        if not group.queued:
+                            group.queued = True
+                            enqueue(group)
+                    top = arriving.reach
+                    continue
+                if arriving is not None:
+                    upcoming.append((arriving, value))
+                events = upcoming.copy()
+                upcoming.clear()
                 self.top = -1
                 self._load(events)
-            elif quick and periodic and not (self.upcoming or heap or self._commanded or self.inbox):
+                top = self.top
+                continue
+            if arriving is not None:
+                upcoming.append((arriving, value))
+            if quick and periodic and not (upcoming or heap or self._commanded or inbox):
                 # Only timers are due. One that is alone at its tag and that nobody reads has its reaction called at once.
                 moment, order, beat = periodic[0]
-                call, period, level, reach, clears, _ = beat
-                if (
+                call, period, number, reach, clears, _ = beat
+                if not (
                     call is None
                     or (timers > 1 and periodic[1][0] == moment)  # the next smallest of a heap is one of these two
                     or (timers > 2 and periodic[2][0] == moment)
                     or moment >= (forever if stop is None else stop[0])
                     or not (self.fast or self.clock.elapsed_ns() >= moment)
                 ):
-                    if not self._open():
+                    heapq.heapreplace(periodic, (moment + period, order, beat))
+                    self.time_ns, self.microstep = moment, 0
+                    ran += 1
+                    try:
+                        call()
+                    except BaseException as error:  # noqa: BLE001 - a reaction may raise anything
+                        self._fail(beat[5].triggers[0], error)
+                        self.reactions_done, self.over = ran, True
                         return
+                    if clears:
+                        clear(clears)
+                    if requests:
+                        self._serve()
+                    top, level = reach, number + 1
                     continue
-                heapq.heapreplace(periodic, (moment + period, order, beat))
-                self.time_ns, self.microstep = moment, 0
-                ran += 1
-                try:
-                    call()
-                except BaseException as error:  # noqa: BLE001 - a reaction may raise anything
-                    self._fail(beat[5].triggers[0], error)
-                    self.reactions_done, self.over = ran, True
-                    return
-                if clears:
-                    clear(clears)
-                if requests:
-                    self._serve()
-                self.top, first = reach, level + 1
-            elif not self._open():
+            if not self._open():
                 return
+            top, stop = self.top, self.stop_tag
 
     def _level(self, me: Worker, level: int, groups: list[Group]) -> int:
         """Run one level where there is more to it than calling one group; returns how many reactions ran."""
@@ -675,7 +695,8 @@ class Scheduler(EventQueue):
                 return False
         events: list[tuple[Signal, Any]] = []
         if self.upcoming and tag == (self.time_ns, self.microstep + 1):
-            events, self.upcoming = self.upcoming, []
+            events = self.upcoming.copy()
+            self.upcoming.clear()
         events += self.take(tag)
         if self.begun:
             self.time_ns, self.microstep = tag

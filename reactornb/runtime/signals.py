@@ -27,7 +27,7 @@ class Signal:
     """
 
     __slots__ = (
-        "after", "beat", "clears", "copied", "delays", "deliver", "enclave", "fired", "groups", "handles", "instant", "is_delay", "last_tag", "min_spacing", "mode", "name", "offset", "order",
+        "after", "beat", "clears", "copied", "delays", "deliver", "enclave", "fired", "groups", "handles", "instant", "is_delay", "last_tag", "lean", "min_spacing", "mode", "name", "offset", "order",
         "pending", "period", "physical", "policy", "port", "reach", "special", "state", "triggers",
     )  # fmt: skip
 
@@ -49,6 +49,7 @@ class Signal:
         # The call is that of the one reaction that it triggers, if that is all it does; else None.
         self.beat: Beat = (None, 0, -1, -1, (), self)
         self.instant = False  # true if all it feeds is delays of one microstep in its own enclave, outside modes
+        self.lean = False  # true if it is a delayed connection whose arrival only writes values and queues groups
         self.special = False  # true if the end of the tag must know of it: it feeds delays, or values are recorded
         self.deliver: Callable[[Any], None] = _nowhere
         self.mode = -1

@@ -4,9 +4,10 @@ import itertools
 import threading
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
-from reactornb import Bank, Input, Output, Program, Reactor, connect, reaction, startup
+from reactornb import Bank, Input, Output, Program, Reactor, connect, per_member, reaction, startup
 from reactornb.errors import ReactionError
 from reactornb.runtime.scheduler import Scheduler
 from reactornb.runtime.workers import share_out
@@ -114,3 +115,82 @@ def test_a_failure_among_many_names_its_own_reaction(workers, above_ns, monkeypa
     with pytest.raises(ReactionError, match="cheap") as info:
         run.result(WAIT)
     assert info.value.reaction == "wide.cheap[217].on_inp"
+
+
+class Picky(Reactor):
+    """Refuses one number; passes the others on."""
+
+    inp = Input[int]()
+    out = Output[int]()
+    refuses: int = -1
+
+    @reaction(inp)
+    def on_inp(self, inp, out):
+        if inp.value == self.refuses:
+            raise ValueError(f"{inp.value} is refused")
+        out.set(inp.value)
+
+
+class Asking(Reactor):
+    """Asks a bank of which the last member but one refuses the third question."""
+
+    def compose(self):
+        self.source = Counting()
+        self.bank = Bank(Picky, 5, refuses=per_member(lambda index: 2 if index == 3 else -1))
+        connect(self.source.out, self.bank.inp, after=0, broadcast=True)
+        connect(self.bank.out, self.source.back)
+
+
+class Counting(Reactor):
+    """Counts as long as everybody answers."""
+
+    back = Input[int](width=5)
+    out = Output[int]()
+
+    @reaction(startup)
+    def on_startup(self, out):
+        self.count = 0
+        out.set(0)
+
+    @reaction(back)
+    def on_back(self, back, out):
+        assert back.values == [self.count] * 5
+        self.count += 1
+        out.set(self.count)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_member_that_reads_what_all_read_is_named_when_it_raises(workers):
+    with pytest.raises(ReactionError) as caught:
+        Program(Asking()).run(workers=workers, fast=True)
+    assert caught.value.reaction.endswith("bank[3].on_inp")
+    assert caught.value.tag.microstep == 3
+
+
+def test_an_array_through_a_port_of_arrays_is_read_only_and_one_of_numbers_is_not_looked_at():
+    class Source(Reactor):
+        arrays = Output[np.ndarray]()
+        numbers = Output[float]()
+
+        @reaction(startup)
+        def on_startup(self, arrays, numbers):
+            self.sent = np.zeros(3)
+            arrays.set(self.sent)
+            numbers.set(1.5)
+
+    class Sink(Reactor):
+        arrays = Input[np.ndarray]()
+        numbers = Input[float]()
+
+        @reaction(arrays, numbers)
+        def on_both(self, arrays, numbers):
+            self.seen = (arrays.value.flags.writeable, numbers.value)
+
+    class Main(Reactor):
+        source, sink = Source(), Sink()
+        connect(source.arrays, sink.arrays)
+        connect(source.numbers, sink.numbers)
+
+    run = Program(Main()).start(fast=True)
+    run.result()
+    assert run.instance("sink").seen == (False, 1.5)
