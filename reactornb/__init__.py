@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from reactornb.errors import ReactorError
 from reactornb.model import (
     Bank,
+    Fixed,
     Input,
     LogicalAction,
     Mode,
@@ -39,6 +40,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Bank",
+    "Fixed",
     "Graph",
     "Input",
     "LogicalAction",

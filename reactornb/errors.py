@@ -147,6 +147,20 @@ class InboxFullError(RunError):
         self.action = action
 
 
+class ParameterError(RunError):
+    """A parameter of a running program cannot be changed as asked.
+
+    Attributes:
+        parameter: its full name.
+        value: what it should have become.
+    """
+
+    def __init__(self, message: str, *, parameter: str, value: Any = None) -> None:
+        super().__init__(message)
+        self.parameter = parameter
+        self.value = value
+
+
 class ReactionError(RunError):
     """A reaction raised; the run stopped at that tag. The reaction's own exception is `__cause__`.
 

@@ -11,6 +11,7 @@ from reactornb.graph.nodes import (
     Edge,
     Graph,
     ModeNode,
+    ParameterNode,
     PortNode,
     ReactionNode,
     ReactorNode,
@@ -18,12 +19,14 @@ from reactornb.graph.nodes import (
     WatchdogNode,
     describe_edge,
 )
+from reactornb.graph.paths import find_parameter
 
 __all__ = [
     "ActionNode",
     "Edge",
     "Graph",
     "ModeNode",
+    "ParameterNode",
     "PortNode",
     "ReactionNode",
     "ReactorNode",
@@ -32,5 +35,6 @@ __all__ = [
     "add",
     "assemble",
     "describe_edge",
+    "find_parameter",
     "homes",
 ]

@@ -29,6 +29,7 @@ from reactornb.graph.nodes import (
     Flat,
     Graph,
     ModeNode,
+    ParameterNode,
     PortNode,
     ReactionNode,
     ReactorNode,
@@ -60,21 +61,28 @@ __all__ = ["assemble"]
 class _Place:
     """A reactor while it is being flattened: what its names stand for."""
 
-    def __init__(self, node: ReactorNode, template: Reactor, outer: int) -> None:
+    def __init__(self, node: ReactorNode, template: Reactor, outer: int, decided: dict[str, str]) -> None:
         self.node = node
         self.index = node.index
         self.name = node.name
         self.cls = node.cls
+        self.decided = decided
         self.outer = outer
         self._template = template
         self.ports: dict[str, list[int]] = {}
         self.timers: dict[str, int] = {}
         self.actions: dict[str, int] = {}
         self.watchdogs: dict[str, int] = {}
+        self.parameters: dict[str, int] = {}  # those that trigger reactions
         self.modes: dict[str, int] = {}
         self.children: dict[str, list[_Place]] = {}
         # id of a template -> the places made of it in this container
         self.owners: dict[int, list[_Place]] = {}
+
+    def note(self, what: str) -> None:
+        """Whatever parameter was looked at since the last call decides `what`."""
+        for name in sorted(self._template.__dict__.pop("_looked_at", ())):
+            self.decided.setdefault(name, what)
 
     def mode_of(self, item: Declaration | Connection) -> int:
         """The innermost mode of something declared here: its own, or the one its reactor lives in."""
@@ -91,9 +99,11 @@ class _Place:
                     unknown=value,
                     source=source,
                 )
+            self.decided[value] = what
             value = parameters[value]
         elif callable(value):
             value = value(self._template)
+            self.note(what)
         if isinstance(value, float) and value.is_integer():
             value = int(value)
         if isinstance(value, bool) or not hasattr(value, "__index__"):
@@ -135,13 +145,15 @@ class _Assembly(Flat):
         copy.__dict__.update(values)
         copy.__dict__.update(_connections=[], _children={}, _named=label, bank_index=bank[0], bank_width=bank[1])
         parameters = {name: values[name] for name in cls._spec.parameters}
+        decided: dict[str, str] = {}
         node = ReactorNode(
-            len(self.reactors), name, label, cls, parameters, parent, *bank, mode, values["_source"], enclave
+            len(self.reactors), name, label, cls, parameters, parent, *bank, mode, values["_source"], enclave, decided
         )
         self.reactors.append(node)
-        here = _Place(node, copy, outer)
+        here = _Place(node, copy, outer, decided)
         self._own(here)
         copy.compose()
+        here.note("what the reactor is composed of")
         here.owners[id(copy)] = here.owners[id(template)] = [here]
         composed: dict[str, Any] = copy.__dict__["_children"]
         for child_label, child in {**cls._spec.children, **composed}.items():
@@ -322,6 +334,9 @@ class _Assembly(Flat):
                         triggers.append((kind, table[trigger]))
                         break
                 else:
+                    if trigger in here.cls._spec.parameters:
+                        triggers.append(("parameter", self._parameter(here, trigger)))
+                        continue
                     self._port_trigger(here, item, trigger, triggers, triggered, allow)
             elif isinstance(trigger, Builtin):
                 triggers.append((trigger.name, -1))
@@ -359,6 +374,12 @@ class _Assembly(Flat):
                 item.source,
             )
         )  # fmt: skip
+
+    def _parameter(self, here: _Place, name: str) -> int:
+        if name not in here.parameters:
+            here.parameters[name] = len(self.parameters)
+            self.parameters.append(ParameterNode(len(self.parameters), f"{here.name}.{name}", here.index, name))
+        return here.parameters[name]
 
     def _port_trigger(
         self, here: _Place, item: Reaction, trigger: Any, triggers: Any, triggered: set[int], allow: Any
@@ -547,6 +568,7 @@ def assemble(root: Any, name: str | None = None) -> Graph:
     return Graph(
         tuple(work.reactors), tuple(work.ports), tuple(work.timers), tuple(work.actions), tuple(work.watchdogs), tuple(work.modes),
         reactions, tuple(work.edges), count, tuple(map(tuple, work.enclaves)), distances_of(work, len(work.enclaves)),
+        tuple(work.parameters),
     )  # fmt: skip
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from reactornb.errors import Source, UnknownNameError, suggestion
@@ -16,6 +16,7 @@ __all__ = [
     "Edge",
     "Graph",
     "ModeNode",
+    "ParameterNode",
     "PortNode",
     "ReactionNode",
     "ReactorNode",
@@ -38,6 +39,7 @@ class ReactorNode:
         mode: index of the mode of the container that it lives in, or -1.
         source: where it was instantiated.
         enclave: number of the enclave that it is part of; 0 is the outermost.
+        decided: parameters that the graph depends on, each with what it decides, in words: a run cannot change them.
     """
 
     index: int
@@ -51,6 +53,7 @@ class ReactorNode:
     mode: int
     source: Source
     enclave: int = 0
+    decided: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +106,16 @@ class WatchdogNode:
 
 
 @dataclass(frozen=True, slots=True)
+class ParameterNode:
+    """A parameter that triggers reactions when `Run.set` changes it."""
+
+    index: int
+    name: str
+    reactor: int
+    parameter: str
+
+
+@dataclass(frozen=True, slots=True)
 class ModeNode:
     """A mode; `outer` is the mode that its reactor lives in (through any number of levels), or -1."""
 
@@ -121,7 +134,7 @@ class ReactionNode:
         name: full name, such as `main.learner.on_batch`.
         number: order within its reactor, from 0.
         declaration: the `Reaction`; None for the forwarding reaction of a connection inside a mode.
-        triggers: ("port" | "timer" | "action" | "watchdog", index) or ("startup" | "shutdown" | "reset", -1).
+        triggers: ("port" | "timer" | "action" | "watchdog" | "parameter", index) or ("startup" | "shutdown" | "reset", -1).
         uses: channels read without triggering.
         effects: channels written.
         arguments: per parameter, ("port", channels, writable) and so on; see `runtime.schedule`.
@@ -178,6 +191,7 @@ class Graph:
     levels: int
     enclaves: tuple[tuple[int, ...], ...] = ((0,),)
     distances: tuple[tuple[tuple[int, int] | None, ...], ...] = ((None,),)
+    parameters: tuple[ParameterNode, ...] = ()
 
     def reaction(self, name: str) -> ReactionNode:
         """The reaction of that full name.
@@ -209,6 +223,7 @@ class Flat:
         self.timers: list[TimerNode] = []
         self.actions: list[ActionNode] = []
         self.watchdogs: list[WatchdogNode] = []
+        self.parameters: list[ParameterNode] = []
         self.modes: list[ModeNode] = []
         self.reactions: list[ReactionNode] = []
         self.edges: list[Edge] = []

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import keyword
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from reactornb import model
@@ -153,7 +153,7 @@ class Builder:
 
             def work_out(self: Any, i: int) -> Any:
                 try:
-                    return eval(code, namespace, {**_visible(self), "self": self, "bank_index": i})  # noqa: S307 - the user's program
+                    return eval(code, namespace, {**_visible(self, code.co_names), "self": self, "bank_index": i})  # noqa: S307 - the user's program
                 except ReactorError:
                     raise
                 except (Exception, SystemExit) as error:  # a program that only assembles ends nobody's process
@@ -167,7 +167,7 @@ class Builder:
         nothing = name == "None"  # Lingua Franca takes it for a parameter and refuses it; it can only mean Python's
 
         def look_up(self: Any, index: int) -> Any:
-            values = _visible(self)
+            values = _visible(self, (name,))
             if name in values:
                 return values[name]
             if name == "bank_index":
@@ -183,9 +183,10 @@ class Builder:
         return look_up
 
 
-def _visible(self: Any) -> dict[str, Any]:
-    """A reactor's parameters and states by name."""
-    return {k: v for k, v in self.__dict__.items() if not k.startswith("_")}
+def _visible(self: Any, used: Iterable[str]) -> dict[str, Any]:
+    """A reactor's parameters and states by name; those used are looked at as attributes, which assembly notes."""
+    found = {k: v for k, v in self.__dict__.items() if not k.startswith("_")}
+    return found | {name: getattr(self, name) for name in used if name in found}
 
 
 def _instances(body: tuple[ast.Member, ...]) -> list[ast.Instance]:

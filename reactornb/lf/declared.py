@@ -16,8 +16,8 @@ __all__ = ["Names", "flat"]
 # Attributes with which the package works on every reactor.
 _OURS = frozenset(
     {
-        "compose", "self",
-        "_children", "_composes", "_composing", "_connections", "_context", "_deadline", "_definition", "_lf_defaults", "_lf_steps", "_log", "_mode", "_name", "_named",
+        "check_parameter", "compose", "self",
+        "_children", "_composes", "_composing", "_connections", "_context", "_deadline", "_definition", "_lf_defaults", "_lf_steps", "_log", "_looked_at", "_mode", "_name", "_named",
         "_parameters", "_rng", "_run_seed", "_running", "_source", "_spec",
     }
 )  # fmt: skip

@@ -26,8 +26,19 @@ from reactornb.model.declarations import (
     shutdown,
     startup,
 )
-from reactornb.model.reactor import Bank, BankMember, Connection, Reactor, composing, connect, enclave, per_member
+from reactornb.model.reactor import (
+    Bank,
+    BankMember,
+    Connection,
+    Fixed,
+    Reactor,
+    composing,
+    connect,
+    enclave,
+    per_member,
+)
 from reactornb.model.spec import ClassSpec
+from reactornb.model.values import choices_of, fits, fitting, kind_of
 
 __all__ = [
     "Action",
@@ -37,6 +48,7 @@ __all__ = [
     "ClassSpec",
     "Connection",
     "Declaration",
+    "Fixed",
     "Input",
     "LogicalAction",
     "Mode",
@@ -49,9 +61,13 @@ __all__ = [
     "State",
     "Timer",
     "Watchdog",
+    "choices_of",
     "composing",
     "connect",
     "enclave",
+    "fits",
+    "fitting",
+    "kind_of",
     "per_member",
     "reaction",
     "reset",

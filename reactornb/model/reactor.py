@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, cast
 
 from reactornb.errors import DeclarationError, Source, UnknownNameError, suggestion
 from reactornb.model.declarations import Mode, Port, PortRef, Spec, as_tuple, current_mode
@@ -97,6 +97,13 @@ def enclave[T: Reactor | Bank](child: T, *, each: bool = False) -> T:
     return child
 
 
+type Fixed[T] = Annotated[T, "decided when the program starts"]
+"""A parameter that a running program cannot change, because it is only looked at when it starts: `env_id: Fixed[str] = "CartPole-v1"`.
+
+What decides the graph (a width, a delay, whatever `compose` reads) need not say so: assembly sees it.
+"""
+
+
 class per_member[T]:  # noqa: N801 - reads as a word of the declaration language
     """A parameter that differs between the members of a bank: `Bank(Rollout, 4, seed=per_member(lambda i: 100 + i))`."""
 
@@ -175,6 +182,17 @@ class Reactor:
 
         `self.worker = Worker(...)` or `self.workers = Bank(Worker, self.n)` adds a child of that name; `connect` joins
         their ports.
+        """
+
+    def check_parameter(self, name: str, value: Any) -> None:
+        """Refuse a new value for a parameter while the program runs; called by `Run.set`, on the thread that asks.
+
+        To be overridden where a type alone does not say which values make sense. It may look at what does not change while the
+        program runs, and changes nothing. A reaction with the parameter's name as its trigger, `@reaction("lr")`, then
+        carries the change out, where reading `self.lr` anew is not enough.
+
+        Raises:
+            ValueError: with what is wrong with the value.
         """
 
     def __set_name__(self, owner: type, name: str) -> None:
@@ -272,13 +290,14 @@ class Reactor:
 
 
 def composing(cls: type[Reactor]) -> type[Reactor]:
-    """The class of what `compose` is called on: the same, but that a reactor or bank assigned to a name becomes a child.
+    """The class of what `compose` is called on: a reactor or bank assigned to a name becomes a child, and a look at a parameter is noted.
 
     A class of its own, since a `__setattr__` would cost every assignment of every running reaction a call.
     """
     made = cls.__dict__.get("_composing")
     if made is None:
         names = {
+            **{name: _Noted(name) for name in cls._spec.parameters},
             "__setattr__": _set_child,
             "__module__": cls.__module__,
             "__qualname__": cls.__qualname__,
@@ -287,6 +306,22 @@ def composing(cls: type[Reactor]) -> type[Reactor]:
         made = type(cls.__name__, (cls,), names)
         cls._composing = made
     return cast("type[Reactor]", made)
+
+
+class _Noted:
+    """Stands for a parameter while the graph is made: what is looked at then is part of the graph, and final."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __get__(self, instance: Any, owner: type) -> Any:
+        if instance is None:
+            return getattr(owner.__mro__[1], self._name)
+        instance.__dict__.setdefault("_looked_at", set()).add(self._name)
+        return instance.__dict__[self._name]
+
+    def __set__(self, instance: Any, value: Any) -> None:
+        instance.__dict__[self._name] = value
 
 
 def _set_child(self: Reactor, name: str, value: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -33,6 +34,7 @@ class ClassSpec:
 
     Attributes:
         parameters: name to default; `REQUIRED` where there is none.
+        fixed: those annotated as `Fixed`.
         own_connections: connections between the class's own ports.
     """
 
@@ -45,6 +47,7 @@ class ClassSpec:
     children: Mapping[str, Any] = field(default_factory=dict)
     reactions: tuple[Reaction, ...] = ()
     parameters: Mapping[str, Any] = field(default_factory=dict)
+    fixed: frozenset[str] = frozenset()
     own_connections: tuple[Any, ...] = ()
     touchable: frozenset[str] = frozenset()
 
@@ -65,13 +68,15 @@ def collect(cls: type[Reactor]) -> ClassSpec:
     children: dict[str, Any] = {}
     reactions: dict[str, Reaction] = {}
     parameters: dict[str, Any] = {}
+    fixed: set[str] = set()
     connections: list[Any] = []
     for base in reversed(cls.__mro__):
         if base in (object, Reactor) or not issubclass(base, Reactor):
             continue
         namespace = vars(base)
-        for name in _annotated(base):
+        for name, text in _annotated(base).items():
             if name not in ("_spec", "_definition"):
+                (fixed.add if _FIXED.search(text) else fixed.discard)(name)
                 parameters[name] = namespace.get(name, parameters.get(name, REQUIRED))
         for name, value in namespace.items():
             if name in parameters and not isinstance(value, Declaration):
@@ -101,6 +106,7 @@ def collect(cls: type[Reactor]) -> ClassSpec:
         children=MappingProxyType(children),
         reactions=tuple(reactions.values()),
         parameters=MappingProxyType(parameters),
+        fixed=frozenset(fixed),
         own_connections=tuple(connections),
         touchable=frozenset(touchable),
     )
@@ -110,7 +116,10 @@ def collect(cls: type[Reactor]) -> ClassSpec:
     return spec
 
 
-def _annotated(cls: type) -> list[str]:
+_FIXED = re.compile(r"^(?:\w+\.)*Fixed(?:\[|$)")
+
+
+def _annotated(cls: type) -> dict[str, str]:
     """Names annotated in the class's own body, except `ClassVar`s, without evaluating what need not be defined yet."""
     if sys.version_info >= (3, 14):
         import annotationlib
@@ -118,7 +127,7 @@ def _annotated(cls: type) -> list[str]:
         found = annotationlib.get_annotations(cls, format=annotationlib.Format.STRING)
     else:
         found = {k: v if isinstance(v, str) else repr(v) for k, v in vars(cls).get("__annotations__", {}).items()}
-    return [name for name, text in found.items() if "ClassVar" not in text]
+    return {name: text for name, text in found.items() if "ClassVar" not in text}
 
 
 def _check_reaction(cls: type[Reactor], spec: ClassSpec, item: Reaction, composed: bool) -> None:
@@ -136,7 +145,8 @@ def _check_reaction(cls: type[Reactor], spec: ClassSpec, item: Reaction, compose
             raise unknown(name, "in its signature")
     for trigger in (*item.triggers, *item.uses, *item.effects):
         if isinstance(trigger, str):
-            if trigger.partition(".")[0].partition("[")[0] not in spec.touchable and not composed:
+            known = trigger in spec.parameters or trigger.partition(".")[0].partition("[")[0] in spec.touchable
+            if not known and not composed:
                 raise unknown(trigger, "as a trigger")
         elif isinstance(trigger, Declaration):
             if isinstance(trigger, (Output, State, Mode, Reaction)):

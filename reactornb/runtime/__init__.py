@@ -3,5 +3,6 @@
 from reactornb.runtime.clock import Clock, FakeClock, RealClock
 from reactornb.runtime.run import Program, Result, Run, live_runs
 from reactornb.runtime.trace import Trace
+from reactornb.runtime.tuning import Change
 
-__all__ = ["Clock", "FakeClock", "Program", "RealClock", "Result", "Run", "Trace", "live_runs"]
+__all__ = ["Change", "Clock", "FakeClock", "Program", "RealClock", "Result", "Run", "Trace", "live_runs"]

@@ -9,7 +9,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -21,6 +21,7 @@ from reactornb.runtime.profile import Profiler
 from reactornb.runtime.schedule import Schedule
 from reactornb.runtime.scheduler import Scheduler
 from reactornb.runtime.trace import Recorder
+from reactornb.runtime.tuning import Target
 from reactornb.runtime.workers import Worker
 from reactornb.tags import Tag
 
@@ -40,6 +41,7 @@ class Engine:
         keepalive: do not end when no event is left; None: exactly when the graph has physical actions.
         driven: worker 0 is not a thread but whoever calls `advance`.
         profile: take the time of every reaction.
+        replay: changes of parameters, with their tags.
         recorder: trace, fingerprint and value checks.
         on_end: called once, on a worker, with the failure or None.
         on_worker: gives the context (its core) in which a worker's thread runs.
@@ -58,6 +60,7 @@ class Engine:
         keepalive: bool | None,
         driven: bool,
         profile: bool,
+        replay: Sequence[tuple[tuple[int, int], list[Target]]],
         recorder: Recorder,
         on_end: Callable[[BaseException | None], None],
         on_worker: Callable[[int], AbstractContextManager[Any]],
@@ -68,6 +71,7 @@ class Engine:
         self.recorder = recorder
         self.seed = seed
         self.driven = driven
+        self._replay = replay
         self.on_end = on_end
         self.failure: BaseException | None = None
         self.workers = [Worker(i, f"reactornb-{name}-{i}", on_worker) for i in range(workers)]
@@ -130,7 +134,7 @@ class Engine:
             )  # fmt: skip
             start_time_ns = self.clock.start()
             for scheduler in self.schedulers:
-                scheduler.adopt(self.schedule, start_time_ns)
+                scheduler.adopt(self.schedule, start_time_ns, self._replay)
         except BaseException as error:  # noqa: BLE001 - a state factory may raise anything
             self._broken = self.failure = error
             self.workers[0].quitting = True
@@ -152,6 +156,13 @@ class Engine:
             return
         for scheduler in self.schedulers:
             scheduler.command(stop=stop, paused=paused, steps=steps)
+
+    def tune(self, targets: Sequence[Target]) -> None:
+        """Change parameters; any thread."""
+        for scheduler in self.schedulers:
+            mine = [t for t in targets if self.graph.reactors[t[0]].enclave == scheduler.enclave]
+            if mine:
+                scheduler.tune(mine)
 
     def abandon(self) -> None:
         """In a forked child, which has none of the threads: what they held is free, what is scheduled is ignored."""

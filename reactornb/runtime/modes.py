@@ -6,6 +6,7 @@ ready when its level opens. All of this belongs to the scheduler's leader.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from reactornb.runtime.schedule import first_value
@@ -40,6 +41,7 @@ class Modes:
         self._next: dict[int, tuple[int, bool]] = {}  # reactor -> (mode, by history)
         self._started = [False] * count
         self._wants_reset = [False] * count
+        self._kept: list[list[RunningReaction]] = [[] for _ in range(count)]
         # Of a mode that is not active: its events with their tags, and the tag after which it was left.
         self._suspended: list[list[tuple[Signal, Any, tuple[int, int]]]] = [[] for _ in range(count)]
         self._left_at = [_BEFORE] * count
@@ -96,6 +98,12 @@ class Modes:
     def request(self, mode: int, history: bool) -> None:
         """A reaction sets the next mode; the last request of a tag holds."""
         self._next[self._modes[mode].reactor] = (mode, history)
+
+    def keep_for_later(self, reactions: Iterable[RunningReaction]) -> None:
+        """A parameter has changed: reactions to it whose mode is not active run when it is entered next."""
+        for r in reactions:
+            if r.inactive and r not in self._kept[r.mode]:
+                self._kept[r.mode].append(r)
 
     def release_shutdown(self) -> None:
         """Let shutdown reactions run whose mode has been active, whatever is active now."""
@@ -210,4 +218,6 @@ class Modes:
         if self._wants_reset[mode]:
             self._wants_reset[mode] = False
             found += [r for r in self._scheduler.schedule.reset if r.mode == mode]
+        found += self._kept[mode]
+        self._kept[mode].clear()
         return found

@@ -8,18 +8,19 @@ import os
 import threading
 import time
 import weakref
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from reactornb import cpu
 from reactornb.errors import DeclarationError, ReactionError, RunError
-from reactornb.graph import Graph, assemble
+from reactornb.graph import Graph, assemble, find_parameter
 from reactornb.model import Reactor
 from reactornb.runtime.clock import Clock, RealClock
 from reactornb.runtime.engine import Engine
 from reactornb.runtime.profile import Profile, Profiler, Timeline
 from reactornb.runtime.trace import Recorder, Trace
+from reactornb.runtime.tuning import Change, Target, replayed, targets_of
 from reactornb.tags import Tag
 
 __all__ = ["Program", "Result", "Run", "live_runs"]
@@ -74,6 +75,7 @@ class Program:
         placement: Any = "performance",
         driven: bool = False,
         profile: bool = False,
+        replay: Iterable[Change] = (),
     ) -> Run:
         """Run in the background.
 
@@ -91,9 +93,11 @@ class Program:
             driven: worker 0 is the thread that calls `Run.advance`, and nothing is executed in between: for who steps a program
                 from a loop of their own.
             profile: take the time of every reaction, for `Run.profile` and `Run.timeline`.
+            replay: `Run.changes` of another run, to be made again at the same tags.
 
         Raises:
             RunError: if the program is running already, or `workers` is not a positive number.
+            UnknownNameError, ParameterError: if what is to be replayed does not fit the program.
         """
         if workers is None:
             workers = cpu.default_workers()
@@ -117,6 +121,7 @@ class Program:
                     "clock": clock or RealClock(),
                     "driven": driven,
                     "profile": profile,
+                    "replay": replayed(self.graph, replay),
                 },
                 recorder,
                 placement,
@@ -268,6 +273,39 @@ class Run:
         self._engine.command(steps=tags)
         return self
 
+    def set(self, path: str, value: Any) -> list[str]:
+        """Change a parameter while the program runs: `run.set("learner.lr", 1e-4)`. Any thread.
+
+        The change is an event from outside, like a scheduled physical action: it gets a tag (the next one that the reactor's enclave
+        executes, or one of its own at the present physical time, if that comes first), and is there before any reaction of
+        that tag runs. It becomes part of the trace, of the fingerprint and of `changes`, with which it can be replayed. A
+        paused run takes it when it goes on. Reactions with the parameter as trigger, `@reaction("lr")`, run at that tag, or,
+        if their mode is not active, when it is next entered.
+
+        Args:
+            path: names of contained reactors and at last a parameter: `learner.lr`, `rollouts.epsilon` or `rollouts[*].epsilon` for
+                every member of a bank, `rollouts[3].epsilon` for one.
+            value: what it becomes; checked against the parameter's type, and by `Reactor.check_parameter`.
+
+        Returns:
+            The full names of the parameters.
+
+        Raises:
+            UnknownNameError: if the path leads nowhere.
+            ParameterError: if the value does not fit, or the parameter decides the graph or is `Fixed`.
+            RunError: if the run is over.
+        """
+        targets = self.check(path, value)
+        self._engine.tune(targets)
+        reactors = self.program.graph.reactors
+        return [f"{reactors[index].name}.{name}" for index, name, _ in targets]
+
+    def check(self, path: str, value: Any) -> list[Target]:
+        """Raise what `set` would raise, and change nothing."""
+        if not self.is_alive:
+            raise RunError(f"{self} is over, and {path} with it; start the program again with another value.")
+        return targets_of(self.program.graph, path, value, self._engine.schedule.instances)
+
     def wait(self, timeout: float | None = None) -> bool:
         """Wait for the end; false if `timeout` seconds were not enough."""
         if timeout is None:
@@ -346,6 +384,24 @@ class Run:
             for position, (time_ns, microstep, name, value) in enumerate(instance._log[:]):
                 found.setdefault(name, []).append((time_ns, microstep, reactor, position, value))
         return {name: [(Tag(t, m), v) for t, m, _, _, v in sorted(rows)] for name, rows in sorted(found.items())}
+
+    @property
+    def changes(self) -> list[Change]:
+        """What `set` has changed so far, by tag. `program.start(replay=run.changes)` makes the same changes at the same tags."""
+        found = sorted(
+            self._recorder.changes[:], key=lambda row: row[:2]
+        )  # stable: what one tag changed twice stays in order
+        return [change for _, _, change in found]
+
+    def parameters(self, path: str) -> dict[str, Any]:
+        """The present values of the parameters that a path names (see `set`), by full name.
+
+        Raises:
+            UnknownNameError: if the path leads nowhere.
+        """
+        nodes, name = find_parameter(self.program.graph, path)
+        instances = self._engine.schedule.instances
+        return {f"{node.name}.{name}": getattr(instances[node.index], name) for node in nodes}
 
     def status(self) -> dict[str, Any]:
         """State, tag, rates and workers, as plain data; `refused` counts events of physical actions that found the inbox full."""

@@ -81,6 +81,7 @@ class Schedule:
 
     Attributes:
         agendas: per enclave.
+        parameters: (reactor, name) -> signal of the parameters that trigger reactions; see `tuning`.
     """
 
     def __init__(
@@ -377,6 +378,20 @@ class Schedule:
             self.handles["watchdog", dog.index] = handle
         for signal in self._later:
             self._register(signal)
+        self.parameters: dict[tuple[int, str], Signal] = {}
+        for node in graph.parameters:
+            signal = self.parameters[node.reactor, node.parameter] = Signal(node.name)
+            signal.enclave = graph.reactors[node.reactor].enclave
+            signal.state = InPort(node.name)
+            signal.triggers = tuple(by_trigger["parameter", node.index])
+            self._register(signal)
+            signal.order = self.parameter_order(node.reactor, node.parameter)
+
+    def parameter_order(self, reactor: int, name: str) -> int:
+        """The number under which a parameter's change is recorded: below those of all else, since it comes before any reaction."""
+        spec = self.graph.reactors[reactor].cls._spec
+        before = sum(len(node.cls._spec.parameters) for node in self.graph.reactors[reactor:])
+        return list(spec.parameters).index(name) - before
 
     def _scheduler_of(self, signal: Signal, action: Any) -> Callable[..., None]:
         if action.physical:

@@ -3,7 +3,7 @@
 A run has one enclave unless reactors ask for more (`enclaves.py`). One worker leads it, always the same: it opens tags, runs
 cheap levels itself, shares out costly ones (`workers.py`), and closes tags.
 
-# heap, events, upcoming, tag, top, counters, modes, stop_tag, until
+# heap, events, upcoming, tag, top, counters, modes, stop_tag, until, untagged, tuning
 #               read and written by the leader only; what the reactions of a shared level wrote reaches it through the
 #               batch, whose last `done` orders it before the leader's next step
 # tag           also read by reactions of the level that runs (written before the batch is offered) and, for display
@@ -39,6 +39,7 @@ from reactornb.runtime.modes import Modes
 from reactornb.runtime.schedule import Agenda, Schedule
 from reactornb.runtime.signals import RunningReaction, Signal
 from reactornb.runtime.trace import Recorder, failure
+from reactornb.runtime.tuning import Target, Tuning
 from reactornb.runtime.watchdogs import Watchdogs
 from reactornb.runtime.workers import Batch, Worker, share_out
 from reactornb.tags import Tag, forever
@@ -69,6 +70,7 @@ class Scheduler(EventQueue):
         over: the last tag is done.
         profiled: take the time at which each level begins, even where one call runs it.
         failure: what ended the run, or None.
+        untagged: changes of parameters that have no tag yet; `tuning.waiting`.
     """
 
     __slots__ = (
@@ -107,6 +109,8 @@ class Scheduler(EventQueue):
         "tags_done",
         "timers",
         "top",
+        "tuning",
+        "untagged",
         "until",
         "waiting",
         "wake",
@@ -180,12 +184,16 @@ class Scheduler(EventQueue):
         self._shares: dict[int, tuple[Sequence[Any], tuple[tuple[Any, ...], ...], int]] = {}
         self.agenda: Agenda
         self.modes: Modes | None = None
+        self.tuning = Tuning(self)
+        self.untagged = self.tuning.waiting
         self.timers: list[Signal] = []
         self.startup: list[RunningReaction] = []
         self.shutdown: list[RunningReaction] = []
 
-    def adopt(self, schedule: Schedule, start_time_ns: int) -> None:
-        """Make the schedule's part of this enclave one's own; before the first tag, on worker 0."""
+    def adopt(
+        self, schedule: Schedule, start_time_ns: int, replay: Sequence[tuple[tuple[int, int], list[Target]]] = ()
+    ) -> None:
+        """Make the schedule's part of this enclave one's own, and its changes of parameters; before the first tag, on worker 0."""
         self.schedule = schedule
         self.agenda = schedule.agendas[self.enclave]
         self.timers = [t for t in schedule.timers if t.enclave == self.enclave]
@@ -193,6 +201,10 @@ class Scheduler(EventQueue):
         self.shutdown = [r for r in schedule.shutdown if r.enclave == self.enclave]
         self.modes = Modes(self) if self.graph.modes else None
         self.start_time_ns = start_time_ns
+        for tag, targets in replay:
+            mine = [t for t in targets if self.graph.reactors[t[0]].enclave == self.enclave]
+            if mine:
+                self.queue(tag, self.tuning.signal, mine)
 
     # -- from other threads -----------------------------------------------------------------------------------------
 
@@ -215,6 +227,10 @@ class Scheduler(EventQueue):
                 action=signal.name,
             )
         self._put(signal, delay, value)
+
+    def tune(self, targets: list[Target]) -> None:
+        """Change parameters of this enclave's reactors, at a tag that comes soon; any thread."""
+        self.post(self.tuning.signal, value=targets)
 
     def _put(self, signal: Signal, delay: int, value: Any) -> None:
         if not self.ended:
@@ -684,6 +700,8 @@ class Scheduler(EventQueue):
             if self.inbox:
                 self.take_inbox()
             tag = self.next_tag()
+            if self.untagged:
+                tag = self.tuning.soonest(tag)
             if tag is None:
                 if self.keepalive:
                     self.until = forever
@@ -698,6 +716,8 @@ class Scheduler(EventQueue):
             events = self.upcoming.copy()
             self.upcoming.clear()
         events += self.take(tag)
+        if self.untagged:
+            events += self.tuning.take()
         if self.begun:
             self.time_ns, self.microstep = tag
             self.top = -1
@@ -714,6 +734,9 @@ class Scheduler(EventQueue):
         inbox = self.inbox
         while inbox:
             signal, posted, delay, value = inbox.popleft()
+            if signal is self.tuning.signal:
+                self.untagged.append((posted, value))
+                continue
             tag = (max(posted + max(int(delay), 0) + signal.offset, floor_ns), 0)
             if self.modes is not None and not self.modes.is_active(signal.mode):
                 continue  # as in Lingua Franca, an action of an inactive mode hears nothing from outside

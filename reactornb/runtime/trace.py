@@ -60,6 +60,7 @@ class Recorder:
         self.records_values = trace or fingerprint
         self.records_reactions = trace or check_values
         self.apart = False  # several enclaves report: their levels come in any order
+        self.changes: list[tuple[Tag, int, Any]] = []  # (tag, number of the parameter, `tuning.Change`)
         self._ran: list[tuple[Tag, int, int, str]] = []
         self.fingerprint: str | None = self._hash.hexdigest() if self._hash is not None else None
 

@@ -242,6 +242,11 @@ class _Fold:
             detail = f"({format_ns(dog.timeout)})"
             words = f"watchdog {_last(dog.name)}: {format_ns(dog.timeout)} of physical time"
             self._symbol(dog.name, dog.reactor, "watchdog", detail=detail, mode=dog.mode, tooltip=words)
+        for (
+            parameter
+        ) in graph.parameters:  # set from outside, at a tag that physical time decides: that is a physical action
+            words = f"parameter {parameter.parameter}: changed while the program runs by %reactor set"
+            self._symbol(parameter.name, parameter.reactor, "physical action", tooltip=words)
 
     def _symbol(
         self,
@@ -286,7 +291,13 @@ class _Fold:
 
     def _dependencies(self, node: ReactionNode, key: str) -> None:
         graph = self.graph
-        named = {"timer": graph.timers, "action": graph.actions, "watchdog": graph.watchdogs, "mode": graph.modes}
+        named = {
+            "timer": graph.timers,
+            "action": graph.actions,
+            "watchdog": graph.watchdogs,
+            "parameter": graph.parameters,
+            "mode": graph.modes,
+        }
         for kind, index in node.triggers:
             if kind == "port":
                 self._line(self.port_key.get(index, ""), key, "trigger")

@@ -1,0 +1,132 @@
+"""Whether a value fits a parameter: judged by its annotation, or by its default where the annotation says nothing.
+
+Used where a value comes from outside while a program runs. A program's own code passes what it likes.
+"""
+
+from __future__ import annotations
+
+import enum
+import numbers
+import sys
+import types
+from typing import Annotated, Any, Literal, TypeAliasType, Union, get_args, get_origin
+
+from reactornb.model.reactor import Fixed, Reactor
+from reactornb.model.spec import REQUIRED
+
+__all__ = ["UNFIT", "choices_of", "fit", "fits", "fitting", "kind_of"]
+
+UNFIT = object()
+"""What `fit` returns for a value that does not fit."""
+
+
+def kind_of(cls: type[Reactor], parameter: str) -> Any:
+    """The type that a parameter is declared with; that of its default if it has no other, `Any` if nothing is known."""
+    for base in cls.__mro__:
+        found = _annotation(base, parameter)
+        if found is not None:
+            kind = _plain(found)
+            break
+    else:
+        kind = found = Any
+    default = cls._spec.parameters.get(parameter, REQUIRED)
+    if kind is Any and isinstance(found, str) and type(default) in (bool, int, float, str):
+        return type(default)
+    return kind
+
+
+def _annotation(cls: type, name: str) -> Any:
+    """The annotation in the class's own body: evaluated, or as text where a name in it is not known."""
+    if sys.version_info >= (3, 14):
+        import annotationlib
+
+        found = annotationlib.get_annotations(cls, format=annotationlib.Format.FORWARDREF).get(name)
+        text = getattr(found, "__forward_arg__", found)
+    else:
+        found = text = vars(cls).get("__annotations__", {}).get(name)
+    if isinstance(text, str):
+        try:
+            return eval(text, vars(sys.modules[cls.__module__]), dict(vars(cls)))  # noqa: S307 - the class's own text
+        except Exception:  # noqa: BLE001 - imported for type checkers only, or not at all
+            return text
+    return found
+
+
+def _plain(kind: Any) -> Any:
+    """Without what does not tell values apart: `Fixed`, `Annotated`, names of types."""
+    if isinstance(kind, str):
+        return Any
+    if isinstance(kind, TypeAliasType):
+        return _plain(kind.__value__)
+    origin = get_origin(kind)
+    if origin is Annotated or origin is Fixed:
+        return _plain(get_args(kind)[0])
+    return Any if isinstance(origin, TypeAliasType) else kind
+
+
+def fit(value: Any, kind: Any) -> Any:
+    """The value as that type has it (1 is 1.0 where a float is declared), or `UNFIT`."""
+    kind = _plain(kind)
+    origin, args = get_origin(kind), get_args(kind)
+    if origin in (Union, types.UnionType):
+        if any(type(value) is a for a in args):
+            return value
+        return next((found for a in args if (found := fit(value, a)) is not UNFIT), UNFIT)
+    if origin is Literal:
+        return value if any(value == a and type(value) is type(a) for a in args) else UNFIT
+    if kind is None or kind is types.NoneType:
+        return None if value is None else UNFIT
+    if kind is bool:
+        return bool(value) if _is_bool(value) else UNFIT
+    if kind is int:
+        whole = isinstance(value, numbers.Integral) or (isinstance(value, numbers.Real) and value == value // 1)
+        return int(value) if whole and not _is_bool(value) else UNFIT
+    if kind is float:
+        return float(value) if isinstance(value, numbers.Real) and not _is_bool(value) else UNFIT
+    if isinstance(kind, type) and issubclass(kind, enum.Enum):
+        return value if isinstance(value, kind) else kind.__members__.get(str(value), UNFIT)
+    wanted = origin or kind
+    try:
+        return value if not isinstance(wanted, type) or isinstance(value, wanted) else UNFIT
+    except TypeError:  # a protocol that cannot be looked for
+        return value
+
+
+def _is_bool(value: object) -> bool:
+    return type(value).__name__ in ("bool", "bool_")  # NumPy's too, without importing it
+
+
+def fitting(cls: type[Reactor], parameter: str, value: Any) -> Any:
+    """The value as the parameter's type has it.
+
+    Raises:
+        TypeError: if it does not fit, with what would.
+    """
+    kind = kind_of(cls, parameter)
+    found = fit(value, kind)
+    if found is UNFIT:
+        choices = choices_of(kind)
+        words = f"one of {', '.join(map(repr, choices))}" if choices else words_for(kind)
+        raise TypeError(f"{cls.__name__} declares it as {words}.")
+    return found
+
+
+def fits(value: Any, kind: Any) -> bool:
+    """Whether a value has that type, or can be made to have it."""
+    return fit(value, kind) is not UNFIT
+
+
+def choices_of(kind: Any) -> tuple[Any, ...] | None:
+    """The values of a `Literal` or an `Enum`; None for any other type."""
+    kind = _plain(kind)
+    if get_origin(kind) is Literal:
+        return get_args(kind)
+    if isinstance(kind, type) and issubclass(kind, enum.Enum):
+        return tuple(kind)
+    return None
+
+
+def words_for(kind: Any) -> str:
+    """A type as one writes it."""
+    kind = _plain(kind)
+    return kind.__name__ if isinstance(kind, type) and not get_args(kind) else str(kind).replace("typing.", "")
