@@ -22,11 +22,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from reactornb.model import Bank, Input, LogicalAction, Output, Reactor, connect, per_member, reaction, startup
+from reactornb.model import Bank, Fixed, Input, LogicalAction, Output, Reactor, connect, per_member, reaction, startup
 from reactornb.rl.a2c import A2CAlgorithm
 from reactornb.rl.envs import EnvSpec, spec_of
 from reactornb.rl.errors import DivergenceError
-from reactornb.rl.learner import without_triton
+from reactornb.rl.learner import check_rate, without_triton
 from reactornb.rl.networks import ActorCritic, Flat
 from reactornb.rl.ppo import actor_policy
 from reactornb.rl.rollout import Evaluator, Rollout
@@ -114,7 +114,7 @@ class ActorLearner(Rollout):
     weights = Input[Any](doc="(version, float32 [P])")
     gradient = Output[Gradient]()
 
-    make: Callable[[], A2CAlgorithm]
+    make: Fixed[Callable[[], A2CAlgorithm]]
 
     @reaction(startup)
     def on_made(self) -> None:
@@ -184,6 +184,7 @@ class SharedWeights(Reactor):
     Parameters:
         spec, config: as for `A3C`.
         optimizer: makes a `torch.optim.Optimizer` from a list of one flat parameter and `lr`.
+        lr: its learning rate; `%reactor set` changes it.
     """
 
     gradients = Input[Gradient](width="workers")
@@ -192,9 +193,15 @@ class SharedWeights(Reactor):
     begin = LogicalAction()
 
     workers: int
-    spec: EnvSpec
+    spec: Fixed[EnvSpec]
     config: A3CConfig
-    optimizer: Callable[..., torch.optim.Optimizer]
+    optimizer: Fixed[Callable[..., torch.optim.Optimizer]]
+    lr: float
+
+    def check_parameter(self, name: str, value: Any) -> None:
+        """See `Learner`."""
+        if name == "lr":
+            check_rate(value)
 
     @reaction(startup)
     def on_startup(self, begin: Any) -> None:
@@ -203,11 +210,17 @@ class SharedWeights(Reactor):
         generator = torch.Generator().manual_seed(self.seed)
         self.flat = Flat(ActorCritic(self.spec, c.hidden, generator, c.log_deviation), gradients=True)
         with without_triton():
-            self.descent = self.optimizer([self.flat.parameter], lr=c.lr)
+            self.descent = self.optimizer([self.flat.parameter], lr=self.lr)
         self.version = self.steps = 0
         for worker in range(self.workers):
             # Whatever the way back takes: everybody begins at the same logical time.
             begin.schedule(us(1000) - min(us(1000), c.delay(worker)[1]), worker)
+
+    @reaction("lr")
+    def on_lr(self) -> None:
+        """Somebody changed it."""
+        for group in self.descent.param_groups:
+            group["lr"] = self.lr
 
     @reaction(begin)
     def on_begin(self, begin: Any, weights: Any) -> None:
@@ -224,7 +237,7 @@ class SharedWeights(Reactor):
             slope.numpy()[:] = gradient.values
             if config.anneal_lr:
                 for group in self.descent.param_groups:
-                    group["lr"] = config.lr * max(0.0, 1.0 - self.steps / config.total_steps)
+                    group["lr"] = self.lr * max(0.0, 1.0 - self.steps / config.total_steps)
             self.descent.step()
             self.log(loss=gradient.loss, staleness=self.version - gradient.version)
             self.version += 1
@@ -264,6 +277,7 @@ class A3C(Reactor):
             spec=spec,
             config=c,
             optimizer=partial(torch.optim.RMSprop, alpha=c.rms_alpha, eps=c.rms_eps),
+            lr=c.lr,
         )
         self.workers = Bank(
             Worker,

@@ -12,12 +12,12 @@ import numpy as np
 import torch
 from torch import nn
 
-from reactornb.model import Input, LogicalAction, Output, Reactor, reaction, startup
+from reactornb.model import Fixed, Input, LogicalAction, Output, Reactor, reaction, startup
 from reactornb.rl.errors import DivergenceError
 from reactornb.rl.networks import Flat
 from reactornb.tags import ms
 
-__all__ = ["Algorithm", "Learner", "MakeAlgorithm", "without_triton"]
+__all__ = ["Algorithm", "Learner", "MakeAlgorithm", "check_rate", "without_triton"]
 
 
 class Algorithm(Protocol):
@@ -59,7 +59,7 @@ class Learner(Reactor):
         algorithm: makes an `Algorithm` from a generator for the first weights and a device; called at startup.
         writers: channels of `batches`.
         optimizer: makes a `torch.optim.Optimizer` from a list of one flat parameter and `lr`.
-        lr: learning rate.
+        lr: learning rate; while the program runs, `%reactor set learner.lr 1e-4` reaches the optimizer before the next round.
         anneal_lr: let it fall to 0 linearly over the rounds.
         max_grad_norm: the gradient's norm is cut to this; None: never.
         target_every: updates after which the target network is replaced; 0: after every round.
@@ -81,17 +81,24 @@ class Learner(Reactor):
     feedback = Output[Any](doc="back to where the batches come from, such as priorities")
     prime = LogicalAction(min_delay=ms(1))
 
-    algorithm: MakeAlgorithm
+    algorithm: Fixed[MakeAlgorithm]
     writers: int = 1
-    optimizer: Callable[..., torch.optim.Optimizer] = torch.optim.Adam
+    optimizer: Fixed[Callable[..., torch.optim.Optimizer]] = torch.optim.Adam
     lr: float = 2.5e-4
     anneal_lr: bool = False
     max_grad_norm: float | None = None
     target_every: int = 0
     tau: float = 1.0
     rounds: int | None = None
-    staleness: int = 0
-    device: str = "cpu"
+    staleness: Fixed[int] = 0
+    device: Fixed[str] = "cpu"
+
+    def check_parameter(self, name: str, value: Any) -> None:
+        """Refuse what would end the run."""
+        if name == "lr":
+            check_rate(value)
+        if name == "tau" and not 0 <= value <= 1:
+            raise ValueError("tau is in [0, 1].")
 
     @reaction(startup)
     def on_startup(self, weights: Any, prime: Any) -> None:
@@ -112,6 +119,12 @@ class Learner(Reactor):
         weights.set(first)
         if self.staleness:
             prime.schedule(0, (self.staleness, first))
+
+    @reaction("lr")
+    def on_lr(self) -> None:
+        """Somebody changed it: from now on the optimizer's steps have that size."""
+        for group in self.steps_of.param_groups:
+            group["lr"] = self.lr
 
     @reaction(prime)
     def on_prime(self, prime: Any, weights: Any) -> None:
@@ -187,6 +200,16 @@ class Learner(Reactor):
             update=self.updates,
             loss=loss,
         )
+
+
+def check_rate(lr: float) -> None:
+    """Refuse what is no learning rate.
+
+    Raises:
+        ValueError: if it is not finite or below 0.
+    """
+    if not 0 <= lr < np.inf:
+        raise ValueError("a learning rate is finite and at least 0.")
 
 
 @contextmanager

@@ -219,6 +219,9 @@ class EpsilonGreedyPolicy:
         forward: observations to values, float32 [N, A]; also has `load`.
         n_actions: A.
         epsilon: epsilon after that many steps of this rollout.
+
+    Attributes:
+        fixed: what it is instead, if it is not None.
     """
 
     def __init__(self, forward: Any, n_actions: int, epsilon: Callable[[float], float]) -> None:
@@ -226,11 +229,12 @@ class EpsilonGreedyPolicy:
         self._n_actions = n_actions
         self._schedule = epsilon
         self._steps = 0
+        self.fixed: float | None = None
 
     @property
     def epsilon(self) -> float:
         """What it is now."""
-        return self._schedule(self._steps)
+        return self._schedule(self._steps) if self.fixed is None else self.fixed
 
     def load(self, weights: np.ndarray) -> None:
         """See `Policy`."""
@@ -239,7 +243,7 @@ class EpsilonGreedyPolicy:
     def act(self, observations: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray | None]:
         """See `Policy`."""
         n = len(observations)
-        explores = rng.random(n) < self._schedule(self._steps)
+        explores = rng.random(n) < self.epsilon
         self._steps += n
         if not explores.any():
             return self.greedy(observations), None

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from reactornb.model import Input, Output, Reactor, reaction, startup
+from reactornb.model import Fixed, Input, Output, Reactor, reaction, startup
 from reactornb.rl.policies import LinearSchedule
 from reactornb.rl.storage import Batch, Ring, SumTree, Trajectory
 
@@ -41,16 +41,16 @@ class ReplayBuffer(Reactor):
     batches = Output[list[Batch]](doc="one batch per update; none while too little is stored")
 
     writers: int = 1
-    capacity: int = 100_000
+    capacity: Fixed[int] = 100_000
     batch_size: int = 64
     updates: int = 1
     learning_starts: int = 0
     gamma: float = 0.99
     n_step: int = 1
-    prioritised: bool = False
+    prioritised: Fixed[bool] = False
     alpha: float = 0.6
-    beta: float = 0.4
-    rounds: int = 1
+    beta: Fixed[float] = 0.4
+    rounds: Fixed[int] = 1
 
     @reaction(startup)
     def on_startup(self) -> None:

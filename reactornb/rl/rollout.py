@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from reactornb.model import Input, Output, Reactor, reaction, shutdown, startup
+from reactornb.model import Fixed, Input, Output, Reactor, reaction, shutdown, startup
 from reactornb.rl.envs import Envs, EnvSpec, make_envs
-from reactornb.rl.policies import Policy, RandomPolicy
+from reactornb.rl.policies import EpsilonGreedyPolicy, Policy, RandomPolicy
 from reactornb.rl.storage import Trajectory
 from reactornb.rl.watchdog import Watch
 
@@ -32,6 +32,8 @@ class Rollout(Reactor):
         autoreset: "next_step" (Gymnasium's default: the step after an episode's end only resets; it is marked as not
             `valid`) or "same_step". A vector environment brings its own mode, "disabled" included.
         hang_s: seconds that one call of an environment may take before the run fails; 0: for ever.
+        epsilon: of an `EpsilonGreedyPolicy`, the probability of a random action instead of the one that its schedule says; None:
+            the schedule's.
 
     Raises (in its reactions, so the run says at which tag):
         UnknownEnvironmentError, SpaceError, ObservationError, EnvironmentHangError.
@@ -40,12 +42,22 @@ class Rollout(Reactor):
     weights = Input[np.ndarray](doc="float32 [P], the policy's parameters")
     trajectory = Output[Trajectory]()
 
-    env_id: Any = "CartPole-v1"
-    policy: MakePolicy = RandomPolicy
-    n_envs: int = 1
-    horizon: int = 128
-    autoreset: str = "next_step"
-    hang_s: float = 120.0
+    env_id: Fixed[Any] = "CartPole-v1"
+    policy: Fixed[MakePolicy] = RandomPolicy
+    n_envs: Fixed[int] = 1
+    horizon: Fixed[int] = 128
+    autoreset: Fixed[str] = "next_step"
+    hang_s: Fixed[float] = 120.0
+    epsilon: float | None = None
+
+    def check_parameter(self, name: str, value: Any) -> None:
+        """Refuse what would end the run, or change nothing."""
+        if name == "epsilon" and value is not None:
+            actor = getattr(self, "actor", None)
+            if actor is not None and not isinstance(actor, EpsilonGreedyPolicy):
+                raise ValueError(f"its policy, {type(actor).__name__}, has no epsilon.")
+            if not 0 <= value <= 1:
+                raise ValueError("a probability is in [0, 1].")
 
     @reaction(startup)
     def on_startup(self) -> None:
@@ -55,12 +67,18 @@ class Rollout(Reactor):
             self.envs: Envs = make_envs(self.env_id, self.n_envs, autoreset=self.autoreset, watch=self.watch)
             spec, n = self.envs.spec, self.envs.n
             self.actor = self.policy(spec)
+            self.explore()
             self.now = np.empty((n, *spec.observation_shape), spec.observation_dtype)
             # Below 2**31, which is all that some emulators take.
             self.envs.reset(int(self.rng.integers(2**31 - n)), self.now)
         self.returns = np.zeros(n)
         self.lengths = np.zeros(n, np.int64)
         self.version = 0
+
+    @reaction("epsilon")
+    def on_epsilon(self) -> None:
+        """Somebody changed it."""
+        self.explore()
 
     @reaction(weights)
     def on_weights(self, weights: Any, trajectory: Any) -> None:
@@ -76,6 +94,11 @@ class Rollout(Reactor):
         envs = self.__dict__.get("envs")
         if envs is not None:
             envs.close()
+
+    def explore(self) -> None:
+        """Tell the policy about `epsilon`."""
+        if isinstance(self.actor, EpsilonGreedyPolicy):
+            self.actor.fixed = self.epsilon
 
     def play(self) -> Trajectory:
         """One trajectory; its arrays are the only thing made for it."""
@@ -122,13 +145,13 @@ class Evaluator(Reactor):
     weights = Input[np.ndarray](doc="float32 [P]")
     final = Input[np.ndarray](doc="the last weights: evaluated in any case")
 
-    env_id: Any = "CartPole-v1"
-    policy: MakePolicy = RandomPolicy
-    n_envs: int = 4
+    env_id: Fixed[Any] = "CartPole-v1"
+    policy: Fixed[MakePolicy] = RandomPolicy
+    n_envs: Fixed[int] = 4
     episodes: int = 20
     every: int = 0
-    autoreset: str = "next_step"
-    hang_s: float = 120.0
+    autoreset: Fixed[str] = "next_step"
+    hang_s: Fixed[float] = 120.0
 
     @reaction(startup)
     def on_startup(self) -> None:
