@@ -311,7 +311,7 @@ def test_an_ordinary_mistake_in_a_body_points_at_its_line(cells):
         ("inspect Rolout", "there is no reactor class or reactor 'Rolout'. Did you mean 'Rollout'?"),
         ("inspect Rollout.wieghts", "Rollout has no 'wieghts'. Did you mean 'weights'?"),
         ("graph --dept 2", "unrecognized arguments: --dept"),
-        ("set learner.lr 1", "there is no command 'set'"),
+        ("sett learner.lr 1", "there is no command 'sett'. Did you mean 'set'?"),
     ],
 )
 def test_a_wrong_line_is_a_usage_error_of_one_line(program, line, words):

@@ -120,6 +120,12 @@ def _run_line(session: Session, line: str) -> Any:
             session.resume(asked.name)
         case "step":
             session.step(given["tags"], asked.name)
+        case "set" if given.pop("widget"):
+            session.control(given.pop("path"), asked.name, **given)
+        case "set" if asked.parameters:
+            session.say(session.set(given["path"], asked.parameters[given["path"]], asked.name))
+        case "set":
+            session.say(session.parameters(given["path"], asked.name))
         case "graph":
             view = session.graph(asked.name, levels=given["levels"], depth=given["depth"])
             return view if given["save"] is None else session.say(f"saved {view.save(given['save'])}")

@@ -15,6 +15,7 @@ from IPython.core.completer import CompletionContext, SimpleCompletion, SimpleMa
 
 from reactornb.model import Reactor
 from reactornb.notebook import Session
+from reactornb.notebook.tuning import choices, paths
 from reactornb.runtime import Program, Run, live_runs
 from reactornb_magics.line import CELLS, COMMANDS, Parser
 
@@ -132,6 +133,8 @@ def _names(done: list[str], typed: str, session: Session) -> list[str]:
             return [*session.reactors(), *(name for name, _ in _of(names, Program))]
         case "graph":
             return [*session.reactors(), *(name for name, _ in _of(names, Program)), *runs]
+        case "set":
+            return _settable(done, typed, session) or [*runs]
         case "inspect":
             return _inspectable(typed, session)
         case "stop" | "pause" | "resume" | "step" | "status" | "curves":
@@ -153,6 +156,15 @@ def _inspectable(typed: str, session: Session) -> list[str]:
     program = session.program_looked_at()
     nodes = program.graph.reactors if program is not None else ()
     return [*session.reactors(), *(node.name for node in nodes), *(node.name.partition(".")[2] for node in nodes[1:])]
+
+
+def _settable(done: list[str], typed: str, session: Session) -> list[str]:
+    """Paths of parameters, then the values of one that has few."""
+    program = session.program_looked_at()
+    words = [word for word in done[1:] if not word.startswith("-")]
+    if program is None or len(words) > 1:
+        return []
+    return choices(program.graph, words[0]) if words else paths(program.graph, typed)
 
 
 def _metrics(session: Session) -> list[str]:

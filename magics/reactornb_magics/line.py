@@ -29,6 +29,8 @@ HELP = """Start, stop and look at reactor programs. Each line has its plain Pyth
     %reactor pause [Name]                   run.pause()
     %reactor resume [Name]                  run.resume()
     %reactor step [N] [Name]                run.step(N): execute N tags
+    %reactor set PATH VALUE [Name]          run.set("learner.lr", 1e-4): change a parameter while it runs
+    %reactor set [PATH] [--widget]          run.parameters(PATH): what it is now; --widget: a slider for it
     %reactor status [Name]                  run.status()
     %reactor graph [Name] [--levels] [--depth N] [--save FILE]            Program(Name).graph
     %reactor curves [Name ...] [-m METRICS] [--save FILE]                 reactornb.viz.plot(run)
@@ -102,6 +104,16 @@ def words_of(text: str) -> list[str]:
 
 _SESSION = "  from reactornb.notebook import current_session\n  "
 
+_SET = """\
+Change a parameter while a program runs: learner.lr, rollouts.epsilon (every member of a bank), rollouts[3].epsilon.
+It is an event with a tag: recorded in run.changes, and part of the fingerprint. Without VALUE it shows what the
+parameter is; without PATH, all that can be changed."""
+_SET_TWIN = f"""\
+run.set("learner.lr", 1e-4)
+  run.parameters("learner.lr"), run.changes
+  Program(Main).start(replay=run.changes)
+{_SESSION}current_session().control("learner.lr", low=1e-5, high=1e-2, log=True)"""
+
 
 def _commands() -> dict[str, Parser]:
     run = "  run = Program(Main).start()\n  "
@@ -114,6 +126,7 @@ def _commands() -> dict[str, Parser]:
         "pause": ("Hold a run before its next tag.", f"{run}run.pause()"),
         "resume": ("Let a paused run go on.", f"{run}run.resume()"),
         "step": ("Execute so many tags of a run, and hold it.", f"{run}run.pause().step(3)"),
+        "set": (_SET, f"{run}{_SET_TWIN}"),
         "status": ("State, tag, rates and metrics of the runs.", f"{run}run.status(), run.metrics"),
         "graph": (
             "Show the graph of a program.",
@@ -153,6 +166,19 @@ def _with_arguments(made: dict[str, Parser]) -> dict[str, Parser]:
     )
     curves.add_argument("-m", "--metrics", type=words_of, metavar="A,B", help="which metrics; all unless given")
     curves.add_argument("--save", metavar="FILE", help="write a figure to a .png, .svg or .pdf file")
+    setting = made["set"]
+    setting.add_argument(
+        "path", nargs="?", default="", metavar="PATH", help="contained reactors and at last a parameter: learner.lr"
+    )
+    setting.add_argument(
+        "value", nargs="?", default=None, metavar="VALUE", help="a Python literal, a variable, or text"
+    )
+    setting.add_argument("name", nargs="?", default="", metavar="Name")
+    setting.add_argument("--widget", action="store_true", help="show a slider, a box or a list that changes it")
+    setting.add_argument("--min", type=float, dest="low", metavar="A", help="the slider's least value")
+    setting.add_argument("--max", type=float, dest="high", metavar="B", help="the slider's greatest value")
+    setting.add_argument("--log", action="store_true", default=None, help="a slider by orders of magnitude")
+    setting.add_argument("--step", type=float, metavar="S", help="the slider's step (with --log: of the exponent)")
     made["inspect"].add_argument("name", metavar="Name", help="such as Rollout, Rollout.weights, rollouts[0]")
     for name in ("stop", "pause", "resume", "step", "status", "graph"):
         made[name].add_argument("name", nargs="?", default="", metavar="Name")
@@ -203,6 +229,8 @@ def parse(line: str, namespace: Mapping[str, Any]) -> Asked:
         return Asked(command, help=HELP if command == "help" else parser.format_help())
     given = _given(parser, words)
     asked = Asked(command, given.pop("name", ""), given)
+    if command == "set":
+        _set(asked, namespace)
     for word in given.pop("words", ()):
         name, equals, value = word.partition("=")
         if equals and name.isidentifier():
@@ -212,6 +240,33 @@ def parse(line: str, namespace: Mapping[str, Any]) -> Asked:
         else:
             asked.name = word
     return asked
+
+
+def _set(asked: Asked, namespace: Mapping[str, Any]) -> None:
+    """`VALUE`, parsed into `parameters` under its path; `PATH --widget Name` has none."""
+    given = asked.options
+    text = given.pop("value")
+    if not given["widget"]:
+        sliders = [
+            f"--{word}"
+            for word, key in (("min", "low"), ("max", "high"), ("log", "log"), ("step", "step"))
+            if given[key] is not None
+        ]
+        if sliders:
+            raise UsageError(
+                f"%reactor set: {', '.join(sliders)} belongs to a slider: %reactor set {given['path']} --widget {' '.join(sliders)}"
+            )
+        if text is not None:
+            asked.parameters[given["path"]] = _value(text, namespace)
+        elif "=" in given["path"]:
+            path, _, value = given["path"].partition("=")
+            raise UsageError(f"%reactor set: no = between the two: %reactor set {path} {value}")
+    elif not given["path"]:
+        raise UsageError("%reactor set: a slider needs to know for what: %reactor set learner.lr --widget")
+    elif asked.name:
+        raise UsageError(f"%reactor set: a slider begins where the parameter is; leave out {text!r}")
+    else:
+        asked.name = text or ""
 
 
 def parse_cell(magic: str, line: str) -> Asked:

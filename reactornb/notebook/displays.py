@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from IPython.display import display
 
+from reactornb.errors import UnknownNameError
 from reactornb.graph import Graph
 from reactornb.notebook.output import Output
 from reactornb.notebook.pump import Pump, wait_as_before, wait_in_slices
@@ -18,6 +20,7 @@ from reactornb.viz.printed import Printed
 from reactornb.viz.run_view import RunsView
 
 if TYPE_CHECKING:
+    from reactornb.viz.control import Control
     from reactornb.viz.graph_panel import GraphPanel
     from reactornb.viz.run_panel import RunPanel
 
@@ -43,6 +46,7 @@ class Displays:
         self._panels: dict[tuple[Any, ...], RunPanel] = {}
         self._open: list[GraphPanel | RunPanel] = []
         self._looks: dict[str, list[Callable[[], None]]] = {}  # per panel, what each showing does at the end
+        self._controls: list[Control] = []
         # What "Start again" does: a run like the one given. The session sets it.
         self.restart: Callable[[Run], Run] | None = None
 
@@ -84,6 +88,37 @@ class Displays:
             self.pump.close()
         for panel in self._open:
             _close(panel)
+        for control in self._controls:
+            control.close()
+
+    def show_control(self, run: Run, path: str, **options: Any) -> bool:
+        """Show a slider or a box for a parameter below the cell that is running; false where no widget can be.
+
+        Args:
+            run, path, options: see `reactornb.viz.control.Control`.
+        """
+        if self.pump is None:
+            return False
+        try:
+            from reactornb.viz.control import Control
+        except ImportError:  # the notebook extra is not installed
+            return False
+        control = Control(run, path, **options)
+        view = {"version_major": 2, "version_minor": 0, "model_id": control.model_id}
+        display({"text/plain": f"{path} = {control.present()}", _WIDGET: view}, raw=True)  # type: ignore[no-untyped-call]
+        self._controls = [c for c in self._controls if c.is_open]
+        self._controls.append(control)
+        self.pump.add(control, _nothing)
+        return True
+
+    def follow(self, run: Run) -> None:
+        """A program was started: the controls of its last run are for this one now."""
+        for control in self._controls:
+            if self.pump is not None and control.is_open and control.run.program.name == run.program.name:
+                with contextlib.suppress(UnknownNameError):  # another program of the same name
+                    run.parameters(control.path)
+                    control.follow(run)
+                    self.pump.add(control, _nothing)
 
     def show_graph(self, view: GraphView) -> None:
         """Show the panel of a graph below the cell that is running."""
@@ -203,6 +238,10 @@ class Displays:
 def _close(panel: GraphPanel | RunPanel) -> None:
     panel.layout.close()  # a widget of its own, which ipywidgets makes for each
     panel.close()
+
+
+def _nothing() -> None:
+    """A control leaves no picture: its words stand in the notebook."""
 
 
 def _outline(graph: Graph) -> dict[str, str]:

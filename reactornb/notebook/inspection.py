@@ -107,7 +107,8 @@ def describe_node(node: ReactorNode, run: Run | None) -> str:
     snapshot.
     """
     lines = [f"{node.name}: {node.cls.__name__}, made in {node.source}", *_doc(node.cls)]
-    lines += _section("parameters", [f"{name} = {_brief(value)}" for name, value in node.parameters.items()])
+    now = node.parameters if run is None else {k: getattr(run.instance(node.name), k) for k in node.parameters}
+    lines += _section("parameters", [_parameter(k, now[k], value) for k, value in node.parameters.items()])
     if run is None:
         lines.append("state: there is no run of it yet")
     elif run.state == "running":
@@ -117,6 +118,11 @@ def describe_node(node: ReactorNode, run: Run | None) -> str:
         state = [f"{k} = {_brief(v)}" for k, v in values.items() if k[0] != "_" and k not in node.parameters]
         lines += _section(f"state at {run.tag} (run {run.number}, {run.state})", state) or ["state: none"]
     return "\n".join(lines + _section("reactions", _reactions(node.cls)))
+
+
+def _parameter(name: str, now: Any, first: Any) -> str:
+    changed = "" if now is first or repr(now) == repr(first) else f"  (set while it runs; {_brief(first)} at the start)"
+    return f"{name} = {_brief(now)}{changed}"
 
 
 def _reactions(cls: type[Reactor]) -> list[str]:

@@ -8,12 +8,13 @@ from typing import Any
 
 from IPython.core.error import UsageError
 
-from reactornb.errors import suggestion
+from reactornb.errors import ReactorError, suggestion
 from reactornb.graph import Graph
 from reactornb.model import Reactor
 from reactornb.notebook.declaring import Declarations
 from reactornb.notebook.displays import Displays
 from reactornb.notebook.inspection import inspect_name, one_line
+from reactornb.notebook.tuning import brief, list_parameters
 from reactornb.runtime import Program, Run, live_runs
 from reactornb.viz.curves import Plot, plot
 from reactornb.viz.graph_view import GraphView
@@ -118,6 +119,7 @@ class Session(Declarations):
 
     def _begin(self, program: Program, options: dict[str, Any]) -> Run:
         self.last_run = self.displays.begin(lambda: program.start(**options))
+        self.displays.follow(self.last_run)
         return self.last_run
 
     def start_again(self, run: Run) -> Run:
@@ -198,6 +200,71 @@ class Session(Declarations):
         if run.state == "running":
             run.pause()
         return run.step(tags)
+
+    def set(self, path: str, value: Any, name: str = "") -> str:
+        """Change a parameter of a run; see `Run.set`.
+
+        Args:
+            path: such as `learner.lr`, `rollouts.epsilon`, `rollouts[3].epsilon`.
+            value: what it becomes.
+            name: of the run; see `run`.
+
+        Returns:
+            What it was and what it will be, in words.
+
+        Raises:
+            UsageError: if that cannot be.
+        """
+        __tracebackhide__ = True
+        run = self.run(name)
+        try:
+            before = list(run.parameters(path).values())
+            changed = run.set(path, value)
+        except ReactorError as error:
+            raise UsageError(f"%reactor set: {error}") from None
+        many = f" of {len(changed)} reactors" if len(changed) > 1 else ""
+        was = brief(before[0]) if all(repr(b) == repr(before[0]) for b in before) else "differs"
+        when = "when the run goes on" if run.state == "paused" else "from its next tag on"
+        return f"{path}{many}: {was} -> {brief(value)} {when}"
+
+    def parameters(self, path: str = "", name: str = "") -> str:
+        """The parameters that a run can change, or those of a path, with their present values, in words.
+
+        Raises:
+            UsageError: if the path leads nowhere.
+        """
+        __tracebackhide__ = True
+        run = self.run(name, alive=False)
+        if not path:
+            return list_parameters(run)
+        try:
+            return "\n".join(f"{full} = {brief(value)}" for full, value in run.parameters(path).items())
+        except ReactorError as error:
+            raise UsageError(f"%reactor set: {error}") from None
+
+    def control(
+        self,
+        path: str,
+        name: str = "",
+        *,
+        low: float | None = None,
+        high: float | None = None,
+        log: bool | None = None,
+        step: float | None = None,
+    ) -> None:
+        """Show a slider (a box, a list) that changes a parameter of a run; see `reactornb.viz.control.Control`.
+
+        Raises:
+            UsageError: if the parameter cannot be changed, or where there are no widgets.
+        """
+        __tracebackhide__ = True
+        run = self.run(name)
+        try:
+            shown = self.displays.show_control(run, path, low=low, high=high, log=log, step=step)
+        except (ReactorError, ValueError) as error:
+            raise UsageError(f"%reactor set: {error}") from None
+        if not shown:
+            raise UsageError(f"%reactor set: there are no widgets here; set it with %reactor set {path} VALUE")
 
     # -- looking ----------------------------------------------------------------------------------------------------
 

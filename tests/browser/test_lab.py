@@ -82,6 +82,28 @@ def on_tick(self):
     "%reactor start Talker --workers 1",
 ]
 
+# A slider, a box and a list change what a program does; so does a line typed, which the slider shows.
+TUNED = [
+    CELLS[0],
+    """%%reactor Signal
+from typing import Literal
+gain: float = 2.5e-3
+bias: int = 2
+loud: bool = False
+shape: Literal["sine", "square"] = "sine"
+tick = Timer(0, ms(20))
+
+@reaction(tick)
+def on_tick(self):
+    self.log(value=self.gain, bias=self.bias)""",
+    """%%reactor Tuned
+signals = Bank(Signal, 2)""",
+    "run = %reactor start Tuned --workers 1\nrun",
+    "%reactor set signals.gain --widget",
+    "%reactor set signals.bias --widget --max 10\n%reactor set signals.loud --widget\n%reactor set signals[0].shape --widget",
+    "len(run.changes)",
+]
+
 
 def notebook(sources) -> str:
     cells = [
@@ -103,6 +125,7 @@ def lab(tmp_path):
     """The address of a JupyterLab with the notebook in it."""
     (tmp_path / "panels.ipynb").write_text(notebook(CELLS))
     (tmp_path / "more.ipynb").write_text(notebook(MORE))
+    (tmp_path / "tuned.ipynb").write_text(notebook(TUNED))
     port = free_port()
     # Its own settings and workspaces; no news, no checks on the net.
     env = {
@@ -296,5 +319,46 @@ def test_graphs_unfold_curves_lie_over_each_other_and_buttons_work(page):
     press("Stop", "finished")
     settings(page, "JupyterLab Dark")
     page.screenshot(path=OUT / "lab-more-dark.png")
+    assert page.complaints == []
+    assert page.outside == [], "something was loaded from the net"
+
+
+def test_a_slider_changes_a_parameter(page):
+    run_all(page, "tuned")
+    slider = page.locator(".widget-slider", has_text="signals.gain")
+    slider.wait_for()
+    line = page.locator(".widget-hbox", has=page.locator(".widget-slider", has_text="signals.gain"))
+    said = line.locator(".widget-label").last
+    readout = slider.locator(".widget-readout")
+    assert readout.text_content() == "0.00250"
+    slider.locator(".noUi-handle").focus()
+    for _ in range(4):  # each a twentieth of an order of magnitude, to 10 ** -2.4
+        page.keyboard.press("ArrowRight")
+    page.wait_for_function("n => n.textContent === '0.00398'", arg=readout.element_handle())
+    chart = page.locator(".rnb-chart", has_text="value")
+    page.wait_for_function("n => n.textContent.includes('0.00398')", arg=chart.element_handle())
+    bias = page.locator(".widget-slider", has_text="signals.bias")
+    bias.locator(".noUi-handle").focus()
+    page.keyboard.press("ArrowRight")
+    page.locator(".widget-checkbox input").check()
+    page.locator(".widget-dropdown select").select_option("square")
+
+    def execute(text):
+        page.locator(".jp-CodeCell").last.locator(".cm-content").click()
+        page.keyboard.press("Control+A")
+        page.keyboard.type(text)
+        page.keyboard.press("Control+Enter")
+
+    execute("[(c.path, c.new) for c in run.changes if c.path.startswith('tuned.signals[0]')][-3:]")
+    page.get_by_text("('tuned.signals[0].shape', 'square')").wait_for()
+    assert "('tuned.signals[0].bias', 3)" in page.locator(".jp-OutputArea-output").last.text_content()
+    page.screenshot(path=OUT / "lab-tuned.png")
+    execute("%reactor set signals.gain 1e-2")
+    page.wait_for_function("n => n.textContent === '0.0100'", arg=readout.element_handle())
+    settings(page, "JupyterLab Dark")
+    execute("%reactor stop")
+    page.locator(".widget-slider.widget-disabled, .widget-slider:has([disabled])").first.wait_for()
+    page.wait_for_function("n => n.textContent.includes('is over')", arg=said.element_handle())
+    page.screenshot(path=OUT / "lab-tuned-dark.png")
     assert page.complaints == []
     assert page.outside == [], "something was loaded from the net"
