@@ -1,33 +1,27 @@
-"""Where a run's time goes: per reaction, and event by event for a timeline.
+"""Where a run's time goes: per reaction, and span by span for a timeline (`timeline.py`).
 
 A profiled run times every reaction on its own (about 0.4 µs each) instead of whole groups; what is executed, and the fingerprint, are
 the same.
 
 # totals   per reaction; written by the worker that runs the reaction. A reaction runs one at a time, and the batch or the leader's
 #          own order puts one run before the next. Read by anyone, at any time, for display.
-# events   per worker a deque of its own; appended to by that worker, copied by anyone (a copy that meets an append is
-#          made again)
+# logs     per worker what it ran, written by that worker; see timeline.py
 """
 
 from __future__ import annotations
 
-import json
+import re
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from reactornb.graph import Graph
 from reactornb.runtime.signals import RunningReaction
+from reactornb.runtime.timeline import KEPT, SpanLog, Timeline, pack_span
 from reactornb.runtime.workers import current_worker
-from reactornb.tags import Tag, format_ns
 
-__all__ = ["Profile", "ProfileRow", "Profiler", "Timeline"]
-
-Event = tuple[int, int, int, int, int]
-"""Reaction, begin and end in ns on the clock of `time.perf_counter_ns`, time and microstep of the tag."""
+__all__ = ["Profile", "ProfileRow", "Profiler"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +50,18 @@ class Profile(tuple[ProfileRow, ...]):
 
     __slots__ = ()
 
+    def by_bank(self) -> Profile:
+        """The members of a bank as one row: `main.rollouts[*].on_weights`."""
+        found: dict[str, ProfileRow] = {}
+        for row in self:
+            name = re.sub(r"\[\d+\]", "[*]", row.reaction)
+            known = found.get(name, ProfileRow(name, 0, 0.0, 0.0, 0.0, {}))
+            workers = {w: known.workers.get(w, 0) + row.workers.get(w, 0) for w in {**known.workers, **row.workers}}
+            found[name] = ProfileRow(
+                name, known.count + row.count, known.seconds + row.seconds, known.share + row.share, known.waiting + row.waiting, workers
+            )  # fmt: skip
+        return Profile(sorted(found.values(), key=lambda row: -row.seconds))
+
     def _cells(self) -> list[tuple[str, ...]]:
         return [
             (
@@ -79,68 +85,27 @@ class Profile(tuple[ProfileRow, ...]):
     __repr__ = __str__
 
 
-class Timeline:
-    """Who ran what, when, on which worker.
-
-    Attributes:
-        events: (worker, reaction's full name, begin and end in seconds since the run began, tag, level), ordered by begin.
-        dropped: how many earlier events were not kept.
-    """
-
-    def __init__(
-        self, title: str, events: list[tuple[int, str, float, float, Tag, int]], dropped: int, cores: Sequence[str]
-    ) -> None:
-        self.title = title
-        self.events = events
-        self.dropped = dropped
-        self._cores = cores
-
-    def chrome_trace(self) -> dict[str, Any]:
-        """The events in the Chrome trace format (JSON object form, complete events, µs), which Perfetto and chrome://tracing open."""
-        rows: list[dict[str, Any]] = [
-            {"ph": "M", "name": "process_name", "pid": 1, "tid": 0, "args": {"name": self.title}}
-        ]
-        rows += [
-            {"ph": "M", "name": "thread_name", "pid": 1, "tid": worker, "args": {"name": f"worker {worker}{core}"}}
-            for worker, core in enumerate(self._cores)
-        ]
-        rows += [
-            {
-                "ph": "X", "name": name, "cat": "reaction", "pid": 1, "tid": worker, "ts": begin * 1e6, "dur": (end - begin) * 1e6,
-                "args": {"tag": f"{format_ns(tag.time_ns)}, microstep {tag.microstep}", "level": level},
-            }
-            for worker, name, begin, end, tag, level in self.events
-        ]  # fmt: skip
-        return {"traceEvents": rows, "displayTimeUnit": "ms", "otherData": {"dropped": self.dropped}}
-
-    def save(self, path: str | Path) -> Path:
-        """Write `chrome_trace` to a file and return its path; open it at ui.perfetto.dev or in chrome://tracing."""
-        path = Path(path)
-        path.write_text(json.dumps(self.chrome_trace()))
-        return path
-
-    def __repr__(self) -> str:
-        return f"<timeline of {self.title}: {len(self.events):,} events, {self.dropped:,} dropped>"
-
-
 class Profiler:
     """Takes the time of every reaction of one run.
+
+    Its memory is bounded: a few numbers per reaction, and what the timeline keeps.
 
     Args:
         graph: what is run.
         workers: how many threads.
-        keep: events that each worker keeps for the timeline; the newest are kept.
+        keep: spans that all workers together keep for the timeline; each keeps its newest.
     """
 
-    def __init__(self, graph: Graph, workers: int, keep: int = 100_000) -> None:
+    def __init__(self, graph: Graph, workers: int, keep: int = KEPT) -> None:
         self._graph = graph
         self._began = time.perf_counter_ns()
         self._totals: list[list[Any]] = [[0, 0, 0, {}] for _ in graph.reactions]
-        self._events: list[deque[Event]] = [deque(maxlen=keep) for _ in range(workers)]
+        self._logs = [SpanLog(keep // workers) for _ in range(workers)]
 
     def timed(self, r: RunningReaction, call: Callable[[], None], scheduler: Any) -> Callable[[], None]:
         """`call`, with its time taken; `scheduler` is that of the reaction's enclave."""
-        index, totals, events, now = r.index, self._totals[r.index], self._events, time.perf_counter_ns
+        index, totals, logs, now = r.index, self._totals[r.index], self._logs, time.perf_counter_ns
+        pack, full = pack_span, SpanLog.SIZE
 
         def timed_call() -> None:
             began = now()
@@ -153,7 +118,10 @@ class Profiler:
                 totals[1] += ended - began
                 totals[2] += began - scheduler.level_began_ns
                 totals[3][worker] = totals[3].get(worker, 0) + 1
-                events[worker].append((index, began, ended, scheduler.time_ns, scheduler.microstep))
+                log = logs[worker]
+                log.last.append(pack(index, began, ended, scheduler.time_ns, scheduler.microstep))
+                if len(log.last) == full:
+                    log.close()
 
         return timed_call
 
@@ -166,29 +134,14 @@ class Profiler:
         ]
         return Profile(sorted(rows, key=lambda row: -row.seconds))
 
-    def timeline(self, title: str, cores: Sequence[str]) -> Timeline:
-        """The events that were kept.
+    def timeline(self, title: str, cores: Sequence[str], is_alive: Callable[[], bool]) -> Timeline:
+        """The spans that are kept.
 
         Args:
             title: of the whole.
             cores: per worker, what to write behind its number.
+            is_alive: whether the run is.
         """
-        found = []
-        kept = 0
-        for worker, events in enumerate(self._events):
-            rows = _copy(events)
-            kept += len(rows)
-            for index, began, ended, time_ns, microstep in rows:
-                node = self._graph.reactions[index]
-                begin, end = (began - self._began) / 1e9, (ended - self._began) / 1e9
-                found.append((worker, node.name, begin, end, Tag(time_ns, microstep), node.level))
-        found.sort(key=lambda event: event[2])
-        return Timeline(title, found, max(sum(t[0] for t in self._totals) - kept, 0), cores)
-
-
-def _copy(events: deque[Event]) -> list[Event]:
-    while True:
-        try:
-            return list(events)
-        except RuntimeError:  # the worker appended meanwhile
-            continue
+        return Timeline(
+            title, self._graph, self._logs, self._began, cores, lambda: [t[1] for t in self._totals], is_alive
+        )

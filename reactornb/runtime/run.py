@@ -18,7 +18,8 @@ from reactornb.graph import Graph, assemble, find_parameter
 from reactornb.model import Reactor
 from reactornb.runtime.clock import Clock, RealClock
 from reactornb.runtime.engine import Engine
-from reactornb.runtime.profile import Profile, Profiler, Timeline
+from reactornb.runtime.profile import Profile, Profiler
+from reactornb.runtime.timeline import Timeline
 from reactornb.runtime.trace import Recorder, Trace
 from reactornb.runtime.tuning import Change, Target, replayed, targets_of
 from reactornb.tags import Tag
@@ -450,14 +451,15 @@ class Run:
         return self._profiler().profile()
 
     def timeline(self) -> Timeline:
-        """Who ran what, when, on which worker: the newest 100,000 reactions of each worker. `run.timeline().save("t.json")` writes the
-        Chrome trace format, which Perfetto opens.
+        """Who ran what, when, on which worker: of a long run about the newest 1,000,000 spans, shared out among the workers (40 MB).
+
+        `run.timeline().save("t.json")` writes the Chrome trace format, which Perfetto opens; in a notebook it shows its panel.
 
         Raises:
             RunError: if the run was not started with profile=True.
         """
-        places = self.placement.describe_each()
-        return self._profiler().timeline(f"run {self.number} of {self.program.name}", places)
+        title = f"run {self.number} of {self.program.name}"
+        return self._profiler().timeline(title, self.placement.describe_each(), lambda: self.is_alive)
 
     def _profiler(self) -> Profiler:
         profiler = self._engine.profiler
