@@ -312,6 +312,10 @@ def test_an_ordinary_mistake_in_a_body_points_at_its_line(cells):
         ("inspect Rollout.wieghts", "Rollout has no 'wieghts'. Did you mean 'weights'?"),
         ("graph --dept 2", "unrecognized arguments: --dept"),
         ("sett learner.lr 1", "there is no command 'sett'. Did you mean 'set'?"),
+        ("profile", "nothing is running"),
+        ("timeline Main", "'Main' has no run yet"),
+        ("timeline --last 3", "'3' is not a duration; write 10s, 500ms or 2min"),
+        ("profile --bank", "unrecognized arguments: --bank"),
     ],
 )
 def test_a_wrong_line_is_a_usage_error_of_one_line(program, line, words):
@@ -426,6 +430,39 @@ def test_curves_of_several_runs_are_laid_over_each_other(program, tmp_path):
     assert "no metric 'los' was logged" in said
 
 
+def test_a_profile_and_a_timeline_of_a_run_whose_times_are_taken(program, tmp_path):
+    program.ok("run = %reactor start -w 2 --profile")
+    program.ok("while not run.metrics.get('loss'): pass")
+    live = program.ok("%reactor timeline Main")
+    assert re.search(r"timeline of run \d+ of main: [\d,]+ reactions", live)
+    assert "worker 1" in live
+    program.ok("%reactor stop")
+    table = program.ok("table = %reactor profile\ntable")
+    assert "main.rollouts[1].on_weights" in table
+    assert "worker:count" in table
+    bundle, _ = program.shell.display_formatter.format(program.shell.user_ns["table"])
+    assert "<table" in bundle["text/html"]
+    assert bundle["text/plain"] == str(program.shell.user_ns["table"])
+    assert "main.rollouts[*].on_weights" in program.ok("%reactor profile run --banks")
+    assert "timeline of run" in program.ok("run.timeline()")
+    for name, start in (("t.json", "{"), ("t.svg", "<svg")):
+        file = tmp_path / name
+        assert program.ok(f"%reactor timeline --last 100ms --save {file}") == f"saved {file}\n"
+        assert file.read_text().startswith(start)
+    said = program("%reactor timeline --save t.gif")
+    assert "a timeline is saved as .json" in said
+    assert "Traceback" not in said
+
+
+def test_a_run_whose_times_are_not_taken_says_how_to_start_it_in_one_line(program):
+    program.ok("run = %reactor start -w 1")
+    for command in ("profile", "timeline"):
+        said = program(f"%reactor {command} Main")
+        assert type(program.error) is UsageError
+        assert said.endswith("takes no times; start it with %reactor start Main --profile\n")
+        assert said.count("\n") == 1
+
+
 # -- completion ---------------------------------------------------------------------------------------------------------
 
 
@@ -450,6 +487,9 @@ def completed(cells, text):
         ("%reactor inspect roll", {"%reactor inspect rollouts[0]", "%reactor inspect rollouts[1]"}),
         ("%reactor stop ", {"%reactor stop Main"}),
         ("%reactor curves -m ", {"%reactor curves -m loss"}),
+        ("%reactor start -w 2 --p", {"%reactor start -w 2 --profile"}),
+        ("%reactor profile M", {"%reactor profile Main"}),
+        ("%reactor timeline --", {f"%reactor timeline --{o}" for o in ("help", "last", "save")}),
         ("%%reactor --d", {"%%reactor --doc"}),
         ("%%reactor Other Rol", {"%%reactor Other Rollout"}),
         ("%%reactor Other\na = Bank(Rollout, 3)\nconnect(a.e", {"%%reactor Other\na = Bank(Rollout, 3)\nconnect(a.episode"}),

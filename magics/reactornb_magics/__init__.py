@@ -135,6 +135,10 @@ def _run_line(session: Session, line: str) -> Any:
                     f"saved {session.plot(*given['names'], metrics=given['metrics']).save(given['save'])}"
                 )
             return session.curves(*given["names"], metrics=given["metrics"])
+        case "profile":
+            return session.profile(asked.name, banks=given["banks"])
+        case "timeline":
+            return session.show_timeline(asked.name, last=given["last"], save=given["save"])
         case "inspect":
             session.say(session.inspect(asked.name))
         case "list":

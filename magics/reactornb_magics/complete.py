@@ -122,7 +122,7 @@ def _option(parser: Parser, word: str) -> Any:
 
 def _names(done: list[str], typed: str, session: Session) -> list[str]:
     names = session.shell.user_ns
-    over = done[0] in ("status", "curves", "graph")  # they look at runs that have ended, too
+    over = done[0] in ("status", "curves", "graph", "profile", "timeline")  # they look at runs that have ended, too
     runs = {name: run for name, run in _of(names, Run) if over or run.is_alive}
     match done[0]:
         case "start":
@@ -137,7 +137,7 @@ def _names(done: list[str], typed: str, session: Session) -> list[str]:
             return _settable(done, typed, session) or [*runs]
         case "inspect":
             return _inspectable(typed, session)
-        case "stop" | "pause" | "resume" | "step" | "status" | "curves":
+        case "stop" | "pause" | "resume" | "step" | "status" | "curves" | "profile" | "timeline":
             for name, program in session.programs.items():
                 if program.last_run is not None and (over or program.last_run.is_alive):
                     runs.setdefault(name, program.last_run)

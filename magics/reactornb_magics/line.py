@@ -25,6 +25,7 @@ HELP = """Start, stop and look at reactor programs. Each line has its plain Pyth
         --fast             do not wait for physical time
         --fingerprint      keep a running hash over tag, port and value
         --check-values     find a reaction that changes a value it was given
+        --profile          take the time of every reaction, for profile and timeline
     %reactor stop [Name]                    run.stop()
     %reactor pause [Name]                   run.pause()
     %reactor resume [Name]                  run.resume()
@@ -34,6 +35,8 @@ HELP = """Start, stop and look at reactor programs. Each line has its plain Pyth
     %reactor status [Name]                  run.status()
     %reactor graph [Name] [--levels] [--depth N] [--save FILE]            Program(Name).graph
     %reactor curves [Name ...] [-m METRICS] [--save FILE]                 reactornb.viz.plot(run)
+    %reactor profile [Name] [--banks]       run.profile(), of a run started with --profile
+    %reactor timeline [Name] [--last T] [--save FILE]                     run.timeline()
     %reactor list                           reactornb.notebook.current_session().list()
     %reactor inspect Name                   reactornb.notebook.current_session().inspect("Name")
     %reactor help                           this text; %reactor COMMAND --help says more
@@ -117,6 +120,7 @@ run.set("learner.lr", 1e-4)
 
 def _commands() -> dict[str, Parser]:
     run = "  run = Program(Main).start()\n  "
+    profiled = "  run = Program(Main).start(profile=True)\n  "
     about = {
         "start": (
             "Start a program in the background.",
@@ -136,6 +140,17 @@ def _commands() -> dict[str, Parser]:
             "Show the learning curves of runs: one panel, each metric's curves overlaid.",
             f'  from reactornb.viz import plot\n  plot([run, other])          # a figure for a paper\n{_SESSION}current_session().curves("run", "other")',
         ),
+        "profile": (
+            "How often and how long each reaction ran, how long it waited for a worker, and on which it ran.",
+            f"{profiled}run.profile()                     # .by_bank() folds banks",
+        ),
+        "timeline": (
+            "Show who ran what, when, on which worker and core.",
+            (
+                f'{profiled}run.timeline()\n  run.timeline().save("trace.json")  # Chrome trace format, for Perfetto\n'
+                f'  from reactornb.viz import save_timeline\n  save_timeline(run.timeline(), "timeline.svg", last_ns=ms(100))'
+            ),
+        ),
         "list": ("Reactor classes and runs.", f"{_SESSION}print(current_session().list())"),
         "inspect": (
             "Ports, parameters, state and reactions of a class, a port, or a reactor of a run.",
@@ -154,6 +169,9 @@ def _with_arguments(made: dict[str, Parser]) -> dict[str, Parser]:
     start.add_argument("--fast", action="store_true", help="do not wait for physical time")
     start.add_argument("--fingerprint", action="store_true", help="keep a running hash over tag, port and value")
     start.add_argument("--check-values", action="store_true", help="find a reaction that changes a value it was given")
+    start.add_argument(
+        "--profile", action="store_true", help="take the time of every reaction, for profile and timeline"
+    )
     start.add_argument("words", nargs="*", metavar="Name | parameter=value")
     made["step"].add_argument("tags", nargs="?", type=int, default=1, metavar="N")
     graph = made["graph"]
@@ -179,8 +197,14 @@ def _with_arguments(made: dict[str, Parser]) -> dict[str, Parser]:
     setting.add_argument("--max", type=float, dest="high", metavar="B", help="the slider's greatest value")
     setting.add_argument("--log", action="store_true", default=None, help="a slider by orders of magnitude")
     setting.add_argument("--step", type=float, metavar="S", help="the slider's step (with --log: of the exponent)")
+    made["profile"].add_argument("--banks", action="store_true", help="one row for all members of a bank")
+    timeline = made["timeline"]
+    timeline.add_argument(
+        "--last", type=duration, metavar="T", help="how much physical time is shown, up to the end: 2s, 100ms"
+    )
+    timeline.add_argument("--save", metavar="FILE", help="write a .json (Chrome trace format), .svg, .png or .pdf file")
     made["inspect"].add_argument("name", metavar="Name", help="such as Rollout, Rollout.weights, rollouts[0]")
-    for name in ("stop", "pause", "resume", "step", "status", "graph"):
+    for name in ("stop", "pause", "resume", "step", "status", "graph", "profile", "timeline"):
         made[name].add_argument("name", nargs="?", default="", metavar="Name")
     return made
 

@@ -14,15 +14,22 @@ from reactornb.graph import Graph
 from reactornb.notebook.output import Output
 from reactornb.notebook.pump import Pump, wait_as_before, wait_in_slices
 from reactornb.runtime import Program, Run
+from reactornb.runtime.profile import Profile
+from reactornb.runtime.timeline import Timeline
 from reactornb.viz.curves import plot
 from reactornb.viz.graph_view import GraphView
 from reactornb.viz.printed import Printed
+from reactornb.viz.profile_table import profile_html
 from reactornb.viz.run_view import RunsView
+from reactornb.viz.timeline_view import TimelineView
 
 if TYPE_CHECKING:
     from reactornb.viz.control import Control
     from reactornb.viz.graph_panel import GraphPanel
     from reactornb.viz.run_panel import RunPanel
+    from reactornb.viz.timeline_panel import TimelinePanel
+
+    Panel = GraphPanel | RunPanel | TimelinePanel
 
 __all__ = ["Displays"]
 
@@ -44,7 +51,7 @@ class Displays:
         self.output = Output(sys.stdout) if self.pump is not None else None
         # One panel for a run, or for the same runs, however often it is shown: each showing is a view of the same model.
         self._panels: dict[tuple[Any, ...], RunPanel] = {}
-        self._open: list[GraphPanel | RunPanel] = []
+        self._open: list[Panel] = []
         self._looks: dict[str, list[Callable[[], None]]] = {}  # per panel, what each showing does at the end
         self._controls: list[Control] = []
         # What "Start again" does: a run like the one given. The session sets it.
@@ -64,6 +71,8 @@ class Displays:
             formatter.mimebundle_formatter.for_type(Graph, lambda graph, **_: _outline(graph))
             formatter.mimebundle_formatter.for_type(GraphView, lambda view, **_: {"text/plain": repr(view)})
         formatter.ipython_display_formatter.for_type(Run, self.show_runs)
+        formatter.ipython_display_formatter.for_type(Timeline, self.show_timeline)
+        formatter.formatters["text/html"].for_type(Profile, profile_html)
         self.shell.events.register("post_run_cell", self._after_cell)
         # `run.plot()`: the runtime knows nothing of figures, so what shows runs gives them the method.
         Run.plot = plot  # type: ignore[attr-defined]
@@ -74,7 +83,8 @@ class Displays:
     def uninstall(self) -> None:
         """Take all of it back, and close the panels."""
         formatter = self.shell.display_formatter
-        for kind in (Program, Graph, GraphView, Run):
+        formatter.formatters["text/html"].pop(Profile, None)
+        for kind in (Program, Graph, GraphView, Run, Timeline):
             formatter.mimebundle_formatter.pop(kind, None)
             formatter.ipython_display_formatter.pop(kind, None)
         self.shell.events.unregister("post_run_cell", self._after_cell)
@@ -132,7 +142,7 @@ class Displays:
         panel = GraphPanel(view.graph, levels=made["levels"], depth=made["depth"], later=self.pump.call)
         panel.on_picture = self._show(panel)
 
-    def _show(self, panel: GraphPanel | RunPanel) -> Callable[[], None]:
+    def _show(self, panel: Panel) -> Callable[[], None]:
         """Show a widget, and below it a picture that it hides: what is seen where the notebook is opened without its kernel.
 
         Returns:
@@ -173,7 +183,27 @@ class Displays:
         self._looks.setdefault(panel.twin, []).append(self._show(panel))
         self._move(panel)
 
-    def _move(self, panel: RunPanel) -> None:
+    def show_timeline(self, timeline: Timeline, last_ns: int | None = None) -> None:
+        """Show the panel of a timeline below the cell that is running; in a terminal its words.
+
+        Args:
+            timeline: of a run, alive or over.
+            last_ns: how much of it is shown, in ns of physical time up to its end.
+        """
+        if self.pump is not None:
+            try:
+                from reactornb.viz.timeline_panel import TimelinePanel
+            except ImportError:  # the notebook extra is not installed: text will do
+                pass
+            else:
+                panel = TimelinePanel(timeline, last_ns, self.pump.call)
+                self._looks[panel.twin] = [self._show(panel)]
+                self._move(panel)
+                return
+        view = TimelineView(timeline)
+        print(view.text(view.window(last_ns)))  # noqa: T201 - what a terminal shows
+
+    def _move(self, panel: RunPanel | TimelinePanel) -> None:
         assert self.pump is not None
 
         def last_looks() -> None:
@@ -235,7 +265,7 @@ class Displays:
             self.output.let_go()
 
 
-def _close(panel: GraphPanel | RunPanel) -> None:
+def _close(panel: Panel) -> None:
     panel.layout.close()  # a widget of its own, which ipywidgets makes for each
     panel.close()
 

@@ -16,9 +16,12 @@ from reactornb.notebook.displays import Displays
 from reactornb.notebook.inspection import inspect_name, one_line
 from reactornb.notebook.tuning import brief, list_parameters
 from reactornb.runtime import Program, Run, live_runs
+from reactornb.runtime.profile import Profile
+from reactornb.runtime.timeline import Timeline
 from reactornb.viz.curves import Plot, plot
 from reactornb.viz.graph_view import GraphView
 from reactornb.viz.run_view import RunView
+from reactornb.viz.timeline_view import save_timeline
 
 __all__ = ["Session"]
 
@@ -314,6 +317,53 @@ class Session(Declarations):
     def plot(self, *names: str, metrics: Iterable[str] | None = None) -> Plot:
         """The learning curves as a figure; see `reactornb.viz.plot`."""
         return plot(self.runs(*names), metrics)
+
+    def profile(self, name: str = "", *, banks: bool = False) -> Profile:
+        """Where a run's time goes, as a table that displays itself; see `Run.profile`.
+
+        Args:
+            name: see `run`; the last run when none lives.
+            banks: one row for all members of a bank.
+
+        Raises:
+            UsageError: if there is no such run, or it takes no times.
+        """
+        found = self._profiled(name, "profile").profile()
+        return found.by_bank() if banks else found
+
+    def timeline(self, name: str = "") -> Timeline:
+        """Who ran what, when, on which worker, as a panel that displays itself; see `Run.timeline`.
+
+        Args:
+            name: see `run`; the last run when none lives.
+
+        Raises:
+            UsageError: if there is no such run, or it takes no times.
+        """
+        return self._profiled(name, "timeline").timeline()
+
+    def show_timeline(self, name: str = "", *, last: int | None = None, save: str | None = None) -> None:
+        """Show the timeline's panel, or write it to a file; see `timeline`.
+
+        Args:
+            name: see `timeline`.
+            last: how many ns of physical time are shown, up to the end.
+            save: the file; its ending says as what, see `reactornb.viz.save_timeline`.
+        """
+        found = self.timeline(name)
+        if save is None:
+            self.displays.show_timeline(found, last)
+        else:
+            self.say(f"saved {save_timeline(found, save, last)}")
+
+    def _profiled(self, name: str, command: str) -> Run:
+        run = self.run(name, alive=False)
+        if not run.options["profile"]:
+            again = f"%reactor start{f' {name}' if name else ''} --profile"
+            raise UsageError(
+                f"%reactor {command}: run {run.number} of {run.program.name} takes no times; start it with {again}"
+            )
+        return run
 
     def inspect(self, name: str) -> str:
         """A reactor class, a member of one, or a reactor of a program, in words.
