@@ -11,6 +11,7 @@ quarter more spans than are kept), so a view of it can be asked for again and ag
 
 from __future__ import annotations
 
+import itertools
 import json
 import struct
 import time
@@ -227,6 +228,10 @@ class Timeline:
         """One more of the same run, for another thread."""
         return Timeline(self.title, self.graph, *self._made_of, self.totals, self._is_alive)
 
+    def is_of(self, other: Timeline) -> bool:
+        """Whether both are of one run."""
+        return self._made_of[0] is other._made_of[0]
+
     @property
     def is_alive(self) -> bool:
         """Whether more may come."""
@@ -273,10 +278,13 @@ class Timeline:
         for worker, lane in enumerate(self.lanes):
             name = f"worker {worker}{lane.core}"
             yield {"ph": "M", "name": "thread_name", "pid": 1, "tid": worker, "args": {"name": name}}
+        tag, words = (-1, -1), ""
         for worker, node, begin, end, time_ns, microstep in self._rows():
+            if tag != (time_ns, microstep):  # many spans have one tag
+                tag, words = (time_ns, microstep), f"{format_ns(time_ns)}, microstep {microstep}"
             yield {
                 "ph": "X", "name": node.name, "cat": "reaction", "pid": 1, "tid": worker, "ts": begin / 1e3, "dur": (end - begin) / 1e3,
-                "args": {"tag": f"{format_ns(time_ns)}, microstep {microstep}", "level": node.level},
+                "args": {"tag": words, "level": node.level},
             }  # fmt: skip
 
     def chrome_trace(self) -> dict[str, Any]:
@@ -291,12 +299,11 @@ class Timeline:
         path = Path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         about = json.dumps(self._about())
-        with path.open(
-            "w", encoding="utf-8"
-        ) as file:  # event by event: a million of them as one object would take 2 GB
+        with path.open("w", encoding="utf-8") as file:
             file.write(f'{about[:-1]}, "traceEvents": [')
-            for number, event in enumerate(self._trace_events()):
-                file.write((",\n" if number else "\n") + json.dumps(event))
+            # Some at a time: a million of them as one object would take 2 GB.
+            for number, events in enumerate(itertools.batched(self._trace_events(), 1000)):
+                file.write((",\n" if number else "\n") + json.dumps(events)[1:-1])
             file.write("\n]}\n")
         return path
 
