@@ -196,8 +196,14 @@ class Displays:
             except ImportError:  # the notebook extra is not installed: text will do
                 pass
             else:
-                panel = TimelinePanel(timeline, last_ns, self.pump.call)
-                self._looks[panel.twin] = [self._show(panel)]
+                # One panel for a run: a copy of its spans for each showing would add up.
+                known = [
+                    p for p in self._open if isinstance(p, TimelinePanel) and p.timeline.is_of(timeline) and p.is_open
+                ]
+                panel = known[0] if known else TimelinePanel(timeline, last_ns, self.pump.call)
+                if known:
+                    panel.show_end(last_ns)
+                self._looks.setdefault(panel.twin, []).append(self._show(panel))
                 self._move(panel)
                 return
         view = TimelineView(timeline)

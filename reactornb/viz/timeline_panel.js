@@ -68,7 +68,6 @@ function render({ model, el }) {
     look.from = Math.max(from, 0);
     look.to = look.from + length;
     if (!stays) follows = false;
-    picture.marked = null;
     controls();
     redraw();
     ask();
@@ -109,6 +108,7 @@ function render({ model, el }) {
   });
   const label = element(row, "label", "", "colors ");
   const colors = element(label, "select");
+  colors.setAttribute("aria-label", "colors");
   for (const what of ["reactions", "levels"]) element(colors, "option", "", what).value = what;
   colors.addEventListener("change", () => { look.levels = colors.value === "levels"; look.only = null; list(); redraw(); });
   button("Trace", "save all of it beside the notebook in the Chrome trace format, for ui.perfetto.dev", () => model.send({ do: "trace" }));
@@ -235,25 +235,32 @@ function render({ model, el }) {
   }, { passive: false });
 
   // -- the keyboard: keys that walk from span to span say each aloud
-  let place = { lane: 0, index: -1 };
+  let walked = 0; // the lane
   function walk(lane, index) {
-    place = { lane: Math.min(Math.max(lane, 0), picture.lanes.length - 1), index };
-    const found = picture.span(place.lane, place.index);
-    if (!found) { aloud.textContent = "no such span in what is shown"; return; }
+    walked = Math.min(Math.max(lane, 0), picture.lanes.length - 1);
+    const found = picture.span(walked, index);
+    if (!found) {
+      zoom(2);
+      aloud.textContent = "no further span in what was shown: zoomed out";
+      return;
+    }
+    const length = look.to - look.from;
+    if (found.to < look.from || found.from > look.to) show((found.from + found.to - length) / 2, (found.from + found.to + length) / 2);
     picture.marked = found;
     aloud.textContent = picture.describe(found);
     const box = canvas.getBoundingClientRect();
-    tell(found, box.left + Math.min(Math.max(picture.x(found.from), GUTTER), picture.width), box.top + RULER + (place.lane + 1) * picture.tall);
+    tell(found, box.left + Math.min(Math.max(picture.x(found.from), GUTTER), picture.width), box.top + RULER + (walked + 1) * picture.tall);
     redraw();
   }
   const firstShown = (lane) => Math.max(lastUpTo(picture.lanes[lane].begin, look.from - picture.frame.from) + 1, 0);
+  const beside = (by) => (picture.marked && picture.marked.index !== undefined ? walk(picture.marked.lane, picture.marked.index + by) : walk(walked, firstShown(walked)));
   const keys = {
     "+": () => zoom(0.5), "=": () => zoom(0.5), "-": () => zoom(2), 0: all, Home: all,
     ArrowLeft: () => move(-0.2), ArrowRight: () => move(0.2),
-    ArrowUp: () => { const lane = Math.max(place.lane - 1, 0); walk(lane, firstShown(lane)); },
-    ArrowDown: () => { const lane = Math.min(place.lane + 1, picture.lanes.length - 1); walk(lane, firstShown(lane)); },
-    n: () => walk(place.lane, picture.marked ? place.index + 1 : firstShown(place.lane)),
-    p: () => walk(place.lane, picture.marked ? place.index - 1 : firstShown(place.lane)),
+    ArrowUp: () => { const lane = Math.max(walked - 1, 0); walk(lane, firstShown(lane)); },
+    ArrowDown: () => { const lane = Math.min(walked + 1, picture.lanes.length - 1); walk(lane, firstShown(lane)); },
+    n: () => beside(1),
+    p: () => beside(-1),
     Escape: () => { picture.marked = null; tip.textContent = ""; redraw(); },
   };
   canvas.addEventListener("keydown", (event) => {

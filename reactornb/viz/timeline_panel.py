@@ -79,14 +79,25 @@ class TimelinePanel(anywidget.AnyWidget):
         self.sent_bytes = 0
         self._later = later
         self._over = False
-        self._follows = timeline.is_alive
-        # How much is shown while it follows; None for all of it.
-        self._length: int | None = last_ns or (_FOLLOWED_NS if timeline.is_alive else None)
         self._width = 900
         self._asked = ""  # the question of a page that the frame answers
-        self._window = self._newest()
+        self._look_at_end(last_ns)
         super().__init__(cores=[lane.core for lane in timeline.lanes], twin=uuid4().hex, **self._all(), **options)
         self.on_msg(self._on_message)
+
+    def _look_at_end(self, last_ns: int | None) -> None:
+        alive = self.timeline.is_alive
+        self._follows = alive
+        # How much is shown while it follows; None for all of it.
+        self._length: int | None = last_ns or (_FOLLOWED_NS if alive else None)
+        self._window = self._newest()
+
+    def show_end(self, last_ns: int | None = None) -> None:
+        """Go to what is shown at first, on the loop's thread; argument as when it was made."""
+        self.timeline.refresh()
+        self._look_at_end(last_ns)
+        self._asked = ""
+        self._set(self._all())
 
     def _newest(self) -> tuple[int, int]:
         end = self.timeline.now_ns

@@ -70,7 +70,16 @@ class Picture {
     this.frame = this.model.get("frame");
     this.lanes = decode(this.frame, this.model.get("spans"));
     this.step = (this.frame.to - this.frame.from) / this.frame.bins;
-    this.marked = null;
+    this.marked = this.again(this.marked);
+  }
+
+  // What was marked in an earlier frame, in this one.
+  again(marked) {
+    if (!marked || marked.index === undefined) return null;
+    const slack = (this.frame.to - this.frame.from) / 1e6; // begins come as float32
+    const index = lastUpTo(this.lanes[marked.lane].begin, marked.from - this.frame.from + slack);
+    const found = this.span(marked.lane, index);
+    return found && Math.abs(found.from - marked.from) <= 2 * slack ? found : null;
   }
 
   get tall() { return Math.max(12, Math.min(30, 480 / this.lanes.length)); }
@@ -190,13 +199,12 @@ class Picture {
     ink.stroke();
     ink.setLineDash([]);
     ink.globalAlpha = 0.85;
-    seen.forEach(([at, words], i) => {
+    for (const [at, words] of seen) {
       const x = Math.max(this.x(at), GUTTER) + 3, w = ink.measureText(words).width;
-      const next = i + 1 < seen.length ? this.x(seen[i + 1][0]) : this.width;
-      if (x < free || (x + w > next && seen.length > this.room / 90 && x + w > GUTTER + this.room)) return;
+      if (x < free || x + w > GUTTER + this.room) continue;
       ink.fillText(words, x, RULER / 2);
       free = x + w + 6;
-    });
+    }
     ink.globalAlpha = 1;
   }
 
@@ -253,6 +261,6 @@ class Picture {
     }
     const i = found.index, [name, , level] = this.frame.names[lane.reaction[i]];
     const tag = `(${logical(lane.time[i])}, ${lane.microstep[i]})`;
-    return `${name}\ntag ${tag}, level ${level}\ntook ${duration(lane.length[i])}, from ${moment(found.from, Math.max(lane.length[i], 100))} on\n${where}`;
+    return `${name}\ntag ${tag}, level ${level}\ntook ${duration(lane.length[i])}, from ${moment(found.from, Math.max(lane.length[i] / 10, 1))} on\n${where}`;
   }
 }
