@@ -105,6 +105,16 @@ signals = Bank(Signal, 2)""",
 ]
 
 
+# A run whose times are taken, looked at while it goes on; it is stopped so soon that the picture is small.
+TIMELINE = [
+    *CELLS[:4],
+    "run = %reactor start --workers 2 --timeout 60s --profile",
+    "%reactor timeline",
+    "%reactor profile",
+    "import time\nwhile run.tags < 50: time.sleep(0.05)\nrun.profile()",
+]
+
+
 def notebook(sources) -> str:
     cells = [
         {"cell_type": "code", "id": f"c{i}", "metadata": {}, "execution_count": None, "outputs": [], "source": source}
@@ -126,6 +136,7 @@ def lab(tmp_path):
     (tmp_path / "panels.ipynb").write_text(notebook(CELLS))
     (tmp_path / "more.ipynb").write_text(notebook(MORE))
     (tmp_path / "tuned.ipynb").write_text(notebook(TUNED))
+    (tmp_path / "timeline.ipynb").write_text(notebook(TIMELINE))
     port = free_port()
     # Its own settings and workspaces; no news, no checks on the net.
     env = {
@@ -360,5 +371,74 @@ def test_a_slider_changes_a_parameter(page):
     page.locator(".widget-slider.widget-disabled, .widget-slider:has([disabled])").first.wait_for()
     page.wait_for_function("n => n.textContent.includes('is over')", arg=said.element_handle())
     page.screenshot(path=OUT / "lab-tuned-dark.png")
+def test_a_timeline_follows_its_run_is_zoomed_told_by_keys_and_saved(page, tmp_path):
+    run_all(page, "timeline")
+    panel = page.locator(".rnb-time")
+    canvas = panel.locator("canvas")
+    canvas.wait_for()
+    table = page.locator(".rnb-profile").last
+    table.get_by_text("main.rollouts[7].on_weights").wait_for()
+    title = panel.locator(".rnb-time-title")
+    panel.get_by_role("button", name="follow").wait_for()
+    before, picture = title.text_content(), canvas.screenshot()
+    page.wait_for_timeout(1500)
+    assert title.text_content() != before, "the run goes on and the panel does not"
+    assert canvas.screenshot() != picture, "the lanes do not move"
+    panel.scroll_into_view_if_needed()
+    page.screenshot(path=OUT / "lab-timeline-live.png")
+
+    # Zoom in by dragging, by the wheel and by keys, until spans stand apart; the pointer is told which one it is on.
+    box = canvas.bounding_box()
+    x, y = box["x"] + box["width"] * 0.6, box["y"] + 35
+    page.mouse.move(x, y)
+    page.mouse.down()
+    page.mouse.move(x + 60, y, steps=4)
+    page.mouse.up()
+    assert panel.get_by_role("button", name="follow").get_attribute("aria-pressed") == "false"
+    canvas.focus()
+    page.mouse.move(x, y)
+    for _ in range(2):
+        page.mouse.wheel(0, -300)
+        page.wait_for_timeout(300)
+    page.keyboard.press("n")
+    tip = page.locator(".rnb-time-tip")
+    page.wait_for_function("document.querySelector('.rnb-time-tip').textContent.includes('tag (')")
+    assert "worker 0" in tip.text_content()
+    assert tip.text_content() == panel.locator(".rnb-time-aloud").text_content()
+    first = tip.text_content()
+    page.keyboard.press("n")
+    assert tip.text_content() != first
+    page.screenshot(path=OUT / "lab-timeline-zoomed.png")
+    seen = [canvas.screenshot()]
+    panel.get_by_label("colors", exact=True).select_option("levels")
+    panel.get_by_role("button", name="level 1").click()
+    seen.append(canvas.screenshot())
+    panel.get_by_label("colors", exact=True).select_option("reactions")
+    canvas.focus()
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("-")
+    page.wait_for_timeout(500)
+    seen.append(canvas.screenshot())
+    assert len(set(seen)) == len(seen), "a control changes nothing"
+
+    for kind, start in (("SVG", b"<svg"), ("PNG", b"\x89PNG")):
+        with page.expect_download() as download:
+            panel.get_by_role("button", name=kind, exact=True).click()
+        assert Path(download.value.path()).read_bytes().startswith(start)
+        shutil.copy(download.value.path(), OUT / f"lab-timeline.{kind.lower()}")
+    panel.get_by_role("button", name="Trace", exact=True).click()
+    panel.get_by_text("open it at ui.perfetto.dev").wait_for()
+    (trace,) = tmp_path.glob("*-timeline.json")
+    assert any(event["ph"] == "X" for event in json.loads(trace.read_text())["traceEvents"])
+
+    page.locator(".jp-CodeCell").last.locator(".cm-content").click()
+    page.keyboard.press("Control+A")
+    page.keyboard.type("%reactor stop")
+    page.keyboard.press("Control+Enter")
+    panel.get_by_role("button", name="follow").wait_for(state="hidden")
+    panel.get_by_role("button", name="all", exact=True).click()
+    settings(page, "JupyterLab Dark")
+    panel.scroll_into_view_if_needed()
+    page.screenshot(path=OUT / "lab-timeline-dark.png")
     assert page.complaints == []
     assert page.outside == [], "something was loaded from the net"
