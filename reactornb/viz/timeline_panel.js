@@ -173,7 +173,13 @@ function render({ model, el }) {
     ink.font = `600 ${FONT}`;
     ink.fillStyle = color;
     ink.fillText(title.textContent, 0, 12);
-    ink.drawImage(canvas, 0, top, picture.width, picture.height);
+    const sheet = document.createElement("canvas"); // drawn anew: the one on screen may have half as many pixels
+    sheet.width = picture.width * scale;
+    sheet.height = picture.height * scale;
+    const fine = sheet.getContext("2d");
+    fine.scale(scale, scale);
+    picture.render(fine);
+    ink.drawImage(sheet, 0, top, picture.width, picture.height);
     ink.font = FONT;
     rows.forEach((each, i) => draw(() => {
       ink.translate(places[i][0], top + picture.height + 6 + places[i][1]);
