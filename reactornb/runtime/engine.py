@@ -18,6 +18,7 @@ from reactornb.graph import Graph
 from reactornb.runtime.clock import Clock
 from reactornb.runtime.enclaves import Gate
 from reactornb.runtime.profile import Profiler
+from reactornb.runtime.sampling import Sample, Sampler
 from reactornb.runtime.schedule import Schedule
 from reactornb.runtime.scheduler import Scheduler
 from reactornb.runtime.trace import Recorder
@@ -89,6 +90,7 @@ class Engine:
             scheduler.leads = leader.enclaves
             scheduler.profiled = profile
         self.profiler = Profiler(graph, workers) if profile else None
+        self._sampler: Sampler | None = None  # made under _lock by who first asks, then only read
         self.gate: Gate | None = None
         if len(self.schedulers) > 1:
             recorder.apart = True
@@ -211,6 +213,38 @@ class Engine:
     def refused(self) -> int:
         """How many events of physical actions found the inbox full."""
         return sum(s.refused for s in self.schedulers)
+
+    @property
+    def lag_ns(self) -> int:
+        """By how much physical time is past the current tag; 0 while the run waits for physical time."""
+        return 0 if self.waiting else max(self.clock.elapsed_ns() - self.tag.time_ns, 0)
+
+    @property
+    def missed(self) -> int:
+        """How many times a reaction began after its deadline."""
+        return sum(limit.missed for s in self.schedulers for limit in s.deadlines)
+
+    @property
+    def queued(self) -> int:
+        """How many later tags have events, each periodic timer counting once; for display."""
+        return sum(bool(s.upcoming) + len(s.heap) + len(s.periodic) for s in self.schedulers)
+
+    @property
+    def inbox(self) -> int:
+        """How many events of physical actions no leader has looked at yet; for display."""
+        return sum(len(s.inbox) for s in self.schedulers)
+
+    @property
+    def worker_seconds(self) -> list[float]:
+        """CPU seconds that each worker's thread has used; 0 where nobody keeps account (a driven run's caller, not Linux)."""
+        return [worker.cpu_ns() / 1e9 for worker in self.workers]
+
+    def sample(self) -> Sample:
+        """See `Run.sample`."""
+        with self._lock:
+            if self._sampler is None:
+                self._sampler = Sampler(self.graph, self.schedulers)
+        return self._sampler.sample()
 
     @property
     def paused(self) -> bool:

@@ -14,7 +14,7 @@ from typing import Any
 from reactornb.runtime.handles import InPort
 from reactornb.runtime.signals import RunningReaction
 
-__all__ = ["Group", "culprit"]
+__all__ = ["Group", "culprit", "one_by_one"]
 
 
 class Group:
@@ -51,6 +51,15 @@ class Group:
         self.worker = -1
         self.call, self._code = _caller(self.reactions)
 
+    @property
+    def caller(self) -> tuple[Callable[[], None], CodeType]:
+        """What `call` is, with the code in whose frame `row` is the reaction that runs; set between tags, by the leader."""
+        return self.call, self._code
+
+    @caller.setter
+    def caller(self, caller: tuple[Callable[[], None], CodeType]) -> None:
+        self.call, self._code = caller
+
     def culprit(self, error: BaseException) -> RunningReaction:
         """The reaction out of which `error` came while `call` ran."""
         frame = error.__traceback__
@@ -76,6 +85,12 @@ _NAMES = ("a", "b", "c", "d")
 
 def _is_row(row: tuple[Any, ...], found: Sequence[Any]) -> bool:
     return all(argument is value for argument, value in zip(row, found, strict=False))
+
+
+def one_by_one(reactions: tuple[RunningReaction, ...]) -> tuple[Callable[[], None], CodeType]:
+    """A `Group.caller` that calls each reaction by itself, with what its `call` is then."""
+    made = _one_by_one(reactions)
+    return made, made.__code__
 
 
 def _caller(reactions: tuple[RunningReaction, ...]) -> tuple[Callable[[], None], CodeType]:

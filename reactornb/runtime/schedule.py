@@ -126,6 +126,10 @@ class Schedule:
             found.append((self.agendas[members[0].enclave].levels[level].append, group))
         return tuple(found)
 
+    def groups_in(self, enclave: int) -> list[Group]:
+        """All groups of an enclave; on its leader's thread."""
+        return [g for g in self._made.values() if g.reactions[0].enclave == enclave]
+
     def _groups(self) -> None:
         """Levels are final: decide what each signal queues where, how far it reaches, and what `set` does."""
         for agenda in self.agendas:

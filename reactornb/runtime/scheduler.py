@@ -13,8 +13,9 @@ cheap levels itself, shares out costly ones (`workers.py`), and closes tags.
 #               wake.set(), and the leader clears `wake` before it looks at the inbox, so nothing is slept over
 # refused       events that found the inbox full; written under _refusing by any thread, read for display
 # ended         set once by the leader; a post that misses it leaves an event that nobody takes
-# _stop, _paused, _steps
+# _stop, _paused, _steps, _window
 #               commands from other threads, under _command_lock; the leader looks at `_commanded` once a tag
+# deadlines     each counts what one reaction missed, written by the worker that runs it; read for display
 # waiting       written by the leader, read for display
 """
 
@@ -46,6 +47,7 @@ from reactornb.tags import Tag, forever
 
 if TYPE_CHECKING:
     from reactornb.runtime.enclaves import Gate
+    from reactornb.runtime.sampling import Window
 
 __all__ = ["Scheduler"]
 
@@ -83,9 +85,11 @@ class Scheduler(EventQueue):
         "_steps",
         "_stop",
         "_tried",
+        "_window",
         "agenda",
         "begun",
         "clock",
+        "deadlines",
         "enclave",
         "ended",
         "failure",
@@ -174,6 +178,8 @@ class Scheduler(EventQueue):
         self._stop = False
         self._paused = False
         self._steps = 0
+        self._window: Window | None = None
+        self.deadlines: list[Deadline] = []
         self.waiting = False
         self.watchdogs = Watchdogs(self._expired, f"{workers[0].thread.name}-watchdogs-{enclave}")
         self.begun = False
@@ -245,8 +251,14 @@ class Scheduler(EventQueue):
                 self._paused = paused
                 self._steps = 0
             self._steps += steps
-            self._commanded = self._stop or self._paused
+            self._commanded = self._stop or self._paused or self._window is not None
         self.wake.set()
+
+    def sample(self, window: Window) -> None:
+        """Watch what the enclave executes from its next tag on, for as long as the window says; any thread."""
+        with self._command_lock:  # nobody is woken: where nothing happens there is nothing to see
+            self._window = window
+            self._commanded = True
 
     def abandon(self) -> None:
         """In a forked child, which has none of the threads: what they held is free, what is scheduled is ignored."""
@@ -274,9 +286,11 @@ class Scheduler(EventQueue):
     ) -> Callable[[], None]:
         """A call that runs `late` instead of `body` once physical time has passed the tag by more than the deadline."""
         limit = Deadline(self, deadline, late)
+        self.deadlines.append(limit)
 
         def call() -> None:
             if limit.is_missed():
+                limit.missed += 1
                 late()
                 return
             # For check_deadline and update_deadline in the body; reactions of one reactor run one at a time.
@@ -565,6 +579,10 @@ class Scheduler(EventQueue):
             reactions = [_piece(part, cost // count) for part in itertools.batched(reactions, size)]
         return share_out(reactions, self.width)
 
+    def forget_shares(self) -> None:
+        """What is called has changed: share out anew. On the leader's thread, between tags."""
+        self._shares.clear()
+
     def _fail(self, r: RunningReaction, error: BaseException) -> None:
         self.failure = failure(r, self.current_tag(), error)
 
@@ -747,16 +765,20 @@ class Scheduler(EventQueue):
         with self._command_lock:
             stop, paused, steps = self._stop, self._paused, self._steps
             if stop:
-                self._stop = self._commanded = self._paused = False
+                self._stop = self._paused = False
             elif steps:
                 self._steps -= 1
+            goes_on = stop or not paused or steps > 0
+            if self._window is not None and self._window.turn(goes_on):
+                self._window = None
+            self._commanded = self._stop or self._paused or self._window is not None
         if stop and self.gate is not None:
             self.gate.stop_from(self)
         elif stop:
             soon = (self.time_ns, self.microstep + 1)
             if self.stop_tag is None or soon < self.stop_tag:
                 self.stop_tag = soon
-        return stop or not paused or steps > 0
+        return goes_on
 
     def _finish(self) -> None:
         """The last tag is done."""
@@ -769,12 +791,13 @@ class Scheduler(EventQueue):
 
 
 class Deadline:
-    """The deadline of one reaction; `limit_ns` is the reaction's own, so it needs no lock."""
+    """The deadline of one reaction; `limit_ns` and `missed` are the reaction's own, so they need no lock."""
 
     def __init__(self, scheduler: Scheduler, limit_ns: int, late: Callable[[], None]) -> None:
         self._scheduler = scheduler
         self.limit_ns = limit_ns
         self.late = late
+        self.missed = 0
 
     def is_missed(self) -> bool:
         """True once physical time has passed the tag by more than the deadline."""

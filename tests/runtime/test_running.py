@@ -370,6 +370,55 @@ def test_stopping_wakes_a_run_that_waits_for_physical_time():
     assert run.tag.time_ns == 0
 
 
+def test_status_says_lag_queues_missed_deadlines_and_the_time_of_each_worker():
+    class Late(Reactor):
+        tick = Timer(0, ms(1))
+        later = LogicalAction(ms(50))
+        key = PhysicalAction()
+        on_late = 0
+
+        @reaction(tick, deadline=ms(2))
+        def on_tick(self, later, key):
+            later.schedule()
+            self.post = key.schedule
+
+        @on_tick.missed
+        def late(self, later, key):
+            self.on_late += 1
+
+    clock = FakeClock()
+    run = Program(Late()).start(workers=1, clock=clock, driven=True)
+    try:
+        run.advance()
+        clock.advance(ms(1))
+        run.advance()
+        status = run.status()
+        assert (status["deadlines_missed"], status["lag"], status["inbox"]) == (0, 0.0, 0)
+        assert status["queue"] == 1 + 2, "the timer, and two events of the action"
+        run.pause()
+        clock.advance(ms(7))
+        run.advance()
+        run.instance("late").post()
+        assert run.status()["inbox"] == 1
+        run.resume()
+        run.advance()
+        assert run.status()["inbox"] == 0
+        assert run.status()["deadlines_missed"] == run.instance("late").on_late == 4, "those of 2, 3, 4 and 5 ms"
+        assert run.status()["worker_seconds"] == [0.0], "the thread is the caller's"
+    finally:
+        run.stop()
+    assert run.status()["lag"] is None
+    assert run.status()["queue"] == 0
+
+
+def test_the_time_of_each_worker_is_known_when_the_run_is_over():
+    run = Program(Mixer(rounds=50)).start(workers=2, fast=True)
+    run.result(WAIT)
+    used = run.status()["worker_seconds"]
+    assert len(used) == 2
+    assert all(0 < seconds < WAIT for seconds in used)
+
+
 def test_status_is_plain_data():
     run = Program(Mixer(rounds=5)).start(workers=2, fast=True)
     run.result(WAIT)

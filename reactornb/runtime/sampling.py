@@ -1,0 +1,197 @@
+"""Where a running program's time and values go, for who watches: sampled in windows, so that nothing is paid in between.
+
+While a window is open the leader has what it calls (`Group.call`, `RunningReaction.call`) replaced by something that counts and
+takes times; when it closes everything is as before. The loop in which a run spends its time reads these attributes anyway: a run
+that nobody samples executes not one instruction more.
+
+What a sampled run pays is bounded by rule: a window ends after 64 tags (several, since what takes turns from tag to tag must be
+seen in proportion) and 20 ms, or once it has cost 5 ms, and the next may open when 50 times its cost has gone by: 2 %.
+
+# counts, busy_ns   per reaction; written by the worker that runs the reaction. A reaction runs one at a time, and the batch or
+#                   the leader's own order puts one run before the next
+# values            per written channel; by the worker that runs a reaction of the reactor that writes it, likewise one at a time
+# Window            all of it belongs to the enclave's leader, but for `due_ns` and `watched_ns`, which others read; the window
+#                   reaches the leader through the scheduler's _command_lock
+#                   Everything is read by anyone, at any time, for display: a reader may see a run counted and its time not yet.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy
+
+from reactornb.graph import Graph
+from reactornb.runtime.groups import Group, one_by_one
+from reactornb.runtime.signals import RunningReaction
+
+if TYPE_CHECKING:
+    from reactornb.runtime.scheduler import Scheduler
+
+__all__ = ["Sample", "Sampler", "Window"]
+
+_Array = numpy.ndarray[Any, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """What was seen of a run in all windows up to now.
+
+    Attributes:
+        counts: int64 [reactions], how often each ran.
+        busy: float64 [reactions], seconds that each took.
+        values: int64 [ports], how many tags each written channel had a value at; 0 for channels that are only connected.
+        watched: float64 [enclaves], seconds of physical time during which an enclave was watched.
+    """
+
+    counts: _Array
+    busy: _Array
+    values: _Array
+    watched: _Array
+
+
+class Sampler:
+    """The windows of one run, one for each enclave.
+
+    Args:
+        graph: what is run.
+        schedulers: of its enclaves.
+    """
+
+    def __init__(self, graph: Graph, schedulers: Sequence[Scheduler]) -> None:
+        self.counts = [0] * len(graph.reactions)
+        self.busy_ns = [0] * len(graph.reactions)
+        self.values = [0] * len(graph.ports)
+        self._windows = [(scheduler, Window(self, scheduler)) for scheduler in schedulers]
+        self._asking = threading.Lock()
+
+    def sample(self) -> Sample:
+        """What was seen up to now; asks for more. Any thread."""
+        with self._asking:
+            for scheduler, window in self._windows:
+                if time.perf_counter_ns() >= window.due_ns:
+                    scheduler.sample(window)
+        return Sample(
+            numpy.array(self.counts),
+            numpy.array(self.busy_ns) / 1e9,
+            numpy.array(self.values),
+            numpy.array([window.watched_ns / 1e9 for _, window in self._windows]),
+        )
+
+
+class Window:
+    """A time during which one enclave is watched, again and again.
+
+    Attributes:
+        due_ns: when the next may open, on the clock of `time.perf_counter_ns`.
+        watched_ns: how long it was open in all.
+    """
+
+    least_ns = 20_000_000
+    least_tags = 64
+    dear_ns = 5_000_000
+    # Overheads measured on 3.14t, rounded up: of a reaction, of a tag.
+    reaction_ns, tag_ns = 400, 3_000
+    pause = 50  # times the cost of a window
+
+    def __init__(self, sampler: Sampler, scheduler: Scheduler) -> None:
+        self._sampler = sampler
+        self._scheduler = scheduler
+        self._reactions: list[tuple[RunningReaction, Any, Any, Callable[[], None]]] = []
+        self._groups: dict[Group, tuple[Any, Any]] = {}
+        self._open = False
+        self._began = self._looked = self._swap_ns = self._tags = self._ran = 0
+        self.due_ns = 0
+        self.watched_ns = 0
+
+    def turn(self, goes_on: bool) -> bool:
+        """Between two tags, on the leader's thread: open the window, look on, or close it.
+
+        Args:
+            goes_on: the run is not paused.
+
+        Returns:
+            Whether it is over.
+        """
+        now = time.perf_counter_ns()
+        if not self._open:
+            if goes_on:
+                self._begin(now)
+            return False
+        self._tags += 1
+        self.watched_ns += now - self._looked
+        self._looked = now
+        cost = self._swap_ns + self.tag_ns * self._tags
+        cost += self.reaction_ns * (self._scheduler.reactions_done - self._ran)
+        enough = now - self._began >= self.least_ns and (self._tags >= self.least_tags or cost >= self.dear_ns)
+        if goes_on and not enough:
+            return False
+        self._end()
+        self.due_ns = time.perf_counter_ns() + self.pause * (cost + self._swap_ns)
+        return True
+
+    def _begin(self, now: int) -> None:
+        scheduler = self._scheduler
+        own = [r for r in scheduler.schedule.reactions if r.enclave == scheduler.enclave]
+        if not self._reactions:
+            self._reactions = [(r, r.call, r.body, self._timed(r)) for r in own]
+        for r, _, _, timed in self._reactions:
+            r.call, r.body = timed, None  # without a body, whoever makes a group now has it call `call`
+        for group in scheduler.schedule.groups_in(scheduler.enclave):
+            if group not in self._groups:
+                self._groups[group] = group.caller
+            group.caller = one_by_one(group.reactions)
+        scheduler.forget_shares()
+        self._open, self._tags, self._ran = True, 0, scheduler.reactions_done
+        self._began = self._looked = time.perf_counter_ns()
+        self._swap_ns = self._began - now
+
+    def _end(self) -> None:
+        for r, call, body, _ in self._reactions:
+            r.call, r.body = call, body
+        for group in self._scheduler.schedule.groups_in(self._scheduler.enclave):
+            # One that was made meanwhile (a mode was entered) calls its reactions one by one, as they are now.
+            if group in self._groups:
+                group.caller = self._groups[group]
+        self._scheduler.forget_shares()
+        self._open = False
+
+    def _timed(self, r: RunningReaction) -> Callable[[], None]:
+        """A reaction's call, counted and timed, with the channels that it wrote."""
+        sampler, index, now, call = self._sampler, r.index, time.perf_counter_ns, r.call
+        counts, busy, values = sampler.counts, sampler.busy_ns, sampler.values
+        writers = self._scheduler.schedule.writers
+        ports = [(c, writers[c]) for c in r.node.effects if c in writers]
+        if len(ports) == 1:
+            ((channel, port),) = ports
+
+            def one_port() -> None:
+                before, began = port.is_present, now()
+                try:
+                    call()
+                finally:
+                    busy[index] += now() - began
+                    counts[index] += 1
+                    if not before and port.is_present:
+                        values[channel] += 1
+
+            return one_port
+
+        def any_ports() -> None:
+            # A channel that an earlier reaction of the reactor wrote at this tag was counted then.
+            absent = [(c, port) for c, port in ports if not port.is_present]
+            began = now()
+            try:
+                call()
+            finally:
+                busy[index] += now() - began
+                counts[index] += 1
+                for c, port in absent:
+                    if port.is_present:
+                        values[c] += 1
+
+        return any_ports
