@@ -1,5 +1,6 @@
 """The timer that moves panels: on the loop's thread only, not too often, and no panel stops another."""
 
+import itertools
 import threading
 
 import pytest
@@ -127,3 +128,22 @@ def test_the_picture_is_brought_up_to_date_now_and_then(loop):
     assert panel.looks == 2
     pump.close()
     assert loop.later == []
+
+
+def test_the_picture_of_a_young_panel_is_renewed_soon_and_later_ever_less_often(loop, monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr("reactornb.notebook.pump.time.perf_counter", lambda: now[0])
+    pump, panel = Pump(loop), Panel(10_000)
+    pump.add(panel, panel.look)
+    looks = []
+    for tenth in range(1, 1200):
+        now[0] = tenth / 10
+        before = panel.looks
+        pump._beat()
+        if panel.looks > before:
+            looks.append(now[0])
+    assert looks[0] < 1.0, "a notebook may be saved right after a run began"
+    gaps = [round(b - a, 1) for a, b in itertools.pairwise(looks)]
+    assert gaps == sorted(gaps)
+    assert max(gaps) <= Pump.picture_seconds + 0.2
+    assert len(looks) < 15

@@ -41,6 +41,7 @@ class _Moved:
 
     panel: Panel
     look: Callable[[], None]
+    began: float
     looked_at: float
 
 
@@ -82,7 +83,8 @@ class Pump:
             self._loop.add_callback(self._add, panel, look)
 
     def _add(self, panel: Panel, look: Callable[[], None]) -> None:
-        self._panels[id(panel)] = _Moved(panel, look, time.perf_counter())
+        now = time.perf_counter()
+        self._panels[id(panel)] = _Moved(panel, look, now, now)
         if self._handle is None:
             self._handle = self._loop.call_later(self.seconds, self._tick)
 
@@ -113,7 +115,9 @@ class Pump:
         try:
             goes_on = panel.is_open and panel.refresh()
             now = time.perf_counter()
-            if panel.is_open and (not goes_on or now - moved.looked_at > self.picture_seconds):
+            # A young panel's picture is renewed more often: a notebook may be saved a few seconds after a run began.
+            age = min(self.picture_seconds, max(now - moved.began, 1.0) / 2)
+            if panel.is_open and (not goes_on or now - moved.looked_at > age):
                 moved.looked_at = now
                 moved.look()
         except Exception:
