@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from reactornb import Program, Reactor, Tag, Timer, ms, reaction
+from reactornb import PhysicalAction, Program, Reactor, Tag, Timer, ms, reaction
 from reactornb.errors import ReactorError
 from reactornb.runtime import FakeClock
 from reactornb.viz.curves import curves_svg, number, plot, series_of
@@ -280,6 +280,34 @@ def test_a_view_says_state_rates_and_where_it_failed():
     assert 'raise ValueError("no more")' in status["failure"]
     assert "scheduler.py" not in status["failure"]
     assert view.text().startswith(f"run {run.number} of fails: failed · tag 0, microstep 0")
+
+
+def test_a_view_says_how_far_behind_a_run_is_what_waits_and_what_was_missed():
+    class Late(Reactor):
+        tick = Timer(0, ms(1))
+        key = PhysicalAction()
+
+        @reaction(tick, deadline=ms(2))
+        def on_tick(self, key): ...
+
+        @on_tick.missed
+        def late(self, key): ...
+
+    clock = FakeClock()
+    run = Program(Late()).start(workers=1, clock=clock, driven=True)
+    view = RunView(run)
+    try:
+        run.advance()
+        assert (view.status()["pace"], view.status()["missed"]) == ("on time", "0 deadlines missed")
+        assert view.status()["queues"] == "queue 1 · inbox 0"
+        clock.advance(ms(4))
+        run.advance()
+        assert view.status()["missed"] == "1 deadline missed"
+        assert "1 deadline missed" in view.heading()
+        assert view.status()["use"] == [], "nobody keeps account of the caller's thread"
+    finally:
+        run.stop()
+    assert view.status()["queues"] == view.status()["pace"] == ""
 
 
 def test_steps_show_as_a_rate_not_as_a_curve():

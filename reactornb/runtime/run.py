@@ -405,16 +405,36 @@ class Run:
         instances = self._engine.schedule.instances
         return {f"{node.name}.{name}": getattr(instances[node.index], name) for node in nodes}
 
+    def lag(self) -> float | None:
+        """By how many seconds physical time is past the tag; None for a run that does not wait for it, or is over."""
+        return None if self.options.get("fast") or not self.is_alive else self._engine.lag_ns / 1e9
+
+    @property
+    def queue(self) -> int:
+        """How many later tags have events; each periodic timer counts once."""
+        return self._engine.queued if self.is_alive else 0
+
+    @property
+    def inbox(self) -> int:
+        """How many events of physical actions wait to be looked at."""
+        return self._engine.inbox
+
+    @property
+    def deadlines_missed(self) -> int:
+        """How many times a reaction began after its deadline."""
+        return self._engine.missed
+
+    @property
+    def worker_seconds(self) -> list[float]:
+        """CPU seconds of each worker; 0 where nobody keeps account (a driven run's caller; before the end where it is not Linux)."""
+        return self._engine.worker_seconds
+
     def status(self) -> dict[str, Any]:
         """State, tag, rates and workers, as plain data.
 
-        `lag` is by how many seconds physical time is past the tag (None for a fast run, which does not wait for it);
-        `worker_seconds` the CPU time of each worker; `queue` how many later tags have events (each periodic timer counts once), `inbox`
-        how many events of physical actions wait to be looked at, `refused` how many found it full; `deadlines_missed` how many
-        times a reaction began after its deadline.
+        `refused` counts events of physical actions that found the inbox full; the others are properties of the run.
         """
         seconds = self.seconds
-        engine = self._engine
         return {
             "run": self.number,
             "program": self.program.name,
@@ -426,13 +446,13 @@ class Run:
             "tags_per_second": self.tags / seconds if seconds else 0.0,
             "workers": self.workers,
             "placement": self.placement.describe(),
-            "worker_seconds": engine.worker_seconds,
+            "worker_seconds": self.worker_seconds,
             "seed": self.seed,
-            "lag": None if self.options.get("fast") or not self.is_alive else engine.lag_ns / 1e9,
-            "queue": engine.queued if self.is_alive else 0,
-            "inbox": engine.inbox,
-            "refused": engine.refused,
-            "deadlines_missed": engine.missed,
+            "lag": self.lag,
+            "queue": self.queue,
+            "inbox": self.inbox,
+            "refused": self._engine.refused,
+            "deadlines_missed": self.deadlines_missed,
             "fingerprint": self.fingerprint,
             "failure": None if self._failure is None else str(self._failure),
         }

@@ -14,7 +14,7 @@ from typing import Any
 
 from reactornb.errors import ReactionError, ReactorError
 from reactornb.runtime import Run
-from reactornb.tags import format_ns
+from reactornb.tags import forever, format_ns
 from reactornb.viz.curves import curves_svg, number, words
 from reactornb.viz.printed import Printed
 from reactornb.viz.series import LogReader, Series, axis_of
@@ -43,7 +43,10 @@ class RunView:
         self._history: deque[tuple[float, int, int, float]] = deque()
         self._use: list[float] = []
         self._used_at = 0.0
-        self._cpu: dict[int, float] = {}
+        self._cpu: list[float] = []
+        graph = run.program.graph
+        self._posted = any(a.physical for a in graph.actions)
+        self._deadlines = any(r.deadline is not None and r.deadline < forever for r in graph.reactions)
 
     @property
     def series(self) -> dict[str, Series]:
@@ -84,20 +87,14 @@ class RunView:
         return found
 
     def _measure_workers(self) -> None:
-        """The share of a core each worker used since last time, from Linux's accounts of threads; empty elsewhere."""
+        """The share of a core each worker used since last time; empty where nobody keeps account."""
         now = time.perf_counter()
         span, self._used_at = now - self._used_at, now
-        used: list[float] = []
-        for worker in self.run._engine.workers:
-            ident = worker.thread.native_id
-            try:
-                spent = int(Path(f"/proc/self/task/{ident}/schedstat").read_bytes().split()[0]) / 1e9
-            except (OSError, ValueError, IndexError):  # over, not Linux, or a kernel that keeps no such account
-                continue
-            if ident in self._cpu:
-                used.append(min((spent - self._cpu[ident]) / span, 1.0))
-            self._cpu[ident or 0] = spent
-        self._use = used
+        spent = self.run.worker_seconds
+        if self._cpu and any(spent):
+            shares = [(new - old) / span for new, old in zip(spent, self._cpu, strict=True)]
+            self._use = [min(max(share, 0.0), 1.0) for share in shares]
+        self._cpu = spent
 
     def status(self) -> dict[str, Any]:
         """Everything but the curves, as JSON can carry it."""
@@ -114,6 +111,8 @@ class RunView:
             "workers": run.workers,
             "placement": run.placement.describe(),
             "pace": self._pace(),
+            "queues": self._queues(),
+            "missed": self._missed(),
             "use": [round(u, 2) for u in self._use] if run.is_alive else [],
             "seed": run.seed,
             "fingerprint": run.fingerprint if not run.is_alive else None,
@@ -121,18 +120,37 @@ class RunView:
         }
 
     def _pace(self) -> str:
-        """How much faster than physical time a run's logical time goes, where it does not wait for it."""
+        """Logical against physical time: how far behind a run is, or how much faster one that does not wait for it."""
         run = self.run
         logical = run.tag.time_ns / 1e9
+        lag = run.lag
+        if lag is not None:
+            return "" if run.state == "paused" else "on time" if lag < 0.002 else f"{_seconds(lag)} behind"
         if not run.options.get("fast") or not logical or not run.seconds:
             return ""
-        return f"{logical / run.seconds:.2g}× real time"
+        return f"{number(float(f'{logical / run.seconds:.2g}'))}× real time"
+
+    def _queues(self) -> str:
+        """How much waits: later tags with events, and events from outside."""
+        run = self.run
+        if not run.is_alive:
+            return ""
+        said = f"queue {run.queue:,}"
+        return f"{said} · inbox {run.inbox:,}" if self._posted else said
+
+    def _missed(self) -> str:
+        """Deadlines that were missed, in a program that has any."""
+        if not self._deadlines:
+            return ""
+        missed = self.run.deadlines_missed
+        return f"{missed:,} deadline{'' if missed == 1 else 's'} missed"
 
     def heading(self) -> str:
         """One line: what, state, where, how fast."""
         s = self.status()
         workers = f"{s['workers']} worker{'s' if s['workers'] > 1 else ''}"
         parts = [f"{s['title']}: {s['state']}", f"tag {s['tag']}", f"{s['seconds']:.1f} s", *s["rates"], workers]
+        parts += [s[name] for name in ("pace", "missed") if s[name]]
         if s["progress"] is not None and self.run.is_alive:
             parts.insert(1, f"{s['progress']:.0%}")
         return " · ".join(parts)
@@ -152,6 +170,10 @@ class RunView:
     def svg(self) -> str:
         """The panel as a picture."""
         return curves_svg(self.curves, self.heading())
+
+
+def _seconds(value: float) -> str:
+    return f"{value * 1e3:.0f} ms" if value < 0.9995 else f"{value:.1f} s"
 
 
 class RunsView:
