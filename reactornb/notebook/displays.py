@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
+import threading
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ from reactornb.notebook.pump import Pump, wait_as_before, wait_in_slices
 from reactornb.runtime import Program, Run
 from reactornb.runtime.profile import Profile
 from reactornb.runtime.timeline import Timeline
+from reactornb.runtime import Program, Run, live_runs
 from reactornb.viz.curves import plot
 from reactornb.viz.graph_view import GraphView
 from reactornb.viz.printed import Printed
@@ -139,10 +141,27 @@ class Displays:
             display(view._repr_mimebundle_(), raw=True)  # type: ignore[no-untyped-call]
             return
         made = view.options
-        panel = GraphPanel(view.graph, levels=made["levels"], depth=made["depth"], later=self.pump.call)
+        panel = GraphPanel(
+            view.graph, levels=made["levels"], depth=made["depth"], later=self.pump.call, seen=self._follow
+        )
         panel.on_picture = self._show(panel)
 
     def _show(self, panel: Panel) -> Callable[[], None]:
+    def _follow(self, panel: GraphPanel) -> None:
+        """Color a graph that somebody sees by the newest living run of it; on the loop's thread."""
+        assert self.pump is not None
+        runs = [run for run in live_runs() if panel.is_open and panel.is_seen and panel.fits(run)]
+        if runs:
+            if panel.run is not runs[-1]:
+                panel.follow(runs[-1])
+            self.pump.add(panel, lambda: None)
+
+    def _follow_new(self) -> None:
+        for panel in self._open:
+            if hasattr(panel, "fits") and panel.is_seen:
+                self._follow(panel)
+
+    def _show(self, panel: GraphPanel | RunPanel) -> Callable[[], None]:
         """Show a widget, and below it a picture that it hides: what is seen where the notebook is opened without its kernel.
 
         Returns:
@@ -244,6 +263,8 @@ class Displays:
             self.output.undecided(run)
         finally:
             self.output.keep_new(False)
+        if self.pump is not None and threading.get_ident() == self.pump.thread:
+            self._follow_new()  # at once: the cell may wait for the run, and the loop with it
         return run
 
     def printed(self, run: Run) -> Printed | None:
@@ -258,6 +279,7 @@ class Displays:
             if self.restart is not None and not run.is_alive:
                 panel.replace(place, self.restart(run))
                 self._move(panel)
+                self._follow_new()
 
         assert self.pump is not None
         self.pump.call(start)
@@ -267,6 +289,7 @@ class Displays:
         # notebook to the end (nbclient) listen no longer.
         if self.pump is not None:
             self.pump.finish_ended()
+            self.pump.call(self._follow_new)
         if self.output is not None:
             self.output.let_go()
 

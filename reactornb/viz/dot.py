@@ -18,7 +18,7 @@ from reactornb.errors import ReactorError
 from reactornb.graph import Graph
 from reactornb.viz.fold import Box, Line, Picture, Symbol, fold
 
-__all__ = ["DrawingError", "dot", "is_installed", "label", "png", "save", "svg", "text"]
+__all__ = ["DrawingError", "dot", "is_installed", "label", "layout", "png", "save", "svg", "text", "write"]
 
 _FONT = "Helvetica,Arial,sans-serif"
 _INK, _FAINT, _LINE = "#1f2937", "#6b7280", "#334155"
@@ -40,7 +40,16 @@ def dot(graph: Graph, *, levels: bool = False, depth: int | None = None, expande
         depth: levels of the hierarchy below the root; chosen by size unless given.
         expanded: keys of banks, such as `main.rollouts`, drawn member by member.
     """
-    return _Writer(fold(graph, depth=depth, expanded=expanded), levels).text()
+    return write(fold(graph, depth=depth, expanded=expanded), levels=levels)
+
+
+def write(picture: Picture, *, levels: bool = False) -> str:
+    """A picture as DOT text.
+
+    In the SVG made of it a reaction has the class `r0`, a box with something inside that is not drawn `b0`, a line `l0`, each
+    numbered in the picture's order, so that a page can color them.
+    """
+    return _Writer(picture, levels).text()
 
 
 def svg(graph: Graph, *, levels: bool = False, depth: int | None = None, expanded: Collection[str] = ()) -> str:
@@ -49,10 +58,19 @@ def svg(graph: Graph, *, levels: bool = False, depth: int | None = None, expande
     Raises:
         DrawingError: if Graphviz is not installed or fails.
     """
-    drawn = _graphviz(dot(graph, levels=levels, depth=depth, expanded=expanded), "svg").decode()
+    return layout(dot(graph, levels=levels, depth=depth, expanded=expanded), label(graph))
+
+
+def layout(source: str, described: str) -> str:
+    """DOT text as an SVG element; `described` is its text alternative.
+
+    Raises:
+        DrawingError: if Graphviz is not installed or fails.
+    """
+    drawn = _graphviz(source, "svg").decode()
     # Without prologue and comments (they hold Graphviz's version) it can stand in a page, and is the same everywhere.
     drawn = re.sub(r"<!--.*?-->\s*", "", drawn[drawn.index("<svg") :], flags=re.DOTALL)
-    return drawn.replace("<svg", f'<svg role="img" aria-label="{html.escape(label(graph))}"', 1)
+    return drawn.replace("<svg", f'<svg role="img" aria-label="{html.escape(described)}"', 1)
 
 
 def label(graph: Graph) -> str:
@@ -129,6 +147,9 @@ class _Writer:
             if symbol.kind != "mode":
                 self.inside.setdefault(symbol.mode or symbol.box, []).append(symbol)
         self.clusters = 0
+        reactions = [s.key for s in picture.symbols.values() if s.kind == "reaction"]
+        self.place = {key: place for place, key in enumerate([*picture.boxes])}
+        self.place_of_reaction = {key: place for place, key in enumerate(reactions)}
 
     def text(self) -> str:
         self.out = [
@@ -142,8 +163,8 @@ class _Writer:
         ]
         for box in self.children.get("", []):
             self._box(box, 0)
-        for line in self.picture.lines:
-            self._line(line)
+        for place, line in enumerate(self.picture.lines):
+            self._line(line, place)
         self.out.append("}")
         return "\n".join(self.out) + "\n"
 
@@ -157,7 +178,11 @@ class _Writer:
             title += f'  <font color="{_FAINT}">+ {box.hidden} inside</font>'
         bank = ", penwidth=2" if box.count > 1 else ""
         # For who clicks on it in a page: the bank to unfold, or a member of one to fold.
-        unfolds = f", id={_quote(box.key)}, class={'members' if box.count > 1 else 'member'}" if box.unfolds else ""
+        classes = ["members" if box.count > 1 else "member"] if box.unfolds else []
+        classes += [f"b{self.place[box.key]}"] if box.hidden else []
+        unfolds = f", id={_quote(box.key)}" if box.unfolds else ""
+        if classes:
+            unfolds += f', class="{" ".join(classes)}"'
         self._open(
             f'label=<{title}>{unfolds}, style="rounded,filled", fillcolor="{_FILLS[depth % 2]}"{bank}', box.tooltip
         )
@@ -200,7 +225,8 @@ class _Writer:
             case "reaction":
                 level = f"  L{s.level}" if self.levels and s.level >= 0 else ""
                 words = f"{s.number}  {s.label}{level}"
-                look = f'shape=cds, style=filled, fillcolor="#475569", fontcolor=white, height=0.3, margin="0.1,0.04", label={_quote(words)}'
+                look = f"class=r{self.place_of_reaction[s.key]}, "
+                look += f'shape=cds, style=filled, fillcolor="#475569", fontcolor=white, height=0.3, margin="0.1,0.04", label={_quote(words)}'
             case "timer":
                 look = _glyph("◷", f"{s.label} {s.detail}")
             case "logical action" | "physical action":
@@ -217,7 +243,7 @@ class _Writer:
     def _node(self, key: str, look: str, tooltip: str) -> None:
         self.out.append(f"{_quote(key)} [{look}, tooltip={_quote(tooltip)}];")
 
-    def _line(self, line: Line) -> None:
+    def _line(self, line: Line, place: int) -> None:
         symbols = self.picture.symbols
         many = line.count > 1
         tooltip = f"{line.tail} → {line.head}" + (f", {line.count} channels" if many else "")
@@ -239,7 +265,7 @@ class _Writer:
         # A line back to an input of the container, or along a loop, must not pull what is right to the left.
         if symbols[line.tail].kind == "mode" or symbols[line.head].kind == "mode":
             look.append("constraint=false")
-        look.append(f"tooltip={_quote(tooltip)}")
+        look += [f"tooltip={_quote(tooltip)}", f"class=l{place}"]
         self.out.append(f"{_quote(line.tail)}:e -> {_quote(line.head)}:w [{', '.join(look)}];")
 
 

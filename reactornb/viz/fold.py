@@ -9,8 +9,10 @@ from __future__ import annotations
 import inspect
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from reactornb.graph import Graph, PortNode, ReactionNode, ReactorNode
+from reactornb.model.declarations import Port
 from reactornb.tags import forever, format_ns
 
 __all__ = ["Box", "Line", "Picture", "Symbol", "fold"]
@@ -34,7 +36,7 @@ class Box:
         members: indices of the reactors that it stands for.
         count: how many of them one container holds.
         mode: key of the mode symbol that it lives in, or empty.
-        hidden: how many reactors inside it are not drawn.
+        within: indices of the reactors inside it that are not drawn, `hidden` of them.
         unfolds: what to put into `expanded` to see its members one by one, or the other way round; empty where it has none.
     """
 
@@ -45,9 +47,14 @@ class Box:
     members: list[int]
     count: int = 1
     mode: str = ""
-    hidden: int = 0
+    within: list[int] = field(default_factory=list)
     tooltip: str = ""
     unfolds: str = ""
+
+    @property
+    def hidden(self) -> int:
+        """How many reactors inside it are not drawn."""
+        return len(self.within)
 
 
 @dataclass(slots=True)
@@ -59,7 +66,7 @@ class Symbol:
             "shutdown" or "reset".
         detail: the width of a multiport, the times of a timer, the delay of an action.
         number: order of a reaction within its reactor, from 1.
-        level: of a reaction.
+        level: of a reaction; `reactions` are the indices of those that it stands for.
     """
 
     key: str
@@ -71,6 +78,7 @@ class Symbol:
     number: int = 0
     level: int = -1
     tooltip: str = ""
+    reactions: list[int] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -80,7 +88,7 @@ class Line:
     Attributes:
         kind: "connection", "trigger", "use", "effect" (a port is written), "schedule" (an action, watchdog or mode).
         label: the delay, if there is one.
-        count: how many channels it stands for.
+        count: how many channels it stands for; `channels` are the indices of those whose values it shows.
     """
 
     tail: str
@@ -89,6 +97,7 @@ class Line:
     label: str = ""
     physical: bool = False
     count: int = 1
+    channels: list[int] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -159,7 +168,7 @@ class _Fold:
                 at = node.parent
                 while at not in self.key_of:
                     at = self.graph.reactors[at].parent
-                self.picture.boxes[self.key_of[at]].hidden += 1
+                self.picture.boxes[self.key_of[at]].within.append(node.index)
 
     def _group(self, parent: str, nodes: list[ReactorNode]) -> list[Box]:
         """The boxes of what containers drawn as `parent` contain."""
@@ -167,10 +176,14 @@ class _Fold:
         if len(boxes) > LISTS_ABOVE:
             boxes = self._boxes_named(parent, nodes, lists=True)
         if len(boxes) > CLASSES_ABOVE:
+            # Banks and lists keep their boxes unless there are too many of these, too.
+            kept = [box for box in boxes if len(box.members) > 1]
+            boxes = kept if len(kept) <= LISTS_ABOVE else []
+            apart = {member for box in boxes for member in box.members}
             by_class: dict[type, list[ReactorNode]] = {}
             for node in nodes:
-                by_class.setdefault(node.cls, []).append(node)
-            boxes = []
+                if node.index not in apart:
+                    by_class.setdefault(node.cls, []).append(node)
             for cls, members in by_class.items():
                 first, last = members[0].label, members[-1].label
                 label = first if first == last else f"{first} … {last}"
@@ -198,6 +211,7 @@ class _Fold:
         if bank in self.expanded or (1 < count <= UNFOLDED and key == bank):
             box.unfolds = bank
         shown = [f"{first.cls.__name__} ×{count}" if count > 1 else first.cls.__name__, *_doc(first.cls)]
+        shown += [_port_words(name, port) for name, port in first.cls._spec.ports.items()]
         shown += [f"{name} = {_brief(value)}" for name, value in _common(members).items()]
         shown.append(str(first.source))
         box.tooltip = "\n".join(shown)
@@ -280,12 +294,14 @@ class _Fold:
         for node in self.graph.reactions:
             if node.declaration is None:  # forwards a connection while its mode is active: drawn as that connection
                 ((_, source),) = node.triggers
-                self._line(self.port_key.get(source, ""), self.port_key.get(node.effects[0], ""), "connection")
+                tail, head = self.port_key.get(source, ""), self.port_key.get(node.effects[0], "")
+                self._line(tail, head, "connection", channel=node.effects[0])
                 continue
             key = self._symbol(node.name, node.reactor, "reaction", mode=node.mode, number=node.number + 1)
             if key:
                 symbol = self.picture.symbols[key]
                 symbol.level = max(symbol.level, node.level)
+                symbol.reactions.append(node.index)
                 symbol.tooltip = _reaction_words(node, symbol)
                 self._dependencies(node, key)
 
@@ -300,15 +316,15 @@ class _Fold:
         }
         for kind, index in node.triggers:
             if kind == "port":
-                self._line(self.port_key.get(index, ""), key, "trigger")
+                self._line(self.port_key.get(index, ""), key, "trigger", channel=index)
             elif index < 0:
                 self._line(self._builtin(kind, node), key, "trigger")
             else:
                 self._line(self._find(named[kind][index]), key, "trigger")
         for channel in node.uses:
-            self._line(self.port_key.get(channel, ""), key, "use")
+            self._line(self.port_key.get(channel, ""), key, "use", channel=channel)
         for channel in node.effects:
-            self._line(key, self.port_key.get(channel, ""), "effect")
+            self._line(key, self.port_key.get(channel, ""), "effect", channel=channel)
         for argument in node.arguments:
             kind = argument[0]
             if kind in ("action", "watchdog", "mode") and (kind, argument[1]) not in node.triggers:
@@ -331,17 +347,21 @@ class _Fold:
         for edge in self.graph.edges:
             label = "" if edge.after is None else format_ns(edge.after)
             tail, head = self.port_key.get(edge.source, ""), self.port_key.get(edge.destination, "")
-            self._line(tail, head, "connection", label, edge.physical)
+            self._line(tail, head, "connection", label, edge.physical, edge.source)
         self.picture.lines = list(self.lines.values())
 
-    def _line(self, tail: str, head: str, kind: str, label: str = "", physical: bool = False) -> None:
+    def _line(
+        self, tail: str, head: str, kind: str, label: str = "", physical: bool = False, channel: int = -1
+    ) -> None:
         if tail and head:
             identity = (tail, head, kind, label, physical)
             line = self.lines.get(identity)
             if line is None:
-                self.lines[identity] = Line(tail, head, kind, label, physical)
+                line = self.lines[identity] = Line(tail, head, kind, label, physical)
             else:
                 line.count += 1
+            if channel >= 0:
+                line.channels.append(channel)
 
 
 def _last(name: str) -> str:
@@ -350,6 +370,11 @@ def _last(name: str) -> str:
 
 def _port_path(port: PortNode) -> str:
     return port.name if port.channel is None else port.name.rpartition("[")[0]
+
+
+def _port_words(name: str, port: Port[Any]) -> str:
+    typed = f": {port.type_name}" if port.type_name else ""
+    return f"{port.kind} {name}{typed}" + (f" ({port.doc})" if port.doc else "")
 
 
 def _doc(obj: object) -> list[str]:

@@ -1,6 +1,8 @@
-// The page side of GraphPanel: the picture, what is under the pointer, banks that unfold, export. `element` and `hideTwin` are in page.js.
+// The page side of GraphPanel: the picture, what is under the pointer, banks that unfold, colors while a run is alive, export.
+// `element` and `hideTwin` are in page.js, `notation`, `Heat` in graph_colors.js.
 
 const XLINK = "http://www.w3.org/1999/xlink";
+const READABLE = 0.72; // of a picture's size: its words are about 9 pixels high
 
 // Graphviz in WebAssembly, for kernels without `dot`: sent by the kernel on request, once a page.
 let graphviz = null;
@@ -70,7 +72,12 @@ function render({ model, el }) {
   root.dataset.lmSuppressShortcuts = "true"; // keys pressed here are ours, not the notebook's shortcuts
   root.setAttribute("aria-label", model.get("label"));
   const row = element(root, "div", "rnb-controls");
+  const legend = element(root, "details", "rnb-notation");
+  const heat = new Heat(element(root, "div", "rnb-heat"));
   const picture = element(root, "div", "rnb-picture");
+  picture.tabIndex = 0;
+  picture.setAttribute("role", "group");
+  picture.setAttribute("aria-label", `${model.get("label")}. The left and right arrow keys go from part to part, Enter unfolds a bank; the same stands below as text.`);
   const error = element(root, "div", "rnb-error");
   error.setAttribute("role", "alert");
   const details = element(root, "details");
@@ -79,7 +86,7 @@ function render({ model, el }) {
   words.tabIndex = 0;
   const tip = element(document.body, "div", "rnb-tip"); // what scrolls would move it
   tip.setAttribute("role", "tooltip");
-  let scale = 0; // 0: as wide as there is room, but no wider than it is
+  let scale = 0; // 0: as wide as there is room, but no wider than it is, nor too small to read; -1: not even that
   let text = ""; // of the picture that is shown
   let size = [0, 0];
   let drawing = ""; // the DOT text that is being laid out
@@ -107,22 +114,39 @@ function render({ model, el }) {
   depth.addEventListener("change", look);
   button("−", "smaller", () => zoom(1 / 1.25));
   button("+", "larger", () => zoom(1.25));
-  button("fit", "as wide as the page", () => { scale = 0; resize(); });
-  button("SVG", "save the picture as SVG", () => save("graph.svg", new Blob([text], { type: "image/svg+xml" })));
-  button("PNG", "save the picture as PNG", async () => save("graph.png", await png(text, ...size)));
+  button("fit", "as wide as the page", () => { scale = -1; resize(); });
+  button("SVG", "save the picture as SVG", () => save("graph.svg", new Blob([shown()], { type: "image/svg+xml" })));
+  button("PNG", "save the picture as PNG", async () => save("graph.png", await png(shown(), ...size)));
   const hint = element(row, "span", "rnb-fact", "");
+  notation(legend);
+
+  // The picture as it is seen, colors included, for a file.
+  function shown() {
+    const copy = picture.querySelector("svg").cloneNode(true);
+    copy.setAttribute("width", size[0]);
+    copy.setAttribute("height", size[1]);
+    for (const link of copy.querySelectorAll("a[data-tip]")) {
+      link.setAttributeNS(XLINK, "xlink:title", link.dataset.tip);
+      link.removeAttribute("data-tip");
+    }
+    for (const part of copy.querySelectorAll("[tabindex]")) part.removeAttribute("tabindex");
+    return new XMLSerializer().serializeToString(copy);
+  }
 
   function fit() {
     return Math.min(1, (picture.clientWidth - 4) / size[0]);
   }
+  function shownAt() {
+    return scale > 0 ? scale : Math.max(fit(), scale < 0 ? 0 : READABLE);
+  }
   function zoom(factor) {
-    scale = Math.min(Math.max((scale || fit()) * factor, 0.05), 8);
+    scale = Math.min(Math.max(shownAt() * factor, 0.05), 8);
     resize();
   }
   function resize() {
     const svg = picture.querySelector("svg");
     if (!svg || picture.clientWidth === 0) return;
-    const by = scale || fit();
+    const by = shownAt();
     svg.setAttribute("width", size[0] * by);
     svg.setAttribute("height", size[1] * by);
   }
@@ -130,8 +154,8 @@ function render({ model, el }) {
   function show(source) {
     text = source.slice(source.indexOf("<svg")).replace(/<!--[\s\S]*?-->\s*/g, "");
     const svg = document.importNode(new DOMParser().parseFromString(text, "image/svg+xml").documentElement, true);
-    svg.setAttribute("role", "img");
-    svg.setAttribute("aria-label", model.get("label"));
+    svg.setAttribute("role", "group"); // an image's parts would be hidden from who does not see
+    svg.removeAttribute("aria-label");
     const box = svg.viewBox.baseVal;
     size = [box.width * 4 / 3, box.height * 4 / 3]; // points in pixels
     for (const link of svg.querySelectorAll("a")) {
@@ -140,6 +164,16 @@ function render({ model, el }) {
       link.removeAttributeNS(XLINK, "title");
     }
     for (const title of svg.querySelectorAll("g > title")) title.remove();
+    // Titles of boxes go above the lines that cross them, with a rim of the box's color.
+    for (const box of svg.querySelectorAll("g.cluster")) {
+      const rim = box.querySelector("path, polygon")?.getAttribute("fill");
+      for (const words of box.querySelectorAll("text")) {
+        for (const [name, value] of [["stroke", rim], ["stroke-width", 3], ["paint-order", "stroke"], ["pointer-events", "none"]]) {
+          words.setAttribute(name, value);
+        }
+        svg.querySelector("g").append(words);
+      }
+    }
     const focused = document.activeElement && document.activeElement.dataset && document.activeElement.dataset.unfolds;
     let banks = 0;
     for (const group of svg.querySelectorAll("g.members, g.member")) {
@@ -152,8 +186,18 @@ function render({ model, el }) {
       group.setAttribute("aria-label", `bank ${key}: ${unfolded ? "fold" : "unfold"}`);
       banks++;
     }
+    for (const part of svg.querySelectorAll("g.cluster, g.node, g.edge")) {
+      const link = part.querySelector("a[data-tip]");
+      if (!link || !link.dataset.tip.trim()) continue;
+      part.classList.add("rnb-part");
+      if (part.dataset.unfolds) continue;
+      part.setAttribute("tabindex", "-1"); // reached by arrow keys
+      part.setAttribute("role", "img");
+      part.setAttribute("aria-label", link.dataset.tip.trim());
+    }
     hint.textContent = banks ? "click a bank to unfold it, a member to fold it" : "";
     picture.replaceChildren(svg);
+    heat.adopt(svg);
     resize();
     if (focused) [...picture.querySelectorAll("[data-unfolds]")].find((g) => g.dataset.unfolds === focused)?.focus();
   }
@@ -195,6 +239,16 @@ function render({ model, el }) {
   });
   picture.addEventListener("keydown", (event) => {
     const key = event.target.dataset && event.target.dataset.unfolds;
+    const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
+    if (step) {
+      const parts = [...picture.querySelectorAll(".rnb-part")];
+      const at = parts.indexOf(document.activeElement);
+      const next = parts[at < 0 ? (step > 0 ? 0 : parts.length - 1) : at + step];
+      if (next) next.focus();
+      event.preventDefault();
+      event.stopPropagation();
+      return;
+    }
     if (!key || (event.key !== "Enter" && event.key !== " ")) return;
     event.preventDefault();
     event.stopPropagation();
@@ -202,7 +256,8 @@ function render({ model, el }) {
   });
   const tell = (target, x, y) => {
     const link = target.closest ? target.closest("a[data-tip]") || target.querySelector("a[data-tip]") : null;
-    tip.textContent = link ? link.dataset.tip.trim() : "";
+    const part = link && link.closest("g.cluster, g.node, g.edge");
+    tip.textContent = link ? [link.dataset.tip.trim(), heat.words(part)].filter(Boolean).join("\n") : "";
     tip.style.left = `${Math.min(x + 14, innerWidth - tip.offsetWidth - 8)}px`;
     tip.style.top = `${Math.min(y + 14, innerHeight - tip.offsetHeight - 8)}px`;
   };
@@ -213,7 +268,7 @@ function render({ model, el }) {
   picture.addEventListener("pointerleave", () => { tip.textContent = ""; });
   picture.addEventListener("focusin", (event) => {
     const r = event.target.getBoundingClientRect();
-    tell(event.target, r.left, r.top);
+    tell(event.target, r.left, r.bottom - 8);
   });
   picture.addEventListener("focusout", () => { tip.textContent = ""; });
 
@@ -223,12 +278,34 @@ function render({ model, el }) {
     asked = true;
     requestAnimationFrame(() => { asked = false; draw(); });
   };
-  const room = new ResizeObserver(() => { if (!scale) resize(); });
+  const recolor = () => heat.show(model.get("heat"), model.get("following"));
+  const room = new ResizeObserver(() => { if (scale <= 0) resize(); });
   room.observe(picture);
-  model.on("change", redraw);
+
+  // The kernel watches the run only while somebody can see it here.
+  const view = crypto.getRandomValues(new Uint32Array(2)).join("-");
+  let visible = false;
+  const say = (seen) => model.send({ do: "seen", view, seen });
+  const sight = new IntersectionObserver(([entry]) => { visible = entry.isIntersecting; say(visible && !document.hidden); });
+  const hiding = () => say(visible && !document.hidden);
+  const leaving = () => say(false);
+  sight.observe(root);
+  document.addEventListener("visibilitychange", hiding);
+  addEventListener("pagehide", leaving);
+
+  const drawn = ["dot", "svg", "error", "words", "levels", "depth"].map((name) => `change:${name}`).join(" ");
+  const colored = "change:heat change:following";
+  model.on(drawn, redraw);
+  model.on(colored, recolor);
+  recolor();
   draw();
   return () => {
-    model.off("change", redraw);
+    model.off(drawn, redraw);
+    model.off(colored, recolor);
+    sight.disconnect();
+    document.removeEventListener("visibilitychange", hiding);
+    removeEventListener("pagehide", leaving);
+    say(false);
     room.disconnect();
     tip.remove();
     showTwin();
