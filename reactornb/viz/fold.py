@@ -210,7 +210,8 @@ class _Fold:
         bank = f"{parent}.{label.partition('[')[0]}"
         if bank in self.expanded or (1 < count <= UNFOLDED and key == bank):
             box.unfolds = bank
-        shown = [f"{first.cls.__name__} ×{count}" if count > 1 else first.cls.__name__, *_doc(first.cls)]
+        many = f" ×{count}" if count > 1 else ""
+        shown = [f"{label}: {first.cls.__name__}{many}", *_doc(first.cls)]
         shown += [_port_words(name, port) for name, port in first.cls._spec.ports.items()]
         shown += [f"{name} = {_brief(value)}" for name, value in _common(members).items()]
         shown.append(str(first.source))
