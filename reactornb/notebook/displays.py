@@ -144,6 +144,7 @@ class Displays:
         panel = GraphPanel(
             view.graph, levels=made["levels"], depth=made["depth"], later=self.pump.call, seen=self._follow
         )
+        panel = GraphPanel(view.graph, **view.options, later=self.pump.call)
         panel.on_picture = self._show(panel)
 
     def _show(self, panel: Panel) -> Callable[[], None]:

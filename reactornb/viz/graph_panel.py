@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 from uuid import uuid4
 
@@ -35,6 +36,7 @@ class GraphPanel(anywidget.AnyWidget):
         graph: the graph.
         levels: write each reaction's level beside it.
         depth: levels of the hierarchy below the root; chosen by size unless given.
+        expanded: keys of banks, such as `main.rollouts`, drawn member by member; a click folds them.
         later: calls a function on the thread of the kernel's loop.
         seen: called, on that thread, once a page shows the panel.
 
@@ -73,6 +75,7 @@ class GraphPanel(anywidget.AnyWidget):
         *,
         levels: bool = False,
         depth: int | None = None,
+        expanded: Collection[str] = (),
         later: Callable[[Callable[[], None]], None] = lambda fn: fn(),
         seen: Callable[[GraphPanel], None] = lambda _: None,
         **options: Any,
@@ -88,7 +91,7 @@ class GraphPanel(anywidget.AnyWidget):
         self.picture = ""
         self.on_picture: Callable[[], None] = lambda: None
         self._later = later
-        self._expanded: set[str] = set()
+        self._expanded = set(expanded)
         state = self._drawn(levels, depth)
         self.picture = state["svg"]
         super().__init__(label=dot.label(graph), twin=uuid4().hex, **state, **options)
