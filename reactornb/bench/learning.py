@@ -93,7 +93,7 @@ def train(target: Target, *, seed: int, workers: int | None = None, steps: int |
         "greedy_episodes": len(greedy),
         "training": statistics.fmean(training[-100:]),
         "episodes": len(training),
-        "steps": int(metrics["steps"][-1][1]),
+        "steps": int(sum(taken for _, taken in metrics["steps"])),
         "seconds": result.seconds,
         "workers": result.workers,
     }
@@ -107,7 +107,7 @@ def pong(frames: int, *, seed: int, workers: int | None = None) -> dict[str, Any
     result = program.run(seed=seed, workers=workers)
     metrics = result.metrics
     training = [value for _, value in metrics.get("episode_return", ())]
-    steps = int(metrics["steps"][-1][1])
+    steps = int(sum(taken for _, taken in metrics["steps"]))
     return {
         "seed": seed,
         "frames": steps * FRAME_SKIP,

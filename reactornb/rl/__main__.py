@@ -57,7 +57,7 @@ def summary(what: str, result: Any) -> str:
     metrics = result.metrics
     words = [f"{what}: {result.seconds:.1f} s, {result.workers} workers"]
     if metrics.get("steps"):
-        steps = metrics["steps"][-1][1]
+        steps = sum(taken for _, taken in metrics["steps"])
         words.append(f"{steps:,.0f} steps, {steps / result.seconds:,.0f} steps/s")
     returns = [value for _, value in metrics.get("episode_return", ())][-100:]
     if returns:

@@ -233,6 +233,7 @@ class SharedWeights(Reactor):
         config = self.config
         slope = self.flat.parameter.grad
         assert slope is not None
+        before = self.steps
         for worker, gradient in gradients.present:
             slope.numpy()[:] = gradient.values
             if config.anneal_lr:
@@ -244,7 +245,7 @@ class SharedWeights(Reactor):
             self.steps += gradient.steps
             if self.steps < config.total_steps:
                 weights[worker].set((self.version, self.flat.publish()))
-        self.log(steps=self.steps)
+        self.log(steps=self.steps - before)
         if self.steps >= config.total_steps:
             final.set(self.flat.publish())
             self.request_stop()

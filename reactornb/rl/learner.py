@@ -53,7 +53,7 @@ MakeAlgorithm = Callable[[torch.Generator, torch.device], Algorithm]
 class Learner(Reactor):
     """Updates a network on what arrives and publishes its weights as one read-only flat float32 array.
 
-    Logs `loss`, `gradient_norm`, `steps` (environment steps so far) and the algorithm's own metrics, once a round.
+    Logs `loss`, `gradient_norm`, `steps` (environment steps that arrived) and the algorithm's own metrics, once a round.
 
     Parameters:
         algorithm: makes an `Algorithm` from a generator for the first weights and a device; called at startup.
@@ -114,7 +114,7 @@ class Learner(Reactor):
             self.slow.parameter.data.copy_(self.flat.parameter.data)
         with without_triton():
             self.steps_of = self.optimizer([self.flat.parameter], lr=self.lr)
-        self.round = self.updates = self.steps = 0
+        self.round = self.updates = 0
         first = self.flat.publish()
         weights.set(first)
         if self.staleness:
@@ -182,9 +182,9 @@ class Learner(Reactor):
             for name, metric in (("loss", value), ("gradient_norm", norm), *metrics.items()):
                 value = metric.item() if isinstance(metric, torch.Tensor) else metric
                 sums[name] = sums.get(name, 0.0) + value
-        self.steps += sum(getattr(r, "steps", 0) for r in received)
-        if self.steps:
-            self.log(steps=self.steps)
+        steps = sum(getattr(r, "steps", 0) for r in received)
+        if steps:
+            self.log(steps=steps)
         if count:
             self.log(**{name: total / count for name, total in sums.items()})
 

@@ -17,7 +17,7 @@ class ReplayBuffer(Reactor):
     """Keeps the newest `capacity` steps and draws `updates` minibatches whenever trajectories arrive.
 
     Each channel of `trajectories` writes into streams of its own; what came is stored in the order of the channels, so the content
-    does not depend on which rollout was ready first. Logs `steps`, the environment steps so far. A trajectory's bytes are copied once, into the ring. All minibatches of a round
+    does not depend on which rollout was ready first. Logs `steps`, the environment steps that arrived. A trajectory's bytes are copied once, into the ring. All minibatches of a round
     are drawn at once, from the priorities at its beginning.
 
     Parameters:
@@ -75,7 +75,9 @@ class ReplayBuffer(Reactor):
     @reaction(trajectories)
     def on_trajectories(self, trajectories: Any, batches: Any) -> None:
         """Store, then draw."""
+        steps = 0
         for writer, trajectory in trajectories.present:
+            steps += trajectory.steps
             if self.ring is None:
                 self.ring = self.make(trajectory)
             indices = self.ring.write(writer, trajectory)
@@ -85,7 +87,7 @@ class ReplayBuffer(Reactor):
         assert self.ring is not None
         count = self.updates if self.ring.written >= max(self.learning_starts, 2 * self.n_step) else 0
         batches.set(self.draw(self.ring, count) if count else [])
-        self.log(steps=self.ring.written)
+        self.log(steps=steps)
 
     def make(self, first: Trajectory) -> Ring:
         """The ring for trajectories like this one."""

@@ -261,6 +261,8 @@ def test_the_same_weights_and_fingerprint_on_1_2_and_8_workers(name):
     for other in others:
         assert other == first
     assert first[2]["eval_mean"]
+    # Logged as they are taken, as the panel's rate has it: they add up. A step that only resets is none.
+    assert 0.9 * config.total_steps <= sum(taken for _, taken in first[2]["steps"]) <= 1.1 * config.total_steps
     another = outcome(2, 2)
     assert another[0] != first[0]
     assert another[1] != first[1]
