@@ -4,11 +4,12 @@
     python3 .ci/setup.py          what `make demo` and `make lab` need
     python3 .ci/setup.py --atari  also ALE, built from source once per machine, which takes two minutes or more
     python3 .ci/setup.py --tests  also what the browser tests need, and ALE
+    python3 .ci/setup.py --lean   only what runs the notebooks, and torch's CPU build where uv is there to find it: for an image
     python3 .ci/setup.py --gil    `.venv-gil`: an ordinary CPython 3.12 or 3.13, if there is one, for the suite's second run
 
 It runs on any Python >= 3.9 with the standard library alone, and knows nothing of the package it sets up. Each step looks
 whether its work is done already, so a second run takes a second. Nothing is written outside the repository and the cache
-folder, apart from the Debian packages named in binder/apt.txt.
+folder, apart from the Debian packages named in binder/apt.txt and, for the browser tests, .ci/apt.txt.
 
 Environment:
     REACTORNB_PYTHON      a free-threaded CPython 3.14 to use instead of looking for one
@@ -49,7 +50,7 @@ SOURCE_SHA256 = "3b48dac8fb59f62eaa67ac83c1eb12bda1b7a08406dd286e252c11a66be27f8
 CONFIGURE = ["--disable-gil", "--disable-test-modules", *(["--enable-optimizations", "--with-lto"] if PGO else [])]
 OBJECT_FILES = 300  # what a plain build compiles, for the progress line
 
-VENV, VENV_EXTRAS = REPO / ".venv", "notebook,rl,test,dev"
+VENV, VENV_EXTRAS, LEAN_EXTRAS = REPO / ".venv", "notebook,rl,test,dev", "notebook,rl"
 GIL_VENV, GIL_VENV_EXTRAS = REPO / ".venv-gil", "notebook,test,atari"
 CONSTRAINTS = REPO / ".ci" / "constraints.txt"
 KERNEL = "reactornb"
@@ -72,6 +73,7 @@ set(OpenCV_LIBS opencv_imgproc opencv_core)
 GB = 1e9
 # measured, and rounded up
 BUILD_BYTES, VENV_BYTES, GIL_VENV_BYTES, ALE_BYTES = 1.0 * GB, 7.0 * GB, 1.0 * GB, 1.0 * GB
+LEAN_BYTES = 3.0 * GB
 
 # Variables that would make an interpreter find another one's modules, or an ordinary one refuse to start.
 ENV = {k: v for k, v in os.environ.items() if k not in ("PYTHONHOME", "PYTHONPATH", "PYTHON_GIL", "VIRTUAL_ENV")}
@@ -185,9 +187,10 @@ def need_disk(folder, size, what):
 
 
 def debian_packages(section):
-    """The packages under a heading of binder/apt.txt."""
+    """The packages under a heading of binder/apt.txt, or of .ci/apt.txt."""
     found, current = [], None
-    for line in (REPO / "binder" / "apt.txt").read_text().splitlines():
+    lists = [REPO / folder / "apt.txt" for folder in ("binder", ".ci")]
+    for line in "\n".join(path.read_text() for path in lists).splitlines():
         heading = re.match(r"#\s*\[(\w+)\]", line)
         if heading:
             current = heading.group(1)
@@ -426,8 +429,12 @@ def name_of(venv):
     return "venv-" + hashlib.sha256(str(venv).encode()).hexdigest()[:12]
 
 
-def make_venv(venv, python, extras, size, *, kernel):
-    """Make or refresh an environment with this project in it; a stamp tells whether there is anything to do."""
+def make_venv(venv, python, extras, size, *, kernel, lean=False):
+    """Make or refresh an environment with this project in it; a stamp tells whether there is anything to do.
+
+    Args:
+        lean: for an image: torch's CPU build if uv can bring it, and compiled here instead of at each start of a container.
+    """
     inputs = [(REPO / "pyproject.toml").read_bytes(), CONSTRAINTS.read_bytes(), extras.encode()]
     stamp = {"inputs": hashlib.sha256(b"\0".join(inputs)).hexdigest(), "python": os.path.realpath(python)}
     stamp_file = venv / "reactornb-setup.json"
@@ -465,18 +472,45 @@ def make_venv(venv, python, extras, size, *, kernel):
             return f"{last_line(log)[:60]} ({size / GB:.1f} GB unpacked)"
 
         # --no-compile: Python compiles what is imported as it goes, in 3 s; compiling all of it here takes a minute.
-        run(
-            "pip",
-            [*pip, "install", "--no-compile", "-c", CONSTRAINTS, "-e", f"{REPO}[{extras}]"],
-            log,
-            env={"PIP_CACHE_DIR": str(CACHE / "pip"), "TMPDIR": str(scratch), "PIP_ROOT_USER_ACTION": "ignore"},
-            progress=unpacked,
-            fix="check the network and the disk, then run this again",
-        )
+        wanted = ["-c", CONSTRAINTS, "-e", f"{REPO}[{extras}]"]
+        if not (lean and install_with_uv(venv, wanted, log, unpacked)):
+            run(
+                "pip",
+                [*pip, "install", *([] if lean else ["--no-compile"]), *wanted],
+                log,
+                env={"PIP_CACHE_DIR": str(CACHE / "pip"), "TMPDIR": str(scratch), "PIP_ROOT_USER_ACTION": "ignore"},
+                progress=unpacked,
+                fix="check the network and the disk, then run this again",
+            )
         if kernel:
             register_kernel(venv, log)
         stamp_file.write_text(json.dumps(stamp, indent=2) + "\n")
         say(f"{venv.name} is ready, after {minutes(time.monotonic() - start)} minutes")
+
+
+def install_with_uv(venv, wanted, log, progress):
+    """Install with uv, which knows by itself where torch's CPU build is; false without uv, or where that is out of reach.
+
+    The build for graphics cards, which pip finds, works on a machine without one, but is 5 GB where the other is 1.
+    """
+    if not shutil.which("uv"):
+        return False
+    command = [
+        "uv",
+        "pip",
+        "install",
+        "--python",
+        venv / "bin" / "python",
+        "--torch-backend",
+        "cpu",
+        "--compile-bytecode",
+    ]
+    try:
+        run("uv", [*command, *wanted], log, env={"UV_CACHE_DIR": str(CACHE / "uv" / "cache")}, progress=progress)
+    except SetupError:
+        say("torch's CPU build is not to be had from here; the one for graphics cards does as well, and is larger")
+        return False
+    return True
 
 
 def register_kernel(venv, log):
@@ -608,6 +642,7 @@ def main():
     parser = argparse.ArgumentParser(description="Set the project up; see the top of this file.")
     parser.add_argument("--tests", action="store_true", help="also what the browser tests need, and ALE")
     parser.add_argument("--atari", action="store_true", help="also ALE, built from source")
+    parser.add_argument("--lean", action="store_true", help="only what runs the notebooks, as small as can be had")
     parser.add_argument("--gil", action="store_true", help="only .venv-gil, on an ordinary CPython")
     chosen = parser.parse_args()
     # A set-up that is told to stop takes its compiler with it: `run` ends its command on the way out.
@@ -637,9 +672,10 @@ def main():
                 install_debian_packages("test", "the browser tests")
             except SetupError as error:
                 say(f"without the browser tests: {error}")
+        extras, size = (LEAN_EXTRAS, LEAN_BYTES) if chosen.lean else (VENV_EXTRAS, VENV_BYTES)
         if not VENV.exists():  # said now, not after the build
-            need_disk(REPO, BUILD_BYTES + VENV_BYTES, "set-up")
-        make_venv(VENV, interpreter(), VENV_EXTRAS, VENV_BYTES, kernel=True)
+            need_disk(REPO, BUILD_BYTES + size, "set-up")
+        make_venv(VENV, interpreter(), extras, size, kernel=True, lean=chosen.lean)
         # Not built for `make demo`, which needs none of it and would be delayed by minutes; once built, it is installed there too.
         install_ale(VENV, build=chosen.tests or chosen.atari)
     except SetupError as error:

@@ -167,7 +167,7 @@ def test_every_section_of_the_debian_packages_is_read(setup):
         True,
         True,
     ]
-    assert setup.debian_packages("test") == ["chromium"]
+    assert setup.debian_packages("test") == ["chromium"]  # in .ci/apt.txt: Ubuntu has none, so binder/apt.txt must not
 
 
 # -- ALE ------------------------------------------------------------------------------------------------------------------
