@@ -232,7 +232,8 @@ def build(work, environment):
     run([sys.executable, "-m", "venv", server])
     programs = ["jupyterlab", "notebook", "ipywidgets", "nbconvert", "ipykernel"]
     pip = [server / "bin" / "python", "-m", "pip", "--disable-pip-version-check", "-q", "install"]
-    run([*pip, "-c", home / ".ci" / "constraints.txt", *programs])
+    with open(work / "server-pip.log", "wb") as log:
+        run([*pip, "-c", home / ".ci" / "constraints.txt", *programs], stdout=log, stderr=log)
     say("binder/postBuild")
     run([home / "binder" / "postBuild"], cwd=home, env=environment)
     return home
