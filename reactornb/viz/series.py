@@ -7,8 +7,9 @@ greatest value; when they are full, neighbours merge and every bucket holds twic
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from operator import itemgetter
 from typing import Any, Protocol
 
@@ -214,10 +215,10 @@ class LogReader:
     def read(self) -> bool:
         """Take in what was logged since; true if there was anything."""
         # Order matters: what was logged before a run ended is in the logs once it is seen to have ended, and what was
-        # logged at tags before the current one is there once that is seen. A list may grow while it is sliced; a slice is
-        # a copy, made under the list's own lock (or the GIL).
+        # logged at tags before the current one is there once that is seen. A list may grow while it is read: its rows up to
+        # `end` stay what and where they are, and taking one is safe without the GIL, too.
         alive, now = self._run.is_alive, tuple(self._run.tag)
-        news: list[list[Row]] = []
+        news: list[_Stretch] = []
         at = self._at
         for i, log in enumerate(self._logs):
             start, end = at[i], len(log)
@@ -227,7 +228,7 @@ class LogReader:
                 while end > start and log[end - 1][:2] >= now:
                     end -= 1
             if end > start:
-                news.append(log[start:end])
+                news.append(_Stretch(log, start, end))
                 at[i] = end
         # Where a bucket holds many values, a tag for each eighth of it places it as well on an axis a few hundred pixels
         # wide, and saves half the work; but what comes from several logs is put in order by exact tags.
@@ -237,63 +238,101 @@ class LogReader:
         for rows in news:
             for name, columns in _columns(rows, stride):
                 found.setdefault(name, []).append(columns)
+        orders: dict[tuple[int, ...], _Order] = {}
         for name, parts in found.items():
             if name not in self.series:
                 self.series[name] = Series(self._capacity)
-            self.series[name].extend(*(parts[0] if len(parts) == 1 else _merged(parts)))
+            self.series[name].extend(*(parts[0] if len(parts) == 1 else _merged(parts, orders)))
         return bool(found)
+
+
+@dataclass(frozen=True, slots=True)
+class _Stretch:
+    """The new rows of one log: read where they are, since a copy would touch every row, which costs as much as its value."""
+
+    log: list[Row]
+    start: int
+    end: int
+
+    def __len__(self) -> int:
+        return self.end - self.start
+
+    def __iter__(self) -> Iterator[Row]:
+        rows = iter(self.log)
+        rows.__setstate__(self.start)  # type: ignore[attr-defined]  # a list's iterator can begin anywhere
+        return islice(rows, len(self))
+
+    def names(self) -> list[str]:
+        return list(map(_name, self))
+
+    def values(self) -> Array:
+        return numpy.fromiter(map(_value, self), float, len(self))
+
+    def tags(self, place: int = 0, period: int = 1, stride: int = 1) -> tuple[Array, Array]:
+        """Times and microsteps of every `period`-th row from `place` on.
+
+        With a stride each gets those of the last one before it whose number is a multiple of that.
+        """
+        picked = self.log[self.start + place : self.end : period * stride]
+        times = numpy.fromiter(map(_time, picked), numpy.int64, len(picked))
+        microsteps = numpy.fromiter(map(_microstep, picked), numpy.int64, len(picked))
+        if stride > 1:
+            count = len(range(self.start + place, self.end, period))
+            times, microsteps = (numpy.repeat(column, stride)[:count] for column in (times, microsteps))
+        return times, microsteps
 
 
 _Columns = tuple[Array, Array, Array, Tags | None]
 """Times, microsteps and values of one metric, with their tags where several metrics share them."""
+_Order = tuple[Array, Array, Array, Tags]
+"""Sorted times and microsteps, what sorts them, and their tags."""
 
 
-def _columns(rows: list[Row], stride: int) -> Iterable[tuple[str, _Columns]]:
+def _columns(rows: _Stretch, stride: int) -> Iterable[tuple[str, _Columns]]:
     """The rows of one log, a metric at a time. Columns at once: a Python loop over the rows would cost ten times as much."""
-    names = list(map(_name, rows))
+    names = rows.names()
     first = names[0]
     period = next((i for i, name in enumerate(names) if i and name == first), len(names))
     pattern = names[:period]
+    values = rows.values()
     if len(rows) % period or len(set(pattern)) < period or names != pattern * (len(rows) // period):
         # No repeating pattern, such as from reactions that log different things.
+        times, microsteps = rows.tags()
+        of = numpy.array(names, dtype=object)
         for name in dict.fromkeys(names):
-            own = [row for row in rows if row[2] == name]
-            yield name, (*_tags(own), _values(own), None)
+            own = of == name
+            yield name, (times[own], microsteps[own], values[own], None)
         return
     # The same metrics over and over, as one call of `self.log(a=…, b=…)` leaves them. A log's tags never go back: where the
     # first and the last metric of every call have the same tag, those between have it, too.
-    heads = rows[::period] if period > 1 else rows
-    times, microsteps = _tags(heads, stride)
-    shared = period == 1 or all(map(numpy.array_equal, (times, microsteps), _tags(rows[period - 1 :: period], stride)))
+    times, microsteps = rows.tags(0, period, stride)
+    last = rows.tags(period - 1, period, stride) if period > 1 else (times, microsteps)
+    shared = all(map(numpy.array_equal, (times, microsteps), last))
     tags: Tags | None = None
     if shared and stride > 1:
         # How often tags change is seen in a stretch without gaps.
-        changes = Tags.of(*_tags(heads[:256]))
-        tags = Tags(changes.first, heads[-1][:2], changes.tags, changes.times)
+        seen = _Stretch(rows.log, rows.start, min(rows.start + 256 * period, rows.end))
+        changes = Tags.of(*seen.tags(0, period))
+        tags = Tags(changes.first, rows.log[rows.end - period][:2], changes.tags, changes.times)
     elif shared:
         tags = Tags.of(times, microsteps)
     for place, name in enumerate(pattern):
-        own = rows[place::period] if period > 1 else rows
-        yield name, (*((times, microsteps) if shared else _tags(own)), _values(own), tags)
+        own_tags = (times, microsteps) if shared else rows.tags(place, period)
+        yield name, (*own_tags, values[place::period], tags)
 
 
-def _tags(rows: list[Row], stride: int = 1) -> tuple[Array, Array]:
-    """Times and microsteps; with a stride each row gets those of the row before it whose number is a multiple of that."""
-    picked = rows[::stride] if stride > 1 else rows
-    count = len(picked)
-    times = numpy.fromiter(map(_time, picked), numpy.int64, count)
-    microsteps = numpy.fromiter(map(_microstep, picked), numpy.int64, count)
-    if stride > 1:
-        times, microsteps = (numpy.repeat(column, stride)[: len(rows)] for column in (times, microsteps))
-    return times, microsteps
+def _merged(parts: list[_Columns], orders: dict[tuple[int, ...], _Order]) -> _Columns:
+    """One metric from several logs, by tag, then by reactor, then as logged (the sort is stable).
 
-
-def _values(rows: list[Row]) -> Array:
-    return numpy.fromiter(map(_value, rows), float, len(rows))
-
-
-def _merged(parts: list[_Columns]) -> _Columns:
-    """One metric from several logs, by tag, then by reactor, then as logged (the sort is stable)."""
-    times, microsteps, values = (numpy.concatenate(column) for column in list(zip(*parts, strict=True))[:3])
-    order = numpy.lexsort((microsteps, times))
-    return times[order], microsteps[order], values[order], None
+    Args:
+        parts: of each log.
+        orders: what was sorted already: metrics logged together have the very same arrays of times. Kept only as long as those.
+    """
+    key = tuple(id(times) for times, *_ in parts)
+    if key not in orders:
+        times, microsteps = (numpy.concatenate([part[column] for part in parts]) for column in (0, 1))
+        order = numpy.lexsort((microsteps, times))
+        times, microsteps = times[order], microsteps[order]
+        orders[key] = times, microsteps, order, Tags.of(times, microsteps)
+    times, microsteps, order, tags = orders[key]
+    return times, microsteps, numpy.concatenate([part[2] for part in parts])[order], tags
