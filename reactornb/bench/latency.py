@@ -13,7 +13,7 @@ import os
 import statistics
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Self
 
 from reactornb.errors import ReactorError
@@ -94,7 +94,8 @@ class Kernel:
     def __enter__(self) -> Self:
         # As the registered kernel is started: see .ci/setup.py.
         self.manager.start_kernel(
-            env={**os.environ, "PYTHON_GIL": os.environ.get("PYTHON_GIL", "0")} if _free() else None
+            extra_arguments=["--IPKernelApp.log_level=40"],  # its remarks on transports are no part of the result
+            env={**os.environ, "PYTHON_GIL": os.environ.get("PYTHON_GIL", "0")} if _free() else None,
         )
         self._client = self.manager.client()
         self._client.start_channels()
@@ -107,19 +108,34 @@ class Kernel:
         self.manager.shutdown_kernel()
         self.manager.cleanup_resources()
 
-    def run(self, code: str, timeout: float = 120) -> float:
+    def run(self, code: str, timeout: float = 120, hear: Callable[[Any], None] | None = None) -> float:
         """Execute a cell; seconds until the kernel is idle again.
 
         Raises:
             ReactorError: if the cell fails.
         """
         began = time.perf_counter()
-        reply = self._client.execute_interactive(code, timeout=timeout, output_hook=_ignore)
+        reply = self._client.execute_interactive(code, timeout=timeout, output_hook=hear or _ignore)
         took = time.perf_counter() - began
         content = reply["content"]
         if content["status"] != "ok":
             raise ReactorError(f"a cell failed in the kernel: {content.get('ename')}: {content.get('evalue')}")
         return took
+
+    def value(self, code: str, timeout: float = 120) -> Any:
+        """Execute a cell that prints JSON as its last line; what that says.
+
+        Raises:
+            ReactorError: if the cell fails.
+        """
+        said: list[str] = []
+
+        def hear(message: Any) -> None:
+            if message["msg_type"] == "stream" and message["content"]["name"] == "stdout":
+                said.append(message["content"]["text"])
+
+        self.run(code, timeout, hear)
+        return json.loads("".join(said).strip().splitlines()[-1])
 
 
 def _ignore(_: Any) -> None:
