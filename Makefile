@@ -8,7 +8,7 @@ NOTEBOOK := notebooks/00_quickstart.ipynb
 ALLOW_ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
 
 .NOTPARALLEL:
-.PHONY: help setup atari demo test lab doctor clean setup-tests lint format types layers unit parallel test-gil
+.PHONY: help setup atari demo test lab doctor clean binder badges setup-tests lint format types layers unit parallel test-gil
 
 help:
 	@echo "make demo      set up, then train in a notebook, headless: out/quickstart.html, out/graph.svg, out/curve.png"
@@ -18,6 +18,8 @@ help:
 	@echo "make setup     the interpreter, the environment .venv, the Jupyter kernel (variables: the top of .ci/setup.py)"
 	@echo "make atari     set up, and build ALE for free-threaded Python, once per machine (make test does it too)"
 	@echo "make doctor    what this machine and environment look like to reactornb, and what to mend"
+	@echo "make binder    walk repo2docker's steps without a container, and run the tutorials in 2 GB and on one core"
+	@echo "make badges    write the README's Binder badges for a public address: make badges REPO=owner/name"
 	@echo "make clean     remove .venv, .venv-gil, out and the caches in the repository (the interpreter's build stays)"
 
 setup:
@@ -34,6 +36,13 @@ demo: setup
 
 lab: setup
 	@$(BIN)/jupyter lab $(ALLOW_ROOT) --MultiKernelManager.default_kernel_name=reactornb $(NOTEBOOK)
+
+binder:
+	@$(PYTHON3) binder/check.py --walk
+
+badges:
+	@test -n "$(REPO)" || { echo "make badges REPO=owner/name: the public address of the repository, as GitHub spells it"; exit 2; }
+	@$(PYTHON3) binder/badges.py $(REPO)
 
 doctor: setup
 	@$(BIN)/reactornb doctor

@@ -73,3 +73,22 @@ def test_a_program_above_the_memory_limit_is_ended_and_one_below_is_not(check, w
             child = box.start(words, dict(os.environ), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
             assert (child.wait(30) != 0) is dies
             assert (box.limits.killed() > 0) is dies
+
+
+def test_the_badges_open_each_tutorial_where_it_is(tmp_path, monkeypatch):
+    spec = importlib.util.spec_from_file_location("reactornb_badges", REPO / "binder" / "badges.py")
+    badges = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(badges)
+    shutil.copytree(REPO / "notebooks", tmp_path / "notebooks")
+    (tmp_path / "README.md").write_text(f"above\n{badges.BEGIN}\nold\n{badges.END}\nbelow\n")
+    monkeypatch.setattr(badges, "HERE", tmp_path)
+    monkeypatch.setattr(sys, "argv", ["badges.py", "somebody/reactornb"])
+    assert badges.main() == 0
+    text = (tmp_path / "README.md").read_text()
+    assert text.startswith("above\n")
+    assert text.endswith("\nbelow\n")
+    assert "old" not in text
+    assert "/v2/gh/somebody/reactornb/HEAD?urlpath=lab%2Ftree%2Fnotebooks%2F00_quickstart.ipynb" in text
+    assert text.count("badge_logo") == len(list((REPO / "notebooks").glob("*.ipynb")))
+    monkeypatch.setattr(sys, "argv", ["badges.py", "somebody/reactornb", "--check"])
+    assert badges.main() == 0
