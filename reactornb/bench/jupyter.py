@@ -35,7 +35,7 @@ def chromium() -> str | None:
 
 def notebook(sources: Sequence[str]) -> str:
     """A notebook with these code cells, for this interpreter's own kernel, as the text of a file."""
-    cells = [
+    cells: list[dict[str, Any]] = [
         {"cell_type": "code", "id": f"c{i}", "metadata": {}, "execution_count": None, "outputs": [], "source": source}
         for i, source in enumerate(sources)
     ]
@@ -116,11 +116,18 @@ class Jupyter:
         page = f"lab/tree/{path}?reset&" if self.app == "lab" else f"notebooks/{path}?"
         return f"{self.url}/{page}token={self._token}"
 
+    def kernel_is_idle(self, path: str) -> bool:
+        """Whether the kernel of a notebook has answered, and a page is connected to it."""
+        kernels = [session["kernel"] for session in self._sessions() if session["path"] == path]
+        return any(kernel["execution_state"] == "idle" and kernel["connections"] for kernel in kernels)
+
+    def _sessions(self) -> Any:
+        with self._ask("sessions") as answer:
+            return json.load(answer)
+
     def end_kernels(self) -> None:
         """End the kernels of all notebooks that were opened."""
-        with self._ask("sessions") as answer:
-            sessions = json.load(answer)
-        for session in sessions:
+        for session in self._sessions():
             self._ask(f"sessions/{session['id']}", "DELETE").close()
 
     def _ask(self, what: str, method: str = "GET") -> Any:
@@ -168,6 +175,14 @@ def run_all(page: Page, jupyter: Jupyter, path: str) -> None:
     """Open a notebook, wait for its kernel, run all its cells; it does not wait for them."""
     page.goto(jupyter.address(path))
     page.locator(".jp-Notebook .jp-CodeCell").first.wait_for()
+    # Notebook 7 says nothing of a kernel that is not there yet, and then runs nothing.
+    until = time.monotonic() + 90
+    while not jupyter.kernel_is_idle(path):
+        if time.monotonic() > until:
+            raise ReactorError(
+                f"the kernel of {path} did not come up in 90 s; see {jupyter.folder}/.jupyter-server/log"
+            )
+        page.wait_for_timeout(200)
     if jupyter.app == "lab":
         page.get_by_text("| Idle").wait_for()
     else:
