@@ -14,10 +14,9 @@ from reactornb.errors import UnknownNameError
 from reactornb.graph import Graph
 from reactornb.notebook.output import Output
 from reactornb.notebook.pump import Pump, wait_as_before, wait_in_slices
-from reactornb.runtime import Program, Run
+from reactornb.runtime import Program, Run, live_runs
 from reactornb.runtime.profile import Profile
 from reactornb.runtime.timeline import Timeline
-from reactornb.runtime import Program, Run, live_runs
 from reactornb.viz.curves import plot
 from reactornb.viz.graph_view import GraphView
 from reactornb.viz.printed import Printed
@@ -140,14 +139,9 @@ class Displays:
         except ImportError:  # the notebook extra is not installed: a picture will do
             display(view._repr_mimebundle_(), raw=True)  # type: ignore[no-untyped-call]
             return
-        made = view.options
-        panel = GraphPanel(
-            view.graph, levels=made["levels"], depth=made["depth"], later=self.pump.call, seen=self._follow
-        )
-        panel = GraphPanel(view.graph, **view.options, later=self.pump.call)
+        panel = GraphPanel(view.graph, **view.options, later=self.pump.call, seen=self._follow)
         panel.on_picture = self._show(panel)
 
-    def _show(self, panel: Panel) -> Callable[[], None]:
     def _follow(self, panel: GraphPanel) -> None:
         """Color a graph that somebody sees by the newest living run of it; on the loop's thread."""
         assert self.pump is not None
@@ -162,7 +156,7 @@ class Displays:
             if hasattr(panel, "fits") and panel.is_seen:
                 self._follow(panel)
 
-    def _show(self, panel: GraphPanel | RunPanel) -> Callable[[], None]:
+    def _show(self, panel: Panel) -> Callable[[], None]:
         """Show a widget, and below it a picture that it hides: what is seen where the notebook is opened without its kernel.
 
         Returns:

@@ -405,6 +405,7 @@ class Run:
         instances = self._engine.schedule.instances
         return {f"{node.name}.{name}": getattr(instances[node.index], name) for node in nodes}
 
+    @property
     def lag(self) -> float | None:
         """By how many seconds physical time is past the tag; None for a run that does not wait for it, or is over."""
         return None if self.options.get("fast") or not self.is_alive else self._engine.lag_ns / 1e9

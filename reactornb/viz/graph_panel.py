@@ -10,7 +10,6 @@ the kernel's loop; a message of the page may come on another and is handed over.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from collections.abc import Callable, Collection
 from typing import Any
 from uuid import uuid4

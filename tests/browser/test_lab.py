@@ -371,6 +371,8 @@ def test_a_slider_changes_a_parameter(page):
     page.locator(".widget-slider.widget-disabled, .widget-slider:has([disabled])").first.wait_for()
     page.wait_for_function("n => n.textContent.includes('is over')", arg=said.element_handle())
     page.screenshot(path=OUT / "lab-tuned-dark.png")
+
+
 def test_a_timeline_follows_its_run_is_zoomed_told_by_keys_and_saved(page, tmp_path):
     run_all(page, "timeline")
     panel = page.locator(".rnb-time")
