@@ -148,9 +148,9 @@ def test_after_a_window_everything_is_called_as_before(always, monkeypatch):
     root = Loop(rounds=100)
     original = Scheduler.adopt
 
-    def adopt(self, schedule, start):
+    def adopt(self, schedule, *others):
         before["state"] = state(schedule)
-        original(self, schedule, start)
+        original(self, schedule, *others)
 
     monkeypatch.setattr(Scheduler, "adopt", adopt)
     run = sampled(root, workers=1)
