@@ -4,6 +4,7 @@ import io
 import sys
 import threading
 from contextlib import contextmanager
+from types import SimpleNamespace
 
 import pytest
 
@@ -13,6 +14,7 @@ from reactornb import Bank, Program, Reactor, Timer, ms, reaction, startup
 from reactornb.lf import loads
 from reactornb.notebook.output import Output
 from reactornb.runtime import FakeClock
+from reactornb.tags import Tag
 from reactornb.viz.printed import Printed
 
 
@@ -159,3 +161,25 @@ def test_everything_else_is_asked_of_the_real_stream(output):
     output.writelines(["a", "b"])
     output.flush()
     assert output.getvalue() == "ab"
+
+
+def test_what_was_kept_comes_before_what_is_printed_while_it_is_let_go(monkeypatch):
+    scheduler = SimpleNamespace(workers=[], current_tag=lambda: Tag(0, 0))
+    run = SimpleNamespace(_engine=SimpleNamespace(workers=scheduler.workers))
+    monkeypatch.setattr("reactornb.notebook.output.current_scheduler", lambda: scheduler)
+    written = []
+
+    class Real:
+        def write(self, text):
+            if text.startswith("kept"):
+                other.start()
+                other.join(0.1)  # it cannot get ahead, however long this takes
+            written.append(text)
+
+    output = Output(Real())
+    other = threading.Thread(target=output.write, args=("later\n",))
+    output.undecided(run)
+    output.write("kept\n")
+    output.let_go()
+    other.join(10)
+    assert "".join(written) == "kept\nlater\n"

@@ -23,6 +23,7 @@ class Output:
     # _logs      id of a run's workers (the list that the schedulers of its enclaves share) -> (that list, log); changed under
     #            _lock, read without: one lookup of a dict, which either sees a change or does not. The list is kept as long
     #            as the log, so that its id stays its own.
+    #            It also orders what a closed log kept before what its run prints from then on.
     # _keeping   written by the thread that runs cells only; a worker that reads it late prints below the cell
     """
 
@@ -50,7 +51,8 @@ class Output:
             found = self._made(scheduler.workers)
         rest = found[1].write(text, scheduler)
         if rest:
-            self._real.write(rest)
+            with self._lock:  # not before `let_go` has written what was kept
+                self._real.write(rest)
         return len(text)
 
     def writelines(self, lines: Any) -> None:
@@ -99,8 +101,9 @@ class Output:
         """The runs that were not shown print below the cell: what is kept of them now, and from now on."""
         for run in self._undecided:
             # The closed log stays: a thread in the middle of a line finds its beginning there.
-            for line in self._made(run._engine.workers)[1].close():
-                self._real.write(line + "\n")
+            log = self._made(run._engine.workers)[1]
+            with self._lock:
+                self._real.write("".join(line + "\n" for line in log.close()))
         self._undecided.clear()
         if len(self._logs) > 100:  # logs of runs that are over and out of every panel
             alive = {id(run._engine.workers) for run in live_runs()}
