@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import ast
+import re
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -79,6 +80,8 @@ class Parser(argparse.ArgumentParser):
             add_help=False,
             allow_abbrev=False,
         )
+        # A value such as -1e-3 is no option; argparse before 3.14 knows no exponents.
+        self._negative_number_matcher = re.compile(r"-\d*\.?\d+(e[+-]?\d+)?$", re.IGNORECASE)
         self.add_argument("-h", "--help", action="store_true", help="show this text")
 
     def add_argument(self, *names: Any, **options: Any) -> argparse.Action:
