@@ -136,7 +136,10 @@ class SingleOutPort(OutPort):
 
 
 class ScalarOutPort(SingleOutPort):
-    """A port like that whose declared type is no array: nothing to make read-only."""
+    """A port like that whose declared type is no array: nothing to make read-only.
+
+    The rest of `set` stands here again on purpose: a call costs more than the look at the type that is saved.
+    """
 
     __slots__ = ()
 

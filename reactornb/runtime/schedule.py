@@ -149,8 +149,10 @@ class Schedule:
             signal.groups = self.groups_of(signal.triggers)
             signal.reach = max((r.reach for r in signal.triggers), default=-1)
             signal.special = bool(signal.delays) or self._record
-            signal.instant = not self.graph.modes and all(
-                d.pending is None and d.after == 0 and d.enclave == signal.enclave for d in signal.delays
+            signal.instant = (
+                bool(signal.delays)
+                and not self.graph.modes
+                and all(d.pending is None and d.after == 0 and d.enclave == signal.enclave for d in signal.delays)
             )
             signal.lean = signal.is_delay and signal.pending is None and not (self.graph.modes or signal.special)
             if signal.port >= 0:
