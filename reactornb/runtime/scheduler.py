@@ -186,8 +186,7 @@ class Scheduler(EventQueue):
         self.leads: Sequence[Scheduler] = ()  # all enclaves of this one's leader
         self._outbox: list[tuple[tuple[int, int], Signal, Any]] = []
         self._tried: dict[int, list[int]] = {}  # level -> see `_pays`
-        # level -> (its groups, what to share out, rounds until that is thought over again)
-        self._shares: dict[int, tuple[Sequence[Any], tuple[tuple[Any, ...], ...], int]] = {}
+        self._shares: dict[int, Share] = {}  # by level
         self.agenda: Agenda
         self.modes: Modes | None = None
         self.tuning = Tuning(self)
@@ -546,38 +545,49 @@ class Scheduler(EventQueue):
         """Share one level out among the workers."""
         if self.recorder.records_reactions:
             self.recorder.level(self.current_tag(), items)
-        known = self._shares.get(level)
-        if known is None or known[2] == 0 or known[0] != items:
-            known = (items, self._shared_out(items, count), 64)
-        batch = Batch(known[1], self, me)
+        share = self._shares.get(level)
+        if share is None or share.items != items or (share.stale and self.level_began_ns >= share.due_ns):
+            share = self._shares[level] = self._shared_out(items, count)
+        batch = Batch(share.parts, self, me)
         helpers = batch.size - 1
         for worker in self.workers:
             if worker is not me and helpers > 0:
                 helpers -= 1
                 worker.offer(batch)
         me.finish(batch)
-        # A level whose reactions take other times than they did is shared out anew.
-        self._shares[level] = (items, known[1], 0 if batch.late else known[2] - 1)
         if batch.failures:
             # The failure reported is that of the reaction with the lowest number, whoever ran it and whenever.
             self._fail(*min(batch.failures, key=_failed))
             return
         # In whatever order the workers asked; stable: each action's own requests keep their order.
         self.agenda.requests.sort(key=_request_order)
-        each = sum(item.cost_ns for part in known[1] for item in part) // count
-        for item in items:
-            if item.size > 1 or isinstance(item, Group):
-                item.cost_ns = each * item.size
+        share.rounds += 1
+        share.stale = share.stale or batch.late or share.rounds == 64
+        if share.stale or share.rounds & 7 == 1:
+            each = sum(item.cost_ns for part in share.parts for item in part) // count
+            for item in items:
+                if item.size > 1 or isinstance(item, Group):
+                    item.cost_ns = each * item.size
 
-    def _shared_out(self, items: Sequence[Any], count: int) -> tuple[tuple[Any, ...], ...]:
+    def _shared_out(self, items: Sequence[Any], count: int) -> Share:
         """What each worker gets of a level: its reactions, or several together where they are cheap."""
+        began = time.perf_counter_ns()
         reactions = [r for item in items for r in (item.reactions if isinstance(item, Group) else (item,))]
+        if any(r.worker < 0 for r in reactions):
+            # What has not been shared out yet begins where another reaction of its reactor ran, `startup` perhaps: what a thread
+            # made is cheapest to that thread.
+            homes = {r.node.reactor: r.worker for r in self.schedule.reactions if r.worker >= 0}
+            for r in reactions:
+                if r.worker < 0:
+                    r.worker = homes.get(r.node.reactor, -1)
         cost = sum(item.cost_ns for item in items)
         if isinstance(items[0], Group) and cost < self.smallest_item_ns * count:
             size = max(count * self.smallest_item_ns // max(cost, 1), 1)
             size = min(size, max(count // (4 * self.width), 1))
             reactions = [_piece(part, cost // count) for part in itertools.batched(reactions, size)]
-        return share_out(reactions, self.width)
+        parts = share_out(reactions, self.width)
+        ended = time.perf_counter_ns()
+        return Share(items, parts, ended + 100 * (ended - began))
 
     def forget_shares(self) -> None:
         """What is called has changed: share out anew. On the leader's thread, between tags."""
@@ -788,6 +798,27 @@ class Scheduler(EventQueue):
             self.gate.ended(self, self._outbox)
         self.watchdogs.end()
         self.on_end(self)
+
+
+class Share:
+    """How one level is shared out; the leader's own.
+
+    Attributes:
+        items: the level's groups or reactions.
+        parts: what each worker gets of them.
+        due_ns: not to be thought over before: thinking takes at most a hundredth of the time.
+        rounds: how often it was used.
+        stale: reactions take other times than they did, or some time has gone by.
+    """
+
+    __slots__ = ("due_ns", "items", "parts", "rounds", "stale")
+
+    def __init__(self, items: Sequence[Any], parts: tuple[tuple[Any, ...], ...], due_ns: int) -> None:
+        self.items = items
+        self.parts = parts
+        self.due_ns = due_ns
+        self.rounds = 0
+        self.stale = False
 
 
 class Deadline:

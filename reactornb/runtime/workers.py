@@ -8,6 +8,7 @@ an object is cheapest to the thread that made it.
 from __future__ import annotations
 
 import itertools
+import operator
 import sys
 import threading
 import time
@@ -80,14 +81,15 @@ class Batch:
             place = (me + turn) % lists
             items, claim = self.items[place], self._claims[place]
             count = len(items)
+            began = now()
             while (i := claim()) < count:
                 item = items[i]
-                began = now()
                 try:
                     item.call()
                 except BaseException as error:  # noqa: BLE001 - a reaction may raise anything; the leader decides
                     self.failures.append((culprit(item, error), error))
-                took = now() - began
+                ended = now()
+                took, began = ended - began, ended
                 known = item.cost_ns
                 if not known >> 2 < took < known << 2:
                     self.late = True
@@ -108,14 +110,26 @@ class Worker:
     #           them: nothing is slept over
     # enclaves  the schedulers that this worker leads; fixed before its thread starts
     # quitting  set once by whoever ends the run, before `wake`
+    # _spin_ns  read and written by this worker only
     # _used_ns  written once by the thread, as the last thing it does
+
+    Args:
+        index: number of the worker.
+        name: of its thread.
+        begin: gives the context (its core) in which the thread runs.
+        patient: no other worker needs this one's core, so it may spin for long.
     """
 
     # How long an idle worker spins before it parks. Handing over to a spinning worker costs about a microsecond, waking
     # a parked one 30 to 150. With a GIL spinning would only keep the others from running.
     spin_ns = 60_000
+    # A patient worker whose waits are short spins for longer, up to this: what waking it each time would cost the program is more.
+    # One long wait, and it spins briefly again: an idle run burns nothing.
+    patience_ns = 1_000_000
 
-    def __init__(self, index: int, name: str, begin: Callable[[int], AbstractContextManager[Any]]) -> None:
+    def __init__(
+        self, index: int, name: str, begin: Callable[[int], AbstractContextManager[Any]], *, patient: bool = False
+    ) -> None:
         self.index = index
         self.wake = Wake()
         self.mailbox: deque[Batch] = deque(maxlen=4)
@@ -129,7 +143,9 @@ class Worker:
         self.thread = threading.Thread(target=self._main, name=name, daemon=True)
         self._used_ns = 0
         gil = getattr(sys, "_is_gil_enabled", lambda: True)()
-        self._spin_ns = 0 if gil else self.spin_ns
+        self._least_ns = 0 if gil else self.spin_ns
+        self._most_ns = self.patience_ns if patient and not gil else self._least_ns
+        self._spin_ns = self._least_ns
 
     def offer(self, batch: Batch) -> None:
         """Ask for help with a batch; any leader."""
@@ -159,16 +175,17 @@ class Worker:
     def finish(self, batch: Batch) -> None:
         """Work on a batch of this worker's own, and wait until it is over."""
         batch.work(self)
-        until = time.perf_counter_ns() + self._spin_ns
+        began = time.perf_counter_ns()
+        until = began + self._spin_ns
         while not batch.over and time.perf_counter_ns() < until:
             pass
-        if batch.over:
-            return
-        self.wake.clear()
-        while not batch.is_over():
-            self.wake.wait()
+        if not batch.over:
             self.wake.clear()
-        self.wake.set()  # what was cleared here may have been meant for another enclave of this worker
+            while not batch.is_over():
+                self.wake.wait()
+                self.wake.clear()
+            self.wake.set()  # what was cleared here may have been meant for another enclave of this worker
+        self._learn(time.perf_counter_ns() - began)
 
     def turn(self) -> int:
         """Lead and help as long as there is something to do; returns the physical time until which there is nothing."""
@@ -204,12 +221,18 @@ class Worker:
         """Until somebody sets `wake`, or until that physical time."""
         wake = self.wake
         if until_ns == forever:
-            end = time.perf_counter_ns() + self._spin_ns
+            began = time.perf_counter_ns()
+            end = began + self._spin_ns
             while not wake.is_set():
                 if time.perf_counter_ns() >= end:
                     wake.wait()
+            self._learn(time.perf_counter_ns() - began)
         else:
             self.clock.wait(until_ns, wake)
+
+    def _learn(self, waited_ns: int) -> None:
+        """Spin longer after a short wait, briefly after a long one."""
+        self._spin_ns = min(2 * self._spin_ns, self._most_ns) if waited_ns < self._most_ns else self._least_ns
 
 
 def share_out(items: Sequence[Any], width: int) -> tuple[tuple[Any, ...], ...]:
@@ -221,7 +244,7 @@ def share_out(items: Sequence[Any], width: int) -> tuple[tuple[Any, ...], ...]:
     lists: list[list[Any]] = [[] for _ in range(width)]
     loads = [0] * width
     fair = sum(max(item.cost_ns, 1) for item in items) / width
-    for item in sorted(items, key=_costliest):
+    for item in sorted(items, key=_cost, reverse=True):
         cost = max(item.cost_ns, 1)
         # An environment that stays on its core finds its data in that core's cache.
         place = item.worker
@@ -232,8 +255,7 @@ def share_out(items: Sequence[Any], width: int) -> tuple[tuple[Any, ...], ...]:
     return tuple(map(tuple, lists))
 
 
-def _costliest(item: Any) -> int:
-    return -int(item.cost_ns)
+_cost = operator.attrgetter("cost_ns")
 
 
 def single_threaded_torch() -> None:

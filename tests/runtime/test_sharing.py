@@ -1,7 +1,9 @@
 """How a level is shared out: fairly, the longest first, where it ran before, and only where that is faster."""
 
 import itertools
+import sys
 import threading
+from contextlib import nullcontext
 from types import SimpleNamespace
 
 import numpy as np
@@ -10,9 +12,13 @@ import pytest
 from reactornb import Bank, Input, Output, Program, Reactor, connect, per_member, reaction, startup
 from reactornb.errors import ReactionError
 from reactornb.runtime.scheduler import Scheduler
-from reactornb.runtime.workers import share_out
+from reactornb.runtime.workers import Worker, current_worker, share_out
 
 WAIT = 10.0
+
+
+def is_gil_enabled():
+    return getattr(sys, "_is_gil_enabled", lambda: True)()
 
 
 def items(*costs, workers=()):
@@ -52,6 +58,23 @@ def test_a_level_of_cheap_reactions_is_run_the_faster_way_and_the_other_is_tried
     assert chosen.count(True) == 4
     tried[0] = 400
     assert [Scheduler._pays(tried) for _ in range(1024)].count(False) == 4
+
+
+def test_a_patient_worker_spins_longer_after_short_waits_and_briefly_after_a_long_one():
+    def spins(*waits, patient):
+        worker = Worker(0, "nobody", lambda _: nullcontext(), patient=patient)
+        found = [worker._spin_ns]
+        for wait in waits:
+            worker._learn(wait)
+            found.append(worker._spin_ns)
+        return found
+
+    short, long = Worker.spin_ns, Worker.patience_ns
+    if is_gil_enabled():
+        short = long = 0
+    assert spins(1, 1, patient=True) == [short, 2 * short, 4 * short]
+    assert spins(*[1] * 9, long + 1, patient=True)[-2:] == [long, short]
+    assert spins(*[1] * 9, patient=False)[-1] == short
 
 
 class Cheap(Reactor):
@@ -105,6 +128,78 @@ def test_cheap_reactions_are_handed_out_together_with_the_same_result(monkeypatc
     monkeypatch.setattr(Scheduler, "share_above_ns", 1)  # shares whatever is not surely worth it, by trial
     assert program.run(workers=3, fingerprint=True, placement="none").fingerprint == first
     assert len(program.last_run.instance("gather").threads) == 1  # one worker leads throughout
+
+
+@pytest.mark.parametrize(("due_ns", "times"), [(0, 50), (1 << 62, 1)])
+def test_how_a_level_is_shared_out_is_not_thought_over_before_it_is_due(due_ns, times, monkeypatch):
+    thought_over = []
+    share_out_anew = Scheduler._shared_out
+
+    def counted(self, items, count):
+        share = share_out_anew(self, items, count)
+        thought_over.append(count)
+        share.due_ns, share.stale = due_ns, True
+        return share
+
+    monkeypatch.setattr(Scheduler, "_shared_out", counted)
+    monkeypatch.setattr(Scheduler, "share_above_ns", 0)  # shares everything
+    Program(Wide()).run(workers=2, placement="none")
+    assert thought_over.count(300) == times
+
+
+def test_what_was_not_shared_out_yet_begins_where_its_reactor_started_up(monkeypatch):
+    both = threading.Barrier(2)  # so that both workers have some
+
+    class Member(Reactor):
+        inp = Input()
+
+        @reaction(startup)
+        def on_startup(self):
+            if self.bank_index < 2:
+                both.wait(WAIT)
+            self.home = current_worker()
+
+        @reaction(inp)
+        def on_inp(self, inp):
+            pass
+
+    class Main(Reactor):
+        def compose(self):
+            self.source = Source()
+            self.member = Bank(Member, 8)
+            connect(self.source.out, self.member.inp, after=0, broadcast=True)
+
+    class Source(Reactor):
+        out = Output()
+
+        @reaction(startup)
+        def on_startup(self, out):
+            out.set(0)
+
+    homes = {}
+    share_out_anew = Scheduler._shared_out
+
+    def noted(self, items, count):
+        share = share_out_anew(self, items, count)
+        for place, part in enumerate(share.parts):
+            homes.update({r.name: place for r in part})
+        return share
+
+    monkeypatch.setattr(Scheduler, "_shared_out", noted)
+    monkeypatch.setattr(Scheduler, "share_above_ns", 0)
+    monkeypatch.setattr("reactornb.runtime.scheduler.share_out", _where_they_were)
+    run = Program(Main()).start(workers=2, placement="none")
+    run.result(WAIT)
+    began = [run.instance(f"member[{i}]").home for i in range(8)]
+    assert set(began) == {0, 1}
+    assert [homes[f"main.member[{i}].on_inp"] for i in range(8)] == began
+
+
+def _where_they_were(items, width):
+    parts = [[] for _ in range(width)]
+    for item in items:
+        parts[max(item.worker, 0)].append(item)
+    return tuple(map(tuple, parts))
 
 
 @pytest.mark.parametrize("above_ns", [0, 1, 1 << 60])
