@@ -350,7 +350,7 @@ class Scheduler(EventQueue):
         # With one worker nothing is shared, so nothing is measured.
         share_above = self.share_above_ns
         measuring = self.width > 1 and not self.recorder.serial
-        inline_below = share_above
+        slow = False
         # A tag's end is short where no mode can change, no other enclave waits for word and nothing is recorded.
         swift = self.modes is None and self.gate is None and not self.recorder.records_values
         ran, now, before = self.reactions_done, time.perf_counter_ns, 0
@@ -362,7 +362,7 @@ class Scheduler(EventQueue):
                 groups = levels[level]
                 if groups:
                     group = groups.pop()
-                    if groups or not plain[level] or (measuring and group.cost_ns >= inline_below and group.size > 1):
+                    if groups or not group.direct or (slow and group.size > 1):
                         groups.append(group)
                         ran += self._level(me, level, groups)
                         if self.failure is not None:
@@ -386,7 +386,7 @@ class Scheduler(EventQueue):
             self.reactions_done = ran
             if measuring and not self.tags_done & 7:
                 moment = now()
-                inline_below = share_above if moment - before < 8 * share_above else -1
+                slow = moment - before >= 8 * share_above
                 before = moment
             arriving = None
             if fired:
@@ -486,6 +486,7 @@ class Scheduler(EventQueue):
             count = sum(g.size for g in items)
             cost = sum(g.cost_ns for g in items)
             clears = [g.clears for g in items if g.clears]
+            alone = items[0] if len(items) == 1 else None
         else:
             for group in groups:
                 group.queued = False
@@ -494,6 +495,7 @@ class Scheduler(EventQueue):
             count = len(items)
             cost = sum(Group.UNKNOWN if r.cost_ns < 0 else r.cost_ns for r in items)
             clears = [r.clears for r in items if r.clears]
+            alone = None
         groups.clear()
         if not items:
             return 0
@@ -511,6 +513,9 @@ class Scheduler(EventQueue):
                 self._inline(items, count)
             tried[pays] = (time.perf_counter_ns() - self.level_began_ns) // count
         self.agenda.cleared += clears
+        if alone is not None:
+            cheap = self.width == 1 or count == 1 or self.recorder.serial or alone.cost_ns < self.share_above_ns
+            alone.direct = cheap and not self.profiled
         return int(count)
 
     @staticmethod
