@@ -1,7 +1,7 @@
 """Memory stays flat, however many rounds: what a run keeps is what its user asked it to keep.
 
 Each is measured in a process of its own: the resident memory of one that ran a thousand tests moves by megabytes for reasons
-of theirs. For a million rounds: python tests/stress/soak.py --rounds 1000000
+of theirs. For a million rounds: python tests/stress/endurance.py --rounds 1000000
 """
 
 import json
@@ -10,7 +10,7 @@ import subprocess
 import sys
 
 import pytest
-from soak import BLOCKS, KB, grown, memory, soak
+from endurance import BLOCKS, KB, grown, memory, soak
 
 from reactornb import Input, LogicalAction, Output, Program, Reactor, State, Timer, connect, ms, reaction, startup
 from reactornb.runtime.scheduler import Scheduler

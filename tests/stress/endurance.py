@@ -1,6 +1,6 @@
 """A long run keeps its memory, for as many rounds as you like.
 
-    python tests/stress/soak.py --rounds 1000000
+    python tests/stress/endurance.py --rounds 1000000
 
 Prints memory ten times; ends with status 1 if what the interpreter has allocated, or what the process has in memory, grew
 by more after the first tenth than a run that keeps nothing can explain.
