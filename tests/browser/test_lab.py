@@ -1,30 +1,13 @@
 """A real JupyterLab in Debian's Chromium: the panels appear, move, follow the theme, and the page has nothing to complain of."""
 
-import contextlib
 import json
-import os
 import shutil
-import socket
-import subprocess
-import sys
 import time
-import urllib.request
 from pathlib import Path
 
-import pytest
+from screen import OUT, marks, open_and_run, theme
 
-pytest.importorskip("jupyterlab")
-playwright = pytest.importorskip("playwright.sync_api")
-
-CHROMIUM = shutil.which("chromium")
-OUT = Path(__file__).parents[2] / "out"
-
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.slow,
-    pytest.mark.timeout(600),
-    pytest.mark.skipif(CHROMIUM is None, reason="no chromium here: apt-get install chromium"),
-]
+pytestmark = marks(600)
 
 CELLS = [
     "%load_ext reactornb",
@@ -115,104 +98,8 @@ TIMELINE = [
 ]
 
 
-def notebook(sources) -> str:
-    cells = [
-        {"cell_type": "code", "id": f"c{i}", "metadata": {}, "execution_count": None, "outputs": [], "source": source}
-        for i, source in enumerate(sources)
-    ]
-    kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
-    return json.dumps({"cells": cells, "metadata": {"kernelspec": kernel}, "nbformat": 4, "nbformat_minor": 5})
-
-
-def free_port() -> int:
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return int(s.getsockname()[1])
-
-
-@pytest.fixture
-def lab(tmp_path):
-    """The address of a JupyterLab with the notebook in it."""
-    (tmp_path / "panels.ipynb").write_text(notebook(CELLS))
-    (tmp_path / "more.ipynb").write_text(notebook(MORE))
-    (tmp_path / "tuned.ipynb").write_text(notebook(TUNED))
-    (tmp_path / "timeline.ipynb").write_text(notebook(TIMELINE))
-    port = free_port()
-    # Its own settings and workspaces; no news, no checks on the net.
-    env = {
-        **os.environ,
-        "JUPYTERLAB_WORKSPACES_DIR": str(tmp_path / "w"),
-        "JUPYTERLAB_SETTINGS_DIR": str(tmp_path / "s"),
-    }
-    news = tmp_path / "s" / "@jupyterlab" / "apputils-extension" / "notification.jupyterlab-settings"
-    news.parent.mkdir(parents=True)
-    news.write_text('{"fetchNews": "false", "checkForUpdates": false}')
-    log = (tmp_path / "lab.log").open("w")
-    server = subprocess.Popen(
-        [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--ServerApp.token=", "--ServerApp.password=",
-         f"--port={port}", "--ServerApp.port_retries=0", f"--notebook-dir={tmp_path}"],
-        env=env, stdout=log, stderr=log, cwd=tmp_path,
-    )  # fmt: skip
-    url = f"http://127.0.0.1:{port}"
-    try:
-        until = time.monotonic() + 60
-        while True:
-            with contextlib.suppress(OSError), urllib.request.urlopen(f"{url}/api", timeout=2):
-                break
-            assert server.poll() is None, (tmp_path / "lab.log").read_text()[-2000:]
-            assert time.monotonic() < until, "JupyterLab did not come up"
-            time.sleep(0.2)
-        yield url
-    finally:
-        server.terminate()  # a server ends its kernels
-        try:
-            server.wait(20)
-        except subprocess.TimeoutExpired:
-            server.kill()
-            server.wait()
-        log.close()
-
-
-@pytest.fixture
-def page(lab):
-    with playwright.sync_playwright() as p:
-        browser = p.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        try:
-            page = browser.new_page(viewport={"width": 1250, "height": 1500})
-            page.complaints = []
-            page.on("console", lambda m: page.complaints.append(m.text) if m.type == "error" else None)
-            page.on("pageerror", lambda error: page.complaints.append(str(error)))
-            page.outside = []
-            page.on(
-                "request", lambda r: None if r.url.startswith((lab, "data:", "blob:")) else page.outside.append(r.url)
-            )
-            OUT.mkdir(exist_ok=True)
-            page.lab = lab
-            page.set_default_timeout(90_000)  # a machine may be busy with other things
-            yield page
-        finally:
-            page.screenshot(path=OUT / "lab-last.png")  # what there was to see when a test failed
-            browser.close()
-
-
-def run_all(page, name):
-    page.goto(f"{page.lab}/lab/tree/{name}.ipynb?reset")
-    page.wait_for_selector(".jp-Notebook .jp-CodeCell")
-    page.get_by_text("| Idle").wait_for()
-    page.get_by_role("menuitem", name="Run", exact=True).click()
-    page.get_by_text("Run All Cells", exact=True).click()
-
-
-def settings(page, theme):
-    page.get_by_role("menuitem", name="Settings", exact=True).click()
-    page.get_by_text("Theme", exact=True).hover()
-    page.get_by_text(theme, exact=True).click()
-    page.wait_for_function("t => document.body.dataset.jpThemeName === t", arg=theme)
-    page.wait_for_timeout(1000)
-
-
 def test_the_panels_appear_move_and_follow_the_theme_and_a_saved_notebook_has_their_pictures(page, tmp_path):
-    run_all(page, "panels")
+    open_and_run(page, "panels", CELLS)
     graph = page.locator(".rnb-picture svg")
     graph.wait_for()
     assert "rollouts" in graph.text_content()
@@ -232,7 +119,8 @@ def test_the_panels_appear_move_and_follow_the_theme_and_a_saved_notebook_has_th
     assert panel.locator(".rnb-state").text_content() == "running"
     page.screenshot(path=OUT / "lab-light.png")
 
-    settings(page, "JupyterLab Dark")
+    theme(page, "JupyterLab Dark")
+    page.wait_for_timeout(1000)  # its colors fade in
     assert page.evaluate("document.body.dataset.jpThemeLight") == "false"
     page.screenshot(path=OUT / "lab-dark.png")
 
@@ -243,24 +131,25 @@ def test_the_panels_appear_move_and_follow_the_theme_and_a_saved_notebook_has_th
     page.wait_for_function("document.querySelector('.rnb-state').textContent === 'finished'")
     assert page.complaints == []
 
-    # Opened where the kernel of the widgets is no more.
+    # Opened where the kernel of the widgets is no more; the picture for that comes a moment after the panel's last words.
+    page.locator("[data-rnb-of] svg", has_text="finished").wait_for(state="attached")
     page.keyboard.press("Control+S")
     saved = tmp_path / "panels.ipynb"
     until = time.monotonic() + 60
     while "finished" not in saved.read_text() and time.monotonic() < until:
         page.wait_for_timeout(500)
     (tmp_path / "saved.ipynb").write_text(saved.read_text())
-    page.goto(f"{page.lab}/lab/tree/saved.ipynb?reset")
+    page.goto(page.jupyter.address("saved.ipynb"))
     page.locator(".rnb-graph svg").wait_for()
     curves = page.locator("[data-rnb-of] svg", has_text="episode_return")
     curves.wait_for()
     assert "finished" in curves.text_content()
     page.screenshot(path=OUT / "lab-saved.png")
-    assert page.outside == [], "something was loaded from the net"
+    assert page.complaints == []
 
 
 def test_graphs_unfold_curves_lie_over_each_other_and_buttons_work(page):
-    run_all(page, "more")
+    open_and_run(page, "more", MORE)
     picture = page.locator(".rnb-picture")
     picture.locator("svg").wait_for()
     folded = picture.screenshot()
@@ -328,14 +217,15 @@ def test_graphs_unfold_curves_lie_over_each_other_and_buttons_work(page):
     press("Stop", "finished")
     press("Start again", "running")
     press("Stop", "finished")
-    settings(page, "JupyterLab Dark")
+    theme(page, "JupyterLab Dark")
+    page.wait_for_timeout(1000)  # its colors fade in
     page.screenshot(path=OUT / "lab-more-dark.png")
     assert page.complaints == []
-    assert page.outside == [], "something was loaded from the net"
+    assert page.complaints == []
 
 
 def test_a_slider_changes_a_parameter(page):
-    run_all(page, "tuned")
+    open_and_run(page, "tuned", TUNED)
     slider = page.locator(".widget-slider", has_text="signals.gain")
     slider.wait_for()
     line = page.locator(".widget-hbox", has=page.locator(".widget-slider", has_text="signals.gain"))
@@ -366,7 +256,8 @@ def test_a_slider_changes_a_parameter(page):
     page.screenshot(path=OUT / "lab-tuned.png")
     execute("%reactor set signals.gain 1e-2")
     page.wait_for_function("n => n.textContent === '0.0100'", arg=readout.element_handle())
-    settings(page, "JupyterLab Dark")
+    theme(page, "JupyterLab Dark")
+    page.wait_for_timeout(1000)  # its colors fade in
     execute("%reactor stop")
     page.locator(".widget-slider.widget-disabled, .widget-slider:has([disabled])").first.wait_for()
     page.wait_for_function("n => n.textContent.includes('is over')", arg=said.element_handle())
@@ -374,7 +265,7 @@ def test_a_slider_changes_a_parameter(page):
 
 
 def test_a_timeline_follows_its_run_is_zoomed_told_by_keys_and_saved(page, tmp_path):
-    run_all(page, "timeline")
+    open_and_run(page, "timeline", TIMELINE)
     panel = page.locator(".rnb-time")
     canvas = panel.locator("canvas")
     canvas.wait_for()
@@ -439,8 +330,9 @@ def test_a_timeline_follows_its_run_is_zoomed_told_by_keys_and_saved(page, tmp_p
     page.keyboard.press("Control+Enter")
     panel.get_by_role("button", name="follow").wait_for(state="hidden")
     panel.get_by_role("button", name="all", exact=True).click()
-    settings(page, "JupyterLab Dark")
+    theme(page, "JupyterLab Dark")
+    page.wait_for_timeout(1000)  # its colors fade in
     panel.scroll_into_view_if_needed()
     page.screenshot(path=OUT / "lab-timeline-dark.png")
     assert page.complaints == []
-    assert page.outside == [], "something was loaded from the net"
+    assert page.complaints == []

@@ -1,15 +1,12 @@
 """The graph's panel at every size and while a run is alive, and the run's panel when something goes wrong, in a real JupyterLab."""
 
-import importlib.util
 import itertools
 import re
 import time
-from pathlib import Path
 
-spec = importlib.util.spec_from_file_location("panels_in_a_lab", Path(__file__).with_name("test_lab.py"))
-here = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(here)
-lab, page, pytestmark = here.lab, here.page, here.pytestmark
+from screen import OUT, marks, open_and_run, theme
+
+pytestmark = marks(600)
 
 SIZES = [
     "%load_ext reactornb",
@@ -122,11 +119,6 @@ def on_fail(self):
 ]
 
 
-def opened(page, tmp_path, name, cells):
-    (tmp_path / f"{name}.ipynb").write_text(here.notebook(cells))
-    here.run_all(page, name)
-
-
 def colors(page):
     """The fill of each chevron and the width of each line, by what they stand for."""
     return page.evaluate(
@@ -137,14 +129,14 @@ def colors(page):
     )
 
 
-def test_a_graph_is_read_at_2_at_20_and_at_2000_reactors_by_pointer_and_by_keys(page, tmp_path):
-    opened(page, tmp_path, "sizes", SIZES)
+def test_a_graph_is_read_at_2_at_20_and_at_2000_reactors_by_pointer_and_by_keys(page):
+    open_and_run(page, "sizes", SIZES)
     panels = page.locator(".rnb-net")
     panels.nth(2).locator(".rnb-picture svg").wait_for()
     for place, name in enumerate(("2", "20", "2000")):
         panel = panels.nth(place)
         panel.scroll_into_view_if_needed()
-        panel.screenshot(path=here.OUT / f"graph-{name}.png")
+        panel.screenshot(path=OUT / f"graph-{name}.png")
         height = panel.locator(".rnb-part text").first.evaluate("t => t.getBoundingClientRect().height")
         assert height > 7, f"the words of {name} reactors are {height} pixels high"
     assert "bank : Worker \xa0×1000" in panels.nth(2).locator(".rnb-picture").text_content(), "a bank is no mere number"
@@ -160,16 +152,15 @@ def test_a_graph_is_read_at_2_at_20_and_at_2000_reactors_by_pointer_and_by_keys(
         told.append(page.locator(".rnb-tip:not(:empty)").text_content())
     assert all(one != other for one, other in itertools.pairwise(told)), "each press tells of another part"
     assert any("Answer a question." in words and "input question: float (what is asked)" in words for words in told)
-    panel.screenshot(path=here.OUT / "graph-legend.png")
+    panel.screenshot(path=OUT / "graph-legend.png")
     page.keyboard.press("ArrowLeft")
     assert page.locator(".rnb-tip:not(:empty)").text_content() == told[-2]
     assert panel.locator("[role=img][aria-label*='Think, and say it']").count() == 2
     assert page.complaints == []
-    assert page.outside == [], "something was loaded from the net"
 
 
-def test_a_living_run_colors_its_graph_and_nobody_is_watched_whom_nobody_sees(page, tmp_path):
-    opened(page, tmp_path, "live", LIVE)
+def test_a_living_run_colors_its_graph_and_nobody_is_watched_whom_nobody_sees(page):
+    open_and_run(page, "live", LIVE)
     panel = page.locator(".rnb-net")
     panel.locator(".rnb-following", has_text="running").wait_for()
     page.wait_for_function("document.querySelector('.rnb-picture .edge path').style.strokeWidth !== ''")
@@ -186,9 +177,10 @@ def test_a_living_run_colors_its_graph_and_nobody_is_watched_whom_nobody_sees(pa
     assert often > rare > 0.5, "widths say how much flows"
     panel.locator(".rnb-picture g.node", has_text="works").locator("text").hover()
     page.wait_for_function("/% of the time, .*runs.s, .* each/.test(document.querySelector('.rnb-tip').textContent)")
-    page.screenshot(path=here.OUT / "graph-live.png")
-    here.settings(page, "JupyterLab Dark")
-    page.screenshot(path=here.OUT / "graph-live-dark.png")
+    page.screenshot(path=OUT / "graph-live.png")
+    theme(page, "JupyterLab Dark")
+    page.wait_for_timeout(1000)  # its colors fade in
+    page.screenshot(path=OUT / "graph-live-dark.png")
 
     page.locator(".jp-CodeCell").last.locator(".cm-content").click()
     page.keyboard.press("Control+A")
@@ -199,14 +191,14 @@ def test_a_living_run_colors_its_graph_and_nobody_is_watched_whom_nobody_sees(pa
 
 
 def test_a_failure_shows_at_once_with_its_line_and_a_notebook_saved_before_has_the_curves_so_far(page, tmp_path):
-    opened(page, tmp_path, "fails", FAILS)
+    open_and_run(page, "fails", FAILS)
     panel = page.locator(".rnb-run")
     panel.locator("canvas").nth(1).wait_for()
     panel.locator(".rnb-fact", has_text="deadlines missed").first.wait_for()
     panel.get_by_text("fails (").first.wait_for()
     panel.locator(".rnb-printed pre", has_text="more than 200 lines in a second").wait_for()
     page.wait_for_timeout(4000)
-    page.screenshot(path=here.OUT / "run-alive.png")
+    page.screenshot(path=OUT / "run-alive.png")
 
     # Saved while it runs, and opened where there is no kernel of it.
     page.keyboard.press("Control+S")
@@ -225,11 +217,11 @@ def test_a_failure_shows_at_once_with_its_line_and_a_notebook_saved_before_has_t
     failure.wait_for(timeout=10_000)
     assert re.search(r"cell 2, line \d+", failure.text_content())
     assert panel.locator(".rnb-state").text_content() == "failed"
-    panel.screenshot(path=here.OUT / "run-failed.png")
+    panel.screenshot(path=OUT / "run-failed.png")
     assert page.complaints == []
 
-    page.goto(f"{page.lab}/lab/tree/kept.ipynb?reset")
+    page.goto(page.jupyter.address("kept.ipynb"))
     curves = page.locator("[data-rnb-of] svg", has_text="count")
     curves.wait_for()
     assert curves.locator("polyline").count() >= 2
-    page.screenshot(path=here.OUT / "run-saved.png")
+    page.screenshot(path=OUT / "run-saved.png")

@@ -6,8 +6,9 @@ import shutil
 from pathlib import Path
 
 import pytest
+from screen import marks, theme
 
-from reactornb.bench.jupyter import Jupyter, chromium, notebook, opened_page, run_all
+from reactornb.bench.jupyter import Jupyter, notebook, opened_page, run_all
 
 for module in ("jupyterlab", "notebook", "playwright", "torch", "gymnasium"):
     pytest.importorskip(module)
@@ -17,12 +18,7 @@ OUT = REPO / "out" / "screenshots"
 NOTEBOOKS = sorted(path.name for path in (REPO / "notebooks").glob("*.ipynb"))
 LONGEST = 300  # seconds that all cells of a tutorial may take on a busy machine
 
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.slow,
-    pytest.mark.timeout(LONGEST + 120),
-    pytest.mark.skipif(chromium() is None, reason="no chromium here: apt-get install chromium"),
-]
+pytestmark = marks(LONGEST + 120)
 
 # null while cells run, else what went wrong. A cell tagged raises-exception shows an error on purpose; a cell without code
 # keeps its empty prompt.
@@ -106,13 +102,6 @@ def run_to_the_end(page, jupyter, name, complaints):
     errors = page.wait_for_function(ENDED, timeout=LONGEST * 1000).json_value()["errors"]
     assert len(errors) == expected_errors(name), "\n".join(errors)
     assert complaints == []
-
-
-def theme(page, name):
-    page.get_by_role("menuitem", name="Settings", exact=True).click()
-    page.get_by_text("Theme", exact=True).hover()
-    page.get_by_text(name, exact=True).click()
-    page.wait_for_function("t => document.body.dataset.jpThemeName === t", arg=name)
 
 
 @contextlib.contextmanager
