@@ -91,6 +91,8 @@ def picture(page, file):
         "Math.max(...Array.from(document.querySelectorAll('.jp-Cell'), (n) => n.offsetTop + n.offsetHeight))"
     )
     page.set_viewport_size({"width": 1250, "height": int(min(height + 400, 14_000))})
+    # The last cell was scrolled into view; there is room for the first ones now.
+    page.evaluate("document.querySelectorAll('.jp-WindowedPanel-outer').forEach((n) => { n.scrollTop = 0; })")
     page.evaluate("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
     OUT.mkdir(parents=True, exist_ok=True)
     page.screenshot(path=OUT / file)
