@@ -244,6 +244,23 @@ def test_a_plot_is_a_figure_that_saves_itself(tmp_path):
     assert len(plot(run.result(), ["loss", "steps"]).figure.axes) == 2
 
 
+def test_what_is_logged_at_one_tag_is_drawn_as_dots_and_a_curve_as_a_line():
+    class Judge(Reactor):
+        tick = Timer(0, ms(1))
+
+        @reaction(tick)
+        def on_tick(self):
+            self.log(skill=self.time_ns)
+            if self.time_ns == ms(3):
+                for value in range(20):
+                    self.log(episode=value)
+
+    pytest.importorskip("matplotlib")
+    made = plot(Program(Judge()).run(fast=True, timeout=ms(5), workers=1))
+    drawn = {axes.get_title(loc="left"): {line.get_marker() for line in axes.lines} for axes in made.figure.axes}
+    assert drawn == {"skill": {"None"}, "episode": {"o"}}
+
+
 def test_what_cannot_be_plotted_is_said():
     run = finished(Logger())
     with pytest.raises(ReactorError, match=r"no metric 'los' was logged; there are: loss, steps"):

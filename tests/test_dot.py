@@ -21,6 +21,7 @@ from reactornb import (
     Timer,
     Watchdog,
     connect,
+    enclave,
     ms,
     reaction,
     reset,
@@ -147,6 +148,26 @@ def test_a_bank_can_be_drawn_member_by_member():
     text = dot.dot(graph(Main()), expanded=["main.rollouts"])
     assert [i for i in range(8) if f"<b>rollouts[{i}]</b>" in text] == list(range(8))
     assert "×8" not in text
+
+
+def test_an_enclave_is_marked_and_what_is_in_it_is_not():
+    class Pair(Reactor):
+        a, b = Enclosed(), Enclosed()
+
+    class Apart(Reactor):
+        beside, pair = Enclosed(), enclave(Pair())
+
+    text = dot.dot(graph(Apart()))
+    assert text.count("<i>enclave</i>") == 1
+    assert re.search(r"<b>pair</b>  <font[^>]*><i>enclave</i>", text)
+    assert "an enclave: its tags are its own" in text
+
+
+class Enclosed(Reactor):
+    tick = Timer(ms(1))
+
+    @reaction(tick)
+    def on_tick(self): ...
 
 
 def test_each_kind_has_its_symbol():

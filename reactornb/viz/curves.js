@@ -40,6 +40,11 @@ function nearest(xs, x) {
   return low > 0 && x - xs[low - 1] < xs[low] - x ? low - 1 : low;
 }
 
+// One or two values, or all of them at one tag, as an evaluation logs its episodes: dots, since a line would not be seen.
+function isNoLine(x) {
+  return x.length < 3 || x[0] === x[x.length - 1];
+}
+
 // Mean, least and greatest over runs on the stretch that all of them have, as series.spread.
 function spreadOf(runs, points = 300) {
   const finite = runs.map(({ x, trend }) => {
@@ -138,13 +143,14 @@ class Chart {
   // One run: values, their spread within each bucket, and the trend.
   alone({ x, mean, least, greatest, trend, perBucket, color }) {
     const band = perBucket > 1;
+    const dots = { show: isNoLine(x), size: 5, fill: color };
     const hidden = { stroke: "transparent", points: { show: false } };
     return {
       tables: [[x, band ? least : mean, band ? greatest : mean, mean, trend]],
       series: [
         hidden, hidden,
-        { stroke: color, alpha: 0.35, width: 1, points: { show: false } },
-        { stroke: color, width: 1.8, points: { show: x.length < 3, size: 5, fill: color } },
+        { stroke: color, alpha: 0.35, width: 1, points: dots },
+        { stroke: color, width: 1.8, points: dots },
       ],
       bands: [{ series: [2, 1], fill: color + "26" }],
     };
@@ -163,7 +169,7 @@ class Chart {
     }
     for (const { x, trend, color } of runs) {
       tables.push([x, trend]);
-      series.push({ stroke: color, alpha: spread ? 0.45 : 1, width: spread ? 1 : 1.6, points: { show: x.length < 3, size: 5, fill: color } });
+      series.push({ stroke: color, alpha: spread ? 0.45 : 1, width: spread ? 1 : 1.6, points: { show: isNoLine(x), size: 5, fill: color } });
     }
     this.spread = spread;
     return { tables, series, bands };

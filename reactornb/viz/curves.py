@@ -161,12 +161,14 @@ def _label(run: Run | Result) -> str:
 def _draw_run(axes: Any, series: Series, axis: str, color: str) -> None:
     x, mean, least, greatest = series.points(axis)
     smooth, width = moving_mean(mean)
+    # One or two values, or all of them at one tag, as an evaluation logs its episodes: a line would not be seen.
+    dots = {"marker": "o", "markersize": 3} if len(x) < 3 or x[0] == x[-1] else {}
     if series.per_bucket > 1:
         axes.fill_between(x, least, greatest, color=color, alpha=0.15, linewidth=0)
     if width > 1:
-        axes.plot(x, mean, color=color, alpha=0.35, linewidth=0.8)
+        axes.plot(x, mean, color=color, alpha=0.35, linewidth=0.8, **dots)
     label = f"mean of {width * series.per_bucket:,}" if width > 1 else None
-    axes.plot(x, smooth, color=color, linewidth=1.6, label=label, marker="o" if len(x) < 3 else None, markersize=3)
+    axes.plot(x, smooth, color=color, linewidth=1.6, label=label, **dots)
 
 
 def _draw_spread(axes: Any, several: list[Series], axis: str, color: str) -> None:

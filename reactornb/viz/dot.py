@@ -174,6 +174,8 @@ class _Writer:
             title += f" : {html.escape(box.cls.__name__)}"
         if box.count > 1:
             title += f"  <b>×{box.count}</b>"
+        if box.enclave:
+            title += f'  <font color="{_FAINT}"><i>enclave</i></font>'
         if box.hidden:
             title += f'  <font color="{_FAINT}">+ {box.hidden} inside</font>'
         bank = ", penwidth=2" if box.count > 1 else ""

@@ -38,6 +38,7 @@ class Box:
         mode: key of the mode symbol that it lives in, or empty.
         within: indices of the reactors inside it that are not drawn, `hidden` of them.
         unfolds: what to put into `expanded` to see its members one by one, or the other way round; empty where it has none.
+        enclave: it has tags of its own, apart from those of what it is in.
     """
 
     key: str
@@ -50,6 +51,7 @@ class Box:
     within: list[int] = field(default_factory=list)
     tooltip: str = ""
     unfolds: str = ""
+    enclave: bool = False
 
     @property
     def hidden(self) -> int:
@@ -210,10 +212,13 @@ class _Fold:
         bank = f"{parent}.{label.partition('[')[0]}"
         if bank in self.expanded or (1 < count <= UNFOLDED and key == bank):
             box.unfolds = bank
+        box.enclave = first.parent >= 0 and first.enclave != self.graph.reactors[first.parent].enclave
         many = f" ×{count}" if count > 1 else ""
         shown = [f"{label}: {first.cls.__name__}{many}", *_doc(first.cls)]
         shown += [_port_words(name, port) for name, port in first.cls._spec.ports.items()]
         shown += [f"{name} = {_brief(value)}" for name, value in _common(members).items()]
+        if box.enclave:
+            shown.append("an enclave: its tags are its own, and run ahead or behind as far as the delays allow")
         shown.append(str(first.source))
         box.tooltip = "\n".join(shown)
         return box
