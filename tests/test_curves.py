@@ -256,9 +256,12 @@ def test_what_is_logged_at_one_tag_is_drawn_as_dots_and_a_curve_as_a_line():
                     self.log(episode=value)
 
     pytest.importorskip("matplotlib")
-    made = plot(Program(Judge()).run(fast=True, timeout=ms(5), workers=1))
+    result = Program(Judge()).run(fast=True, timeout=ms(5), workers=1)
+    made = plot(result)
     drawn = {axes.get_title(loc="left"): {line.get_marker() for line in axes.lines} for axes in made.figure.axes}
     assert drawn == {"skill": {"None"}, "episode": {"o"}}
+    kept = curves_svg(series_of(result))
+    assert (kept.count("<circle"), kept.count("<polyline")) == (20, 1)
 
 
 def test_what_cannot_be_plotted_is_said():

@@ -158,11 +158,15 @@ def _label(run: Run | Result) -> str:
     return f"run {run.number}, seed {run.seed}" if isinstance(run, Run) else f"{run.workers} workers, {run.tag}"
 
 
+def _is_line(x: Any) -> bool:
+    """False for one or two values, or all of them at one tag, as an evaluation logs its episodes: dots, since a line would not be seen."""
+    return len(x) >= 3 and bool(x[0] != x[-1])
+
+
 def _draw_run(axes: Any, series: Series, axis: str, color: str) -> None:
     x, mean, least, greatest = series.points(axis)
     smooth, width = moving_mean(mean)
-    # One or two values, or all of them at one tag, as an evaluation logs its episodes: a line would not be seen.
-    dots = {"marker": "o", "markersize": 3} if len(x) < 3 or x[0] == x[-1] else {}
+    dots = {} if _is_line(x) else {"marker": "o", "markersize": 3}
     if series.per_bucket > 1:
         axes.fill_between(x, least, greatest, color=color, alpha=0.15, linewidth=0)
     if width > 1:
@@ -275,6 +279,10 @@ def _chart(name: str, curves: Sequence[tuple[Series, str]], axis: str) -> list[s
     for (x, mean, _least, _greatest), color in drawn:
         smooth, _ = moving_mean(mean)
         line = f'fill="none" stroke="{color}"'
+        if not _is_line(x):
+            places = (point.split(",") for point in path(x, mean).split())
+            out += [f'<circle cx="{across}" cy="{down}" r="2" fill="{color}"/>' for across, down in places]
+            continue
         if smooth is not mean and len(drawn) == 1:
             out.append(f'<polyline points="{path(x, mean)}" {line} stroke-opacity="0.35" stroke-width="0.8"/>')
         out.append(f'<polyline points="{path(x, smooth)}" {line} stroke-width="{1.6 if len(drawn) == 1 else 1.2}"/>')
