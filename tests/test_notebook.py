@@ -294,6 +294,13 @@ def test_an_ordinary_mistake_in_a_body_points_at_its_line(cells):
     assert "cells.py" not in said
 
 
+def test_a_port_of_the_base_used_by_its_bare_name_is_told_how_to_be_named(program):
+    said = program("%%reactor Watched Rollout\n@reaction(weights)\ndef also(self, weights): ...")
+    assert isinstance(program.error, NameError)
+    assert "weights is declared by Rollout: write Rollout.weights" in said
+    program.ok("%%reactor Watched Rollout\n@reaction(Rollout.weights)\ndef also(self, weights): ...")
+
+
 @pytest.mark.parametrize(
     ("line", "words"),
     [

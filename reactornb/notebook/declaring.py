@@ -12,7 +12,7 @@ from typing import Any
 from IPython.core.error import UsageError
 
 from reactornb.errors import LFSyntaxError, suggestion
-from reactornb.model import Bank, Reactor
+from reactornb.model import Bank, Declaration, Reactor
 from reactornb.notebook.cells import Cell, cell_number, compile_class, not_python, use_package_names
 from reactornb.runtime import live_runs
 
@@ -169,7 +169,13 @@ class Declarations:
         code, tree = compile_class(self.shell, name, base, body, cell)
         names = self.shell.user_ns
         use_package_names(tree, names)
-        exec(code, names)  # noqa: S102 - running what the user typed is what a cell is for
+        try:
+            exec(code, names)  # noqa: S102 - running what the user typed is what a cell is for
+        except NameError as error:
+            # A class's body does not see what its base declares: so it is in Python, and easily forgotten in a cell.
+            if error.name and isinstance(getattr(names.get(base), error.name, None), Declaration):
+                error.add_note(f"{error.name} is declared by {base}: write {base}.{error.name}")
+            raise
         made: type[Reactor] = names[name]
         return made
 
