@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import textwrap
@@ -261,11 +262,16 @@ def test_an_interrupt_ends_the_run_in_order(write):
     text = COUNTER.replace("self.seen = ", "print('tick', flush=True); self.seen = ") + (
         "\n    @reaction(shutdown)\n    def on_shutdown(self):\n        print('in order', flush=True)\n"
     )
-    process = subprocess.Popen(
-        [sys.executable, "-m", "reactornb", "run", write(text), "n=100000"], stdout=subprocess.PIPE, text=True
-    )
+    # A shell's background job ignores interrupts, and so would its children: what is handled here is the default there.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "reactornb", "run", write(text), "n=100000"], stdout=subprocess.PIPE, text=True
+        )
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert process.stdout.readline() == "tick\n"
-    process.send_signal(2)
+    process.send_signal(signal.SIGINT)
     rest, _ = process.communicate(timeout=30)
     assert rest.endswith("in order\n")
     assert process.returncode == 130
