@@ -101,6 +101,7 @@ class Engine:
                 scheduler.gate = self.gate
         for worker in self.workers:
             worker.clock = clock
+            worker.listen(min(len(self.schedulers), workers))
         # The schedule is made by worker 0's thread: on free-threaded builds an object is cheapest to the thread that made it,
         # and worker 0 does all that is not shared.
         self.schedule: Schedule

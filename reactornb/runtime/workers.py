@@ -12,7 +12,6 @@ import operator
 import sys
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
@@ -49,7 +48,8 @@ class Batch:
     # failures    appended to by any worker (list.append is atomic), read by the leader once the batch is over
     # late        set by a worker that saw a reaction's time change much; read by the leader once the batch is over
     #
-    # Publication: a worker gets the batch through its mailbox, a deque whose lock orders everything the leader wrote before.
+    # Publication: a worker gets the batch from its list of offers; storing there is a release, and loading from there an acquire,
+    # of everything the leader wrote before.
     # Each `_done()` is a sequentially consistent read-modify-write of one word, so whoever draws the last number sees all that
     # the others' reactions wrote, and so does the leader that reads `over` after it. A worker that comes late finds every
     # counter past its end and touches nothing; a batch is never reused. Nothing relies on the GIL.
@@ -104,8 +104,10 @@ class Batch:
 class Worker:
     """One thread of a run, or the caller's where the run is driven.
 
-    # mailbox   batches offered by leaders: appended to by any of them, taken from by this worker; one that is pushed out at
-    #           the far end only gets less help
+    # offers    per leader the batch that it offered last: written by that leader, read by this worker. Not a queue: a reference
+    #           that one thread puts somewhere and another takes away is one that its owner has to be asked to settle, which
+    #           stops the owner in the middle of its work (CPython's biased reference counts)
+    # _seen     per leader the last batch that this worker looked at; its own
     # wake      set after every offer, message, command or posted action, cleared by this worker before it looks for any of
     #           them: nothing is slept over
     # enclaves  the schedulers that this worker leads; fixed before its thread starts
@@ -123,16 +125,18 @@ class Worker:
     # How long an idle worker spins before it parks. Handing over to a spinning worker costs about a microsecond, waking
     # a parked one 30 to 150. With a GIL spinning would only keep the others from running.
     spin_ns = 60_000
-    # A patient worker whose waits are short spins for longer, up to this: what waking it each time would cost the program is more.
-    # One long wait, and it spins briefly again: an idle run burns nothing.
-    patience_ns = 1_000_000
+    # A patient worker whose waits for others lately were shorter than this spins as long as that, since waking it each time would
+    # cost the program more. One long wait, and it spins briefly again; and who leads and has nothing to do is never patient: an idle
+    # run burns nothing.
+    patience_ns = 3_000_000
 
     def __init__(
         self, index: int, name: str, begin: Callable[[int], AbstractContextManager[Any]], *, patient: bool = False
     ) -> None:
         self.index = index
         self.wake = Wake()
-        self.mailbox: deque[Batch] = deque(maxlen=4)
+        self.offers: list[Batch | None] = []
+        self._seen: list[Batch | None] = []
         self.enclaves: list[Any] = []
         self.quitting = False
         self.clock: Any = None
@@ -147,10 +151,25 @@ class Worker:
         self._most_ns = self.patience_ns if patient and not gil else self._least_ns
         self._spin_ns = self._least_ns
 
+    def listen(self, leaders: int) -> None:
+        """Take offers from workers 0 to `leaders` - 1; before the threads start."""
+        self.offers = [None] * leaders
+        self._seen = [None] * leaders
+
     def offer(self, batch: Batch) -> None:
-        """Ask for help with a batch; any leader."""
-        self.mailbox.append(batch)
+        """Ask for help with a batch; its leader. One that is not taken before the next is only helped less."""
+        self.offers[batch.leader.index] = batch
         self.wake.set()
+
+    def _help(self) -> bool:
+        """Work on what was offered since the last look; whether there was something."""
+        helped = False
+        for place, batch in enumerate(self.offers):
+            if batch is not None and batch is not self._seen[place]:
+                self._seen[place] = batch
+                batch.work(self)
+                helped = True
+        return helped
 
     def quit(self) -> None:
         """End the thread once it has nothing in hand."""
@@ -199,10 +218,8 @@ class Worker:
                 for scheduler in self.enclaves:
                     _mine.scheduler = scheduler
                     until = min(until, scheduler.go(self))
-                if not self.mailbox:
+                if not self._help():
                     return until
-                while self.mailbox:
-                    self.mailbox.popleft().work(self)
         finally:
             _mine.scheduler, _mine.worker = around
 
@@ -222,11 +239,12 @@ class Worker:
         wake = self.wake
         if until_ns == forever:
             began = time.perf_counter_ns()
-            end = began + self._spin_ns
+            end = began + (self._least_ns if self.enclaves else self._spin_ns)
             while not wake.is_set():
                 if time.perf_counter_ns() >= end:
                     wake.wait()
-            self._learn(time.perf_counter_ns() - began)
+            if not self.enclaves:
+                self._learn(time.perf_counter_ns() - began)
         else:
             self.clock.wait(until_ns, wake)
 
