@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from reactornb import cpu
+from reactornb import LogicalAction, Program, Reactor, cpu, ms, reaction, startup
 from reactornb.cpu import _pinning
 
 linux = pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="threads are pinned by mask on Linux only")
@@ -114,6 +114,54 @@ def test_an_unpinned_worker_that_a_pinned_thread_starts_may_run_everywhere():
             return in_thread(worker)
 
     assert in_thread(work) == everywhere
+
+
+@linux
+@two_cpus
+def test_what_is_started_while_a_pin_is_loose_is_not_tied_and_the_cpu_stays_taken():
+    limits = cpu.limits()
+    placed = cpu.place(1, limits=cpu.Limits(affinity=limits.affinity))
+
+    def mask():
+        return frozenset(os.sched_getaffinity(0))
+
+    def work():
+        with placed.pin(0) as pin:
+            own = frozenset({pin.cpu})
+            seen = [mask(), in_thread(mask)]
+            assert pin.loosen()
+            assert cpu.pinned_cpus() == own
+            seen += [mask(), in_thread(mask)]
+            pin.tighten()
+            return [m == own for m in seen] + [m == limits.affinity for m in seen] + [mask() == own]
+
+    assert in_thread(work) == [True, True, False, False, False, False, True, True, True]
+    assert not cpu.pinned_cpus()
+    unpinned = cpu.Pin(None, "not placed", None)
+    assert not unpinned.loosen()
+    unpinned.tighten()
+
+
+@linux
+@two_cpus
+@pytest.mark.parametrize("delay", [ms(0), ms(1)])
+def test_threads_that_startup_starts_may_run_everywhere_and_the_worker_then_sits_on_its_cpu(delay):
+    class Starter(Reactor):
+        again = LogicalAction()
+
+        @reaction(startup)
+        def on_startup(self, again):
+            self.masks = [in_thread(lambda: frozenset(os.sched_getaffinity(0)))]
+            again.schedule(delay)
+
+        @reaction(again)
+        def on_again(self):
+            self.masks.append(frozenset(os.sched_getaffinity(0)))
+
+    allowed = frozenset(os.sched_getaffinity(0))
+    run = Program(Starter()).start(workers=1, placement=[min(allowed)], fast=True)
+    run.result()
+    assert run.instance("starter").masks == [allowed, frozenset({min(allowed)})]
 
 
 @linux

@@ -5,7 +5,8 @@ says which kind of core suits. Anything else: nothing happens, and the `Pin` say
 permission: a run on unpinned threads is slower at worst.
 
 What a pinned thread starts inherits its mask: threads (a worker that is placed nowhere undoes that), and child processes,
-which keep it (a fork without exec is undone here). Environments that start processes do so best before a run.
+which keep it (a fork without exec is undone here). Pools of threads and environments that are processes are mostly made when a
+program starts up: until then a worker's thread is `loosen`ed, and only then tied.
 """
 
 import contextlib
@@ -45,13 +46,29 @@ class Pin:
     Attributes:
         cpu: the CPU that the thread is tied to; None if it is not.
         reason: why not, in words; "" if it is.
+        allowed: where it may run while it is loosened; empty: it cannot be.
     """
+
+    allowed: frozenset[int] = frozenset()
 
     def __init__(self, cpu: int | None, reason: str, undo: Callable[[], None] | None) -> None:
         """Made by `pin_current_thread` and `Placement.pin`, not by hand."""
         self.cpu = cpu
         self.reason = reason
         self._undo = undo
+
+    def loosen(self) -> bool:
+        """Let the thread run on all of `allowed` until `tighten`, and what it starts meanwhile for good; the CPU stays its own.
+
+        Returns:
+            False where there is nothing to loosen: the thread is not tied, or what it starts does not inherit that (not Linux).
+        """
+        return self.cpu is not None and self._undo is not None and bool(self.allowed) and _set_mask(self.allowed)
+
+    def tighten(self) -> None:
+        """Tie the thread to its CPU again."""
+        if self.cpu is not None and self._undo is not None:
+            _set_mask(frozenset({self.cpu}))
 
     def release(self) -> None:
         """Give the thread the mask it had before; a second call, or one from another thread, does nothing."""
@@ -149,6 +166,15 @@ def _pin_linux(mask: frozenset[int], cpu: int | None) -> Pin:
             os.sched_setaffinity(0, before)
 
     return Pin(cpu, "" if cpu is not None else "not placed", undo)
+
+
+def _set_mask(mask: frozenset[int]) -> bool:
+    """Give the calling thread a mask; false where the system refuses or knows none."""
+    try:
+        os.sched_setaffinity(0, mask)
+    except (AttributeError, OSError):
+        return False
+    return True
 
 
 def _free_child() -> None:

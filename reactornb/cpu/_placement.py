@@ -43,7 +43,11 @@ class Placement:
             A `Pin` to release at the thread's end. Never raises for lack of permission.
         """
         cpu = self.cpus[worker]
-        return free_current_thread(self.allowed) if cpu is None else pin_current_thread(cpu)
+        if cpu is None:
+            return free_current_thread(self.allowed)
+        pin = pin_current_thread(cpu)
+        pin.allowed = self.allowed
+        return pin
 
     def describe_each(self) -> list[str]:
         """Per worker " on P3", or "" where it is not pinned."""

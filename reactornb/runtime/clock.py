@@ -72,7 +72,7 @@ class Clock(Protocol):
 class RealClock:
     """The machine's monotonic clock: timers cannot drift, since each instant is compared with the one origin.
 
-    Sleeping ends late, by the timer's slack and a thread switch: 50 to 150 µs, steady on one machine, different between
+    Sleeping ends late, by the timer's slack and a thread switch: 50 to 350 µs, steady on one machine for a while, different between
     machines, with rare ends much later. So a sleep aims early by as much as sleeps lately ended late, and what is left, a
     few µs, is spun. The aim is tracked robustly: half of the sleeps end early and spin by the deviation, half end late by it.
 
@@ -83,7 +83,7 @@ class RealClock:
     # _early_ns   read and written by the thread that waits, the scheduler's leader
     """
 
-    most_early_ns = 150_000
+    most_early_ns = 400_000
 
     def __init__(self) -> None:
         self._origin = time.perf_counter_ns()
@@ -110,9 +110,9 @@ class RealClock:
                 return
             late = time.perf_counter_ns() - (until - early)
             if late >= 0:  # else an hour is over and more to go
-                # Clipped, so that a sleep that ended far too late counts no more than one that ended a little late.
-                error = min(max(late - early, -20_000), 20_000)
-                self._early_ns = min(max(early + (error >> 3), 0), self.most_early_ns)
+                # Clipped, so that one sleep that ended far too late counts little; a dozen sleeps are enough to learn a machine.
+                error = min(max(late - early, -100_000), 100_000)
+                self._early_ns = min(max(early + (error >> 2), 0), self.most_early_ns)
         while time.perf_counter_ns() < until and not wake.is_set():
             pass
 

@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
-from typing import Any
 
 from reactornb.errors import ReactionError
 from reactornb.graph import Graph
@@ -23,7 +21,7 @@ from reactornb.runtime.schedule import Schedule
 from reactornb.runtime.scheduler import Scheduler
 from reactornb.runtime.trace import Recorder
 from reactornb.runtime.tuning import Target
-from reactornb.runtime.workers import Worker
+from reactornb.runtime.workers import Place, Worker
 from reactornb.tags import Tag
 
 __all__ = ["Engine"]
@@ -45,7 +43,7 @@ class Engine:
         replay: changes of parameters, with their tags.
         recorder: trace, fingerprint and value checks.
         on_end: called once, on a worker, with the failure or None.
-        on_worker: gives the context (its core) in which a worker's thread runs.
+        on_worker: gives the place (its core) at which a worker's thread runs.
         patient: each worker has a core of its own.
         name: of the run, for the threads.
     """
@@ -65,7 +63,7 @@ class Engine:
         replay: Sequence[tuple[tuple[int, int], list[Target]]],
         recorder: Recorder,
         on_end: Callable[[BaseException | None], None],
-        on_worker: Callable[[int], AbstractContextManager[Any]],
+        on_worker: Callable[[int], Place],
         patient: bool,
         name: str,
     ) -> None:

@@ -346,16 +346,18 @@ class Scheduler(EventQueue):
         agenda = self.agenda
         levels, cleared, fired, requests = agenda.levels, agenda.cleared, agenda.fired, agenda.requests
         clear = cleared.append
-        plain = [p and not self.recorder.records_reactions and not self.profiled for p in agenda.plain]
         # With one worker nothing is shared, so nothing is measured.
         share_above = self.share_above_ns
         measuring = self.width > 1 and not self.recorder.serial
         slow = False
-        # A tag's end is short where no mode can change, no other enclave waits for word and nothing is recorded.
-        swift = self.modes is None and self.gate is None and not self.recorder.records_values
+        # A tag's end is short where no mode can change, no other enclave waits for word and nothing is recorded; that of the first
+        # tag is long, for then the worker settles.
+        calm = self.modes is None and self.gate is None and not self.recorder.records_values
+        swift = calm and self.tags_done > 0
         ran, now, before = self.reactions_done, time.perf_counter_ns, 0
         periodic, heap, inbox, upcoming = self.periodic, self.heap, self.inbox, self.upcoming
-        quick, timers, gated = swift and all(plain), len(periodic), self.gate is not None
+        alike = all(agenda.plain) and not self.recorder.records_reactions and not self.profiled
+        quick, timers, gated = swift and alike, len(periodic), self.gate is not None
         level, top, stop = 0, self.top, self.stop_tag
         while True:
             while level <= top:
@@ -469,9 +471,12 @@ class Scheduler(EventQueue):
                         self._serve()
                     top, level = reach, number + 1
                     continue
+            if not me.settled:
+                me.settle()
             if not self._open():
                 return
             top, stop = self.top, self.stop_tag
+            swift, quick = calm, calm and alike
 
     def _level(self, me: Worker, level: int, groups: list[Group]) -> int:
         """Run one level where there is more to it than calling one group; returns how many reactions ran."""

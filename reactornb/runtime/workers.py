@@ -13,8 +13,8 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
-from typing import Any
+from types import TracebackType
+from typing import Any, Protocol, Self
 
 from reactornb.runtime.clock import Wake
 from reactornb.runtime.groups import culprit
@@ -101,6 +101,23 @@ class Batch:
                         self.leader.wake.set()
 
 
+class Place(Protocol):
+    """Where a worker's thread runs: a context manager around all that it does; `reactornb.cpu.Pin` is one."""
+
+    def __enter__(self) -> Self: ...
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
+    ) -> None: ...
+
+    def loosen(self) -> bool:
+        """Let the thread run anywhere for now; false if it may anyway."""
+        ...
+
+    def tighten(self) -> None:
+        """Back to its place."""
+        ...
+
+
 class Worker:
     """One thread of a run, or the caller's where the run is driven.
 
@@ -112,13 +129,14 @@ class Worker:
     #           them: nothing is slept over
     # enclaves  the schedulers that this worker leads; fixed before its thread starts
     # quitting  set once by whoever ends the run, before `wake`
-    # _spin_ns  read and written by this worker only
+    # _spin_ns, settled, _place
+    #           read and written by this worker only
     # _used_ns  written once by the thread, as the last thing it does
 
     Args:
         index: number of the worker.
         name: of its thread.
-        begin: gives the context (its core) in which the thread runs.
+        begin: gives the place, a core, at which the thread runs.
         patient: no other worker needs this one's core, so it may spin for long.
     """
 
@@ -130,9 +148,7 @@ class Worker:
     # run burns nothing.
     patience_ns = 3_000_000
 
-    def __init__(
-        self, index: int, name: str, begin: Callable[[int], AbstractContextManager[Any]], *, patient: bool = False
-    ) -> None:
+    def __init__(self, index: int, name: str, begin: Callable[[int], Place], *, patient: bool = False) -> None:
         self.index = index
         self.wake = Wake()
         self.offers: list[Batch | None] = []
@@ -141,6 +157,8 @@ class Worker:
         self.quitting = False
         self.clock: Any = None
         self._begin = begin
+        self._place: Place
+        self.settled = True
         self.first: Callable[[], None] | None = None
         # A daemon only so that interpreter shutdown does not wait for an endless run; run.py ends all runs in order
         # at exit.
@@ -167,6 +185,8 @@ class Worker:
         for place, batch in enumerate(self.offers):
             if batch is not None and batch is not self._seen[place]:
                 self._seen[place] = batch
+                if not self.settled and batch.scheduler.tags_done:
+                    self.settle()
                 batch.work(self)
                 helped = True
         return helped
@@ -223,9 +243,17 @@ class Worker:
         finally:
             _mine.scheduler, _mine.worker = around
 
+    def settle(self) -> None:
+        """Go to one's place, once all enclaves that this worker leads have started up."""
+        if all(scheduler.tags_done for scheduler in self.enclaves):
+            self._place.tighten()
+            self.settled = True
+
     def _main(self) -> None:
         single_threaded_torch()
-        with self._begin(self.index):
+        with self._begin(self.index) as self._place:
+            # What reactions start when the program starts up, threads and pools of libraries, must not inherit this thread's core.
+            self.settled = not self._place.loosen()
             if self.first is not None:
                 self.first()
             while not self.quitting:
