@@ -39,10 +39,11 @@ class Games(Reactor):
     games: int = 8
     steps: int = 100
     number: int = 0
+    threads: int = 1
 
     @reaction(startup)
     def on_startup(self):  # type: ignore[no-untyped-def]  # noqa: D102
-        self.env = make_atari("Pong", self.games)
+        self.env = make_atari("Pong", self.games, threads=self.threads)
         self.env.reset(seed=1 + self.number * self.games)
         self.actions = self.rng.integers(0, 6, (self.steps, self.games), dtype=np.int32)
 
@@ -57,12 +58,15 @@ class Preprocessed(Reactor):
     envs: int = 16
     members: int = 4
     rounds: int = 100
+    threads: int = 1
 
     def compose(self) -> None:
         """Broadcast, gather."""
         each = self.envs // self.members
         numbered = per_member(lambda index: index)
-        wire(self, Games, self.members, self.rounds, games=each, steps=self.rounds, number=numbered)
+        wire(
+            self, Games, self.members, self.rounds, games=each, steps=self.rounds, number=numbered, threads=self.threads
+        )
 
 
 def main(argv: Sequence[str]) -> int:
@@ -147,7 +151,7 @@ def _seconds(envs: gymnasium.vector.VectorEnv[Any, Any, Any], rounds: int) -> fl
 
 
 def _preprocessed(report: Report, chosen: Any) -> None:
-    """ALE's preprocessing in a bank of reactors, and EnvPool's."""
+    """ALE's preprocessing in a bank of reactors that share the games, in one that has all and leaves them to ALE's threads, and EnvPool's."""
     n, rounds, label = chosen.envs, chosen.rounds or 25, "Pong preprocessed, "
     best = max(chosen.workers)
     members = max(m for m in range(1, min(n, MEMBERS * best) + 1) if n % m == 0)
@@ -155,15 +159,14 @@ def _preprocessed(report: Report, chosen: Any) -> None:
     variants: dict[str, Callable[[], float]] = {
         workers_word(w): partial(seconds_of, program, w) for w in chosen.workers
     }
-    with contextlib.ExitStack() as stack:
-        alone = make_atari("Pong", n, threads=best)
-        stack.callback(alone.close)
-        alone.reset(seed=1)
-        variants[f"make_atari, {best} threads of ALE's"] = partial(_seconds, alone, rounds)
-        for name, peer in stack.enter_context(report.opened(chosen)).items():
+    one = f"one rollout, {best} threads of ALE's"
+    variants[one] = partial(seconds_of, Program(Preprocessed, envs=n, members=1, threads=best, rounds=rounds), best)
+    with report.opened(chosen) as opened:
+        for name, peer in opened.items():
             variants[name] = partial(peer.seconds, "vector", task="Pong-v5", envs=n, rounds=rounds, threads=best)
         found = interleave(variants, chosen.repeats)
     report.add(
         {label + name: [s * 1e6 / (rounds * n) for s in values] for name, values in found.items()}, "µs per step"
     )
-    report.speed(workers_word(best), "envpool", label, at_least=1.1 if n == 16 else None)
+    report.speed(workers_word(best), "envpool", label)
+    report.speed(one, "envpool", label, at_least=1.1 if n == 16 else None)
