@@ -128,8 +128,8 @@ class Scheduler(EventQueue):
     # Reactions cheaper than this are handed out several at a time.
     smallest_item_ns = 10_000
     # Where reactions are cheaper than this on average, sharing is tried against not sharing: what workers have in common (lists,
-    # reference counts) may cost more than a second core gives.
-    surely_worth_ns = 5_000
+    # reference counts, a library's lock, a core that is one of two threads of a real one) may cost more than a second core gives.
+    surely_worth_ns = 50_000
     # How many events of one physical action may be waiting: not yet seen by the leader, whatever their action, or queued.
     inbox_limit = 2**16
 
