@@ -490,6 +490,7 @@ def completed(cells, text):
         ("%reactor start R", {"%reactor start Rollout"}),
         ("%reactor start Rollout ", {"%reactor start Rollout fail_at="}),
         ("%reactor graph Ma", {"%reactor graph Main"}),
+        ("%reactor graph Rollout f", {"%reactor graph Rollout fail_at="}),
         ("%reactor inspect Rollout.", {f"%reactor inspect Rollout.{n}" for n in ("weights", "episode", "fail_at", "on_weights")}),
         ("%reactor inspect roll", {"%reactor inspect rollouts[0]", "%reactor inspect rollouts[1]"}),
         ("%reactor stop ", {"%reactor stop Main"}),
@@ -532,6 +533,15 @@ def test_displays_are_text_where_there_is_no_page(program):
     assert "rollouts ×2: Rollout" in program.ok("Program = __import__('reactornb').Program\nProgram(Main)")
     assert re.search(r"run \d+ of main: running", program.ok("%reactor start -w 1"))
     assert isinstance(current_session().program("Main"), Program)
+
+
+def test_a_graph_takes_parameters_also_while_another_program_of_the_class_runs(program):
+    program.ok("%%reactor Wide\nn: int = 2\ndef compose(self):\n    self.bank = Bank(Learner, self.n)")
+    program.ok("%reactor start Wide")
+    assert "bank ×7: Learner" in program.ok("%reactor graph Wide n=7")
+    assert "bank ×2: Learner" in program.ok("%reactor graph Wide")
+    program.ok("made = __import__('reactornb').Program(Wide)")
+    assert "parameters go to a class" in program("%reactor graph made n=7")
 
 
 def test_unloading_leaves_nothing_behind(cells):

@@ -127,7 +127,7 @@ def _run_line(session: Session, line: str) -> Any:
         case "set":
             session.say(session.parameters(given["path"], asked.name))
         case "graph":
-            view = session.graph(asked.name, levels=given["levels"], depth=given["depth"])
+            view = session.graph(asked.name, parameters=asked.parameters, levels=given["levels"], depth=given["depth"])
             return view if given["save"] is None else session.say(f"saved {view.save(given['save'])}")
         case "curves":
             if given["save"] is not None:

@@ -125,14 +125,13 @@ def _names(done: list[str], typed: str, session: Session) -> list[str]:
     over = done[0] in ("status", "curves", "graph", "profile", "timeline")  # they look at runs that have ended, too
     runs = {name: run for name, run in _of(names, Run) if over or run.is_alive}
     match done[0]:
-        case "start":
+        case "start" | "graph":
             made = [cls for word in done[1:] if isinstance(cls := names.get(word), type) and issubclass(cls, Reactor)]
             if made:
                 given = {word.partition("=")[0] for word in done}
                 return [f"{name}=" for name in made[0]._spec.parameters if name not in given]
-            return [*session.reactors(), *(name for name, _ in _of(names, Program))]
-        case "graph":
-            return [*session.reactors(), *(name for name, _ in _of(names, Program)), *runs]
+            startable = [*session.reactors(), *(name for name, _ in _of(names, Program))]
+            return [*startable, *runs] if over else startable
         case "set":
             return _settable(done, typed, session) or [*runs]
         case "inspect":

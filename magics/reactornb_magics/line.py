@@ -34,7 +34,7 @@ HELP = """Start, stop and look at reactor programs. Each line has its plain Pyth
     %reactor set PATH VALUE [Name]          run.set("learner.lr", 1e-4): change a parameter while it runs
     %reactor set [PATH] [--widget]          run.parameters(PATH): what it is now; --widget: a slider for it
     %reactor status [Name]                  run.status()
-    %reactor graph [Name] [--levels] [--depth N] [--save FILE]            Program(Name).graph
+    %reactor graph [Name] [parameter=value ...] [--levels] [--depth N] [--save FILE]    Program(Name).graph
     %reactor curves [Name ...] [-m METRICS] [--save FILE]                 reactornb.viz.plot(run)
     %reactor profile [Name] [--banks]       run.profile(), of a run started with --profile
     %reactor timeline [Name] [--last T] [--save FILE]                     run.timeline()
@@ -137,7 +137,7 @@ def _commands() -> dict[str, Parser]:
         "status": ("State, tag, rates and metrics of the runs.", f"{run}run.status(), run.metrics"),
         "graph": (
             "Show the graph of a program.",
-            "  from reactornb.viz import GraphView\n  GraphView(Program(Main).graph, levels=True)",
+            "  from reactornb.viz import GraphView\n  GraphView(Program(Main, n=16).graph, levels=True)",
         ),
         "curves": (
             "Show the learning curves of runs: one panel, each metric's curves overlaid.",
@@ -181,6 +181,7 @@ def _with_arguments(made: dict[str, Parser]) -> dict[str, Parser]:
     graph.add_argument("--levels", action="store_true", help="write each reaction's level beside it")
     graph.add_argument("--depth", type=int, metavar="N", help="levels of the hierarchy below the root")
     graph.add_argument("--save", metavar="FILE", help="write it to a .svg, .png, .dot or .txt file")
+    graph.add_argument("words", nargs="*", metavar="Name | parameter=value")
     curves = made["curves"]
     curves.add_argument(
         "names", nargs="*", metavar="Name", help="runs, lists of runs, or programs; the last run if none"
@@ -207,7 +208,7 @@ def _with_arguments(made: dict[str, Parser]) -> dict[str, Parser]:
     )
     timeline.add_argument("--save", metavar="FILE", help="write a .json (Chrome trace format), .svg, .png or .pdf file")
     made["inspect"].add_argument("name", metavar="Name", help="such as Rollout, Rollout.weights, rollouts[0]")
-    for name in ("stop", "pause", "resume", "step", "status", "graph", "profile", "timeline"):
+    for name in ("stop", "pause", "resume", "step", "status", "profile", "timeline"):
         made[name].add_argument("name", nargs="?", default="", metavar="Name")
     return made
 

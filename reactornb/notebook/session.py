@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from IPython.core.error import UsageError
@@ -285,9 +285,25 @@ class Session(Declarations):
         view.refresh()
         return view.text()
 
-    def graph(self, name: str = "", *, levels: bool = False, depth: int | None = None) -> GraphView:
-        """The graph of a program, as something that displays itself; see `GraphView`."""
-        return GraphView(self.program(name).graph, levels=levels, depth=depth)
+    def graph(
+        self,
+        name: str = "",
+        *,
+        parameters: Mapping[str, Any] | None = None,
+        levels: bool = False,
+        depth: int | None = None,
+    ) -> GraphView:
+        """The graph of a program, as something that displays itself; see `GraphView`.
+
+        Args:
+            name: see `program`.
+            parameters: of the class. With some, the graph is that of a program made for it, also while another one runs.
+            levels, depth: see `GraphView`.
+        """
+        cls = self.reactors().get(name or self._default())
+        if parameters and cls is not None:
+            return GraphView(Program(cls, **parameters).graph, levels=levels, depth=depth)
+        return GraphView(self.program(name, **(parameters or {})).graph, levels=levels, depth=depth)
 
     def runs(self, *names: str) -> list[Run]:
         """The runs meant by names: of runs, of lists of runs, of programs and classes (their last run); the last run if none.
