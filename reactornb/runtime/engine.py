@@ -44,7 +44,6 @@ class Engine:
         recorder: trace, fingerprint and value checks.
         on_end: called once, on a worker, with the failure or None.
         on_worker: gives the place (its core) at which a worker's thread runs.
-        patient: each worker has a core of its own.
         name: of the run, for the threads.
     """
 
@@ -64,7 +63,6 @@ class Engine:
         recorder: Recorder,
         on_end: Callable[[BaseException | None], None],
         on_worker: Callable[[int], Place],
-        patient: bool,
         name: str,
     ) -> None:
         self.graph = graph
@@ -75,7 +73,7 @@ class Engine:
         self._replay = replay
         self.on_end = on_end
         self.failure: BaseException | None = None
-        self.workers = [Worker(i, f"reactornb-{name}-{i}", on_worker, patient=patient) for i in range(workers)]
+        self.workers = [Worker(i, f"reactornb-{name}-{i}", on_worker) for i in range(workers)]
         self.schedulers = [
             Scheduler(
                 graph, enclave, self.workers, clock=clock, timeout=timeout, fast=fast, keepalive=keepalive, recorder=recorder,

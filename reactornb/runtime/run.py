@@ -199,7 +199,6 @@ class Run:
             recorder=recorder,
             on_end=self._end,
             on_worker=self.placement.pin,
-            patient=None not in self.placement.cpus,
             name=f"{program.name}-{self.number}",
             **options,
         )

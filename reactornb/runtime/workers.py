@@ -129,7 +129,7 @@ class Worker:
     #           them: nothing is slept over
     # enclaves  the schedulers that this worker leads; fixed before its thread starts
     # quitting  set once by whoever ends the run, before `wake`
-    # _spin_ns, settled, _place
+    # settled, _place
     #           read and written by this worker only
     # _used_ns  written once by the thread, as the last thing it does
 
@@ -137,18 +137,14 @@ class Worker:
         index: number of the worker.
         name: of its thread.
         begin: gives the place, a core, at which the thread runs.
-        patient: no other worker needs this one's core, so it may spin for long.
     """
 
     # How long an idle worker spins before it parks. Handing over to a spinning worker costs about a microsecond, waking
     # a parked one 30 to 150. With a GIL spinning would only keep the others from running.
+    # Longer is tempting where rounds are short, and was tried: up to 3 ms, a kernel's trivial cell took 230 ms instead of 60.
     spin_ns = 60_000
-    # A patient worker whose waits for others lately were shorter than this spins as long as that, since waking it each time would
-    # cost the program more. One long wait, and it spins briefly again; and who leads and has nothing to do is never patient: an idle
-    # run burns nothing.
-    patience_ns = 3_000_000
 
-    def __init__(self, index: int, name: str, begin: Callable[[int], Place], *, patient: bool = False) -> None:
+    def __init__(self, index: int, name: str, begin: Callable[[int], Place]) -> None:
         self.index = index
         self.wake = Wake()
         self.offers: list[Batch | None] = []
@@ -165,9 +161,7 @@ class Worker:
         self.thread = threading.Thread(target=self._main, name=name, daemon=True)
         self._used_ns = 0
         gil = getattr(sys, "_is_gil_enabled", lambda: True)()
-        self._least_ns = 0 if gil else self.spin_ns
-        self._most_ns = self.patience_ns if patient and not gil else self._least_ns
-        self._spin_ns = self._least_ns
+        self._spin_ns = 0 if gil else self.spin_ns
 
     def listen(self, leaders: int) -> None:
         """Take offers from workers 0 to `leaders` - 1; before the threads start."""
@@ -214,17 +208,16 @@ class Worker:
     def finish(self, batch: Batch) -> None:
         """Work on a batch of this worker's own, and wait until it is over."""
         batch.work(self)
-        began = time.perf_counter_ns()
-        until = began + self._spin_ns
+        until = time.perf_counter_ns() + self._spin_ns
         while not batch.over and time.perf_counter_ns() < until:
             pass
-        if not batch.over:
+        if batch.over:
+            return
+        self.wake.clear()
+        while not batch.is_over():
+            self.wake.wait()
             self.wake.clear()
-            while not batch.is_over():
-                self.wake.wait()
-                self.wake.clear()
-            self.wake.set()  # what was cleared here may have been meant for another enclave of this worker
-        self._learn(time.perf_counter_ns() - began)
+        self.wake.set()  # what was cleared here may have been meant for another enclave of this worker
 
     def turn(self) -> int:
         """Lead and help as long as there is something to do; returns the physical time until which there is nothing."""
@@ -266,19 +259,12 @@ class Worker:
         """Until somebody sets `wake`, or until that physical time."""
         wake = self.wake
         if until_ns == forever:
-            began = time.perf_counter_ns()
-            end = began + (self._least_ns if self.enclaves else self._spin_ns)
+            end = time.perf_counter_ns() + self._spin_ns
             while not wake.is_set():
                 if time.perf_counter_ns() >= end:
                     wake.wait()
-            if not self.enclaves:
-                self._learn(time.perf_counter_ns() - began)
         else:
             self.clock.wait(until_ns, wake)
-
-    def _learn(self, waited_ns: int) -> None:
-        """Spin longer after a short wait, briefly after a long one."""
-        self._spin_ns = min(2 * self._spin_ns, self._most_ns) if waited_ns < self._most_ns else self._least_ns
 
 
 def share_out(items: Sequence[Any], width: int) -> tuple[tuple[Any, ...], ...]:

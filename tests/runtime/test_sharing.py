@@ -1,9 +1,7 @@
 """How a level is shared out: fairly, the longest first, where it ran before, and only where that is faster."""
 
 import itertools
-import sys
 import threading
-from contextlib import nullcontext
 from types import SimpleNamespace
 
 import numpy as np
@@ -12,13 +10,9 @@ import pytest
 from reactornb import Bank, Input, Output, Program, Reactor, connect, per_member, reaction, startup
 from reactornb.errors import ReactionError
 from reactornb.runtime.scheduler import Scheduler
-from reactornb.runtime.workers import Worker, current_worker, share_out
+from reactornb.runtime.workers import current_worker, share_out
 
 WAIT = 10.0
-
-
-def is_gil_enabled():
-    return getattr(sys, "_is_gil_enabled", lambda: True)()
 
 
 def items(*costs, workers=()):
@@ -58,23 +52,6 @@ def test_a_level_of_cheap_reactions_is_run_the_faster_way_and_the_other_is_tried
     assert chosen.count(True) == 4
     tried[0] = 400
     assert [Scheduler._pays(tried) for _ in range(1024)].count(False) == 4
-
-
-def test_a_patient_worker_spins_longer_after_short_waits_and_briefly_after_a_long_one():
-    def spins(*waits, patient):
-        worker = Worker(0, "nobody", lambda _: nullcontext(), patient=patient)
-        found = [worker._spin_ns]
-        for wait in waits:
-            worker._learn(wait)
-            found.append(worker._spin_ns)
-        return found
-
-    short, long = Worker.spin_ns, Worker.patience_ns
-    if is_gil_enabled():
-        short = long = 0
-    assert spins(1, 1, patient=True) == [short, 2 * short, 4 * short]
-    assert spins(*[1] * 9, long + 1, patient=True)[-2:] == [long, short]
-    assert spins(*[1] * 9, patient=False)[-1] == short
 
 
 class Cheap(Reactor):
