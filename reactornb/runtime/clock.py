@@ -80,7 +80,8 @@ class RealClock:
     instead of a hundred; sleeping and waking up themselves cost 30 to 70 µs of CPU time. An idle run has nothing to be late
     for, and does not spin.
 
-    # _early_ns   read and written by the thread that waits, the scheduler's leader
+    # _early_ns, _clip_ns, _was_late
+    #             read and written by the thread that waits, the scheduler's leader
     """
 
     most_early_ns = 400_000
@@ -88,6 +89,8 @@ class RealClock:
     def __init__(self) -> None:
         self._origin = time.perf_counter_ns()
         self._early_ns = 60_000
+        self._clip_ns = 20_000
+        self._was_late = False
 
     def start(self) -> int:
         """See `Clock`."""
@@ -110,9 +113,12 @@ class RealClock:
                 return
             late = time.perf_counter_ns() - (until - early)
             if late >= 0:  # else an hour is over and more to go
-                # Clipped, so that one sleep that ended far too late counts little; a dozen sleeps are enough to learn a machine.
-                error = min(max(late - early, -100_000), 100_000)
-                self._early_ns = min(max(early + (error >> 2), 0), self.most_early_ns)
+                # Clipped, so that a sleep that ended far too late counts no more than one that ended a little late; but where one
+                # after another errs to the same side, it is the machine, and soon learned.
+                error = late - early
+                clip = min(2 * self._clip_ns, 160_000) if (error > 0) == self._was_late else 20_000
+                self._clip_ns, self._was_late = clip, error > 0
+                self._early_ns = min(max(early + (min(max(error, -clip), clip) >> 3), 0), self.most_early_ns)
         while time.perf_counter_ns() < until and not wake.is_set():
             pass
 

@@ -87,7 +87,7 @@ class Machine:
 MACHINES = {
     "as here": [90_000, 84_000, 97_000, 88_000, 93_000, 91_000],
     "quick": [3_000, 4_000, 2_000],
-    "slow": [290_000, 310_000, 275_000, 335_000, 300_000],
+    "slow": [290_000, 284_000, 297_000, 288_000, 293_000, 291_000],
     "shared": [140_000, 125_000, 4_000_000, 131_000, 128_000, 9_000_000, 136_000],
 }
 
@@ -106,8 +106,8 @@ def test_a_sleep_aims_early_by_what_sleeps_are_late_by(overshoots, monkeypatch):
         spun.append((machine.looked - before) * 100)
     settled, spins = sorted(late[30:]), sorted(spun[30:])
     assert settled[0] >= 0, "never before its time"
-    assert settled[len(settled) // 2] < us(30)
-    assert spins[len(spins) // 2] < us(40), "no long spinning"
+    assert settled[len(settled) // 2] < us(20)
+    assert spins[len(spins) // 2] < us(20), "no long spinning"
     assert max(spun) <= RealClock.most_early_ns + us(2), "a bound on spinning"
 
 
