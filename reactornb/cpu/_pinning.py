@@ -9,7 +9,6 @@ which keep it (a fork without exec is undone here). Pools of threads and environ
 program starts up: until then a worker's thread is `loosen`ed, and only then tied.
 """
 
-import contextlib
 import os
 import sys
 import threading
@@ -63,11 +62,11 @@ class Pin:
         Returns:
             False where there is nothing to loosen: the thread is not tied, or what it starts does not inherit that (not Linux).
         """
-        return self.cpu is not None and self._undo is not None and bool(self.allowed) and _set_mask(self.allowed)
+        return self.cpu is not None and bool(self.allowed) and _set_mask(self.allowed)
 
     def tighten(self) -> None:
         """Tie the thread to its CPU again."""
-        if self.cpu is not None and self._undo is not None:
+        if self.cpu is not None:
             _set_mask(frozenset({self.cpu}))
 
     def release(self) -> None:
@@ -162,8 +161,7 @@ def _pin_linux(mask: frozenset[int], cpu: int | None) -> Pin:
         else:
             _pinned_cpus[thread] = _held.cpu
         # Fails only if every CPU of the old mask has gone offline since; then the kernel has chosen a mask already.
-        with contextlib.suppress(OSError):
-            os.sched_setaffinity(0, before)
+        _set_mask(before)
 
     return Pin(cpu, "" if cpu is not None else "not placed", undo)
 
@@ -182,8 +180,7 @@ def _free_child() -> None:
     before, _held.cpu, _held.before = _held.before, None, None
     _pinned_cpus.clear()
     if before:
-        with contextlib.suppress(OSError):
-            os.sched_setaffinity(0, before)
+        _set_mask(before)
 
 
 def _pin_macos(cpu: Cpu) -> Pin:

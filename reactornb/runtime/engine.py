@@ -73,7 +73,8 @@ class Engine:
         self._replay = replay
         self.on_end = on_end
         self.failure: BaseException | None = None
-        self.workers = [Worker(i, f"reactornb-{name}-{i}", on_worker) for i in range(workers)]
+        leaders = min(len(graph.enclaves), workers)
+        self.workers = [Worker(i, f"reactornb-{name}-{i}", on_worker, leaders) for i in range(workers)]
         self.schedulers = [
             Scheduler(
                 graph, enclave, self.workers, clock=clock, timeout=timeout, fast=fast, keepalive=keepalive, recorder=recorder,
@@ -97,7 +98,6 @@ class Engine:
                 scheduler.gate = self.gate
         for worker in self.workers:
             worker.clock = clock
-            worker.listen(min(len(self.schedulers), workers))
         # The schedule is made by worker 0's thread: on free-threaded builds an object is cheapest to the thread that made it,
         # and worker 0 does all that is not shared.
         self.schedule: Schedule

@@ -583,18 +583,18 @@ class Scheduler(EventQueue):
         """What each worker gets of a level: its reactions, or several together where they are cheap."""
         began = time.perf_counter_ns()
         reactions = [r for item in items for r in (item.reactions if isinstance(item, Group) else (item,))]
-        if any(r.worker < 0 for r in reactions):
+        cost = sum(item.cost_ns for item in items)
+        if isinstance(items[0], Group) and cost < self.smallest_item_ns * count:
+            size = max(count * self.smallest_item_ns // max(cost, 1), 1)
+            size = min(size, max(count // (4 * self.width), 1))
+            reactions = [_piece(part, cost // count) for part in itertools.batched(reactions, size)]
+        elif any(r.worker < 0 for r in reactions):
             # What has not been shared out yet begins where another reaction of its reactor ran, `startup` perhaps: what a thread
             # made is cheapest to that thread.
             homes = {r.node.reactor: r.worker for r in self.schedule.reactions if r.worker >= 0}
             for r in reactions:
                 if r.worker < 0:
                     r.worker = homes.get(r.node.reactor, -1)
-        cost = sum(item.cost_ns for item in items)
-        if isinstance(items[0], Group) and cost < self.smallest_item_ns * count:
-            size = max(count * self.smallest_item_ns // max(cost, 1), 1)
-            size = min(size, max(count // (4 * self.width), 1))
-            reactions = [_piece(part, cost // count) for part in itertools.batched(reactions, size)]
         parts = share_out(reactions, self.width)
         ended = time.perf_counter_ns()
         return Share(items, parts, ended + 100 * (ended - began))

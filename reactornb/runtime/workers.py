@@ -137,6 +137,7 @@ class Worker:
         index: number of the worker.
         name: of its thread.
         begin: gives the place, a core, at which the thread runs.
+        leaders: workers 0 to `leaders` - 1 may offer batches.
     """
 
     # How long an idle worker spins before it parks. Handing over to a spinning worker costs about a microsecond, waking
@@ -144,11 +145,11 @@ class Worker:
     # Longer is tempting where rounds are short, and was tried: up to 3 ms, a kernel's trivial cell took 230 ms instead of 60.
     spin_ns = 60_000
 
-    def __init__(self, index: int, name: str, begin: Callable[[int], Place]) -> None:
+    def __init__(self, index: int, name: str, begin: Callable[[int], Place], leaders: int) -> None:
         self.index = index
         self.wake = Wake()
-        self.offers: list[Batch | None] = []
-        self._seen: list[Batch | None] = []
+        self.offers: list[Batch | None] = [None] * leaders
+        self._seen: list[Batch | None] = [None] * leaders
         self.enclaves: list[Any] = []
         self.quitting = False
         self.clock: Any = None
@@ -162,11 +163,6 @@ class Worker:
         self._used_ns = 0
         gil = getattr(sys, "_is_gil_enabled", lambda: True)()
         self._spin_ns = 0 if gil else self.spin_ns
-
-    def listen(self, leaders: int) -> None:
-        """Take offers from workers 0 to `leaders` - 1; before the threads start."""
-        self.offers = [None] * leaders
-        self._seen = [None] * leaders
 
     def offer(self, batch: Batch) -> None:
         """Ask for help with a batch; its leader. One that is not taken before the next is only helped less."""

@@ -31,3 +31,4 @@ def theme(page, name):
     page.get_by_text("Theme", exact=True).hover()
     page.get_by_text(name, exact=True).click()
     page.wait_for_function("t => document.body.dataset.jpThemeName === t", arg=name)
+    page.wait_for_timeout(1000)  # its colors fade in

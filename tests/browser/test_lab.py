@@ -120,7 +120,6 @@ def test_the_panels_appear_move_and_follow_the_theme_and_a_saved_notebook_has_th
     page.screenshot(path=OUT / "lab-light.png")
 
     theme(page, "JupyterLab Dark")
-    page.wait_for_timeout(1000)  # its colors fade in
     assert page.evaluate("document.body.dataset.jpThemeLight") == "false"
     page.screenshot(path=OUT / "lab-dark.png")
 
@@ -218,7 +217,6 @@ def test_graphs_unfold_curves_lie_over_each_other_and_buttons_work(page):
     press("Start again", "running")
     press("Stop", "finished")
     theme(page, "JupyterLab Dark")
-    page.wait_for_timeout(1000)  # its colors fade in
     page.screenshot(path=OUT / "lab-more-dark.png")
     assert page.complaints == []
     assert page.complaints == []
@@ -257,7 +255,6 @@ def test_a_slider_changes_a_parameter(page):
     execute("%reactor set signals.gain 1e-2")
     page.wait_for_function("n => n.textContent === '0.0100'", arg=readout.element_handle())
     theme(page, "JupyterLab Dark")
-    page.wait_for_timeout(1000)  # its colors fade in
     execute("%reactor stop")
     page.locator(".widget-slider.widget-disabled, .widget-slider:has([disabled])").first.wait_for()
     page.wait_for_function("n => n.textContent.includes('is over')", arg=said.element_handle())
@@ -331,7 +328,6 @@ def test_a_timeline_follows_its_run_is_zoomed_told_by_keys_and_saved(page, tmp_p
     panel.get_by_role("button", name="follow").wait_for(state="hidden")
     panel.get_by_role("button", name="all", exact=True).click()
     theme(page, "JupyterLab Dark")
-    page.wait_for_timeout(1000)  # its colors fade in
     panel.scroll_into_view_if_needed()
     page.screenshot(path=OUT / "lab-timeline-dark.png")
     assert page.complaints == []

@@ -179,7 +179,6 @@ def test_a_living_run_colors_its_graph_and_nobody_is_watched_whom_nobody_sees(pa
     page.wait_for_function("/% of the time, .*runs.s, .* each/.test(document.querySelector('.rnb-tip').textContent)")
     page.screenshot(path=OUT / "graph-live.png")
     theme(page, "JupyterLab Dark")
-    page.wait_for_timeout(1000)  # its colors fade in
     page.screenshot(path=OUT / "graph-live-dark.png")
 
     page.locator(".jp-CodeCell").last.locator(".cm-content").click()
