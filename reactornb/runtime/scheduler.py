@@ -573,7 +573,7 @@ class Scheduler(EventQueue):
         self.agenda.requests.sort(key=_request_order)
         share.rounds += 1
         share.stale = share.stale or batch.late or share.rounds == 64
-        if share.stale or share.rounds & 7 == 1:
+        if share.rounds & 7 == 1:
             each = sum(item.cost_ns for part in share.parts for item in part) // count
             for item in items:
                 if item.size > 1 or isinstance(item, Group):
@@ -604,7 +604,7 @@ class Scheduler(EventQueue):
         self._shares.clear()
 
     def _fail(self, r: RunningReaction, error: BaseException) -> None:
-        self.failure = failure(r, self.current_tag(), error)
+        self.failure = failure(r, self.schedule.instances[r.node.reactor], self.current_tag(), error)
 
     # -- what reactions ask for -------------------------------------------------------------------------------------
 

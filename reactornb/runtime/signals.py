@@ -82,11 +82,11 @@ class RunningReaction:
         clears: handles that its `set` may make present and that are cleared after it ran whether it did or not; see `Schedule`.
         inactive: true while its mode is not active.
         reach: the highest level of what it may set off at the same tag, its own at least.
-        cost_ns: running estimate of the body's time.
+        cost_ns: running estimate of the body's time; `odd`: it took another one last time.
     """
 
     __slots__ = (
-        "body", "call", "clears", "cost_ns", "enclave", "inactive", "index", "level", "mode", "name", "node", "reach", "reads", "row", "size", "worker",
+        "body", "call", "clears", "cost_ns", "enclave", "inactive", "index", "level", "mode", "name", "node", "odd", "reach", "reads", "row", "size", "worker",
     )  # fmt: skip
 
     def __init__(self, node: Any) -> None:
@@ -104,6 +104,7 @@ class RunningReaction:
         self.reach = -1
         self.reads: tuple[InPort, ...] = ()
         self.cost_ns = -1
+        self.odd = False
         self.size = 1
         self.worker = -1
 

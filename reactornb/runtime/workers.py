@@ -7,8 +7,10 @@ an object is cheapest to the thread that made it.
 
 from __future__ import annotations
 
+import functools
 import itertools
 import operator
+import os
 import sys
 import threading
 import time
@@ -22,6 +24,9 @@ from reactornb.runtime.signals import RunningReaction
 from reactornb.tags import forever
 
 __all__ = ["Batch", "Worker", "current_scheduler", "current_worker", "share_out"]
+
+# Let another thread have this core, if one waits for it; about a microsecond if none does.
+_give_way: Callable[[], object] = getattr(os, "sched_yield", functools.partial(time.sleep, 0))
 
 # The scheduler for which a thread runs reactions at present; each thread reads and writes its own only.
 _mine = threading.local()
@@ -46,7 +51,7 @@ class Batch:
     # _done       likewise; exactly one worker gets the last number, and sets `over`
     # over        set once, by that worker; the leader reads it while it spins and after each wake-up
     # failures    appended to by any worker (list.append is atomic), read by the leader once the batch is over
-    # late        set by a worker that saw a reaction's time change much; read by the leader once the batch is over
+    # late        set by a worker that saw a reaction's time changed for good; read by the leader once the batch is over
     #
     # Publication: a worker gets the batch from its list of offers; storing there is a release, and loading from there an acquire,
     # of everything the leader wrote before.
@@ -91,9 +96,14 @@ class Batch:
                 ended = now()
                 took, began = ended - began, ended
                 known = item.cost_ns
-                if not known >> 2 < took < known << 2:
-                    self.late = True
-                item.cost_ns = took if known < 0 else (3 * known + took) >> 2
+                if known >> 2 < took < known << 2:
+                    item.cost_ns = (3 * known + took) >> 2
+                    item.odd = False
+                elif item.odd or known < 0:
+                    item.cost_ns = took
+                    item.odd, self.late = False, True
+                else:  # an environment that resets, a core that was taken away: once is no reason to share out anew
+                    item.odd = True
                 item.worker = me
                 if done() == size:
                     self.over = True
@@ -129,7 +139,7 @@ class Worker:
     #           them: nothing is slept over
     # enclaves  the schedulers that this worker leads; fixed before its thread starts
     # quitting  set once by whoever ends the run, before `wake`
-    # settled, _place
+    # settled, _place, _helped, _helped_ns
     #           read and written by this worker only
     # _used_ns  written once by the thread, as the last thing it does
 
@@ -142,8 +152,11 @@ class Worker:
 
     # How long an idle worker spins before it parks. Handing over to a spinning worker costs about a microsecond, waking
     # a parked one 30 to 150. With a GIL spinning would only keep the others from running.
-    # Longer is tempting where rounds are short, and was tried: up to 3 ms, a kernel's trivial cell took 230 ms instead of 60.
     spin_ns = 60_000
+    # After that a worker that has just helped, or whose own batch is not over, gives way in a loop instead of parking: until the batch
+    # is over, then as long again as that took, so that at most half of its time is lost; never longer than this. (To spin so
+    # long without giving way was tried: a kernel's trivial cell took 230 ms instead of 60.)
+    patience_ns = 5_000_000
 
     def __init__(self, index: int, name: str, begin: Callable[[int], Place], leaders: int) -> None:
         self.index = index
@@ -163,6 +176,9 @@ class Worker:
         self._used_ns = 0
         gil = getattr(sys, "_is_gil_enabled", lambda: True)()
         self._spin_ns = 0 if gil else self.spin_ns
+        self._patience_ns = 0 if gil else self.patience_ns
+        self._helped: Batch | None = None
+        self._helped_ns = 0
 
     def offer(self, batch: Batch) -> None:
         """Ask for help with a batch; its leader. One that is not taken before the next is only helped less."""
@@ -177,6 +193,7 @@ class Worker:
                 self._seen[place] = batch
                 if not self.settled and batch.scheduler.tags_done:
                     self.settle()
+                self._helped, self._helped_ns = batch, time.perf_counter_ns()
                 batch.work(self)
                 helped = True
         return helped
@@ -207,6 +224,9 @@ class Worker:
         until = time.perf_counter_ns() + self._spin_ns
         while not batch.over and time.perf_counter_ns() < until:
             pass
+        until += self._patience_ns
+        while not batch.over and time.perf_counter_ns() < until:
+            _give_way()
         if batch.over:
             return
         self.wake.clear()
@@ -254,13 +274,24 @@ class Worker:
     def _wait(self, until_ns: int) -> None:
         """Until somebody sets `wake`, or until that physical time."""
         wake = self.wake
-        if until_ns == forever:
-            end = time.perf_counter_ns() + self._spin_ns
-            while not wake.is_set():
-                if time.perf_counter_ns() >= end:
-                    wake.wait()
-        else:
+        if until_ns != forever:
             self.clock.wait(until_ns, wake)
+            return
+        now, batch, helped_ns, self._helped = time.perf_counter_ns, self._helped, self._helped_ns, None
+        began = now()
+        until = began + self._spin_ns
+        while not wake.is_set() and now() < until:
+            pass
+        last = until + self._patience_ns
+        until = max(until, 2 * began - helped_ns)
+        while batch is not None and not wake.is_set():
+            _give_way()
+            moment = now()
+            if not batch.over:
+                until = 2 * moment - helped_ns
+            if moment >= min(until, last):
+                break
+        wake.wait()
 
 
 def share_out(items: Sequence[Any], width: int) -> tuple[tuple[Any, ...], ...]:
