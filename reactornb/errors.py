@@ -16,6 +16,8 @@ from typing import Any
 # and a line into the words of the place ("cell 4, line 12") or None where the file is not a cell.
 _describe: Callable[[str, int], str | None] | None = None
 
+_NOT_USERS = ("reactornb", "reactornb_magics", "IPython")
+
 
 def set_source_describer(describe: Callable[[str, int], str | None] | None) -> None:
     """Let a notebook say how its cells are called; None takes it back."""
@@ -40,10 +42,10 @@ class Source:
         return named or f"{self.file}, line {self.line}"
 
     @classmethod
-    def caller(cls, package: str = "reactornb") -> Source:
-        """The nearest place up the stack that is not in this package."""
+    def caller(cls) -> Source:
+        """The nearest place up the stack that its user wrote: not in this package, its magics or what calls magics."""
         frame = sys._getframe(1)
-        while frame.f_back is not None and frame.f_globals.get("__name__", "").split(".")[0] == package:
+        while frame.f_back is not None and frame.f_globals.get("__name__", "").split(".")[0] in _NOT_USERS:
             frame = frame.f_back
         return cls(frame.f_code.co_filename, frame.f_lineno)
 

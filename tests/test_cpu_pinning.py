@@ -11,6 +11,7 @@ import pytest
 
 from reactornb import LogicalAction, Program, Reactor, cpu, ms, reaction, startup
 from reactornb.cpu import _pinning
+from reactornb.errors import RunError
 
 linux = pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="threads are pinned by mask on Linux only")
 two_cpus = pytest.mark.skipif(len(cpu.usable_cpus()) == 1, reason="needs two CPUs")
@@ -162,6 +163,33 @@ def test_threads_that_startup_starts_may_run_everywhere_and_the_worker_then_sits
     run = Program(Starter()).start(workers=1, placement=[min(allowed)], fast=True)
     run.result()
     assert run.instance("starter").masks == [allowed, frozenset({min(allowed)})]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="niceness is a thread's on Linux only")
+@pytest.mark.parametrize("nice", [None, 0, 3])
+def test_workers_stand_back_as_far_as_asked_and_nobody_else_does(nice):
+    class Look(Reactor):
+        @reaction(startup)
+        def on_startup(self):
+            self.seen = os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+
+    mine = os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+    program = Program(Look)
+    program.run(workers=1, nice=nice)
+    assert program.last_run.instance("look").seen == min(mine + (nice or 0), 19)
+    run = program.start(workers=1, nice=3, driven=True)
+    run.advance()
+    assert run.instance("look").seen == mine, "a caller's thread is its own"
+    assert os.getpriority(os.PRIO_PROCESS, threading.get_native_id()) == mine
+
+
+@pytest.mark.parametrize("nice", [-1, True, "5"])
+def test_a_niceness_that_is_none_is_an_error(nice):
+    class Nothing(Reactor):
+        pass
+
+    with pytest.raises(RunError, match="nice must be a whole number of at least 0"):
+        Program(Nothing).start(nice=nice)
 
 
 @linux

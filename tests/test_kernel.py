@@ -154,6 +154,15 @@ def test_cells_answer_while_a_run_trains_and_its_panel_moves(kernel):
     )
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="niceness is a thread's on Linux only")
+def test_workers_stand_back_behind_the_kernels_own_threads(kernel):
+    kernel.ok("run = %reactor start --workers 2")
+    nice = """import os, threading
+{t.name.startswith("reactornb-"): os.getpriority(os.PRIO_PROCESS, t.native_id) for t in threading.enumerate()}"""
+    mine = os.getpriority(os.PRIO_PROCESS, 0)
+    assert kernel.value(nice) == str({False: mine, True: min(mine + 5, 19)})
+
+
 def test_a_kernel_completes_magics_and_the_bodies_of_reactor_cells(kernel):
     def offered(code):
         asked = kernel.client.complete(code)

@@ -242,6 +242,31 @@ def test_a_reaction_that_raises_shows_its_line_reactor_reaction_and_tag(program)
     assert lives(program)
 
 
+def test_a_reaction_that_uses_a_port_its_signature_leaves_out_is_told_how_to_name_it(cells):
+    cells.ok("%%reactor Quiet\nsaid = Output[int]()\n@reaction(startup)\ndef begin(self):\n    said.set(1)")
+    said = cells("run = %reactor start Quiet -w 1\nrun.result(20)")
+    assert isinstance(cells.error, ReactionError)
+    assert (
+        "line 5: NameError: name 'said' is not defined. Quiet declares said; a reaction names what it touches: " in said
+    )
+    assert "def begin(self, said)" in said
+
+
+def test_a_misspelt_parameter_of_start_is_located_in_the_cell(program):
+    program.ok(MAIN.replace("learner = Learner()", "learner = Learner()\nseeds: int = 3"))
+    said = program("%reactor start Main sedes=4")
+    assert isinstance(program.error, UnknownNameError)
+    assert f"cell {program.number}, line 1: Main has no parameter 'sedes'. Did you mean 'seeds'?" in said
+
+
+def test_a_reactor_that_the_program_does_not_have_is_told_what_is_near(program):
+    program.ok("run = %reactor start -w 1")
+    said = program("run.instance('lerner')")
+    assert isinstance(program.error, UnknownNameError)
+    assert "main has no reactor 'lerner'. Did you mean 'learner'?" in said
+    program.ok("assert run.instance('learner') is run.instance('main.learner')")
+
+
 @pytest.mark.parametrize("name", ["2fast", "a-b", "class", "Rollout!"])
 def test_a_class_name_that_is_no_identifier_is_a_usage_error(cells, name):
     said = cells(f"%%reactor {name}\nx = Input()")

@@ -4,7 +4,7 @@ Imports only the standard library and `reactornb.errors`; hwloc and ctypes are l
 """
 
 from reactornb.cpu._detect import topology
-from reactornb.cpu._limits import Limits, default_workers, limits, usable_cpus
+from reactornb.cpu._limits import Limits, default_nice, default_workers, limits, usable_cpus
 from reactornb.cpu._pinning import Pin, pin_current_thread, pinned_cpus
 from reactornb.cpu._placement import Placement, Policy, place
 from reactornb.cpu._records import Cpu, Kind, Topology, format_ids, parse_ids
@@ -17,6 +17,7 @@ __all__ = [
     "Placement",
     "Policy",
     "Topology",
+    "default_nice",
     "default_workers",
     "format_ids",
     "limits",

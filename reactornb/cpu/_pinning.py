@@ -9,6 +9,7 @@ which keep it (a fork without exec is undone here). Pools of threads and environ
 program starts up: until then a worker's thread is `loosen`ed, and only then tied.
 """
 
+import contextlib
 import os
 import sys
 import threading
@@ -122,6 +123,17 @@ def free_current_thread(allowed: frozenset[int]) -> Pin:
     if hasattr(os, "sched_setaffinity") and allowed and os.sched_getaffinity(0) != allowed:
         return _pin_linux(allowed, None)
     return Pin(None, "not placed", None)
+
+
+def nice_current_thread(levels: int) -> None:
+    """Let the calling thread, and what it starts, stand back behind others by so many levels of niceness, for good.
+
+    Linux counts niceness by thread; elsewhere, and where the system refuses, nothing happens.
+    """
+    if sys.platform == "linux":
+        thread = threading.get_native_id()
+        with contextlib.suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, thread, os.getpriority(os.PRIO_PROCESS, thread) + levels)
 
 
 def pinned_cpus() -> frozenset[int]:

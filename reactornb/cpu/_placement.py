@@ -9,7 +9,7 @@ from typing import Literal
 from reactornb.cpu._detect import topology as read_topology
 from reactornb.cpu._limits import Limits, usable_cpus
 from reactornb.cpu._limits import limits as read_limits
-from reactornb.cpu._pinning import Pin, free_current_thread, pin_current_thread, pinned_cpus
+from reactornb.cpu._pinning import Pin, free_current_thread, nice_current_thread, pin_current_thread, pinned_cpus
 from reactornb.cpu._records import KINDS, LETTERS, Cpu, Topology, format_ids
 from reactornb.errors import PlacementError
 
@@ -26,12 +26,14 @@ class Placement:
         allowed: ids of the CPUs that unpinned workers may use.
         topology: the machine that was placed on.
         reason: why workers are unpinned although pinning was asked for, with what to do; "" otherwise.
+        nice: how far workers' threads stand back behind others, in levels of niceness (Linux; elsewhere it does nothing).
     """
 
     cpus: tuple[Cpu | None, ...]
     allowed: frozenset[int]
     topology: Topology
     reason: str = ""
+    nice: int = 0
 
     def pin(self, worker: int) -> Pin:
         """Tie the calling thread to the place of this worker; call it first thing in the worker's thread.
@@ -42,6 +44,8 @@ class Placement:
         Returns:
             A `Pin` to release at the thread's end. Never raises for lack of permission.
         """
+        if self.nice:
+            nice_current_thread(self.nice)
         cpu = self.cpus[worker]
         if cpu is None:
             return free_current_thread(self.allowed)

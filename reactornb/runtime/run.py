@@ -9,11 +9,11 @@ import threading
 import time
 import weakref
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from reactornb import cpu
-from reactornb.errors import DeclarationError, ReactionError, RunError
+from reactornb.errors import DeclarationError, ReactionError, RunError, UnknownNameError, suggestion
 from reactornb.graph import Graph, assemble, find_parameter
 from reactornb.model import Reactor
 from reactornb.runtime.clock import Clock, RealClock
@@ -75,6 +75,7 @@ class Program:
         check_values: bool = False,
         clock: Clock | None = None,
         placement: Any = "performance",
+        nice: Any = None,
         driven: bool = False,
         profile: bool = False,
         replay: Iterable[Change] = (),
@@ -92,19 +93,25 @@ class Program:
             check_values: find a reaction that changes a value it was given; runs one reaction at a time, slowly.
             clock: physical time; a `FakeClock` in tests.
             placement: which cores; see `reactornb.cpu.place`.
+            nice: how far the workers' threads stand back behind others, in levels of niceness (Linux); unless given 5 in a Jupyter
+                kernel, so that cells and panels come first, and 0 elsewhere.
             driven: worker 0 is the thread that calls `Run.advance`, and nothing is executed in between: for who steps a program
                 from a loop of their own.
             profile: take the time of every reaction, for `Run.profile` and `Run.timeline`.
             replay: `Run.changes` of another run, to be made again at the same tags.
 
         Raises:
-            RunError: if the program is running already, or `workers` is not a positive number.
+            RunError: if the program is running already, or `workers` or `nice` is not a number that fits.
             UnknownNameError, ParameterError: if what is to be replayed does not fit the program.
         """
         if workers is None:
             workers = cpu.default_workers()
         if isinstance(workers, bool) or not isinstance(workers, int) or workers < 1:
             raise RunError(f"workers must be a whole number of at least 1, not {workers!r}.")
+        if nice is None:
+            nice = cpu.default_nice()
+        if isinstance(nice, bool) or not isinstance(nice, int) or nice < 0:
+            raise RunError(f"nice must be a whole number of at least 0, not {nice!r}.")
         with self._lock:
             if self._run is not None and self._run.is_alive:
                 raise RunError(
@@ -127,6 +134,7 @@ class Program:
                 },
                 recorder,
                 placement,
+                nice,
             )
             self._run._engine.start()
         return self._run
@@ -182,7 +190,9 @@ class Run:
     # _ended, _failure, _seconds   written once by the last leader before _finished is set, read after it
     """
 
-    def __init__(self, program: Program, options: dict[str, Any], recorder: Recorder, placement: Any) -> None:
+    def __init__(
+        self, program: Program, options: dict[str, Any], recorder: Recorder, placement: Any, nice: int
+    ) -> None:
         self.program = program
         self.number = next(_numbers)
         self.seed: int = options["seed"]
@@ -193,7 +203,7 @@ class Run:
         self._failure: BaseException | None = None
         self._seconds: float | None = None
         self._began = time.perf_counter()
-        self.placement = cpu.place(self.workers, placement)
+        self.placement = replace(cpu.place(self.workers, placement), nice=nice)
         self._engine = Engine(
             program.graph,
             recorder=recorder,
@@ -515,11 +525,19 @@ class Run:
         return self._recorder.trace
 
     def instance(self, name: str) -> Reactor:
-        """The running instance of that full name, for looking at its state once the run is over or paused."""
+        """The running instance of that full name, for looking at its state once the run is over or paused.
+
+        Args:
+            name: such as `main.rollouts[3]`, or `rollouts[3]`.
+
+        Raises:
+            UnknownNameError: if the program has no such reactor.
+        """
         for node, instance in zip(self.program.graph.reactors, self._engine.schedule.instances, strict=True):
             if name in (node.name, node.name.partition(".")[2]):
                 return instance
-        raise KeyError(name)
+        known = [node.name.partition(".")[2] or node.name for node in self.program.graph.reactors]
+        raise UnknownNameError(f"{self.program.name} has no reactor {name!r}. {suggestion(name, known)}", unknown=name)
 
     def __repr__(self) -> str:
         return f"<run {self.number} of {self.program.name}: {self.state}, tag {self.tag}, {self.seconds:.1f} s>"

@@ -18,6 +18,7 @@ from typing import Any
 import numpy
 
 from reactornb.errors import ReactionError, Source, ValueChangedError
+from reactornb.model import Reactor
 from reactornb.runtime.signals import RunningReaction, Signal
 from reactornb.tags import Tag
 
@@ -170,7 +171,7 @@ def _feed(update: Callable[[Any], None], value: Any) -> None:
             update(f"o{kind.__module__}.{kind.__qualname__}".encode())
 
 
-def failure(r: RunningReaction, tag: Tag, error: BaseException) -> ReactionError:
+def failure(r: RunningReaction, reactor: Reactor, tag: Tag, error: BaseException) -> ReactionError:
     """The error that ends a run, pointing at the deepest line of the user's code."""
     frames = traceback.extract_tb(error.__traceback__)
     body = r.node.declaration.fn.__code__.co_filename if r.node.declaration is not None else None
@@ -180,7 +181,19 @@ def failure(r: RunningReaction, tag: Tag, error: BaseException) -> ReactionError
             source = Source(frame.filename, frame.lineno or 0)
     said = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
     made = ReactionError(
-        f"reaction {r.name} raised at tag {tag}, {source}: {said}", reaction=r.name, tag=tag, source=source
+        f"reaction {r.name} raised at tag {tag}, {source}: {said}{_forgotten(r, type(reactor), error)}",
+        reaction=r.name,
+        tag=tag,
+        source=source,
     )
     made.__cause__ = error
     return made
+
+
+def _forgotten(r: RunningReaction, cls: type[Reactor], error: BaseException) -> str:
+    """What to do where a body uses a port or action by a bare name that its signature leaves out; "" otherwise."""
+    declaration, name = r.node.declaration, getattr(error, "name", None)
+    if declaration is None or not isinstance(error, NameError) or name not in cls._spec.touchable:
+        return ""
+    signature = ", ".join(("self", *declaration.parameters, name))
+    return f". {cls.__name__} declares {name}; a reaction names what it touches: def {declaration.fn.__name__}({signature})"
