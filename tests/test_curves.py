@@ -44,6 +44,11 @@ class Rows:
         self.is_alive = is_alive
 
 
+def row(time_ns, microstep, **metrics):
+    """What a call of `self.log` leaves."""
+    return time_ns, microstep, tuple(metrics), tuple(metrics.values())
+
+
 def finished(root, ticks=100):
     run = Program(root).start(workers=1, clock=FakeClock(), timeout=ms(ticks - 1))
     run.wait(20)
@@ -102,13 +107,13 @@ def test_the_axis_is_that_on_which_the_values_spread():
 
 
 def test_a_reader_goes_on_where_it_stopped_and_orders_by_tag_then_reactor():
-    a, b = [(0, 0, "m", 1.0), (2, 0, "m", 3.0)], [(1, 0, "m", 2.0)]
+    a, b = [row(0, 0, m=1.0), row(2, 0, m=3.0)], [row(1, 0, m=2.0)]
     run = Rows(a, b, tag=(3, 0))
     reader = LogReader(run)
     assert reader.read()
     assert not reader.read()
-    b.append((3, 0, "m", 5.0))
-    a += [(3, 0, "m", 4.0), (3, 0, "other", 9.0)]
+    b.append(row(3, 0, m=5.0))
+    a += [row(3, 0, m=4.0), row(3, 0, other=9.0)]
     run.tag = (4, 0)
     assert reader.read()
     assert reader.series["m"].points("sample")[1].tolist() == [1, 2, 3, 4, 5]
@@ -116,7 +121,7 @@ def test_a_reader_goes_on_where_it_stopped_and_orders_by_tag_then_reactor():
 
 
 def test_what_was_logged_at_the_tag_in_progress_waits_for_its_end():
-    log = [(0, 0, "m", 1.0), (5, 2, "m", 2.0)]
+    log = [row(0, 0, m=1.0), row(5, 2, m=2.0)]
     run = Rows(log, tag=(5, 2))
     reader = LogReader(run)
     reader.read()
@@ -146,7 +151,7 @@ def test_reading_while_a_thread_appends_loses_and_repeats_nothing():
     def append():
         begin.wait()
         for i in range(50_000):
-            log.append((i, 0, "m", float(i)))  # noqa: PERF401 - one by one, as reactions do
+            log.append(row(i, 0, m=float(i)))  # noqa: PERF401 - one by one, as reactions do
         run.is_alive = False
 
     writer = threading.Thread(target=append)
@@ -171,38 +176,40 @@ def test_a_million_values_take_no_more_memory_than_a_thousand():
     assert series._buckets.nbytes + series._rest.nbytes < 200_000
 
 
-def logged(calls):
-    """Rows as calls of `self.log` leave them: one tag for all metrics of a call, four microsteps at each time."""
-    return [
-        (i // 4 * 1000, i % 4, name, float(i * 10 + place))
-        for i, names in enumerate(calls)
-        for place, name in enumerate(names)
-    ]
-
-
 @pytest.mark.parametrize(
-    "names",
-    [["a"], ["a", "b"], list("abcdefgh"), ["a", "b", "a"]],
-    ids=["one", "two", "eight", "one twice"],
+    "kinds",
+    [[["a"]], [["a", "b"]], [list("abcdefgh")], [["a", "b"], ["a"]], [["a", "b"], ["c"], ["b", "c"]]],
+    ids=["one", "two", "eight", "one by itself, too", "three kinds"],
 )
 @pytest.mark.parametrize("calls", [1, 7, 5000])
-def test_metrics_that_are_logged_together_are_read_as_if_one_by_one(names, calls):
-    rows = logged([names] * calls + [["a"]] * 3)  # the end breaks the pattern
+def test_metrics_that_are_logged_together_are_read_as_if_one_by_one(kinds, calls):
+    asked = [names for _ in range(calls) for names in kinds] + [["a"]] * 3  # the end breaks the pattern
+    # Four microsteps at each time.
+    rows = [
+        row(i // 4 * 1000, i % 4, **{name: float(i * 10 + place) for place, name in enumerate(names)})
+        for i, names in enumerate(asked)
+    ]
     run = Rows([], tag=(1 << 62, 0))
     reader = LogReader(run, 8)
-    for at in range(0, len(rows), 640):
-        run.logs[0] += rows[at : at + 640]
+    for at in range(0, len(rows), 160):
+        run.logs[0] += rows[at : at + 160]
         reader.read()
-    for name in dict.fromkeys(names):
-        own = [row for row in rows if row[2] == name]
+    for metric in {name for names in asked for name in names}:
+        own = [
+            (t, m, value)
+            for t, m, names, values in rows
+            for name, value in zip(names, values, strict=True)
+            if name == metric
+        ]
         exact = Series(8)
-        exact.extend(*zip(*((t, m, v) for t, m, _, v in own), strict=True))
-        made = reader.series[name]
+        exact.extend(*zip(*own, strict=True))
+        made = reader.series[metric]
         assert (made.count, made.total, made.last) == (exact.count, exact.total, exact.last)
         for ours, theirs in zip(made.points()[1:], exact.points()[1:], strict=True):
             assert np.allclose(ours, theirs, rtol=1e-12)
         # Tags are read for an eighth of a bucket at a time.
-        assert np.abs(made.points()[0] - exact.points()[0]).max() <= made.per_bucket / 8 * 250e-9 + 1e-6
+        spacing = 1000e-9 / 4 * len(kinds)
+        assert np.abs(made.points()[0] - exact.points()[0]).max() <= made.per_bucket / 8 * spacing + 1e-6
         assert axis_of([made]) == axis_of([exact])
 
 

@@ -72,6 +72,9 @@ def used_by_others(run):
             total += int((task / "schedstat").read_text().split()[0])
     return total / 1e9
 
+def logged(run):
+    return sum(len(row[3]) for log in run.logs for row in log[:])
+
 async def share_used(run, seconds):
     await asyncio.sleep(1.5)  # a panel that was just opened reads all that was logged before
     began, before = time.perf_counter(), used_by_others(run)
@@ -120,7 +123,7 @@ def _cell(report: Report, chosen: argparse.Namespace) -> None:
             rates.append(
                 kernel.value(
                     "run = current_session().last_run\nassert run.is_alive, run.state\n"
-                    "json.dump(sum(map(len, run.logs)) / run.seconds, sys.stdout)"
+                    "json.dump(logged(run) / run.seconds, sys.stdout)"
                 )
             )
             kernel.run("%reactor stop")
@@ -219,7 +222,7 @@ def _cost(report: Report, chosen: argparse.Namespace) -> None:
             for shown in (turn % 2 == 0, turn % 2 == 1):
                 kernel.run("display(run)" if shown else "close_panels()")
                 shares[shown].append(100 * kernel.value(f"print(json.dumps(await share_used(run, {chosen.seconds})))"))
-        rate = kernel.value("print(json.dumps(sum(map(len, run.logs)) / run.seconds))")
+        rate = kernel.value("print(json.dumps(logged(run) / run.seconds))")
         kernel.run("run.stop()")
     report.add({"kernel besides its workers, panel open": shares[True], "…, none": shares[False]}, "% of a core")
     differences = [a - b for a, b in zip(shares[True], shares[False], strict=True)]

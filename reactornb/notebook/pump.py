@@ -1,8 +1,8 @@
 """The one place from which widgets are moved: a timer on the kernel's own loop.
 
 Worker threads never touch a widget, a comm or a display: they append to lists, and the pump reads those. It ticks only while
-a panel of a living run is shown, at most ten times a second, and less often where a tick costs more than a tenth of the time
-or sends more than a server lets through.
+a panel of a living run is shown, at most ten times a second, and less often where its ticks cost more than 2 % of a core
+or send more than a server lets through.
 
 # _panels, _handle   touched by the loop's thread only. `add` may be called from elsewhere (a cell in a subshell has a
 #                    thread of its own): it hands over through loop.add_callback, which is made for that.
@@ -55,6 +55,7 @@ class Pump:
     """
 
     seconds = 0.1
+    share = 0.02  # of a core: a run with panels is to be hardly slower than one without
     picture_seconds = 20.0
     # A Jupyter server drops a kernel's messages, cells' output among them, above 1,000,000 bytes a second.
     bytes_a_second = 400_000
@@ -101,7 +102,7 @@ class Pump:
         for moved in list(self._panels.values()):
             self._refresh(moved)
             sent += moved.panel.sent_bytes
-        pause = max(self.seconds, 10 * (time.thread_time() - began), sent / self.bytes_a_second)
+        pause = max(self.seconds, (time.thread_time() - began) / self.share, sent / self.bytes_a_second)
         self._due = time.perf_counter() + pause
         return pause
 

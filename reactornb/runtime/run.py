@@ -380,8 +380,9 @@ class Run:
         return self._failure
 
     @property
-    def logs(self) -> list[list[tuple[int, int, str, float]]]:
-        """What each reactor logged so far, in the graph's order: rows of (time_ns, microstep, name, value), growing at the end.
+    def logs(self) -> list[list[tuple[int, int, tuple[str, ...], tuple[float, ...]]]]:
+        """What each reactor logged so far, in the graph's order: a row for each call, (time_ns, microstep, names, values), growing
+        at the end.
 
         For who reads on where it stopped, such as a live view; `metrics` merges them.
         """
@@ -393,8 +394,9 @@ class Run:
         found: dict[str, list[tuple[int, int, int, int, float]]] = {}
         for reactor, instance in enumerate(self._engine.schedule.instances):
             # A list grows at its end while it is read here; a slice is a copy.
-            for position, (time_ns, microstep, name, value) in enumerate(instance._log[:]):
-                found.setdefault(name, []).append((time_ns, microstep, reactor, position, value))
+            for position, (time_ns, microstep, names, values) in enumerate(instance._log[:]):
+                for name, value in zip(names, values, strict=True):
+                    found.setdefault(name, []).append((time_ns, microstep, reactor, position, value))
         return {name: [(Tag(t, m), v) for t, m, _, _, v in sorted(rows)] for name, rows in sorted(found.items())}
 
     @property

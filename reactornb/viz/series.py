@@ -7,9 +7,10 @@ greatest value; when they are full, neighbours merge and every bucket holds twic
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from operator import itemgetter
 from typing import Any, Protocol
 
@@ -17,8 +18,8 @@ import numpy
 
 __all__ = ["LogReader", "Series", "axis_of", "moving_mean", "spread"]
 
-_time, _microstep, _name, _value = (itemgetter(i) for i in range(4))
-Row = tuple[int, int, str, float]
+_time, _microstep, _names, _values = (itemgetter(i) for i in range(4))
+Row = tuple[int, int, tuple[str, ...], tuple[float, ...]]
 Array = numpy.ndarray[Any, Any]
 
 
@@ -95,9 +96,10 @@ class Series:
                 at = slice(self._filled, self._filled + full)
                 self._buckets[0:2, at] = part[0:2, :, -1]
                 if per > 1:
-                    part[2].mean(1, out=self._buckets[2, at])
-                    part[2].min(1, out=self._buckets[3, at])
-                    part[2].max(1, out=self._buckets[4, at])
+                    numpy.add.reduce(part[2], 1, out=self._buckets[2, at])
+                    self._buckets[2, at] /= per
+                    numpy.minimum.reduce(part[2], 1, out=self._buckets[3, at])
+                    numpy.maximum.reduce(part[2], 1, out=self._buckets[4, at])
                 else:
                     self._buckets[2:5, at] = part[2, :, 0]
                 self._filled += full
@@ -110,9 +112,9 @@ class Series:
     def _account(self, values: Array, tags: Tags) -> None:
         self.count += len(values)
         self.last = float(values[-1])
-        self.least = float(numpy.fmin(self.least, numpy.fmin.reduce(values)))
-        self.greatest = float(numpy.fmax(self.greatest, numpy.fmax.reduce(values)))
-        self.total += float(values.sum())
+        self.least = _fmin(self.least, float(numpy.fmin.reduce(values)))
+        self.greatest = -_fmin(-self.greatest, -float(numpy.fmax.reduce(values)))
+        self.total += float(numpy.add.reduce(values))
         self.times += tags.times
         self.tags += tags.tags
         if self._tag is not None:
@@ -151,6 +153,11 @@ class Series:
             # A tag read while it changes can be off by a step, for display only; a curve must still not go back.
             x = numpy.maximum.accumulate(buckets[0 if axis == "time" else 1])
         return x, buckets[2], buckets[3], buckets[4]
+
+
+def _fmin(a: float, b: float) -> float:
+    """The smaller one; of NaN, of which nothing is known, and a number, the number. As numpy.fmin, in a tenth of the time."""
+    return a if a <= b or math.isnan(b) else b
 
 
 def axis_of(series: Iterable[Series]) -> str:
@@ -248,7 +255,7 @@ class LogReader:
 
 @dataclass(frozen=True, slots=True)
 class _Stretch:
-    """The new rows of one log: read where they are, since a copy would touch every row, which costs as much as its value."""
+    """The new rows of one log: read where they are, since a copy would touch every row."""
 
     log: list[Row]
     start: int
@@ -262,23 +269,13 @@ class _Stretch:
         rows.__setstate__(self.start)  # type: ignore[attr-defined]  # a list's iterator can begin anywhere
         return islice(rows, len(self))
 
-    def names(self) -> list[str]:
-        return list(map(_name, self))
-
-    def values(self) -> Array:
-        return numpy.fromiter(map(_value, self), float, len(self))
-
-    def tags(self, place: int = 0, period: int = 1, stride: int = 1) -> tuple[Array, Array]:
-        """Times and microsteps of every `period`-th row from `place` on.
-
-        With a stride each gets those of the last one before it whose number is a multiple of that.
-        """
-        picked = self.log[self.start + place : self.end : period * stride]
+    def tags(self, stride: int = 1) -> tuple[Array, Array]:
+        """Times and microsteps; with a stride each row gets those of the last one before it whose number is a multiple of that."""
+        picked = self.log[self.start : self.end : stride]
         times = numpy.fromiter(map(_time, picked), numpy.int64, len(picked))
         microsteps = numpy.fromiter(map(_microstep, picked), numpy.int64, len(picked))
         if stride > 1:
-            count = len(range(self.start + place, self.end, period))
-            times, microsteps = (numpy.repeat(column, stride)[:count] for column in (times, microsteps))
+            times, microsteps = (numpy.repeat(column, stride)[: len(self)] for column in (times, microsteps))
         return times, microsteps
 
 
@@ -288,37 +285,44 @@ _Order = tuple[Array, Array, Array, Tags]
 """Sorted times and microsteps, what sorts them, and their tags."""
 
 
+def _values_of(rows: Iterable[Row], names: tuple[str, ...], count: int) -> Array:
+    """The values of `count` rows that have these names, float64 [names, rows]."""
+    flat = numpy.fromiter(chain.from_iterable(map(_values, rows)), float, count * len(names))
+    return numpy.ascontiguousarray(flat.reshape(count, len(names)).T)
+
+
 def _columns(rows: _Stretch, stride: int) -> Iterable[tuple[str, _Columns]]:
     """The rows of one log, a metric at a time. Columns at once: a Python loop over the rows would cost ten times as much."""
-    names = rows.names()
-    first = names[0]
-    period = next((i for i, name in enumerate(names) if i and name == first), len(names))
-    pattern = names[:period]
-    values = rows.values()
-    if len(rows) % period or len(set(pattern)) < period or names != pattern * (len(rows) // period):
-        # No repeating pattern, such as from reactions that log different things.
-        times, microsteps = rows.tags()
-        of = numpy.array(names, dtype=object)
-        for name in dict.fromkeys(names):
-            own = of == name
-            yield name, (times[own], microsteps[own], values[own], None)
+    kinds = list(map(_names, rows))
+    names = kinds[0]
+    if kinds.count(names) == len(kinds):  # the same metrics over and over
+        times, microsteps = rows.tags(stride)
+        if stride > 1:
+            # How often tags change is seen in a stretch without gaps.
+            seen = Tags.of(*_Stretch(rows.log, rows.start, min(rows.start + 256, rows.end)).tags())
+            tags = Tags(seen.first, rows.log[rows.end - 1][:2], seen.tags, seen.times)
+        else:
+            tags = Tags.of(times, microsteps)
+        for name, values in zip(names, _values_of(rows, names, len(rows)), strict=True):
+            yield name, (times, microsteps, values, tags)
         return
-    # The same metrics over and over, as one call of `self.log(a=…, b=…)` leaves them. A log's tags never go back: where the
-    # first and the last metric of every call have the same tag, those between have it, too.
-    times, microsteps = rows.tags(0, period, stride)
-    last = rows.tags(period - 1, period, stride) if period > 1 else (times, microsteps)
-    shared = all(map(numpy.array_equal, (times, microsteps), last))
-    tags: Tags | None = None
-    if shared and stride > 1:
-        # How often tags change is seen in a stretch without gaps.
-        seen = _Stretch(rows.log, rows.start, min(rows.start + 256 * period, rows.end))
-        changes = Tags.of(*seen.tags(0, period))
-        tags = Tags(changes.first, rows.log[rows.end - period][:2], changes.tags, changes.times)
-    elif shared:
-        tags = Tags.of(times, microsteps)
-    for place, name in enumerate(pattern):
-        own_tags = (times, microsteps) if shared else rows.tags(place, period)
-        yield name, (*own_tags, values[place::period], tags)
+    # Such as from reactions that log different things.
+    times, microsteps = rows.tags()
+    at: dict[tuple[str, ...], list[int]] = {}
+    for place, names in enumerate(kinds):
+        at.setdefault(names, []).append(place)
+    found: dict[str, list[tuple[Array, Array]]] = {}
+    for names, places in at.items():
+        own = numpy.array(places)
+        for name, values in zip(
+            names, _values_of((rows.log[rows.start + i] for i in places), names, len(own)), strict=True
+        ):
+            found.setdefault(name, []).append((own, values))
+    for name, parts in found.items():
+        own, values = (numpy.concatenate(column) for column in zip(*parts, strict=True))
+        order = numpy.argsort(own)
+        own = own[order]
+        yield name, (times[own], microsteps[own], values[order], None)
 
 
 def _merged(parts: list[_Columns], orders: dict[tuple[int, ...], _Order]) -> _Columns:
