@@ -351,8 +351,8 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--cells", type=int, default=60, help="trivial cells of one turn (%(default)s)")
     parser.add_argument("--points", type=int, default=1_000_000, help="points that the page has (%(default)s)")
     parser.add_argument("--seconds", type=float, default=8.0, help="of one turn of page and cost (%(default)s)")
-    parser.add_argument("--rounds", type=int, default=150, help="of one turn of training (%(default)s)")
-    parser.add_argument("--pairs", type=int, default=9, help="turns of training, with and without (%(default)s)")
+    parser.add_argument("--rounds", type=int, default=60, help="of one turn of training (%(default)s)")
+    parser.add_argument("--pairs", type=int, default=31, help="turns of training, with and without (%(default)s)")
     parser.add_argument(
         "--refreshes", type=int, default=36_000, help="updates of a panel (%(default)s: ten a second for an hour)"
     )
