@@ -274,6 +274,23 @@ def test_the_default_is_one_worker_a_performance_core_and_a_quota_is_rounded_up(
     assert cpu.default_workers(recorded("i9-13900k"), cpu.Limits(quota=quota)) == workers
 
 
+@pytest.mark.parametrize(
+    ("workers", "quota", "placement", "roomy"),
+    [
+        (2, None, "performance", True),
+        (2, None, "none", True),
+        (3, None, "performance", False),
+        (2, 1.5, "performance", False),
+        (2, 1.5, "none", False),
+        (2, 1.5, [0, 1], False),
+        (2, 2.0, [0, 1], True),
+    ],
+)
+def test_there_is_room_where_each_worker_has_a_cpu_all_of_the_time(recorded, workers, quota, placement, roomy):
+    machine = recorded("vm-2-cores")
+    assert cpu.place(workers, placement, topology=machine, limits=cpu.Limits(quota=quota)).is_roomy == roomy
+
+
 def test_a_mask_without_performance_cores_counts_the_best_there_are(recorded):
     assert cpu.default_workers(recorded("i9-13900k"), cpu.Limits(affinity=frozenset(range(20, 24)))) == 4
 

@@ -26,6 +26,7 @@ class Placement:
         allowed: ids of the CPUs that unpinned workers may use.
         topology: the machine that was placed on.
         reason: why workers are unpinned although pinning was asked for, with what to do; "" otherwise.
+        shared: a quota grants less than these CPUs: other groups of processes use them as well.
         nice: how far workers' threads stand back behind others, in levels of niceness (Linux; elsewhere it does nothing).
     """
 
@@ -33,7 +34,13 @@ class Placement:
     allowed: frozenset[int]
     topology: Topology
     reason: str = ""
+    shared: bool = False
     nice: int = 0
+
+    @property
+    def is_roomy(self) -> bool:
+        """Whether there is a CPU for each worker all of the time, so that a worker which waits for the next may keep its own."""
+        return not self.shared and len(self.cpus) <= len(self.allowed)
 
     def pin(self, worker: int) -> Pin:
         """Tie the calling thread to the place of this worker; call it first thing in the worker's thread.
@@ -134,8 +141,9 @@ def place(
     limits = limits or read_limits()
     allowed = frozenset(usable_cpus(topology, limits))
     nobody: tuple[Cpu | None, ...] = (None,) * n_workers
+    shared = limits.quota is not None and limits.quota < len(allowed)
     if not isinstance(placement, str):
-        return Placement(_explicit(n_workers, placement, topology, allowed), allowed, topology)
+        return Placement(_explicit(n_workers, placement, topology, allowed), allowed, topology, shared=shared)
     if placement not in _POLICIES:
         names = ", ".join(f'"{name}"' for name in _POLICIES)
         raise PlacementError(
@@ -143,14 +151,15 @@ def place(
             placement=placement,
         )
     if placement == "none":
-        return Placement(nobody, allowed, topology)
-    if limits.quota is not None and limits.quota < len(allowed):
+        return Placement(nobody, allowed, topology, shared=shared)
+    if limits.quota is not None and shared:
         return Placement(
             nobody,
             allowed,
             topology,
             f"a cgroup quota grants {limits.quota:g} of {len(allowed)} CPUs ({limits.quota_from}), so the cores are shared "
             f"with other groups; to pin all the same, list the CPUs: placement={sorted(allowed)[:n_workers]}",
+            shared,
         )
     order = _order(
         topology, allowed, n_workers, pinned_cpus() if taken is None else taken, spread=placement == "spread"

@@ -44,6 +44,7 @@ class Engine:
         recorder: trace, fingerprint and value checks.
         on_end: called once, on a worker, with the failure or None.
         on_worker: gives the place (its core) at which a worker's thread runs.
+        patient: there is a core for each worker: one that waits for another may keep its own for a while.
         name: of the run, for the threads.
     """
 
@@ -63,6 +64,7 @@ class Engine:
         recorder: Recorder,
         on_end: Callable[[BaseException | None], None],
         on_worker: Callable[[int], Place],
+        patient: bool,
         name: str,
     ) -> None:
         self.graph = graph
@@ -74,7 +76,7 @@ class Engine:
         self.on_end = on_end
         self.failure: BaseException | None = None
         leaders = min(len(graph.enclaves), workers)
-        self.workers = [Worker(i, f"reactornb-{name}-{i}", on_worker, leaders) for i in range(workers)]
+        self.workers = [Worker(i, f"reactornb-{name}-{i}", on_worker, leaders, patient=patient) for i in range(workers)]
         self.schedulers = [
             Scheduler(
                 graph, enclave, self.workers, clock=clock, timeout=timeout, fast=fast, keepalive=keepalive, recorder=recorder,

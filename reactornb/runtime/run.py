@@ -209,6 +209,7 @@ class Run:
             recorder=recorder,
             on_end=self._end,
             on_worker=self.placement.pin,
+            patient=self.placement.is_roomy,
             name=f"{program.name}-{self.number}",
             **options,
         )

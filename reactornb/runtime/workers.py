@@ -148,6 +148,7 @@ class Worker:
         name: of its thread.
         begin: gives the place, a core, at which the thread runs.
         leaders: workers 0 to `leaders` - 1 may offer batches.
+        patient: there is a core for each worker; see `patience_ns`.
     """
 
     # How long an idle worker spins before it parks. Handing over to a spinning worker costs about a microsecond, waking
@@ -158,7 +159,7 @@ class Worker:
     # long without giving way was tried: a kernel's trivial cell took 230 ms instead of 60.)
     patience_ns = 5_000_000
 
-    def __init__(self, index: int, name: str, begin: Callable[[int], Place], leaders: int) -> None:
+    def __init__(self, index: int, name: str, begin: Callable[[int], Place], leaders: int, *, patient: bool) -> None:
         self.index = index
         self.wake = Wake()
         self.offers: list[Batch | None] = [None] * leaders
@@ -176,7 +177,7 @@ class Worker:
         self._used_ns = 0
         gil = getattr(sys, "_is_gil_enabled", lambda: True)()
         self._spin_ns = 0 if gil else self.spin_ns
-        self._patience_ns = 0 if gil else self.patience_ns
+        self._patience_ns = self.patience_ns if patient and not gil else 0
         self._helped: Batch | None = None
         self._helped_ns = 0
 
@@ -285,12 +286,12 @@ class Worker:
         last = until + self._patience_ns
         until = max(until, 2 * began - helped_ns)
         while batch is not None and not wake.is_set():
-            _give_way()
             moment = now()
             if not batch.over:
                 until = 2 * moment - helped_ns
             if moment >= min(until, last):
                 break
+            _give_way()
         wake.wait()
 
 

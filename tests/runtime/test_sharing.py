@@ -9,8 +9,10 @@ import pytest
 
 from reactornb import Bank, Input, Output, Program, Reactor, connect, per_member, reaction, startup
 from reactornb.errors import ReactionError
+from reactornb.runtime import workers
 from reactornb.runtime.scheduler import Scheduler
-from reactornb.runtime.workers import current_worker, share_out
+from reactornb.runtime.workers import Batch, Worker, current_worker, share_out
+from reactornb.tags import forever
 
 WAIT = 10.0
 
@@ -266,3 +268,68 @@ def test_an_array_through_a_port_of_arrays_is_read_only_and_one_of_numbers_is_no
     run = Program(Main()).start(fast=True)
     run.result()
     assert run.instance("sink").seen == (False, 1.5)
+
+
+class Costly:
+    """An item of a batch that takes the times it is given, in ns, on a clock of its own."""
+
+    def __init__(self, clock, *times):
+        self.clock, self.times = clock, list(times)
+        self.cost_ns, self.odd, self.worker = 100, False, -1
+
+    def call(self):
+        self.clock[0] += self.times.pop(0)
+
+
+def test_one_odd_duration_is_forgotten_and_a_second_is_believed(monkeypatch):
+    clock = [0]
+    monkeypatch.setattr("reactornb.runtime.workers.time.perf_counter_ns", lambda: clock[0])
+    worker = SimpleNamespace(index=0)
+    item = Costly(clock, 5000, 104, 5000, 5000, 5000)
+    seen = []
+    while item.times:
+        batch = Batch(((item,),), scheduler=None, leader=worker)
+        batch.work(worker)
+        seen.append((item.cost_ns, batch.late))
+    # An environment that resets now and then; one whose steps have become longer for good.
+    assert seen == [(100, False), (101, False), (101, False), (5000, True), (5000, False)]
+
+
+@pytest.mark.parametrize("patient", [True, False])
+@pytest.mark.parametrize("ends_in", ["an offer", "nothing"])
+def test_a_worker_whose_level_goes_on_gives_way_for_a_while_and_then_parks(patient, ends_in, monkeypatch):
+    clock = [0]
+    worker = Worker(1, "helper", lambda _: None, 1, patient=patient)
+    worker._spin_ns = 10
+    worker._patience_ns = 1000 if patient else 0
+    batch = SimpleNamespace(over=False)
+    worker._helped, worker._helped_ns = batch, -100
+    gave_way, parked = [], []
+
+    def give_way():
+        gave_way.append(clock[0])
+        clock[0] += 50
+        batch.over = batch.over or len(gave_way) == 4
+        if ends_in == "an offer" and len(gave_way) == 6:
+            worker.wake.set()
+
+    def now():
+        clock[0] += 1
+        return clock[0]
+
+    class Lock:
+        def __init__(self, wake):
+            self.is_set, self.set, self.wait = wake.is_set, wake.set, lambda: parked.append(wake.is_set())
+
+    worker.wake = Lock(worker.wake)
+    monkeypatch.setattr(workers, "_give_way", give_way)
+    monkeypatch.setattr("reactornb.runtime.workers.time.perf_counter_ns", now)
+    worker._wait(forever)
+    assert worker._helped is None, "a wait that follows no level is not patient"
+    (was_set,) = parked
+    assert was_set == (patient and ends_in == "an offer")
+    if patient and ends_in == "nothing":
+        # The level was over after about 200 ns, 300 after the helper had begun: it waits as long again.
+        assert 8 <= len(gave_way) <= 12
+    else:
+        assert len(gave_way) == (6 if patient else 0)
