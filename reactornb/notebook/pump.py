@@ -55,7 +55,10 @@ class Pump:
     """
 
     seconds = 0.1
-    share = 0.02  # of a core: a run with panels is to be hardly slower than one without
+    # Of a core: a run with panels is to be hardly slower than one without. But no more than `patience` seconds for that, so that
+    # curves move where a refresh is costly; a tenth of the time is never exceeded.
+    share = 0.02
+    patience = 0.5
     picture_seconds = 20.0
     # A Jupyter server drops a kernel's messages, cells' output among them, above 1,000,000 bytes a second.
     bytes_a_second = 400_000
@@ -102,7 +105,8 @@ class Pump:
         for moved in list(self._panels.values()):
             self._refresh(moved)
             sent += moved.panel.sent_bytes
-        pause = max(self.seconds, (time.thread_time() - began) / self.share, sent / self.bytes_a_second)
+        cost = time.thread_time() - began
+        pause = max(self.seconds, min(cost / self.share, self.patience), 10 * cost, sent / self.bytes_a_second)
         self._due = time.perf_counter() + pause
         return pause
 
