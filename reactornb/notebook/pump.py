@@ -58,7 +58,7 @@ class Pump:
     # Of a core: a run with panels is to be hardly slower than one without. But no more than `patience` seconds for that, so that
     # curves move where a refresh is costly; a tenth of the time is never exceeded.
     share = 0.02
-    patience = 0.5
+    patience = 1.0
     picture_seconds = 20.0
     # A Jupyter server drops a kernel's messages, cells' output among them, above 1,000,000 bytes a second.
     bytes_a_second = 400_000
