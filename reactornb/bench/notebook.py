@@ -275,7 +275,7 @@ async def an_hour(count):
     grown = sum(s.size for s in after.statistics("filename")) - sum(s.size for s in before.statistics("filename"))
     where = [str(s) for s in after.compare_to(before, "lineno")[:5]]
     tracemalloc.stop()
-    values = sum(map(len, run.logs))
+    values = logged(run)
     run.stop()
     opened = len(comm.get_comm_manager().comms) - comms
     close_panels()

@@ -124,6 +124,17 @@ def default_workers(topology: Topology | None = None, limits: Limits | None = No
     return max(1, workers)
 
 
+def default_nice() -> int:
+    """How far workers stand back where nobody says: 5 levels in a Jupyter kernel, else 0.
+
+    A cell, a panel and an interrupt pass through a handful of the kernel's threads, each of which would wait for its turn behind
+    workers that never rest. Measured on two busy cores: a trivial cell took 58 to 177 ms and now takes 36 to 40, the slowest of
+    twenty 100 ms instead of 300. Where a core is free it makes no difference.
+    """
+    kernel = sys.modules.get("ipykernel.kernelapp")
+    return 5 if kernel is not None and kernel.IPKernelApp.initialized() else 0
+
+
 def _limits_here() -> Limits:
     """`limits()`, under a name that no parameter hides."""
     return limits()
@@ -193,14 +204,3 @@ def _windows_affinity() -> frozenset[int] | None:
     )
     # A mask of 0 means more than one group; then every CPU may be used.
     return frozenset(bit for bit in range(64) if mask.value >> bit & 1) or None if asked else None  # pragma: no cover
-
-
-def default_nice() -> int:
-    """How far workers stand back where nobody says: 5 levels in a Jupyter kernel, else 0.
-
-    A cell, a panel and an interrupt pass through a handful of the kernel's threads, each of which would wait for its turn behind
-    workers that never rest. Measured on two busy cores: a trivial cell took 58 to 177 ms and now takes 36 to 40, the slowest of
-    twenty 100 ms instead of 300. Where a core is free it makes no difference.
-    """
-    kernel = sys.modules.get("ipykernel.kernelapp")
-    return 5 if kernel is not None and kernel.IPKernelApp.initialized() else 0

@@ -2,7 +2,7 @@
 
 Worker threads never touch a widget, a comm or a display: they append to lists, and the pump reads those. It ticks only while
 a panel of a living run is shown, at most ten times a second, and less often where its ticks cost more than 2 % of a core
-or send more than a server lets through.
+(for which it waits a second at most), or more than a tenth of the time, or send more than a server lets through.
 
 # _panels, _handle   touched by the loop's thread only. `add` may be called from elsewhere (a cell in a subshell has a
 #                    thread of its own): it hands over through loop.add_callback, which is made for that.

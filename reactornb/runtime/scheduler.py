@@ -604,7 +604,7 @@ class Scheduler(EventQueue):
         self._shares.clear()
 
     def _fail(self, r: RunningReaction, error: BaseException) -> None:
-        self.failure = failure(r, self.schedule.instances[r.node.reactor], self.current_tag(), error)
+        self.failure = failure(r, self.graph.reactors[r.node.reactor].cls, self.current_tag(), error)
 
     # -- what reactions ask for -------------------------------------------------------------------------------------
 

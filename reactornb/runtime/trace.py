@@ -171,7 +171,7 @@ def _feed(update: Callable[[Any], None], value: Any) -> None:
             update(f"o{kind.__module__}.{kind.__qualname__}".encode())
 
 
-def failure(r: RunningReaction, reactor: Reactor, tag: Tag, error: BaseException) -> ReactionError:
+def failure(r: RunningReaction, cls: type[Reactor], tag: Tag, error: BaseException) -> ReactionError:
     """The error that ends a run, pointing at the deepest line of the user's code."""
     frames = traceback.extract_tb(error.__traceback__)
     body = r.node.declaration.fn.__code__.co_filename if r.node.declaration is not None else None
@@ -181,7 +181,7 @@ def failure(r: RunningReaction, reactor: Reactor, tag: Tag, error: BaseException
             source = Source(frame.filename, frame.lineno or 0)
     said = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
     made = ReactionError(
-        f"reaction {r.name} raised at tag {tag}, {source}: {said}{_forgotten(r, type(reactor), error)}",
+        f"reaction {r.name} raised at tag {tag}, {source}: {said}{_forgotten(r, cls, error)}",
         reaction=r.name,
         tag=tag,
         source=source,
