@@ -10,6 +10,7 @@ import pytest
 from reactornb import PhysicalAction, Program, Reactor, Tag, Timer, ms, reaction
 from reactornb.errors import ReactorError
 from reactornb.runtime import FakeClock
+from reactornb.runtime.logs import Log, merged
 from reactornb.viz.curves import curves_svg, number, plot, series_of
 from reactornb.viz.run_view import RunView
 from reactornb.viz.series import LogReader, Series, axis_of, moving_mean, spread
@@ -35,6 +36,14 @@ class Fails(Reactor):
         raise ValueError("no more")
 
 
+def logged(*rows):
+    """What calls of `self.log` leave."""
+    log = Log()
+    for tag, metrics in rows:
+        log.add(tag, metrics)
+    return log
+
+
 class Rows:
     """A run as a reader sees it."""
 
@@ -42,11 +51,6 @@ class Rows:
         self.logs = list(logs)
         self.tag = tag
         self.is_alive = is_alive
-
-
-def row(time_ns, microstep, **metrics):
-    """What a call of `self.log` leaves."""
-    return time_ns, microstep, tuple(metrics), tuple(metrics.values())
 
 
 def finished(root, ticks=100):
@@ -107,13 +111,14 @@ def test_the_axis_is_that_on_which_the_values_spread():
 
 
 def test_a_reader_goes_on_where_it_stopped_and_orders_by_tag_then_reactor():
-    a, b = [row(0, 0, m=1.0), row(2, 0, m=3.0)], [row(1, 0, m=2.0)]
+    a, b = logged(((0, 0), {"m": 1.0}), ((2, 0), {"m": 3.0})), logged(((1, 0), {"m": 2.0}))
     run = Rows(a, b, tag=(3, 0))
     reader = LogReader(run)
     assert reader.read()
     assert not reader.read()
-    b.append(row(3, 0, m=5.0))
-    a += [row(3, 0, m=4.0), row(3, 0, other=9.0)]
+    b.add((3, 0), {"m": 5.0})
+    a.add((3, 0), {"m": 4.0})
+    a.add((3, 0), {"other": 9.0})
     run.tag = (4, 0)
     assert reader.read()
     assert reader.series["m"].points("sample")[1].tolist() == [1, 2, 3, 4, 5]
@@ -121,7 +126,7 @@ def test_a_reader_goes_on_where_it_stopped_and_orders_by_tag_then_reactor():
 
 
 def test_what_was_logged_at_the_tag_in_progress_waits_for_its_end():
-    log = [row(0, 0, m=1.0), row(5, 2, m=2.0)]
+    log = logged(((0, 0), {"m": 1.0}), ((5, 2), {"m": 2.0}))
     run = Rows(log, tag=(5, 2))
     reader = LogReader(run)
     reader.read()
@@ -143,7 +148,7 @@ def test_a_reader_agrees_with_the_runs_metrics():
 
 @pytest.mark.timeout(30)
 def test_reading_while_a_thread_appends_loses_and_repeats_nothing():
-    log = []
+    log = Log()
     run = Rows(log, tag=(1 << 62, 0))
     reader = LogReader(run, capacity=600)
     begin = threading.Barrier(2)
@@ -151,7 +156,7 @@ def test_reading_while_a_thread_appends_loses_and_repeats_nothing():
     def append():
         begin.wait()
         for i in range(50_000):
-            log.append(row(i, 0, m=float(i)))  # noqa: PERF401 - one by one, as reactions do
+            log.add((i, 0), {"m": float(i)} if i % 97 else {"m": float(i), "other": 1.0})
         run.is_alive = False
 
     writer = threading.Thread(target=append)
@@ -163,6 +168,7 @@ def test_reading_while_a_thread_appends_loses_and_repeats_nothing():
     reader.read()
     series = reader.series["m"]
     assert (series.count, series.total) == (50_000, sum(range(50_000)))
+    assert reader.series["other"].total == len(range(0, 50_000, 97))
     x, *_ = series.points()
     assert (np.diff(x) > 0).all()
 
@@ -186,31 +192,55 @@ def test_metrics_that_are_logged_together_are_read_as_if_one_by_one(kinds, calls
     asked = [names for _ in range(calls) for names in kinds] + [["a"]] * 3  # the end breaks the pattern
     # Four microsteps at each time.
     rows = [
-        row(i // 4 * 1000, i % 4, **{name: float(i * 10 + place) for place, name in enumerate(names)})
+        ((i // 4 * 1000, i % 4), {name: float(i * 10 + place) for place, name in enumerate(names)})
         for i, names in enumerate(asked)
     ]
-    run = Rows([], tag=(1 << 62, 0))
-    reader = LogReader(run, 8)
+    log = Log()
+    reader = LogReader(Rows(log, tag=(1 << 62, 0)), 8)
     for at in range(0, len(rows), 160):
-        run.logs[0] += rows[at : at + 160]
+        for tag, metrics in rows[at : at + 160]:
+            log.add(tag, metrics)
         reader.read()
     for metric in {name for names in asked for name in names}:
-        own = [
-            (t, m, value)
-            for t, m, names, values in rows
-            for name, value in zip(names, values, strict=True)
-            if name == metric
-        ]
         exact = Series(8)
-        exact.extend(*zip(*own, strict=True))
+        exact.extend(*zip(*((*tag, metrics[metric]) for tag, metrics in rows if metric in metrics), strict=True))
         made = reader.series[metric]
         assert (made.count, made.total, made.last) == (exact.count, exact.total, exact.last)
-        for ours, theirs in zip(made.points()[1:], exact.points()[1:], strict=True):
+        for ours, theirs in zip(made.points(), exact.points(), strict=True):
             assert np.allclose(ours, theirs, rtol=1e-12)
-        # Tags are read for an eighth of a bucket at a time.
-        spacing = 1000e-9 / 4 * len(kinds)
-        assert np.abs(made.points()[0] - exact.points()[0]).max() <= made.per_bucket / 8 * spacing + 1e-6
         assert axis_of([made]) == axis_of([exact])
+
+
+def test_logs_are_merged_by_tag_then_reactor_then_as_logged():
+    random = np.random.default_rng(1)
+    logs, expected = [], {}
+    for reactor in range(3):
+        log = Log()
+        for position in range(200):
+            tag = position // 4, position % 4 // 2
+            metrics = {name: float(random.normal()) for name in "abcd" if random.random() < 0.6}
+            if not metrics:
+                continue
+            log.add(tag, metrics)
+            for name, value in metrics.items():
+                expected.setdefault(name, []).append((tag, reactor, position, value))
+        logs.append(log)
+    found = merged(log.columns() for log in logs)
+    assert found.keys() == expected.keys()
+    for name, (times, microsteps, values) in found.items():
+        made = list(zip(times.tolist(), microsteps.tolist(), values.tolist(), strict=True))
+        assert made == [(*tag, value) for tag, _, _, value in sorted(expected[name])]
+
+
+def test_whatever_is_a_number_can_be_logged_and_what_is_none_is_named():
+    log = Log()
+    log.add((0, 0), {"a": 1, "b": True, "c": np.float32(0.5), "d": np.array(3)})
+    assert {name: column.values.tolist() for name, column in log.columns().items()} == {
+        "a": [1.0], "b": [1.0], "c": [0.5], "d": [3.0]
+    }  # fmt: skip
+    with pytest.raises(TypeError, match=r"self\.log\(loss=…\) takes a number, not None"):
+        log.add((1, 0), {"lr": 1.0, "loss": None})
+    assert len(log) == 1
 
 
 def test_the_spread_over_runs_is_over_what_all_of_them_have():

@@ -73,7 +73,7 @@ def used_by_others(run):
     return total / 1e9
 
 def logged(run):
-    return sum(len(row[3]) for log in run.logs for row in log[:])
+    return sum(len(column.values) for log in run.logs for column in log.columns().values())
 
 async def share_used(run, seconds):
     await asyncio.sleep(1.5)  # a panel that was just opened reads all that was logged before

@@ -18,6 +18,7 @@ from reactornb.graph import Graph, assemble, find_parameter
 from reactornb.model import Reactor
 from reactornb.runtime.clock import Clock, RealClock
 from reactornb.runtime.engine import Engine
+from reactornb.runtime.logs import Log, merged
 from reactornb.runtime.profile import Profile, Profiler
 from reactornb.runtime.sampling import Sample
 from reactornb.runtime.timeline import Timeline
@@ -381,9 +382,8 @@ class Run:
         return self._failure
 
     @property
-    def logs(self) -> list[list[tuple[int, int, tuple[str, ...], tuple[float, ...]]]]:
-        """What each reactor logged so far, in the graph's order: a row for each call, (time_ns, microstep, names, values), growing
-        at the end.
+    def logs(self) -> list[Log]:
+        """What each reactor logged so far, in the graph's order, growing at the end.
 
         For who reads on where it stopped, such as a live view; `metrics` merges them.
         """
@@ -392,13 +392,10 @@ class Run:
     @property
     def metrics(self) -> dict[str, list[tuple[Tag, float]]]:
         """What reactors logged so far: name -> (tag, value), ordered by tag, then reactor; whatever thread ran them."""
-        found: dict[str, list[tuple[int, int, int, int, float]]] = {}
-        for reactor, instance in enumerate(self._engine.schedule.instances):
-            # A list grows at its end while it is read here; a slice is a copy.
-            for position, (time_ns, microstep, names, values) in enumerate(instance._log[:]):
-                for name, value in zip(names, values, strict=True):
-                    found.setdefault(name, []).append((time_ns, microstep, reactor, position, value))
-        return {name: [(Tag(t, m), v) for t, m, _, _, v in sorted(rows)] for name, rows in sorted(found.items())}
+        return {
+            name: list(zip(map(Tag, c.times_ns.tolist(), c.microsteps.tolist()), c.values.tolist(), strict=True))
+            for name, c in sorted(merged(log.columns() for log in self.logs).items())
+        }
 
     @property
     def changes(self) -> list[Change]:

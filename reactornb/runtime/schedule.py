@@ -36,6 +36,7 @@ from reactornb.runtime.handles import (
     WatchdogHandle,
     deliver_to,
 )
+from reactornb.runtime.logs import Log
 from reactornb.runtime.signals import Beat, RunningReaction, Signal
 from reactornb.tags import forever
 
@@ -517,7 +518,7 @@ def _instance(node: Any, context: Any, seed: int) -> Reactor:
     put("_context", context)
     put("_name", node.name)
     put("_run_seed", seed)
-    put("_log", [])
+    put("_log", Log())
     put("bank_index", node.bank_index)
     put("bank_width", node.bank_width)
     for name, value in node.parameters.items():

@@ -12,6 +12,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from reactornb.errors import ReactorError
 from reactornb.runtime import Result, Run
 from reactornb.viz.series import LogReader, Series, axis_of, moving_mean, spread
@@ -243,8 +245,18 @@ def curves_svg(
     return "\n".join(out)
 
 
+def _thinned(x: Any, values: Any, most: int = _W // 2) -> tuple[Any, Any]:
+    """As many neighbours as leave at most `most` points, by their mean, at the last of them."""
+    by = -(-len(x) // most)
+    if by == 1:
+        return x, values
+    first = np.arange(0, len(x), by)
+    after = np.append(first[1:], len(x))
+    return x[after - 1], np.add.reduceat(values, first) / (after - first)
+
+
 def _chart(name: str, curves: Sequence[tuple[Series, str]], axis: str) -> list[str]:
-    drawn = [(series.points(axis), color) for series, color in curves]
+    drawn = [(_thinned(*series.points(axis)[:2]), color) for series, color in curves]
     left, right = min(float(p[0][0]) for p, _ in drawn), max(float(p[0][-1]) for p, _ in drawn)
     bounds = [v for series, _ in curves for v in (series.least, series.greatest) if math.isfinite(v)]
     low, high = (min(bounds), max(bounds)) if bounds else (0.0, 1.0)
@@ -252,12 +264,9 @@ def _chart(name: str, curves: Sequence[tuple[Series, str]], axis: str) -> list[s
     per_x, per_y = wide / ((right - left) or 1.0), tall / ((high - low) or 1.0)
 
     def path(x: Any, values: Any) -> str:
-        points = [
-            f"{_LEFT + (a - left) * per_x:.1f},{_TOP + (high - v) * per_y:.1f}"
-            for a, v in zip(x.tolist(), values.tolist(), strict=True)
-            if math.isfinite(v)
-        ]
-        return " ".join(points)
+        seen = np.isfinite(values)
+        places = np.array((_LEFT + (x[seen] - left) * per_x, _TOP + (high - values[seen]) * per_y)).T
+        return " ".join(["%.1f,%.1f"] * len(places)) % tuple(places.ravel().tolist())  # one call for all of them
 
     last = number(curves[0][0].last) if len(curves) == 1 else ""
     out = [
@@ -276,7 +285,7 @@ def _chart(name: str, curves: Sequence[tuple[Series, str]], axis: str) -> list[s
             (_W - 14, "end", right, {"time": " s", "microstep": "", "sample": ""}[axis]),
         )
     ]
-    for (x, mean, _least, _greatest), color in drawn:
+    for (x, mean), color in drawn:
         smooth, _ = moving_mean(mean)
         line = f'fill="none" stroke="{color}"'
         if not _is_line(x):

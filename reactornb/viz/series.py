@@ -8,18 +8,16 @@ greatest value; when they are full, neighbours merge and every bucket holds twic
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
-from itertools import chain, islice
-from operator import itemgetter
 from typing import Any, Protocol
 
 import numpy
 
+from reactornb.runtime.logs import Log, merged
+
 __all__ = ["LogReader", "Series", "axis_of", "moving_mean", "spread"]
 
-_time, _microstep, _names, _values = (itemgetter(i) for i in range(4))
-Row = tuple[int, int, tuple[str, ...], tuple[float, ...]]
 Array = numpy.ndarray[Any, Any]
 
 
@@ -31,7 +29,7 @@ class Logged(Protocol):
     @property
     def tag(self) -> tuple[int, int]: ...
     @property
-    def logs(self) -> list[list[Row]]: ...
+    def logs(self) -> list[Log]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,121 +220,25 @@ class LogReader:
     def read(self) -> bool:
         """Take in what was logged since; true if there was anything."""
         # Order matters: what was logged before a run ended is in the logs once it is seen to have ended, and what was
-        # logged at tags before the current one is there once that is seen. A list may grow while it is read: its rows up to
-        # `end` stay what and where they are, and taking one is safe without the GIL, too.
+        # logged at tags before the current one is there once that is seen.
         alive, now = self._run.is_alive, tuple(self._run.tag)
-        news: list[_Stretch] = []
+        news = []
         at = self._at
         for i, log in enumerate(self._logs):
             start, end = at[i], len(log)
-            if start == end:
-                continue
             if alive:
-                while end > start and log[end - 1][:2] >= now:
+                while end > start and log.tag(end - 1) >= now:
                     end -= 1
             if end > start:
-                news.append(_Stretch(log, start, end))
+                news.append(log.columns(start, end))
                 at[i] = end
-        # Where a bucket holds many values, a tag for each eighth of it places it as well on an axis a few hundred pixels
-        # wide, and saves half the work; but what comes from several logs is put in order by exact tags.
-        held = min((s.per_bucket for s in self.series.values()), default=1)
-        stride = max(held // 8, 1) if len(news) == 1 else 1
-        found: dict[str, list[_Columns]] = {}
-        for rows in news:
-            for name, columns in _columns(rows, stride):
-                found.setdefault(name, []).append(columns)
-        orders: dict[tuple[int, ...], _Order] = {}
-        for name, parts in found.items():
+        found = merged(news)
+        seen: dict[int, Tags] = {}  # of metrics that are logged together
+        for name, (times, microsteps, values) in found.items():
             if name not in self.series:
                 self.series[name] = Series(self._capacity)
-            self.series[name].extend(*(parts[0] if len(parts) == 1 else _merged(parts, orders)))
+            tags = seen.get(id(times))
+            if tags is None:
+                tags = seen[id(times)] = Tags.of(times, microsteps)
+            self.series[name].extend(times, microsteps, values, tags)
         return bool(found)
-
-
-@dataclass(frozen=True, slots=True)
-class _Stretch:
-    """The new rows of one log: read where they are, since a copy would touch every row."""
-
-    log: list[Row]
-    start: int
-    end: int
-
-    def __len__(self) -> int:
-        return self.end - self.start
-
-    def __iter__(self) -> Iterator[Row]:
-        rows = iter(self.log)
-        rows.__setstate__(self.start)  # type: ignore[attr-defined]  # a list's iterator can begin anywhere
-        return islice(rows, len(self))
-
-    def tags(self, stride: int = 1) -> tuple[Array, Array]:
-        """Times and microsteps; with a stride each row gets those of the last one before it whose number is a multiple of that."""
-        picked = self.log[self.start : self.end : stride]
-        times = numpy.fromiter(map(_time, picked), numpy.int64, len(picked))
-        microsteps = numpy.fromiter(map(_microstep, picked), numpy.int64, len(picked))
-        if stride > 1:
-            times, microsteps = (numpy.repeat(column, stride)[: len(self)] for column in (times, microsteps))
-        return times, microsteps
-
-
-_Columns = tuple[Array, Array, Array, Tags | None]
-"""Times, microsteps and values of one metric, with their tags where several metrics share them."""
-_Order = tuple[Array, Array, Array, Tags]
-"""Sorted times and microsteps, what sorts them, and their tags."""
-
-
-def _values_of(rows: Iterable[Row], names: tuple[str, ...], count: int) -> Array:
-    """The values of `count` rows that have these names, float64 [names, rows]."""
-    flat = numpy.fromiter(chain.from_iterable(map(_values, rows)), float, count * len(names))
-    return numpy.ascontiguousarray(flat.reshape(count, len(names)).T)
-
-
-def _columns(rows: _Stretch, stride: int) -> Iterable[tuple[str, _Columns]]:
-    """The rows of one log, a metric at a time. Columns at once: a Python loop over the rows would cost ten times as much."""
-    kinds = list(map(_names, rows))
-    names = kinds[0]
-    if kinds.count(names) == len(kinds):  # the same metrics over and over
-        times, microsteps = rows.tags(stride)
-        if stride > 1:
-            # How often tags change is seen in a stretch without gaps.
-            seen = Tags.of(*_Stretch(rows.log, rows.start, min(rows.start + 256, rows.end)).tags())
-            tags = Tags(seen.first, rows.log[rows.end - 1][:2], seen.tags, seen.times)
-        else:
-            tags = Tags.of(times, microsteps)
-        for name, values in zip(names, _values_of(rows, names, len(rows)), strict=True):
-            yield name, (times, microsteps, values, tags)
-        return
-    # Such as from reactions that log different things.
-    times, microsteps = rows.tags()
-    at: dict[tuple[str, ...], list[int]] = {}
-    for place, names in enumerate(kinds):
-        at.setdefault(names, []).append(place)
-    found: dict[str, list[tuple[Array, Array]]] = {}
-    for names, places in at.items():
-        own = numpy.array(places)
-        for name, values in zip(
-            names, _values_of((rows.log[rows.start + i] for i in places), names, len(own)), strict=True
-        ):
-            found.setdefault(name, []).append((own, values))
-    for name, parts in found.items():
-        own, values = (numpy.concatenate(column) for column in zip(*parts, strict=True))
-        order = numpy.argsort(own)
-        own = own[order]
-        yield name, (times[own], microsteps[own], values[order], None)
-
-
-def _merged(parts: list[_Columns], orders: dict[tuple[int, ...], _Order]) -> _Columns:
-    """One metric from several logs, by tag, then by reactor, then as logged (the sort is stable).
-
-    Args:
-        parts: of each log.
-        orders: what was sorted already: metrics logged together have the very same arrays of times. Kept only as long as those.
-    """
-    key = tuple(id(times) for times, *_ in parts)
-    if key not in orders:
-        times, microsteps = (numpy.concatenate([part[column] for part in parts]) for column in (0, 1))
-        order = numpy.lexsort((microsteps, times))
-        times, microsteps = times[order], microsteps[order]
-        orders[key] = times, microsteps, order, Tags.of(times, microsteps)
-    times, microsteps, order, tags = orders[key]
-    return times, microsteps, numpy.concatenate([part[2] for part in parts])[order], tags
