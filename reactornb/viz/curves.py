@@ -256,7 +256,7 @@ def _thinned(x: Any, values: Any, most: int = _W // 2) -> tuple[Any, Any]:
 
 
 def _chart(name: str, curves: Sequence[tuple[Series, str]], axis: str) -> list[str]:
-    drawn = [(_thinned(*series.points(axis)[:2]), color) for series, color in curves]
+    drawn = [(_thinned(x, mean), color) for series, color in curves for x, mean, _, _ in [series.points(axis)]]
     left, right = min(float(p[0][0]) for p, _ in drawn), max(float(p[0][-1]) for p, _ in drawn)
     bounds = [v for series, _ in curves for v in (series.least, series.greatest) if math.isfinite(v)]
     low, high = (min(bounds), max(bounds)) if bounds else (0.0, 1.0)
