@@ -15,6 +15,7 @@ from reactornb.errors import ReactionError
 from reactornb.graph import Graph
 from reactornb.runtime.clock import Clock
 from reactornb.runtime.enclaves import Gate
+from reactornb.runtime.immortal import immortalize
 from reactornb.runtime.profile import Profiler
 from reactornb.runtime.sampling import Sample, Sampler
 from reactornb.runtime.schedule import Schedule
@@ -76,7 +77,10 @@ class Engine:
         self.on_end = on_end
         self.failure: BaseException | None = None
         leaders = min(len(graph.enclaves), workers)
-        self.workers = [Worker(i, f"reactornb-{name}-{i}", on_worker, leaders, patient=patient) for i in range(workers)]
+        self.workers = [
+            Worker(i, f"reactornb-{name}-{i}", on_worker, leaders, patient=patient, alone=workers == 1)
+            for i in range(workers)
+        ]
         self.schedulers = [
             Scheduler(
                 graph, enclave, self.workers, clock=clock, timeout=timeout, fast=fast, keepalive=keepalive, recorder=recorder,
@@ -117,6 +121,8 @@ class Engine:
         Raises:
             ReactorError, or whatever a parameter or state factory raises: then no thread is left.
         """
+        if len(self.workers) > 1:
+            immortalize({base for reactor in self.graph.reactors for base in reactor.cls.__mro__})
         if self.driven:
             self._open()
         else:

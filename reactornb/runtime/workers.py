@@ -20,6 +20,7 @@ from typing import Any, Protocol, Self
 
 from reactornb.runtime.clock import Wake
 from reactornb.runtime.groups import culprit
+from reactornb.runtime.immortal import immortalize
 from reactornb.runtime.signals import RunningReaction
 from reactornb.tags import forever
 
@@ -139,7 +140,7 @@ class Worker:
     #           them: nothing is slept over
     # enclaves  the schedulers that this worker leads; fixed before its thread starts
     # quitting  set once by whoever ends the run, before `wake`
-    # settled, _place, _helped, _helped_ns
+    # settled, _place, _loosened, _helped, _helped_ns
     #           read and written by this worker only
     # _used_ns  written once by the thread, as the last thing it does
 
@@ -149,6 +150,7 @@ class Worker:
         begin: gives the place, a core, at which the thread runs.
         leaders: workers 0 to `leaders` - 1 may offer batches.
         patient: there is a core for each worker; see `patience_ns`.
+        alone: there is no other worker.
     """
 
     # How long an idle worker spins before it parks. Handing over to a spinning worker costs about a microsecond, waking
@@ -159,7 +161,7 @@ class Worker:
     # long without giving way was tried: a kernel's trivial cell took 230 ms instead of 60.)
     patience_ns = 5_000_000
 
-    def __init__(self, index: int, name: str, begin: Callable[[int], Place], leaders: int, *, patient: bool) -> None:
+    def __init__(self, index: int, name: str, begin: Callable[[int], Place], leaders: int, *, patient: bool, alone: bool = False) -> None:
         self.index = index
         self.wake = Wake()
         self.offers: list[Batch | None] = [None] * leaders
@@ -169,6 +171,8 @@ class Worker:
         self.clock: Any = None
         self._begin = begin
         self._place: Place
+        self._loosened = False
+        self._alone = alone
         self.settled = True
         self.first: Callable[[], None] | None = None
         # A daemon only so that interpreter shutdown does not wait for an endless run; run.py ends all runs in order
@@ -256,14 +260,18 @@ class Worker:
     def settle(self) -> None:
         """Go to one's place, once all enclaves that this worker leads have started up."""
         if all(scheduler.tags_done for scheduler in self.enclaves):
-            self._place.tighten()
+            if self._loosened:
+                self._place.tighten()
+            if not self._alone:
+                immortalize()  # what this thread has imported meanwhile
             self.settled = True
 
     def _main(self) -> None:
         single_threaded_torch()
         with self._begin(self.index) as self._place:
             # What reactions start when the program starts up, threads and pools of libraries, must not inherit this thread's core.
-            self.settled = not self._place.loosen()
+            self._loosened = self._place.loosen()
+            self.settled = self._alone and not self._loosened
             if self.first is not None:
                 self.first()
             while not self.quitting:
