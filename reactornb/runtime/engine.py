@@ -122,7 +122,8 @@ class Engine:
             ReactorError, or whatever a parameter or state factory raises: then no thread is left.
         """
         if len(self.workers) > 1:
-            immortalize({base for reactor in self.graph.reactors for base in reactor.cls.__mro__})
+            bodies = {r.declaration.fn for r in self.graph.reactions if r.declaration is not None}
+            immortalize(bodies | {base for reactor in self.graph.reactors for base in reactor.cls.__mro__})
         if self.driven:
             self._open()
         else:

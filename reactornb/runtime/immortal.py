@@ -43,13 +43,13 @@ _FIELDS = (GetSetDescriptorType, MemberDescriptorType)
 _HEAP_TYPE = 1 << 9  # Py_TPFLAGS_HEAPTYPE: a class made by Python, not part of a library's C code
 
 
-def immortalize(classes: Iterable[type] = ()) -> None:
+def immortalize(code: Iterable[Any] = ()) -> None:
     """Make immortal what modules hold for good, as far as this thread owns it: themselves, their classes, functions and numbers.
 
     Of `__main__`, where cells are run again and again, only numbers, strings and constants of code.
 
     Args:
-        classes: whose methods' constants are to be so, too, wherever the classes were made.
+        code: functions, and classes with methods, whose constants are to be so, too, wherever they were made.
     """
     make = _maker()
     if make is None:
@@ -68,8 +68,8 @@ def immortalize(classes: Iterable[type] = ()) -> None:
                 _done.add(id(module))
             for value in values:
                 _settle(value, make)
-        for cls in classes:
-            _settle_code(cls, make)
+        for value in code:
+            _settle_code(value, make)
 
 
 def _maker() -> Callable[[Any], bool] | None:

@@ -84,7 +84,7 @@ class Scheduler(EventQueue):
         "_shares",
         "_steps",
         "_stop",
-        "_tried",
+        "_trials",
         "_window",
         "agenda",
         "begun",
@@ -185,7 +185,7 @@ class Scheduler(EventQueue):
         self.begun = False
         self.leads: Sequence[Scheduler] = ()  # all enclaves of this one's leader
         self._outbox: list[tuple[tuple[int, int], Signal, Any]] = []
-        self._tried: dict[int, list[int]] = {}  # level -> see `_pays`
+        self._trials: dict[int, Trial] = {}  # by level
         self._shares: dict[int, Share] = {}  # by level
         self.agenda: Agenda
         self.modes: Modes | None = None
@@ -510,27 +510,18 @@ class Scheduler(EventQueue):
         elif cost >= self.surely_worth_ns * count or not self.share_above_ns:
             self._share(me, level, items, count)
         else:
-            tried = self._tried.setdefault(level, [0, 0, 0])
-            pays = self._pays(tried)
+            trial = self._trials.setdefault(level, Trial())
+            pays = trial.turn()
             if pays:
                 self._share(me, level, items, count)
             else:
                 self._inline(items, count)
-            tried[pays] = (time.perf_counter_ns() - self.level_began_ns) // count
+            trial.took(pays, (time.perf_counter_ns() - self.level_began_ns) // count)
         self.agenda.cleared += clears
         if alone is not None:
             cheap = self.width == 1 or count == 1 or self.recorder.serial or alone.cost_ns < self.share_above_ns
             alone.direct = cheap and not self.profiled
         return int(count)
-
-    @staticmethod
-    def _pays(tried: list[int]) -> bool:
-        """Whether to share a level of cheap reactions: what was faster (ns per reaction alone and shared), now and then the other."""
-        tried[2] += 1
-        alone, shared, rounds = tried
-        if not shared or not alone:
-            return not shared
-        return (shared < alone) != (rounds & 255 == 0)
 
     def _inline(self, items: Sequence[Any], count: int) -> None:
         """Run a level on this worker."""
@@ -829,6 +820,37 @@ class Share:
         self.due_ns = due_ns
         self.rounds = 0
         self.stale = False
+
+
+class Trial:
+    """Whether to share a level of cheap reactions: whatever was faster, and now and then the other; the leader's own.
+
+    The other is tried after 8 rounds, then after twice as many each time that it was slower, up to 256. A single time is not
+    believed when it is long, since a core may be taken away or a level be shared out for the first time, but when it is short.
+    """
+
+    __slots__ = ("_left", "_ns", "_wait")
+
+    def __init__(self) -> None:
+        self._ns = [0, 0]  # per reaction, alone and shared
+        self._wait = self._left = 8
+
+    def turn(self) -> bool:
+        """Whether to share this time."""
+        alone, shared = self._ns
+        if not shared or not alone:
+            return not shared
+        self._left -= 1
+        return (shared < alone) != (self._left < 0)
+
+    def took(self, shared: bool, ns: int) -> None:
+        """How long a reaction took."""
+        known = self._ns[shared]
+        before = self._ns[True] < self._ns[False]
+        self._ns[shared] = ns if ns < known or not known else known + (ns - known) // 8
+        if self._left < 0:
+            changed = before != (self._ns[True] < self._ns[False])
+            self._wait = self._left = 8 if changed else min(2 * self._wait, 256)
 
 
 class Deadline:

@@ -161,7 +161,9 @@ class Worker:
     # long without giving way was tried: a kernel's trivial cell took 230 ms instead of 60.)
     patience_ns = 5_000_000
 
-    def __init__(self, index: int, name: str, begin: Callable[[int], Place], leaders: int, *, patient: bool, alone: bool = False) -> None:
+    def __init__(
+        self, index: int, name: str, begin: Callable[[int], Place], leaders: int, *, patient: bool, alone: bool = False
+    ) -> None:
         self.index = index
         self.wake = Wake()
         self.offers: list[Batch | None] = [None] * leaders

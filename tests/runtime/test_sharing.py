@@ -10,7 +10,7 @@ import pytest
 from reactornb import Bank, Input, Output, Program, Reactor, connect, per_member, reaction, startup
 from reactornb.errors import ReactionError
 from reactornb.runtime import workers
-from reactornb.runtime.scheduler import Scheduler
+from reactornb.runtime.scheduler import Scheduler, Trial
 from reactornb.runtime.workers import Batch, Worker, current_worker, share_out
 from reactornb.tags import forever
 
@@ -44,16 +44,31 @@ def test_what_ran_on_a_worker_runs_there_again_unless_that_is_unfair():
     assert loads(share_out(items(10, 10, workers=[5, 5]), 2)) == [10, 10]  # a run with more workers came before
 
 
+def rounds_of(trial, alone, shared, count):
+    """Which of so many rounds were shared, where a reaction takes that long alone and shared."""
+    chosen = []
+    for _ in range(count):
+        chosen.append(trial.turn())
+        trial.took(chosen[-1], shared if chosen[-1] else alone)
+    return chosen
+
+
 def test_a_level_of_cheap_reactions_is_run_the_faster_way_and_the_other_is_tried_now_and_then():
-    tried = [0, 0, 0]
-    assert Scheduler._pays(tried)  # shared first
-    tried[1] = 300
-    assert not Scheduler._pays(tried)
-    tried[0] = 200
-    chosen = [Scheduler._pays(tried) for _ in range(1024)]
-    assert chosen.count(True) == 4
-    tried[0] = 400
-    assert [Scheduler._pays(tried) for _ in range(1024)].count(False) == 4
+    trial = Trial()
+    assert rounds_of(trial, 200, 300, 2) == [True, False]  # both once, shared first
+    chosen = rounds_of(trial, 200, 300, 2000)
+    assert [i for i, shared in enumerate(chosen) if shared][:3] == [8, 25, 58]
+    assert chosen.count(True) == 11
+    assert rounds_of(trial, 400, 300, 1200)[-900:].count(False) < 12  # what has changed is noticed
+
+
+def test_one_slow_round_does_not_decide_how_a_level_is_run():
+    trial = Trial()
+    rounds_of(trial, 200, 1000, 1)  # the first time a level is shared it is also shared out
+    rounds_of(trial, 200, 100, 10)
+    assert rounds_of(trial, 200, 100, 100).count(False) < 6
+    trial.took(True, 50_000 // 100)
+    assert rounds_of(trial, 200, 100, 100).count(False) < 6
 
 
 class Cheap(Reactor):
