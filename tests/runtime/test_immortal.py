@@ -42,6 +42,12 @@ class Counts(Reactor):
 
     def number(self):
         return ("a tuple", 77_777)
+
+class Guarded:
+    def __getattr__(self, name):
+        raise RuntimeError("nobody is to ask")
+
+Counts.guarded = guarded = Guarded()
 """
 exec(compile(CELL, "cell", "exec"))  # as a cell is: its constants are counted
 Program(Counts).run(workers=int(sys.argv[1]))
