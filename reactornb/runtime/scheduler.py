@@ -510,7 +510,9 @@ class Scheduler(EventQueue):
         elif cost >= self.surely_worth_ns * count or not self.share_above_ns:
             self._share(me, level, items, count)
         else:
-            trial = self._trials.setdefault(level, Trial())
+            trial = self._trials.get(level)
+            if trial is None:
+                trial = self._trials[level] = Trial()
             pays = trial.turn()
             if pays:
                 self._share(me, level, items, count)
