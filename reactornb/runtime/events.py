@@ -107,7 +107,7 @@ class EventQueue:
         while periodic and periodic[0][0] == tag[0] and tag[1] == 0:
             _, order, beat = periodic[0]
             heapq.heapreplace(periodic, (tag[0] + beat[1], order, beat))
-            events.append((beat[5], None))
+            events.append((beat[4], None))
         return events
 
     def next_tag(self) -> tuple[int, int] | None:

@@ -298,7 +298,16 @@ def deliver_to(
 
         return to_mixed
     freeze = not any(mutable)
-    if len(handles) == 1 and flagged:
+    if len(handles) == 1 and not flagged:
+        (steady,) = handles
+
+        def to_steady(value: Any) -> None:
+            if freeze and type(value) is ndarray:
+                value.setflags(False)  # type: ignore[call-arg]
+            steady.value = value
+
+        return to_steady
+    if len(handles) == 1:
         (only,) = handles
 
         def to_one(value: Any) -> None:

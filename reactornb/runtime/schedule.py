@@ -50,14 +50,14 @@ class Agenda:
     """What the reactions of one enclave leave for its leader.
 
     # levels, cleared, fired, requests
-    #     lists that reactions add to through the closures made here: list.append is atomic, on free-threaded builds through
-    #     the list's own lock. Within a shared level any worker adds; the leader reads and empties them after the level's
+    #     lists that reactions add to through the closures made here: list.append and list.extend by a tuple are atomic, on
+    #     free-threaded builds through the list's own lock. Within a shared level any worker adds; the leader reads and empties them after the level's
     #     batch is over, or while it runs a level by itself.
 
     Attributes:
         levels: per level, the groups that are ready.
         plain: per level, whether no two groups that can be ready there have a reaction in common.
-        cleared: tuples of handles to mark absent when the tag ends.
+        cleared: handles to mark absent when the tag ends.
         fired: special signals that were written at this tag.
         requests: (signal, delay, value) of scheduled actions, (None, mode, history) of mode changes, since the last level.
     """
@@ -65,7 +65,7 @@ class Agenda:
     def __init__(self) -> None:
         self.levels: list[list[Group]] = []
         self.plain: list[bool] = []
-        self.cleared: list[tuple[InPort, ...]] = []
+        self.cleared: list[InPort] = []
         self.fired: list[Signal] = []
         self.requests: list[tuple[Any, Any, Any]] = []
 
@@ -149,15 +149,19 @@ class Schedule:
         for signal in self.signals:
             signal.groups = self.groups_of(signal.triggers)
             signal.reach = max((r.reach for r in signal.triggers), default=-1)
+            if signal.groups:
+                lowest = signal.groups[0][1].level
+                signal.ahead, signal.beyond = range(lowest, signal.reach + 1), range(lowest + 1, signal.reach + 1)
+                signal.only = signal.groups[0][1] if len(signal.groups) == 1 else None
             signal.special = bool(signal.delays) or self._record
-            signal.instant = (
-                bool(signal.delays)
-                and not self.graph.modes
-                and all(d.pending is None and d.after == 0 and d.enclave == signal.enclave for d in signal.delays)
-            )
             signal.lean = signal.is_delay and signal.pending is None and not (self.graph.modes or signal.special)
             if signal.port >= 0:
                 self._make_settable(signal, note=signal.port in noted)
+        for signal in self.signals:
+            if len(signal.delays) == 1:
+                (delay,) = signal.delays
+                if delay.lean and delay.after == 0 and delay.enclave == signal.enclave:
+                    signal.onward = delay
         for enclave in range(len(self.agendas)):
             for starts in (self.startup, self.shutdown, self.reset):
                 self.groups_of(r for r in starts if r.enclave == enclave)
@@ -173,18 +177,17 @@ class Schedule:
             timer.beat = self._beat(timer)
 
     def _beat(self, timer: Signal) -> Beat:
-        if len(timer.groups) == 1 and not timer.clears and not timer.special:
-            ((_, group),) = timer.groups
-            if group.size == 1 and self.agendas[timer.enclave].plain[group.level]:
-                return (group.reactions[0].call, timer.period, group.level, timer.reach, group.clears, timer)
-        return (None, timer.period, -1, timer.reach, (), timer)
+        group = timer.only
+        if group is None or group.size > 1 or timer.clears or timer.special:
+            return (None, timer.period, timer.beyond, (), timer)
+        return (group.reactions[0].call, timer.period, timer.beyond, group.clears, timer)
 
     def _make_settable(self, signal: Signal, *, note: bool) -> None:
         """Give a port what its `set` needs: the hottest function of the package."""
         port = self.writers[signal.port]
         agenda = self.agendas[signal.enclave]
         port._handles, port._groups, port._deliver, port._signal = signal.handles, signal.groups, signal.deliver, signal
-        port._clear = agenda.cleared.append if note else None
+        port._clear = agenda.cleared.extend if note else None
         port._fire = agenda.fired.append if signal.special else None
         if len(signal.handles) == 1 and len(signal.groups) == 1 and not (signal.special or note or signal.copied):
             ((port._enqueue, port._group),) = signal.groups

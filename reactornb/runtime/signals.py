@@ -19,16 +19,19 @@ class Signal:
     Attributes:
         handles: what its value is written through to; cleared when the tag ends.
         triggers: reactions it makes ready; `groups` has them by level, each with the function that queues it there.
+        only: the group it makes ready, if that is one.
         reach: the highest level that anything it sets off at the same tag can be on, -1 if it sets off nothing.
+        ahead: the levels on which something may be ready once it is present; `beyond`: those above the first.
         delays: delayed connections that a written port feeds.
+        onward: that connection, if it is a `lean` one of one microstep in the same enclave and all that is fed.
         port: index of the written port in the graph, -1 for anything else.
         clears: those of its handles whose presence somebody can ask for, marked absent when the tag ends.
         enclave: where it is present, and where what it triggers lives.
     """
 
     __slots__ = (
-        "after", "beat", "clears", "copied", "delays", "deliver", "enclave", "fired", "groups", "handles", "instant", "is_delay", "last_tag", "lean", "min_spacing", "mode", "name", "offset", "order",
-        "pending", "period", "physical", "policy", "port", "reach", "special", "state", "triggers",
+        "after", "ahead", "beat", "beyond", "clears", "copied", "delays", "deliver", "enclave", "fired", "groups", "handles", "is_delay", "last_tag", "lean", "min_spacing", "mode", "name", "offset", "only",
+        "onward", "order", "pending", "period", "physical", "policy", "port", "reach", "special", "state", "triggers",
     )  # fmt: skip
 
     def __init__(self, name: str, *, port: int = -1) -> None:
@@ -40,15 +43,17 @@ class Signal:
         self.enclave = 0
         self.triggers: tuple[RunningReaction, ...] = ()
         self.groups: tuple[tuple[Callable[[Group], None], Group], ...] = ()
+        self.only: Group | None = None
         self.reach = -1
+        self.ahead = self.beyond = range(0)
         self.delays: tuple[Signal, ...] = ()
+        self.onward: Signal | None = None
         self.state: InPort = NO_PORT
         self.fired = False  # whether it stands on its agenda's list of this tag; as `Group.queued`
         self.copied = False  # some reader gets a copy of its own
         # Of a periodic timer: what the scheduler needs each time, in one small object, since 10,000 timers do not fit a core's cache.
         # The call is that of the one reaction that it triggers, if that is all it does; else None.
-        self.beat: Beat = (None, 0, -1, -1, (), self)
-        self.instant = False  # true if all it feeds is delays of one microstep in its own enclave, outside modes
+        self.beat: Beat = (None, 0, self.beyond, (), self)
         self.lean = False  # true if it is a delayed connection whose arrival only writes values and queues groups
         self.special = False  # true if the end of the tag must know of it: it feeds delays, or values are recorded
         self.deliver: Callable[[Any], None] = _nowhere
@@ -112,5 +117,5 @@ class RunningReaction:
         return f"<reaction {self.name} level {self.level}>"
 
 
-Beat = tuple[Callable[[], None] | None, int, int, int, tuple[InPort, ...], Signal]
-"""Of a periodic timer: the call or None, period in ns, the call's level, how far it reaches, what to clear afterwards, the signal."""
+Beat = tuple[Callable[[], None] | None, int, range, tuple[InPort, ...], Signal]
+"""Of a periodic timer: the call or None, period in ns, the levels beyond the call's, what to clear afterwards, the signal."""

@@ -248,16 +248,19 @@ class Worker:
         around = current_scheduler(), current_worker()
         _mine.worker = self.index
         try:
-            while True:
-                self.wake.clear()
-                until = forever
-                for scheduler in self.enclaves:
-                    _mine.scheduler = scheduler
-                    until = min(until, scheduler.go(self))
-                if not self._help():
-                    return until
+            return self._turn()
         finally:
             _mine.scheduler, _mine.worker = around
+
+    def _turn(self) -> int:
+        while True:
+            self.wake.clear()
+            until = forever
+            for scheduler in self.enclaves:
+                _mine.scheduler = scheduler
+                until = min(until, scheduler.go(self))
+            if not self._help():
+                return until
 
     def settle(self) -> None:
         """Go to one's place, once all enclaves that this worker leads have started up."""
@@ -270,6 +273,7 @@ class Worker:
 
     def _main(self) -> None:
         single_threaded_torch()
+        _mine.worker = self.index
         with self._begin(self.index) as self._place:
             # What reactions start when the program starts up, threads and pools of libraries, must not inherit this thread's core.
             self._loosened = self._place.loosen()
@@ -277,7 +281,7 @@ class Worker:
             if self.first is not None:
                 self.first()
             while not self.quitting:
-                until = self.turn()
+                until = self._turn()
                 if not self.quitting:
                     self._wait(until)
         self._used_ns = time.thread_time_ns()
@@ -291,8 +295,9 @@ class Worker:
         now, batch, helped_ns, self._helped = time.perf_counter_ns, self._helped, self._helped_ns, None
         began = now()
         until = began + self._spin_ns
-        while not wake.is_set() and now() < until:
-            pass
+        while now() < until:
+            if wake.is_set():
+                return
         last = until + self._patience_ns
         until = max(until, 2 * began - helped_ns)
         while batch is not None and not wake.is_set():

@@ -4,8 +4,22 @@ import threading
 
 import pytest
 
-from reactornb import Bank, Input, Output, PhysicalAction, Program, Reactor, connect, reaction, shutdown, startup
+from reactornb import (
+    Bank,
+    Input,
+    LogicalAction,
+    Output,
+    PhysicalAction,
+    Program,
+    Reactor,
+    connect,
+    ms,
+    reaction,
+    shutdown,
+    startup,
+)
 from reactornb.errors import ReactionError, RunError
+from reactornb.runtime.clock import FakeClock
 from reactornb.runtime.scheduler import Scheduler
 from reactornb.runtime.workers import current_scheduler
 
@@ -157,3 +171,43 @@ def test_a_reaction_may_drive_a_run_of_its_own():
     metrics = Program(Around()).run(workers=2, profile=True, placement="none").metrics
     assert [value for _, value in metrics["first"]] == [0, 1, 2]
     assert [value for _, value in metrics["second"]] == [1, 2, 3]
+
+
+class Recorder(Reactor):
+    """Notes when an action came and with what value; answers some with a logical action that comes much later."""
+
+    asked = PhysicalAction()
+    later = LogicalAction()
+    busy: bool = False
+    seen: list
+
+    @reaction(startup)
+    def on_startup(self, asked):
+        self.seen.append(asked.schedule)
+
+    @reaction(asked, later)
+    def on_asked(self, asked, later):
+        if asked.is_present:
+            self.seen.append((self.time_ns, self.tag.microstep, asked.value))
+            if self.busy:
+                later.schedule(ms(1) * 3600_000)
+
+
+@pytest.mark.parametrize("busy", [False, True])
+@pytest.mark.parametrize("together", [1, 2, 3])
+def test_what_is_scheduled_from_outside_comes_in_order_whether_or_not_more_is_queued(busy, together):
+    clock = FakeClock()
+    seen = []
+    run = Program(Recorder(busy=busy, seen=seen)).start(workers=1, driven=True, clock=clock, placement="none")
+    run.advance()
+    schedule = seen.pop()
+    for k in range(0, 12, together):
+        if k % 4 == 0:  # else the physical time is that of the last tag
+            clock.advance(10)
+        for j in range(together):
+            schedule(0, k + j)
+        run.advance()
+    run.stop()
+    assert [value for _, _, value in seen] == list(range(12))
+    tags = [(time_ns, microstep) for time_ns, microstep, _ in seen]
+    assert tags == sorted(set(tags))
