@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 from gymnasium import Env, Space, spaces
@@ -28,44 +28,31 @@ from reactornb.runtime import Program
 
 __all__ = ["ReactorVectorEnv"]
 
-# Bank members to a worker: enough that whoever is done early takes work from a straggler, few enough that handing them out
-# (about 2 µs each) is small beside stepping them.
-CHUNKS_PER_WORKER = 4
+# What part of its environments a worker gets at once, and then, and last: each hand-out costs about 10 µs, a third of a step of
+# CartPole, for what is called is cold by then; the last are small so that whoever is done early takes them over from a straggler.
+SHARES = (0.75, 0.25)
 
 
-@dataclass(slots=True)
-class Batch:
-    """Where the environments write what they return, each to its own rows.
+class Step(NamedTuple):
+    """One action for each environment, and where to write observations.
 
     Attributes:
+        actions: a sequence of N.
         observations: [N, *shape] of the space's dtype; None where its batch is no single array.
-        rewards: float64 [N].
-        terminated: bool [N].
-        truncated: bool [N].
     """
 
-    observations: np.ndarray | None
-    rewards: np.ndarray
-    terminated: np.ndarray
-    truncated: np.ndarray
-
-
-@dataclass(slots=True)
-class Step:
-    """One action for each environment; a sequence of N."""
-
     actions: Sequence[Any]
-    batch: Batch
+    observations: np.ndarray | None
 
 
 @dataclass(slots=True)
 class Reset:
-    """A seed and whether to reset, for each environment."""
+    """A seed and whether to reset, for each environment, and where to write observations, as in `Step`."""
 
     seeds: Sequence[int | None]
     chosen: Sequence[bool]
     options: dict[str, Any] | None
-    batch: Batch
+    observations: np.ndarray | None
 
 
 class Caller(Reactor):
@@ -97,13 +84,23 @@ class Environments(Reactor):
 
     # seen, infos, failure   written by on_reset and on_step, on whatever worker runs them; read by the calling thread once
     #                        `advance` has returned, hence after the level was closed
-    # a batch's arrays       each member writes its own rows; no two rows share an element
+    # observations and results
+    #                        each member writes its own rows; no two rows share an element
+
+    Args:
+        envs: its environments.
+        first: the number of the first one.
+        results: where to write rewards (float64 [N]), terminated and truncated (bool [N]).
+        mode: of resetting.
+        shape: of an observation; as `dtype` without meaning where observations are no arrays.
+        dtype: of an observation.
     """
 
     reset = Input[Reset]()
     step = Input[Step]()
     envs: list[Env[Any, Any]]
     first: int
+    results: tuple[np.ndarray, np.ndarray, np.ndarray]
     mode: AutoresetMode
     shape: tuple[int, ...]
     dtype: Any
@@ -111,6 +108,9 @@ class Environments(Reactor):
     @reaction(startup)
     def on_startup(self) -> None:
         """Nothing is known of them yet."""
+        rows = slice(self.first, self.first + len(self.envs))
+        # Views are this member's own, so workers do not count references to one object.
+        self.rows = tuple(array[rows] for array in self.results)
         self.seen: list[Any] = [None] * len(self.envs)
         self.over = [False] * len(self.envs)
         self.infos: list[tuple[int, dict[str, Any]]] = []
@@ -130,22 +130,16 @@ class Environments(Reactor):
                     self.over[k] = False
                     if info:
                         self.infos.append((i, info))
-                if ask.batch.observations is not None:
-                    self._write(ask.batch.observations[i], self.seen[k])
+                if ask.observations is not None:
+                    self._write(ask.observations[i], self.seen[k])
         except BaseException as error:  # noqa: BLE001 - raised again by the calling thread, whatever it is
             self.failure = (i, "reset", error)
 
     @reaction(step)
     def on_step(self, step: Any) -> None:
         """Take one action each, or reset where that is due."""
-        ask: Step = step.value
-        actions, batch = ask.actions, ask.batch
-        observations, rewards, terminated, truncated = (
-            batch.observations,
-            batch.rewards,
-            batch.terminated,
-            batch.truncated,
-        )
+        actions, observations = step.value
+        rewards, terminated, truncated = self.rows
         seen, over, mode, i = self.seen, self.over, self.mode, self.first
         shape, dtype, ndarray = self.shape, self.dtype, np.ndarray
         self.infos = infos = []
@@ -156,11 +150,11 @@ class Environments(Reactor):
                 if over[k] and mode is AutoresetMode.NEXT_STEP:
                     what = "reset"
                     seen[k], info = env.reset()
-                    rewards[i], terminated[i], truncated[i], over[k] = 0.0, False, False, False
+                    rewards[k], terminated[k], truncated[k], over[k] = 0.0, False, False, False
                     what = "step"
                 else:
-                    seen[k], rewards[i], ended, cut, info = env.step(actions[i])
-                    terminated[i], truncated[i] = ended, cut
+                    seen[k], rewards[k], ended, cut, info = env.step(actions[i])
+                    terminated[k], truncated[k] = ended, cut
                     if ended or cut:
                         over[k] = True
                         if mode is AutoresetMode.SAME_STEP:
@@ -195,20 +189,22 @@ class Vector(Reactor):
     """The whole program."""
 
     envs: list[Env[Any, Any]]
-    chunks: int
+    edges: Sequence[int]
+    results: tuple[np.ndarray, np.ndarray, np.ndarray]
     mode: AutoresetMode
     shape: tuple[int, ...]
     dtype: Any
 
     def compose(self) -> None:
-        """One caller, and the environments in parts of equal size or one apart."""
-        edges = np.linspace(0, len(self.envs), self.chunks + 1).astype(int).tolist()
+        """One caller, and the environments in parts that end at the edges."""
+        edges = self.edges
         self.caller = Caller()
         self.environments = Bank(
             Environments,
-            self.chunks,
+            len(edges) - 1,
             envs=per_member(lambda k: self.envs[edges[k] : edges[k + 1]]),
             first=per_member(lambda k: edges[k]),
+            results=self.results,
             mode=self.mode,
             shape=self.shape,
             dtype=self.dtype,
@@ -232,7 +228,8 @@ class ReactorVectorEnv(SyncVectorEnv):
         observation_mode: "same", "different", or (batched space, single space); see `SyncVectorEnv`.
         autoreset_mode: NEXT_STEP, SAME_STEP or DISABLED; see `gymnasium.vector.AutoresetMode`.
         workers: threads, the caller's among them; as many as there are usable cores, but no more than environments, unless given.
-        chunks: into how many parts the environments are divided for the workers; a few per worker unless given.
+        chunks: into how many parts of one size the environments are divided for the workers; unless given three per worker, a
+            large one, a small one, and a smaller one that another worker may take over.
         shared_memory: of `AsyncVectorEnv`; nothing here crosses a process, so it has no meaning.
         context: likewise.
         daemon: likewise.
@@ -274,15 +271,21 @@ class ReactorVectorEnv(SyncVectorEnv):
         # What is one array is written by the environments' own threads; anything else is put together by the calling one.
         is_array = isinstance(space, (spaces.Box, spaces.MultiBinary, spaces.MultiDiscrete)) and bool(space.shape)
         self._in_rows = is_array and isinstance(batch, np.ndarray)
+        # An array of actions is taken apart where its elements are used: an object is cheapest to the thread that made it.
+        self._indexed = isinstance(self.action_space, (spaces.MultiDiscrete, spaces.Box))
+        self._by_hand = self.autoreset_mode is AutoresetMode.DISABLED
         self.workers = min(cpu.default_workers() if workers is None else workers, self.num_envs)
-        parts = min(self.workers * CHUNKS_PER_WORKER if chunks is None else chunks, self.num_envs)
+        edges = _edges(self.num_envs, self.workers, chunks)
         shape, dtype = (space.shape, space.dtype) if self._in_rows else ((), None)
-        program = Program(Vector(envs=self.envs, chunks=parts, mode=self.autoreset_mode, shape=shape, dtype=dtype))
+        results = self._rewards, self._terminations, self._truncations
+        program = Program(
+            Vector(envs=self.envs, edges=edges, results=results, mode=self.autoreset_mode, shape=shape, dtype=dtype)
+        )
         self._run = program.start(workers=self.workers, driven=True)
         self._run.advance()
         caller: Any = self._run.instance("caller")
         self._ask_step, self._ask_reset = caller.ask_step, caller.ask_reset
-        self._parts: list[Any] = [self._run.instance(f"environments[{k}]") for k in range(parts)]
+        self._parts: list[Any] = [self._run.instance(f"environments[{k}]") for k in range(len(edges) - 1)]
 
     def reset(
         self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
@@ -310,10 +313,10 @@ class ReactorVectorEnv(SyncVectorEnv):
             chosen = _checked_mask(options.pop("reset_mask"), n)
         for array in (self._terminations, self._truncations, self._autoreset_envs):
             array[chosen] = False
-        batch = self._batch()
-        self._ask_reset(0, Reset(seeds, chosen.tolist(), options, batch))
+        observations = self._rows()
+        self._ask_reset(0, Reset(seeds, chosen.tolist(), options, observations))
         self._run.advance()
-        return self._gather(batch)
+        return self._gather(observations)
 
     def step(self, actions: Any) -> tuple[Any, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
         """Take one action in every environment; see `gymnasium.vector.VectorEnv.step`.
@@ -321,29 +324,29 @@ class ReactorVectorEnv(SyncVectorEnv):
         Raises:
             ValueError: for another number of actions than of environments.
         """
-        self._need_open()
-        # An array is taken apart where its elements are used: an object is cheapest to the thread that made it.
-        if not (isinstance(actions, np.ndarray) and isinstance(self.action_space, (spaces.MultiDiscrete, spaces.Box))):
+        if self.closed:
+            self._need_open()
+        if not (self._indexed and isinstance(actions, np.ndarray)):
             actions = list(iterate(self.action_space, actions))
         if len(actions) != self.num_envs:
             raise ValueError(f"{len(actions)} actions for {self.num_envs} environments.")
-        if self.autoreset_mode is AutoresetMode.DISABLED:
+        if self._by_hand:
             # As in Gymnasium's: whoever asked for it must see to it.
             assert not self._autoreset_envs.any(), f"{np.flatnonzero(self._autoreset_envs)} must be reset first"
-        batch = self._batch()
-        self._ask_step(0, Step(actions, batch))
+        observations = self._rows()
+        self._ask_step(0, Step(actions, observations))
         self._run.advance()
-        seen, infos = self._gather(batch)
+        seen, infos = self._gather(observations)
         np.logical_or(self._terminations, self._truncations, out=self._autoreset_envs)
         return seen, self._rewards.copy(), self._terminations.copy(), self._truncations.copy(), infos
 
-    def _batch(self) -> Batch:
-        observations = None
-        if self._in_rows:
-            observations = np.empty_like(self._observations) if self.copy else self._observations
-        return Batch(observations, self._rewards, self._terminations, self._truncations)
+    def _rows(self) -> np.ndarray | None:
+        """Where the environments are to write their observations."""
+        if not self._in_rows:
+            return None
+        return cast("np.ndarray", np.empty_like(self._observations) if self.copy else self._observations)
 
-    def _gather(self, batch: Batch) -> tuple[Any, dict[str, Any]]:
+    def _gather(self, observations: np.ndarray | None) -> tuple[Any, dict[str, Any]]:
         """Observations and infos in order; what an environment raised."""
         infos: dict[str, Any] = {}
         for part in self._parts:
@@ -351,8 +354,8 @@ class ReactorVectorEnv(SyncVectorEnv):
                 self._fail()
             for i, info in part.infos:
                 infos = self._add_info(infos, info, i)
-        if batch.observations is not None:
-            return batch.observations, infos
+        if observations is not None:
+            return observations, infos
         every = [seen for part in self._parts for seen in part.seen]
         self._observations = concatenate(self.single_observation_space, every, self._observations)
         return deepcopy(self._observations) if self.copy else self._observations, infos
@@ -392,6 +395,18 @@ class ReactorVectorEnv(SyncVectorEnv):
     def __del__(self) -> None:
         if not self.closed and hasattr(self, "_parts"):
             self.close()
+
+
+def _edges(envs: int, workers: int, chunks: int | None) -> list[int]:
+    """Where the parts begin in which environments are stepped, and where the last one ends."""
+    if chunks is not None:
+        return np.linspace(0, envs, min(chunks, envs) + 1).astype(int).tolist()
+    if workers == 1:
+        return [0, envs]
+    # The large parts of all workers first, then all the smaller ones: dealt out in turn, each worker gets one of each.
+    parts = np.concatenate([np.full(workers, share / workers) for share in SHARES])
+    edges = np.concatenate([[0], np.rint(np.cumsum(parts) * envs)]).astype(int)
+    return np.unique(edges).tolist()  # type: ignore[no-any-return]
 
 
 def _close(envs: Sequence[Env[Any, Any]]) -> None:

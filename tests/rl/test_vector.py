@@ -21,7 +21,7 @@ from gymnasium.utils.env_checker import data_equivalence  # noqa: E402
 from gymnasium.vector import AutoresetMode, SyncVectorEnv  # noqa: E402
 
 from reactornb import Output, Program, Reactor, reaction, startup  # noqa: E402
-from reactornb.rl.vector import ReactorVectorEnv  # noqa: E402
+from reactornb.rl.vector import ReactorVectorEnv, _edges  # noqa: E402
 
 
 @pytest.fixture
@@ -454,3 +454,28 @@ def test_the_benchmark_sets_ours_beside_gymnasium_s_own(tmp_path):
     names = ("SyncVectorEnv", "AsyncVectorEnv", "1 worker", "2 workers")
     assert set(found) == {f"CartPole-v1, {name}" for name in names}
     assert all(figure["median"] > 0 for figure in found.values())
+
+
+@pytest.mark.parametrize(
+    ("envs", "workers", "chunks", "edges"),
+    [
+        (16, 2, None, [0, 6, 12, 14, 16]),
+        (16, 1, None, [0, 16]),
+        (16, 2, 3, [0, 5, 10, 16]),
+        (3, 2, None, [0, 1, 2, 3]),
+        (2, 2, None, [0, 1, 2]),
+        (1, 1, None, [0, 1]),
+        (4, 1, 9, [0, 1, 2, 3, 4]),
+    ],
+)
+def test_each_worker_gets_most_of_its_environments_at_once(envs, workers, chunks, edges):
+    assert _edges(envs, workers, chunks) == edges
+
+
+def test_every_environment_is_in_one_part():
+    for envs in range(1, 70):
+        for workers in range(1, min(envs, 9) + 1):
+            edges = _edges(envs, workers, None)
+            assert (edges[0], edges[-1]) == (0, envs)
+            assert edges == sorted(set(edges))
+            assert len(edges) - 1 >= workers
