@@ -37,7 +37,15 @@ def hang(child):
     open(child, "w").write(str(os.getpid())) if child else None
     time.sleep(600)
 
-serve(echo=echo, fail=fail, end=end, hang=hang)
+def spawn():
+    import subprocess
+    child = subprocess.Popen(["sleep", "600"], start_new_session=False, process_group=0)
+    return {"child": child.pid, "state": state(child.pid)["state"]}
+
+def state(child):
+    return {"state": open(f"/proc/{child}/stat").read().rpartition(")")[2].split()[0]}
+
+serve(echo=echo, fail=fail, end=end, hang=hang, spawn=spawn, state=state)
 """
 
 
@@ -157,3 +165,27 @@ def test_xronos_runs_as_many_reactions_as_we_do():
         theirs = found["xronos"].measure("micro", clients=5, rounds=20)
     assert theirs["reactions"] == Program(Micro(clients=5, rounds=20)).run(fast=True).reactions
     assert theirs["seconds"] > 0
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs /proc")
+def test_what_a_peer_has_started_stands_still_while_others_are_measured(echo):
+    def state(pid):
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+
+    with PeerProcess(echo) as peer:
+        found = peer.measure("spawn")
+        child = found["child"]
+        assert found["state"] != "T"
+        for _ in range(3):
+            assert eventually(lambda: state(child) == "T")
+            assert peer.measure("state", child=child)["state"] == "S"  # in its own turn it goes on
+        os.kill(child, 0)
+    assert eventually(lambda: not Path(f"/proc/{child}").exists())  # a process group of its own does not save it
+
+
+def eventually(what, seconds=5.0):
+    until = time.monotonic() + seconds
+    while not what() and time.monotonic() < until:
+        time.sleep(0.01)
+    return what()

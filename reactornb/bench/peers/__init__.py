@@ -22,7 +22,7 @@ A benchmark opens the peers it was asked for, once, and calls them whenever it i
 The environment is made at first use, in `peers/` of the cache folder (REACTORNB_CACHE, else $XDG_CACHE_HOME/reactornb, else
 ~/.cache/reactornb), with the interpreter that runs us, or with an ordinary CPython for a peer that has no free-threaded
 build (`gil=True`; REACTORNB_GIL_PYTHON names one). Between two measurements the peer's process waits for a line and
-uses no CPU of its own.
+uses no CPU of its own, and what it has started, daemons and actors, stands still (`serve.py`).
 """
 
 from __future__ import annotations
@@ -44,6 +44,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
+from reactornb.bench.peers.serve import session
 from reactornb.errors import ReactorError
 
 __all__ = ["PEERS", "Peer", "PeerError", "PeerProcess", "cache_folder", "names_for", "opened"]
@@ -205,8 +206,12 @@ class PeerProcess:
         except subprocess.TimeoutExpired:
             pass
         finally:
+            # It, if it hangs, and all it left behind; of that, some may have made themselves groups of their own.
+            for process in session(self._process.pid):
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    os.kill(process, signal.SIGKILL)
             with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(self._process.pid, signal.SIGKILL)  # it, if it hangs, and all it left behind
+                os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
             self._process.stdout.close()
 
