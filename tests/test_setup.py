@@ -3,6 +3,7 @@
 import hashlib
 import importlib.util
 import json
+import tarfile
 import threading
 from pathlib import Path
 
@@ -176,7 +177,7 @@ def test_every_section_of_the_debian_packages_is_read(setup):
 @pytest.fixture
 def atari(setup, monkeypatch, tmp_path):
     """The script with an interpreter that answers, OpenCV and a compiler; `commands` is what it runs, of which none is run."""
-    setup.commands, setup.opencv, setup.imports = [], "4.6.0+dfsg-12 installed\n", True
+    setup.commands, setup.opencv, setup.imports, setup.fails = [], "4.6.0+dfsg-12 installed\n", True, None
     monkeypatch.setattr(setup, "probe", lambda python: FIT | {"compiler": "GCC"})
     monkeypatch.setattr(setup.shutil, "which", lambda name: "/usr/bin/" + name)
     monkeypatch.setattr(setup, "install_debian_packages", lambda *_: None)
@@ -187,11 +188,19 @@ def atari(setup, monkeypatch, tmp_path):
     def run(what, command, log, *, env=None, **_):
         command = [str(word) for word in command]
         setup.commands.append((what, command, env or {}))
+        if "-d" in command:
+            archive = Path(command[command.index("-d") + 1])
+            archive.mkdir()
+            with tarfile.open(archive / "ale_py-0.12.1.tar.gz", "w:gz") as tar:
+                tar.add(__file__, "ale_py-0.12.1/pyproject.toml")
+            setup.requirements = Path(command[command.index("-r") + 1]).read_text()
         if "-w" in command:
+            assert command[command.index("-w") - 1].endswith("/source/ale_py-0.12.1")
             wheels = Path(command[command.index("-w") + 1])
             wheels.mkdir()
             (wheels / "ale_py-0.12.1-cp314-cp314t-linux_x86_64.whl").touch()
-            setup.requirements = Path(command[command.index("-r") + 1]).read_text()
+        if what == setup.fails:
+            raise setup.SetupError(f"{what} failed with status 1")
 
     monkeypatch.setattr(setup, "output_of", output_of)
     monkeypatch.setattr(setup, "run", run)
@@ -205,7 +214,8 @@ def ran(setup, word):
 
 def test_ale_is_built_once_and_installed_wherever_it_is_missing(atari, tmp_path):
     atari.install_ale(tmp_path / "venv", build=True)
-    assert len(ran(atari, "wheel")) == len(ran(atari, "--force-reinstall")) == 1
+    assert len(ran(atari, "wheel")) == 2  # to be watched, and then for good
+    assert len(ran(atari, "--force-reinstall")) == 1
     atari.commands.clear()
     atari.install_ale(tmp_path / "venv", build=True)
     assert atari.commands == []
@@ -232,6 +242,26 @@ def test_ale_without_opencv_is_built_without_its_vector_environment(atari, tmp_p
     (options,) = (env["CMAKE_ARGS"] for what, _, env in atari.commands if what == "compiling ALE")
     assert "-DBUILD_VECTOR_LIB=OFF" in options
     assert "without its vector environment" in capsys.readouterr().out
+
+
+def test_ale_is_compiled_anew_with_what_was_seen_of_it(atari, tmp_path):
+    atari.install_ale(tmp_path / "venv", build=True)
+    flags = [env["CXXFLAGS"] for _, command, env in atari.commands if "wheel" in command]
+    assert [flag.partition("=")[0] for flag in flags] == ["-fprofile-generate", "-fprofile-use"]
+    folders = {env["SKBUILD_BUILD_DIR"] for _, command, env in atari.commands if "wheel" in command}
+    assert len(folders) == 1
+    order = [what for what, _, _ in atari.commands]
+    assert order.index("compiling ALE to watch it") < order.index("watching ALE") < order.index("compiling ALE")
+
+
+@pytest.mark.parametrize("fails", ["compiling ALE to watch it", "watching ALE"])
+def test_ale_is_compiled_all_the_same_where_it_cannot_be_watched(fails, atari, tmp_path, capsys):
+    atari.fails = fails
+    atari.install_ale(tmp_path / "venv", build=True)
+    what, _, env = [c for c in atari.commands if "wheel" in c[1]][-1]
+    assert (what, env["CXXFLAGS"]) == ("compiling ALE", "")
+    assert f"without a profile: {fails} failed" in capsys.readouterr().out
+    assert len(ran(atari, "--force-reinstall")) == 1
 
 
 def test_ale_is_not_built_for_the_demo(atari, tmp_path):
