@@ -151,7 +151,8 @@ class Schedule:
             signal.reach = max((r.reach for r in signal.triggers), default=-1)
             if signal.groups:
                 lowest = signal.groups[0][1].level
-                signal.ahead, signal.beyond = range(lowest, signal.reach + 1), range(lowest + 1, signal.reach + 1)
+                signal.ahead = _levels(lowest, signal.reach)
+                signal.beyond = _levels(lowest + 1, signal.reach)
                 signal.only = signal.groups[0][1] if len(signal.groups) == 1 else None
             signal.special = bool(signal.delays) or self._record
             signal.lean = signal.is_delay and signal.pending is None and not (self.graph.modes or signal.special)
@@ -180,7 +181,7 @@ class Schedule:
         group = timer.only
         if group is None or group.size > 1 or timer.clears or timer.special:
             return (None, timer.period, timer.beyond, (), timer)
-        return (group.reactions[0].call, timer.period, timer.beyond, group.clears, timer)
+        return (group.call, timer.period, timer.beyond, group.clears, timer)
 
     def _make_settable(self, signal: Signal, *, note: bool) -> None:
         """Give a port what its `set` needs: the hottest function of the package."""
@@ -548,6 +549,12 @@ def _reader(node: Any) -> InPort:
 def _any_member(name: str) -> str:
     """`main.client[3].inp` -> `main.client[*].inp`."""
     return re.sub(r"\[\d+\]", "[*]", name)
+
+
+@functools.lru_cache
+def _levels(lowest: int, highest: int) -> range:
+    """One object for all who need it."""
+    return range(lowest, highest + 1)
 
 
 def _mutable(port: Any) -> bool:

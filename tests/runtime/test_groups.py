@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from reactornb import Bank, Input, Output, Program, Reactor, connect, reaction, startup
+from reactornb import Bank, Input, Output, Program, Reactor, Timer, connect, ms, reaction, startup
 from reactornb.errors import ReactionError
 from reactornb.runtime.groups import Group
 from reactornb.runtime.scheduler import Scheduler
@@ -117,6 +117,35 @@ def test_a_bank_of_any_size_answers_and_its_failing_member_is_named(n, workers, 
             Program(Main(n=n, fails=at)).run(workers=workers, fast=True, placement="none")
         assert caught.value.reaction.endswith(f"bank[{at}].on_inp")
         assert caught.value.tag.microstep == 31
+
+
+class Ticking(Reactor):
+    """Timers that nobody else comes with, called past the queue; one of them fails at its third tick."""
+
+    a = Timer(ms(2), ms(7))
+    b = Timer(ms(3), ms(7))
+
+    @reaction(startup)
+    def on_startup(self):
+        self.count = 0
+
+    @reaction(a)
+    def on_a(self):
+        pass
+
+    @reaction(b)
+    def on_b(self):
+        self.count += 1
+        if self.count == 3:
+            raise ValueError("the third tick")
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_timer_s_reaction_that_is_called_at_once_is_named_when_it_raises(workers):
+    with pytest.raises(ReactionError, match="the third tick") as caught:
+        Program(Ticking()).run(workers=workers, fast=True, placement="none")
+    assert caught.value.reaction.endswith("on_b")
+    assert caught.value.tag.time_ns == ms(17)
 
 
 @pytest.mark.parametrize(
