@@ -53,6 +53,14 @@ def rounds_of(trial, alone, shared, count):
     return chosen
 
 
+@pytest.mark.parametrize(("alone", "tried"), [(220, [8, 25, 58, 123, 252]), (400, [8, 265, 522, 779])])
+def test_running_alone_is_tried_rarely_where_it_was_slower_by_a_quarter(alone, tried):
+    trial = Trial()
+    assert rounds_of(trial, alone, 200, 2) == [True, False]
+    chosen = rounds_of(trial, alone, 200, 1000)
+    assert [i for i, shared in enumerate(chosen) if not shared][: len(tried)] == tried
+
+
 def test_a_level_of_cheap_reactions_is_run_the_faster_way_and_the_other_is_tried_now_and_then():
     trial = Trial()
     assert rounds_of(trial, 200, 300, 2) == [True, False]  # both once, shared first
