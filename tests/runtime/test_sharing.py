@@ -95,6 +95,7 @@ class Gather(Reactor):
     ask = Output()
     replies = Input(width="n")
     n: int
+    last: int = 50
 
     @reaction(startup)
     def on_startup(self, ask):
@@ -106,7 +107,7 @@ class Gather(Reactor):
     def on_replies(self, replies, ask):
         self.threads.add(threading.current_thread().name)
         self.rounds += 1
-        if self.rounds == 50:
+        if self.rounds == self.last:
             self.request_stop()
         else:
             ask.set(sum(replies.values) % 7)
@@ -115,9 +116,10 @@ class Gather(Reactor):
 class Wide(Reactor):
     n: int = 300
     fails: int = -1
+    last: int = 50
 
     def compose(self):
-        self.gather = Gather(n=self.n)
+        self.gather = Gather(n=self.n, last=self.last)
         self.cheap = Bank(Cheap, self.n, fails=self.fails)
         connect(self.gather.ask, self.cheap.inp, after=0, broadcast=True)
         connect(self.cheap.out, self.gather.replies)
@@ -147,6 +149,32 @@ def test_how_a_level_is_shared_out_is_not_thought_over_before_it_is_due(due_ns, 
     monkeypatch.setattr(Scheduler, "share_above_ns", 0)  # shares everything
     Program(Wide()).run(workers=2, placement="none")
     assert thought_over.count(300) == times
+
+
+def test_how_a_level_is_shared_out_is_thought_over_ever_more_rarely(monkeypatch):
+    rounds, thought_over = itertools.count(), []
+    share_out_anew, share = Scheduler._shared_out, Scheduler._share
+
+    def counted(self, items, count):
+        made = share_out_anew(self, items, count)
+        made.due_ns = 0
+        if count == 20:
+            thought_over.append(next(rounds))
+        return made
+
+    def shared(self, me, level, items, count):
+        if count == 20:
+            next(rounds)
+        share(self, me, level, items, count)
+        if count == 20:
+            self._shares[level].stale = self._shares[level].rounds == self._shares[level].lasts  # whatever was late
+
+    monkeypatch.setattr(Scheduler, "_shared_out", counted)
+    monkeypatch.setattr(Scheduler, "_share", shared)
+    monkeypatch.setattr(Scheduler, "share_above_ns", 0)  # shares everything
+    Program(Wide(n=20, last=500)).run(workers=2, placement="none")
+    between = [b - a - 1 for a, b in itertools.pairwise(thought_over)]
+    assert between == [64, 128, 256]
 
 
 def test_what_was_not_shared_out_yet_begins_where_its_reactor_started_up(monkeypatch):
