@@ -61,7 +61,7 @@ ALE_SHA256 = "c503d574c5983e1063b451201ccb779d935919c0f6bf116fb0f4f8aa4c86d249"
 # Installed by us: build isolation would also bring jax, which the source distribution names for its XLA interface.
 ALE_BUILD_TOOLS = ["scikit-build-core==1.1.2", "nanobind==3.1.0", "cmake==4.4.4", "ninja==1.13.2"]
 ALE_CMAKE = ["-DSDL_SUPPORT=OFF", "-DSDL_DYNLOAD=OFF", "-DBUILD_VECTOR_XLA_LIB=OFF"]  # no window, no jax
-# GCC is shown how ALE is used, and then compiles it again: a step of Pong takes a seventh less time, with the same observations to
+# GCC is shown how ALE is used, and then compiles it again: a step of Pong takes an eighth less time, with the same observations to
 # the byte. What the games below do not touch is compiled as ever.
 ALE_PROFILE = [
     "-fprofile-generate={0}",

@@ -28,8 +28,8 @@ from reactornb.runtime import Program
 
 __all__ = ["ReactorVectorEnv"]
 
-# What part of its environments a worker gets at once, and then, and last: each hand-out costs about 10 µs, a third of a step of
-# CartPole, for what is called is cold by then; the last are small so that whoever is done early takes them over from a straggler.
+# What part of its environments a worker gets at once, and then: each hand-out costs about 10 µs, a third of a step of
+# CartPole, for what is called is cold by then; the second is small so that whoever is done early takes them over from a straggler.
 SHARES = (0.75, 0.25)
 
 
@@ -228,8 +228,8 @@ class ReactorVectorEnv(SyncVectorEnv):
         observation_mode: "same", "different", or (batched space, single space); see `SyncVectorEnv`.
         autoreset_mode: NEXT_STEP, SAME_STEP or DISABLED; see `gymnasium.vector.AutoresetMode`.
         workers: threads, the caller's among them; as many as there are usable cores, but no more than environments, unless given.
-        chunks: into how many parts of one size the environments are divided for the workers; unless given three per worker, a
-            large one, a small one, and a smaller one that another worker may take over.
+        chunks: into how many parts of one size the environments are divided for the workers; unless given each worker has two,
+            three quarters of its environments and one quarter, and another one may take over what has not begun.
         shared_memory: of `AsyncVectorEnv`; nothing here crosses a process, so it has no meaning.
         context: likewise.
         daemon: likewise.
@@ -324,8 +324,7 @@ class ReactorVectorEnv(SyncVectorEnv):
         Raises:
             ValueError: for another number of actions than of environments.
         """
-        if self.closed:
-            self._need_open()
+        self._need_open()
         if not (self._indexed and isinstance(actions, np.ndarray)):
             actions = list(iterate(self.action_space, actions))
         if len(actions) != self.num_envs:

@@ -367,7 +367,6 @@ class Scheduler(EventQueue):
         )
         stop_ns = forever if stop is None else stop[0]
         swift = calm and tags > 0 and time_ns < stop_ns
-        quick = swift and alike
         # What is alone at the beginning of its tag is called at once; `ahead` are the levels that may follow.
         arriving: Signal | None = None
         beat: Any = None
@@ -455,42 +454,41 @@ class Scheduler(EventQueue):
                             enqueue(group)
                     ahead = arriving.ahead
                     continue
-            if swift:
-                if self._commanded or inbox or (heap and heap[0][0] <= time_ns):
-                    pass
-                elif upcoming:
-                    self.microstep = microstep = microstep + 1
-                    events = upcoming.copy()
-                    upcoming.clear()
-                    self.top = -1
-                    self._load(events)
-                    ahead = range(self.top + 1)
-                    continue
-                elif quick and periodic and not heap:
-                    # Only timers are due. One that is alone at its tag and that nobody reads has its reaction called at once.
-                    moment, order, beat = periodic[0]
-                    # Of what is not needed not even a reference is counted: 10,000 timers do not fit a cache.
-                    due = beat[0]
-                    if not (
-                        due is None
-                        or (timers > 1 and periodic[1][0] == moment)  # the next smallest of a heap is one of these two
-                        or (timers > 2 and periodic[2][0] == moment)
-                        or moment >= stop_ns
-                        or not (self.fast or self.clock.elapsed_ns() >= moment)
-                    ):
-                        replace(periodic, (moment + beat[1], order, beat))
-                        self.time_ns = time_ns = moment
-                        self.microstep = microstep = 0
-                        arriving, call, ahead, clears = None, due, beat[2], beat[3]
-                        ran += 1
-                        continue
-            else:
+            if not swift:
                 if self.modes is not None:
                     self.modes.end_of_tag()
                 stop = self.stop_tag  # another enclave's leader may have named the last tag meanwhile
                 if stop is not None and stop <= (time_ns, microstep):
                     self.over = True
                     return
+            elif self._commanded or inbox or (heap and heap[0][0] <= time_ns):
+                pass
+            elif upcoming:
+                self.microstep = microstep = microstep + 1
+                events = upcoming.copy()
+                upcoming.clear()
+                self.top = -1
+                self._load(events)
+                ahead = range(self.top + 1)
+                continue
+            elif alike and periodic and not heap:
+                # Only timers are due. One that is alone at its tag and that nobody reads has its reaction called at once.
+                moment, order, beat = periodic[0]
+                # Of what is not needed not even a reference is counted: 10,000 timers do not fit a cache.
+                due = beat[0]
+                if not (
+                    due is None
+                    or (timers > 1 and periodic[1][0] == moment)  # the next smallest of a heap is one of these two
+                    or (timers > 2 and periodic[2][0] == moment)
+                    or moment >= stop_ns
+                    or not (self.fast or self.clock.elapsed_ns() >= moment)
+                ):
+                    replace(periodic, (moment + beat[1], order, beat))
+                    self.time_ns = time_ns = moment
+                    self.microstep = microstep = 0
+                    arriving, call, ahead, clears = None, due, beat[2], beat[3]
+                    ran += 1
+                    continue
             if not me.settled:
                 me.settle()
             if not self._open():
@@ -498,7 +496,6 @@ class Scheduler(EventQueue):
             time_ns, microstep, stop = self.time_ns, self.microstep, self.stop_tag
             stop_ns = forever if stop is None else stop[0]
             swift = calm and time_ns < stop_ns
-            quick = swift and alike
             ahead = range(self.top + 1)
 
     def _level(self, me: Worker, level: int, groups: list[Group]) -> int:
