@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import logging
+import os
 import threading
 import time
 import traceback
@@ -20,7 +21,7 @@ __all__ = ["Watch"]
 
 _log = logging.getLogger("reactornb.rl")
 
-# _watched, _thread   written and read under _changed only
+# _watched, _thread   written and read under _changed only; a forked child, which has none of the threads, begins anew with all three
 _changed = threading.Condition()
 _watched: set[Watch] = set()
 _thread: threading.Thread | None = None
@@ -132,3 +133,15 @@ def _expire(watch: Watch) -> None:
     where = "".join(traceback.format_stack(frame)[-3:]) if frame is not None else ""
     _log.error("%s It is at:\n%s", watch.message(), where)
     ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(watch._ident), ctypes.py_object(_Expired))
+
+
+def _free_child() -> None:
+    """A forked child has no watchdog and nobody who is watched; another thread may have held the lock."""
+    global _changed, _thread  # noqa: PLW0603 - there is one thread
+    _changed = threading.Condition()
+    _watched.clear()
+    _thread = None
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_free_child)

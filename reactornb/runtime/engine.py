@@ -176,6 +176,7 @@ class Engine:
 
     def abandon(self) -> None:
         """In a forked child, which has none of the threads: what they held is free, what is scheduled is ignored."""
+        self._lock, self.gate = threading.Lock(), None
         for scheduler in self.schedulers:
             scheduler.abandon()
 

@@ -20,7 +20,7 @@ happens here but that two workers are slower.
 #            (`can_immortalize_safely` in unicodeobject.c). Another thread counts in the shared field only: whether it is about to
 #            take a reference or to drop one, it finds the object immortal, or changes a field that is not read any more. So an
 #            object of another thread is passed over; that thread's own look may find it.
-# _done      read and written under _lock
+# _done      read and written under _lock, of which a forked child has its own: another thread may have held it
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from __future__ import annotations
 import ctypes
 import enum
 import itertools
+import os
 import sys
 import threading
 from collections.abc import Callable, Iterable
@@ -151,3 +152,13 @@ def _constants(found: tuple[Any, ...] | frozenset[Any], make: Callable[[Any], bo
         if isinstance(value, (tuple, frozenset)):
             _constants(value, make)
         make(value)
+
+
+def _free_child() -> None:
+    """In a forked child no other thread looks through the modules. What one had not yet done by then is found by the next look."""
+    global _lock  # noqa: PLW0603 - there is one thread
+    _lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_free_child)

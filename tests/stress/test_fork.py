@@ -114,3 +114,77 @@ def test_a_child_of_a_waiting_run_goes_at_once():
         ready[0].schedule(0)
         run.result(20)
     """)
+
+
+@pytest.mark.slow
+def test_a_child_does_not_wait_for_a_thread_that_was_looking_through_the_modules():
+    python("""
+        import threading, types
+        from reactornb.runtime.immortal import immortalize
+        looking, forked = threading.Event(), threading.Event()
+        class Stops(types.ModuleType):
+            @property
+            def __dict__(self):
+                looking.set()
+                assert forked.wait(60)
+                return {}
+        sys.modules["stops"] = Stops("stops")
+        thread = threading.Thread(target=immortalize)
+        thread.start()
+        if sys._is_gil_enabled():  # there nobody looks
+            looking.set()
+        assert looking.wait(60)
+        def check():
+            forked.set()
+            assert reactions() == 400
+        assert in_child(check) == 7
+        forked.set()
+        thread.join()
+    """)
+
+
+@pytest.mark.slow
+def test_a_child_of_a_thread_that_is_watched_has_a_watchdog_of_its_own():
+    python("""
+        import threading
+        from reactornb.rl import watchdog
+        from reactornb.rl.errors import EnvironmentHangError
+        import logging
+        logging.disable()
+        held, forked = threading.Event(), threading.Event()
+        def hold():
+            with watchdog._changed:
+                held.set()
+                assert forked.wait(60)
+        with watchdog.Watch("here", "it", 60):
+            thread = threading.Thread(target=hold)
+            thread.start()
+            assert held.wait(60)
+            def check():
+                try:
+                    with watchdog.Watch("there", "it", 0.1):
+                        while True:
+                            pass
+                except EnvironmentHangError:
+                    pass
+            assert in_child(check) == 7
+            forked.set()
+        thread.join()
+    """)
+
+
+@pytest.mark.slow
+def test_a_child_stops_a_run_of_several_enclaves_whose_leaders_were_just_talking():
+    python("""
+        class Two(Reactor):
+            def compose(self):
+                for i in range(2):
+                    setattr(self, f"part{i}", enclave(Count(rounds=1 << 60)))
+        run = Program(Two).start(workers=2, fast=True)
+        def check():
+            run.stop()
+            assert run.state == "failed"
+        with run._engine.gate._lock:
+            assert in_child(check) == 7
+        run.stop()
+    """)
