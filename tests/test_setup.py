@@ -18,7 +18,6 @@ def setup(tmp_path, monkeypatch):
     """The script as a module, with a cache folder of its own and no interpreter named or on the PATH."""
     monkeypatch.setenv("REACTORNB_CACHE", str(tmp_path / "cache"))
     monkeypatch.delenv("REACTORNB_PYTHON", raising=False)
-    monkeypatch.delenv("REACTORNB_PGO", raising=False)
     spec = importlib.util.spec_from_file_location("reactornb_setup", SCRIPT)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
@@ -105,6 +104,61 @@ def test_two_set_ups_at_once_build_once(setup, monkeypatch):
     assert setup.build_interpreter() == setup.build_folder() / "bin" / "python3.14t"
     thread.join()
     assert builds == [1]
+
+
+@pytest.fixture
+def compiler(setup, monkeypatch, tmp_path):
+    """The script with CPython's source and a compiler; `commands` is what it runs, of which none is run."""
+    setup.commands, setup.fails = [], None
+    monkeypatch.setattr(setup.shutil, "which", lambda name: "/usr/bin/" + name)
+    monkeypatch.setattr(setup, "install_debian_packages", lambda *_: None)
+    monkeypatch.setattr(setup, "fetch_source", lambda: tmp_path / "source.tar.xz")
+    with tarfile.open(tmp_path / "source.tar.xz", "w:xz") as tar:
+        tar.add(__file__, "Python-3.14.7/configure")
+
+    def run(what, command, log, *, cwd, **_):
+        command = [str(word) for word in command]
+        setup.commands.append((what, command))
+        if what == "configuring":
+            assert [file.name for file in cwd.iterdir()] == ["configure"]  # nothing is left of another try
+        (cwd / "made").touch()
+        if what == setup.fails:
+            raise setup.SetupError(f"{what} failed with status 1")
+        if what == "installing":
+            (setup.build_folder() / "bin").mkdir(parents=True)
+
+    monkeypatch.setattr(setup, "run", run)
+    monkeypatch.setattr(setup, "probe", lambda python: FIT | {"compiler": "GCC"})
+    return setup
+
+
+def test_cpython_is_compiled_anew_with_what_was_seen_of_it(compiler, tmp_path):
+    python = compiler.build_interpreter()
+    assert [what for what, _ in compiler.commands] == [
+        "configuring", "compiling CPython to watch it", "watching CPython", "compiling CPython", "installing",
+    ]  # fmt: skip
+    assert compiler.build_interpreter() == python
+    assert len(compiler.commands) == 5  # not again
+    marker = json.loads((python.parent.parent / "build.json").read_text())
+    assert "--disable-gil" in marker["configure"]
+    assert "--enable-optimizations" in marker["configure"]
+    assert list((tmp_path / "cache").glob("build-*")) == []
+
+
+@pytest.mark.parametrize("fails", ["compiling CPython to watch it", "watching CPython", "compiling CPython"])
+def test_cpython_is_compiled_all_the_same_where_it_cannot_be_watched(fails, compiler, capsys):
+    compiler.fails = fails
+    if fails == "compiling CPython":
+        with pytest.raises(compiler.SetupError, match="compiling CPython failed"):
+            compiler.build_interpreter()
+        assert compiler.built_interpreter() is None
+        return
+    python = compiler.build_interpreter()
+    assert f"without a profile: {fails} failed" in capsys.readouterr().out
+    configured = [command for what, command in compiler.commands if what == "configuring"]
+    assert ["--enable-optimizations" in options for options in configured] == [True, False]
+    assert "--disable-gil" in configured[-1]
+    assert json.loads((python.parent.parent / "build.json").read_text())["configure"] == compiler.CONFIGURE
 
 
 def test_no_archive_says_what_to_do(setup, monkeypatch):
