@@ -575,9 +575,10 @@ class Scheduler(EventQueue):
             self.recorder.level(self.current_tag(), items)
         share = self._shares.get(level)
         if share is None or share.items != items or (share.stale and self.level_began_ns >= share.due_ns):
-            lasts = min(2 * share.lasts, 4096) if share is not None and share.items == items else 64
-            share = self._shares[level] = self._shared_out(items, count)
-            share.lasts = lasts
+            known = share if share is not None and share.items == items else None
+            share = self._shares[level] = self._shared_out(items, count, known is not None and known.is_uneven)
+            if known is not None:
+                share.lasts = min(2 * known.lasts, 4096)
         batch = Batch(share.parts, self, me)
         helpers = batch.size - 1
         for worker in self.workers:
@@ -593,6 +594,9 @@ class Scheduler(EventQueue):
         if self.agenda.requests:
             self.agenda.requests.sort(key=_request_order)
         share.rounds += 1
+        if batch.odd:
+            share.odd += 1
+            share.stale = share.stale or (share.odd == 16 and share.in_pieces and share.is_uneven)
         share.stale = share.stale or batch.late or share.rounds == share.lasts
         if share.rounds & 7 == 1:
             each = sum(item.cost_ns for part in share.parts for item in part) // count
@@ -600,8 +604,8 @@ class Scheduler(EventQueue):
                 if item.size > 1 or isinstance(item, Group):
                     item.cost_ns = each * item.size
 
-    def _shared_out(self, items: Sequence[Any], count: int) -> Share:
-        """What each worker gets of a level: its reactions, or several together where they are cheap."""
+    def _shared_out(self, items: Sequence[Any], count: int, uneven: bool) -> Share:
+        """What each worker gets of a level: its reactions, or several together where they are cheap and take the same time each round."""
         began = time.perf_counter_ns()
         reactions = [r for item in items for r in (item.reactions if isinstance(item, Group) else (item,))]
         if any(r.worker < 0 for r in reactions):
@@ -613,10 +617,11 @@ class Scheduler(EventQueue):
                     r.worker = homes.get(r.node.reactor, -1)
         parts = share_out(reactions, self.width)
         cost = sum(item.cost_ns for item in items)
-        if isinstance(items[0], Group) and cost < self.surely_worth_ns * count:
+        in_pieces = isinstance(items[0], Group) and cost < self.surely_worth_ns * count and not uneven
+        if in_pieces:
             parts = tuple(tuple(self._pieces(part, cost // count)) for part in parts)
         ended = time.perf_counter_ns()
-        return Share(items, parts, ended + 100 * (ended - began))
+        return Share(items, parts, in_pieces, ended + 100 * (ended - began))
 
     def _pieces(self, part: Sequence[RunningReaction], each_ns: int) -> Iterator[Group]:
         """Cheap reactions of one worker, several at a time: half of those that are left, then half of the rest, and so on.
@@ -874,28 +879,36 @@ class Share:
     Attributes:
         items: the level's groups or reactions.
         parts: what each worker gets of them.
+        in_pieces: reactions are handed out several at a time. Whatever shares a piece with one that takes long has to wait for it.
         due_ns: not to be thought over before: thinking takes at most a hundredth of the time.
         rounds: how often it was used.
+        odd: in how many of these rounds something took four times as long or short as it does mostly.
         lasts: after how many rounds to think it over in any case; twice as many each time, since estimates settle.
         stale: reactions take other times than they did, or some time has gone by.
     """
 
-    __slots__ = ("due_ns", "items", "lasts", "parts", "rounds", "stale")
+    __slots__ = ("due_ns", "in_pieces", "items", "lasts", "odd", "parts", "rounds", "stale")
 
-    def __init__(self, items: Sequence[Any], parts: tuple[tuple[Any, ...], ...], due_ns: int) -> None:
+    def __init__(self, items: Sequence[Any], parts: tuple[tuple[Any, ...], ...], in_pieces: bool, due_ns: int) -> None:
         self.items = items
         self.parts = parts
+        self.in_pieces = in_pieces
         self.due_ns = due_ns
-        self.rounds = 0
+        self.rounds = self.odd = 0
         self.lasts = 64
         self.stale = False
+
+    @property
+    def is_uneven(self) -> bool:
+        """Whether in more than an eighth of the rounds something took its time, like an environment that resets."""
+        return 8 * self.odd > self.rounds
 
 
 class Trial:
     """Whether to share a level of cheap reactions: whatever was faster, and now and then the other; the leader's own.
 
     The other is tried after 8 rounds, then after twice as many each time that it was slower, up to 256; where running it alone
-    was slower by a quarter, after 256. A single time is not believed when it is long, since a core may be taken away or a level be
+    was slower by a fifth, after 256. A single time is not believed when it is long, since a core may be taken away or a level be
     shared out for the first time, but when it is short.
     """
 
@@ -920,7 +933,7 @@ class Trial:
         self._ns[shared] = ns if ns < known or not known else known + (ns - known) // 8
         if self._left < 0:
             changed = before != (self._ns[True] < self._ns[False])
-            clear = 4 * self._ns[False] > 5 * self._ns[True]  # what one thread does alone is at nobody's mercy
+            clear = 5 * self._ns[False] > 6 * self._ns[True]  # what one thread does alone is at nobody's mercy
             self._wait = self._left = 8 if changed else 256 if clear else min(2 * self._wait, 256)
 
 

@@ -52,7 +52,7 @@ class Batch:
     # _done       likewise; exactly one worker gets the last number, and sets `over`
     # over        set once, by that worker; the leader reads it while it spins and after each wake-up
     # failures    appended to by any worker (list.append is atomic), read by the leader once the batch is over
-    # late        set by a worker that saw a reaction's time changed for good; read by the leader once the batch is over
+    # late, odd   set by a worker that saw a reaction's time changed, for good or for once; read by the leader once the batch is over
     #
     # Publication: a worker gets the batch from its list of offers; storing there is a release, and loading from there an acquire,
     # of everything the leader wrote before.
@@ -61,7 +61,7 @@ class Batch:
     # counter past its end and touches nothing; a batch is never reused. Nothing relies on the GIL.
     """
 
-    __slots__ = ("_claims", "_done", "failures", "items", "late", "leader", "over", "scheduler", "size")
+    __slots__ = ("_claims", "_done", "failures", "items", "late", "leader", "odd", "over", "scheduler", "size")
 
     def __init__(self, items: Sequence[Sequence[Any]], scheduler: Any, leader: Worker) -> None:
         self.items = items
@@ -69,7 +69,7 @@ class Batch:
         self.scheduler = scheduler
         self.leader = leader
         self.over = False
-        self.late = False
+        self.late = self.odd = False
         self._claims: list[Callable[[], int]] = [itertools.count().__next__ for _ in items]
         self._done: Callable[[], int] = itertools.count(1).__next__
         self.failures: list[tuple[RunningReaction, BaseException]] = []
@@ -104,7 +104,7 @@ class Batch:
                     item.cost_ns = took
                     item.odd, self.late = False, True
                 else:  # an environment that resets, a core that was taken away: once is no reason to share out anew
-                    item.odd = True
+                    item.odd = self.odd = True
                 item.worker = me
                 if done() == size:
                     self.over = True

@@ -54,7 +54,7 @@ def rounds_of(trial, alone, shared, count):
 
 
 @pytest.mark.parametrize(("alone", "tried"), [(220, [8, 25, 58, 123, 252]), (400, [8, 265, 522, 779])])
-def test_running_alone_is_tried_rarely_where_it_was_slower_by_a_quarter(alone, tried):
+def test_running_alone_is_tried_rarely_where_it_was_slower_by_a_fifth(alone, tried):
     trial = Trial()
     assert rounds_of(trial, alone, 200, 2) == [True, False]
     chosen = rounds_of(trial, alone, 200, 1000)
@@ -139,8 +139,8 @@ def test_how_a_level_is_shared_out_is_not_thought_over_before_it_is_due(due_ns, 
     thought_over = []
     share_out_anew = Scheduler._shared_out
 
-    def counted(self, items, count):
-        share = share_out_anew(self, items, count)
+    def counted(self, items, count, uneven):
+        share = share_out_anew(self, items, count, uneven)
         thought_over.append(count)
         share.due_ns, share.stale = due_ns, True
         return share
@@ -155,8 +155,8 @@ def test_how_a_level_is_shared_out_is_thought_over_ever_more_rarely(monkeypatch)
     rounds, thought_over = itertools.count(), []
     share_out_anew, share = Scheduler._shared_out, Scheduler._share
 
-    def counted(self, items, count):
-        made = share_out_anew(self, items, count)
+    def counted(self, items, count, uneven):
+        made = share_out_anew(self, items, count, uneven)
         made.due_ns = 0
         if count == 20:
             thought_over.append(next(rounds))
@@ -175,6 +175,58 @@ def test_how_a_level_is_shared_out_is_thought_over_ever_more_rarely(monkeypatch)
     Program(Wide(n=20, last=500)).run(workers=2, placement="none")
     between = [b - a - 1 for a, b in itertools.pairwise(thought_over)]
     assert between == [64, 128, 256]
+
+
+@pytest.mark.parametrize(
+    ("is_odd", "in_pieces"),
+    [
+        (lambda turn: turn % 16 == 0, [False, True, True, True]),  # at first nothing is known of what they cost
+        (lambda turn: turn % 4 == 0, [False, False, False, False]),
+        (
+            lambda turn: turn > 80 and turn % 2 == 0,
+            [False, True, False, False],
+        ),  # noticed before it would be thought over
+    ],
+)
+def test_reactions_that_take_their_time_now_and_then_are_handed_out_singly(is_odd, in_pieces, monkeypatch):
+    turns, made = itertools.count(), []
+    share_out_anew, finish = Scheduler._shared_out, Worker.finish
+
+    def noted(self, items, count, uneven):
+        share = share_out_anew(self, items, count, uneven)
+        share.due_ns = 0
+        if count == 20:
+            made.append(share.in_pieces)
+        return share
+
+    def finished(self, batch):
+        finish(self, batch)
+        batch.late = False
+        batch.odd = is_odd(next(turns))
+
+    monkeypatch.setattr(Scheduler, "_shared_out", noted)
+    monkeypatch.setattr(Worker, "finish", finished)
+    monkeypatch.setattr(Trial, "turn", lambda self: True)
+    monkeypatch.setattr(Scheduler, "share_above_ns", 1)
+    monkeypatch.setattr(Scheduler, "surely_worth_ns", 1 << 40)  # whatever they cost, they are cheap
+    Program(Wide(n=20, last=600)).run(workers=2, placement="none")
+    assert made[:4] == in_pieces
+
+
+@pytest.mark.parametrize("factor", [1, 100])
+def test_a_worker_tells_what_took_its_time_for_once_and_what_for_good(factor, monkeypatch):
+    clock = SimpleNamespace(now=0, perf_counter_ns=lambda: clock.now)
+    monkeypatch.setattr(workers, "time", clock)
+    worker = Worker(0, "test", lambda index: None, 1, patient=False)
+    item = SimpleNamespace(
+        call=lambda: setattr(clock, "now", clock.now + 1000 * factor), cost_ns=1000, odd=False, worker=0
+    )
+    told = []
+    for _ in range(3):
+        batch = Batch([[item]], None, worker)
+        batch.work(worker)
+        told.append((batch.odd, batch.late))
+    assert told == ([(False, False)] * 3 if factor == 1 else [(True, False), (False, True), (False, False)])
 
 
 def test_what_was_not_shared_out_yet_begins_where_its_reactor_started_up(monkeypatch):
@@ -209,8 +261,8 @@ def test_what_was_not_shared_out_yet_begins_where_its_reactor_started_up(monkeyp
     homes = {}
     share_out_anew = Scheduler._shared_out
 
-    def noted(self, items, count):
-        share = share_out_anew(self, items, count)
+    def noted(self, items, count, uneven):
+        share = share_out_anew(self, items, count, uneven)
         for place, part in enumerate(share.parts):
             homes.update({r.name: place for r in part})
         return share
