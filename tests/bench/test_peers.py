@@ -1,7 +1,11 @@
 """Peers: environments made on demand, a process that answers, and what is said when something goes wrong."""
 
+import json
 import os
 import shutil
+import signal
+import subprocess
+import sys
 import textwrap
 import threading
 import time
@@ -42,10 +46,16 @@ def spawn():
     child = subprocess.Popen(["sleep", "600"], start_new_session=False, process_group=0)
     return {"child": child.pid, "state": state(child.pid)["state"]}
 
+def measure(file):
+    made = spawn()
+    open(file, "w").write(str(made["child"]))
+    input()  # until nobody is there any more: the answer then goes nowhere
+    return made
+
 def state(child):
     return {"state": open(f"/proc/{child}/stat").read().rpartition(")")[2].split()[0]}
 
-serve(echo=echo, fail=fail, end=end, hang=hang, spawn=spawn, state=state)
+serve(echo=echo, fail=fail, end=end, hang=hang, spawn=spawn, state=state, measure=measure)
 """
 
 
@@ -170,9 +180,6 @@ def test_xronos_runs_as_many_reactions_as_we_do():
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs /proc")
 def test_what_a_peer_has_started_stands_still_while_others_are_measured(echo):
-    def state(pid):
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-
     with PeerProcess(echo) as peer:
         found = peer.measure("spawn")
         child = found["child"]
@@ -182,6 +189,33 @@ def test_what_a_peer_has_started_stands_still_while_others_are_measured(echo):
             assert peer.measure("state", child=child)["state"] == "S"  # in its own turn it goes on
         os.kill(child, 0)
     assert eventually(lambda: not Path(f"/proc/{child}").exists())  # a process group of its own does not save it
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs /proc")
+def test_what_a_peer_has_started_goes_on_if_nobody_takes_the_answer(echo, tmp_path):
+    # A bench that is killed in the middle of a peer's turn: what stood still for good could not even be ended by its owner.
+    told, (ours, theirs) = tmp_path / "told", os.pipe()
+    script = [sys.executable, str(tmp_path / "echo_peer.py")]
+    with subprocess.Popen(
+        script, stdin=subprocess.PIPE, stdout=theirs, stderr=subprocess.DEVNULL, start_new_session=True
+    ) as peer:
+        os.close(theirs)
+        peer.stdin.write(json.dumps({"benchmark": "measure", "parameters": {"file": str(told)}}).encode() + b"\n")
+        peer.stdin.flush()
+        assert eventually(lambda: told.exists() and told.read_text(), 20)
+        child = int(told.read_text())
+        os.close(ours)
+        peer.stdin.close()
+        peer.wait(20)
+        try:
+            assert eventually(lambda: state(child) == "S")
+        finally:
+            os.kill(child, signal.SIGKILL)
+
+
+def state(pid):
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
 
 
 def eventually(what, seconds=5.0):

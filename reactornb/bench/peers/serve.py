@@ -29,18 +29,20 @@ def serve(**benchmarks: Callable[..., dict[str, Any]]) -> None:
     gil = getattr(sys, "_is_gil_enabled", lambda: True)()
     answers.write(json.dumps({"python": sys.version.split()[0], "gil": gil}) + "\n")
     answers.flush()
-    for line in sys.stdin:
-        request = json.loads(line)
-        if _signalled(signal.SIGCONT):
-            time.sleep(CATCH_UP_S)
-        try:
-            answer = benchmarks[request["benchmark"]](**request["parameters"])
-        except Exception:  # noqa: BLE001 - it is the other side's to judge
-            answer = {"error": traceback.format_exc()}
-        _signalled(signal.SIGSTOP)
-        answers.write(json.dumps(answer) + "\n")
-        answers.flush()
-    _signalled(signal.SIGCONT)
+    try:
+        for line in sys.stdin:
+            request = json.loads(line)
+            if _signalled(signal.SIGCONT):
+                time.sleep(CATCH_UP_S)
+            try:
+                answer = benchmarks[request["benchmark"]](**request["parameters"])
+            except Exception:  # noqa: BLE001 - it is the other side's to judge
+                answer = {"error": traceback.format_exc()}
+            _signalled(signal.SIGSTOP)
+            answers.write(json.dumps(answer) + "\n")
+            answers.flush()
+    finally:  # also where nobody is there any more to take the answer: what stands still could not be ended
+        _signalled(signal.SIGCONT)
 
 
 def _signalled(number: int) -> int:
