@@ -374,9 +374,7 @@ def build_interpreter():
         def configured(options):
             for left_over in work.iterdir():
                 shutil.rmtree(left_over)
-            with tarfile.open(archive) as tar:
-                tar.extractall(work)  # its sha256 was checked: the content is what we named
-            source = next(work.iterdir())
+            source = unpacked(archive, work)  # its sha256 was checked: the content is what we named
             run("configuring", ["./configure", f"--prefix={prefix}", *options], log, cwd=source)
             return source
 
@@ -454,6 +452,15 @@ def fetch_source():
         return target
     fix = "check the network, or set REACTORNB_PYTHON to a python3.14t"
     raise SetupError("CPython's source could not be fetched: {}; {}".format("; ".join(dict.fromkeys(reasons)), fix))
+
+
+def unpacked(archive, folder):
+    """The folder that an archive holds, below an empty one."""
+    with tarfile.open(archive) as tar:
+        # Python 3.14's default, for which 3.12 and 3.13 want to be asked and which a 3.9 may not know.
+        tar.extraction_filter = getattr(tarfile, "data_filter", None)
+        tar.extractall(folder)
+    return next(folder.iterdir())
 
 
 def sha256(path):
@@ -658,11 +665,7 @@ def build_ale(python, folder):
         wanted = ["--no-deps", "--no-build-isolation"]
         hashed = ["--no-binary", "ale-py", "--require-hashes", "-r", work / "requirements.txt", "-d", work / "archive"]
         run("fetching ALE", [*pip, "download", *wanted, *hashed], log, env=env)
-        with tarfile.open(next((work / "archive").glob("ale_py-*.tar.gz"))) as tar:
-            # Python 3.14's default, for which 3.12 and 3.13 want to be asked and which a 3.9 may not know.
-            tar.extraction_filter = getattr(tarfile, "data_filter", None)
-            tar.extractall(work / "source")
-        source = next((work / "source").iterdir())
+        source = unpacked(next((work / "archive").glob("ale_py-*.tar.gz")), work / "source")
 
         def compiled(what, wheels, flags):
             shutil.rmtree(work / "objects", ignore_errors=True)
