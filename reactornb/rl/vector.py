@@ -5,16 +5,17 @@
 It stands wherever a `SyncVectorEnv` or an `AsyncVectorEnv` does, with the same results as either, whatever the number of workers.
 Nothing is pickled and no process is started, so an environment may be made by a lambda, hold a lock, or share what it likes.
 
-Inside it is a reactor program of two levels, driven by the thread that calls: `Caller` hands on what it was asked for to a bank of
-`Environments`, each of which owns a few of them. The calling thread is worker 0, so with one worker no thread is made at all.
+It needs the scheduler's threads but none of its tags, since all environments are stepped and then the caller goes on: each worker
+has a few of the environments, and those that finish early take over from the others. The calling thread is worker 0, so with
+one worker no thread is made at all.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from copy import deepcopy
-from dataclasses import dataclass
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 import numpy as np
 from gymnasium import Env, Space, spaces
@@ -23,8 +24,7 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from gymnasium.vector.utils import concatenate, iterate
 
 from reactornb import cpu
-from reactornb.model import Bank, Input, Output, PhysicalAction, Reactor, connect, per_member, reaction, startup
-from reactornb.runtime import Program
+from reactornb.runtime.workers import Call, Team
 
 __all__ = ["ReactorVectorEnv"]
 
@@ -33,57 +33,31 @@ __all__ = ["ReactorVectorEnv"]
 SHARES = (0.75, 0.25)
 
 
-class Step(NamedTuple):
-    """One action for each environment, and where to write observations.
+class Asked:
+    """What the environments are asked for, and where they are to write observations.
+
+    # Written by the calling thread before the parts are handed out, read by whoever steps them
 
     Attributes:
-        actions: a sequence of N.
+        actions: of a step: a sequence of N.
+        seeds, chosen, options: of a reset: a seed and whether to reset, for each environment, and Gymnasium's options.
         observations: [N, *shape] of the space's dtype; None where its batch is no single array.
     """
 
+    __slots__ = ("actions", "chosen", "observations", "options", "seeds")
+
     actions: Sequence[Any]
-    observations: np.ndarray | None
-
-
-@dataclass(slots=True)
-class Reset:
-    """A seed and whether to reset, for each environment, and where to write observations, as in `Step`."""
-
     seeds: Sequence[int | None]
     chosen: Sequence[bool]
     options: dict[str, Any] | None
     observations: np.ndarray | None
 
 
-class Caller(Reactor):
-    """Hands on what the vector environment is asked for; `ask_step` and `ask_reset` are called from outside."""
-
-    asked_step = PhysicalAction()
-    asked_reset = PhysicalAction()
-    step = Output[Step]()
-    reset = Output[Reset]()
-
-    @reaction(startup)
-    def on_startup(self, asked_step: Any, asked_reset: Any) -> None:
-        """Let the calling thread have the actions."""
-        self.ask_step, self.ask_reset = asked_step.schedule, asked_reset.schedule
-
-    @reaction(asked_step)
-    def on_asked_step(self, asked_step: Any, step: Any) -> None:
-        """To everyone."""
-        step.set(asked_step.value)
-
-    @reaction(asked_reset)
-    def on_asked_reset(self, asked_reset: Any, reset: Any) -> None:
-        """To everyone."""
-        reset.set(asked_reset.value)
-
-
-class Environments(Reactor):
+class Part:
     """A few of the environments, stepped one after the other.
 
-    # seen, infos, failure   written by on_reset and on_step, on whatever worker runs them; read by the calling thread once
-    #                        `advance` has returned, hence after the level was closed
+    # seen, infos, failure   written by `reset` and `step`, on whatever worker makes the call; read by the calling thread once
+    #                        all calls are made
     # observations and results
     #                        each member writes its own rows; no two rows share an element
 
@@ -96,30 +70,29 @@ class Environments(Reactor):
         dtype: of an observation.
     """
 
-    reset = Input[Reset]()
-    step = Input[Step]()
-    envs: list[Env[Any, Any]]
-    first: int
-    results: tuple[np.ndarray, np.ndarray, np.ndarray]
-    mode: AutoresetMode
-    shape: tuple[int, ...]
-    dtype: Any
-
-    @reaction(startup)
-    def on_startup(self) -> None:
-        """Nothing is known of them yet."""
-        rows = slice(self.first, self.first + len(self.envs))
+    def __init__(
+        self,
+        envs: list[Env[Any, Any]],
+        first: int,
+        asked: Asked,
+        results: tuple[np.ndarray, np.ndarray, np.ndarray],
+        mode: AutoresetMode,
+        shape: tuple[int, ...] | None,
+        dtype: Any,
+    ) -> None:
+        self.envs, self.first, self.asked = envs, first, asked
+        self.mode, self.shape, self.dtype = mode, shape, dtype
+        rows = slice(first, first + len(envs))
         # Views are this member's own, so workers do not count references to one object.
-        self.rows = tuple(array[rows] for array in self.results)
-        self.seen: list[Any] = [None] * len(self.envs)
-        self.over = [False] * len(self.envs)
+        self.rows = tuple(array[rows] for array in results)
+        self.seen: list[Any] = [None] * len(envs)
+        self.over = [False] * len(envs)
         self.infos: list[tuple[int, dict[str, Any]]] = []
         self.failure: tuple[int, str, BaseException] | None = None
 
-    @reaction(reset)
-    def on_reset(self, reset: Any) -> None:
+    def reset(self) -> None:
         """Reset those that are chosen."""
-        ask: Reset = reset.value
+        ask = self.asked
         self.infos = []
         i = self.first
         try:
@@ -135,10 +108,9 @@ class Environments(Reactor):
         except BaseException as error:  # noqa: BLE001 - raised again by the calling thread, whatever it is
             self.failure = (i, "reset", error)
 
-    @reaction(step)
-    def on_step(self, step: Any) -> None:
+    def step(self) -> None:
         """Take one action each, or reset where that is due."""
-        actions, observations = step.value
+        actions, observations = self.asked.actions, self.asked.observations
         rewards, terminated, truncated = self.rows
         seen, over, mode, i = self.seen, self.over, self.mode, self.first
         shape, dtype, ndarray = self.shape, self.dtype, np.ndarray
@@ -183,34 +155,6 @@ class Environments(Reactor):
                 )
             seen = np.asarray(seen)
         np.copyto(row, seen, casting="same_kind")
-
-
-class Vector(Reactor):
-    """The whole program."""
-
-    envs: list[Env[Any, Any]]
-    edges: Sequence[int]
-    results: tuple[np.ndarray, np.ndarray, np.ndarray]
-    mode: AutoresetMode
-    shape: tuple[int, ...]
-    dtype: Any
-
-    def compose(self) -> None:
-        """One caller, and the environments in parts that end at the edges."""
-        edges = self.edges
-        self.caller = Caller()
-        self.environments = Bank(
-            Environments,
-            len(edges) - 1,
-            envs=per_member(lambda k: self.envs[edges[k] : edges[k + 1]]),
-            first=per_member(lambda k: edges[k]),
-            results=self.results,
-            mode=self.mode,
-            shape=self.shape,
-            dtype=self.dtype,
-        )
-        connect(self.caller.step, self.environments.step, broadcast=True)
-        connect(self.caller.reset, self.environments.reset, broadcast=True)
 
 
 class ReactorVectorEnv(SyncVectorEnv):
@@ -278,14 +222,13 @@ class ReactorVectorEnv(SyncVectorEnv):
         edges = _edges(self.num_envs, self.workers, chunks)
         shape, dtype = (space.shape, space.dtype) if self._in_rows else ((), None)
         results = self._rewards, self._terminations, self._truncations
-        program = Program(
-            Vector(envs=self.envs, edges=edges, results=results, mode=self.autoreset_mode, shape=shape, dtype=dtype)
-        )
-        self._run = program.start(workers=self.workers, driven=True)
-        self._run.advance()
-        caller: Any = self._run.instance("caller")
-        self._ask_step, self._ask_reset = caller.ask_step, caller.ask_reset
-        self._parts: list[Any] = [self._run.instance(f"environments[{k}]") for k in range(len(edges) - 1)]
+        self._asked, self._team = Asked(), Team(self.workers, "vector")
+        self._parts = [
+            Part(self.envs[a:b], a, self._asked, results, self.autoreset_mode, shape, dtype)
+            for a, b in itertools.pairwise(edges)
+        ]
+        self._reset_all = self._team.job([Call(part.reset, k % self.workers) for k, part in enumerate(self._parts)])
+        self._step_all = self._team.job([Call(part.step, k % self.workers) for k, part in enumerate(self._parts)])
 
     def reset(
         self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
@@ -314,8 +257,9 @@ class ReactorVectorEnv(SyncVectorEnv):
         for array in (self._terminations, self._truncations, self._autoreset_envs):
             array[chosen] = False
         observations = self._rows()
-        self._ask_reset(0, Reset(seeds, chosen.tolist(), options, observations))
-        self._run.advance()
+        asked = self._asked
+        asked.seeds, asked.chosen, asked.options, asked.observations = seeds, chosen.tolist(), options, observations
+        self._reset_all()
         return self._gather(observations)
 
     def step(self, actions: Any) -> tuple[Any, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
@@ -333,8 +277,9 @@ class ReactorVectorEnv(SyncVectorEnv):
             # As in Gymnasium's: whoever asked for it must see to it.
             assert not self._autoreset_envs.any(), f"{np.flatnonzero(self._autoreset_envs)} must be reset first"
         observations = self._rows()
-        self._ask_step(0, Step(actions, observations))
-        self._run.advance()
+        asked = self._asked
+        asked.actions, asked.observations = actions, observations
+        self._step_all()
         seen, infos = self._gather(observations)
         np.logical_or(self._terminations, self._truncations, out=self._autoreset_envs)
         return seen, self._rewards.copy(), self._terminations.copy(), self._truncations.copy(), infos
@@ -389,7 +334,7 @@ class ReactorVectorEnv(SyncVectorEnv):
             _close(self.envs)
         finally:
             self.closed = True
-            self._run.stop()
+            self._team.close()
 
     def __del__(self) -> None:
         if not self.closed and hasattr(self, "_parts"):

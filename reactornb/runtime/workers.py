@@ -14,17 +14,20 @@ import os
 import sys
 import threading
 import time
+import weakref
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from types import TracebackType
 from typing import Any, Protocol, Self
 
+from reactornb import cpu
 from reactornb.runtime.clock import Wake
 from reactornb.runtime.groups import culprit
 from reactornb.runtime.immortal import immortalize
 from reactornb.runtime.signals import RunningReaction
 from reactornb.tags import forever
 
-__all__ = ["Batch", "Worker", "current_scheduler", "current_worker", "share_out"]
+__all__ = ["Batch", "Call", "Team", "Worker", "current_scheduler", "current_worker", "share_out"]
 
 # Let another thread have this core, if one waits for it; about a microsecond if none does.
 _give_way: Callable[[], object] = getattr(os, "sched_yield", functools.partial(time.sleep, 0))
@@ -135,7 +138,8 @@ class Worker:
     # offers    per leader the batch that it offered last: written by that leader, read by this worker. Not a queue: a reference
     #           that one thread puts somewhere and another takes away is one that its owner has to be asked to settle, which
     #           stops the owner in the middle of its work (CPython's biased reference counts)
-    # _seen     per leader the last batch that this worker looked at; its own
+    # _seen     per leader the last batch that this worker looked at: written by this worker when it has left the one before;
+    #           read by a leader that was interrupted
     # wake      set after every offer, message, command or posted action, cleared by this worker before it looks for any of
     #           them: nothing is slept over
     # enclaves  the schedulers that this worker leads; fixed before its thread starts
@@ -198,12 +202,16 @@ class Worker:
         for place, batch in enumerate(self.offers):
             if batch is not None and batch is not self._seen[place]:
                 self._seen[place] = batch
-                if not self.settled and batch.scheduler.tags_done:
+                if not self.settled and (batch.scheduler is None or batch.scheduler.tags_done):
                     self.settle()
                 self._helped, self._helped_ns = batch, time.perf_counter_ns()
                 batch.work(self)
                 helped = True
         return helped
+
+    def has_seen(self, batch: Batch) -> bool:
+        """Whether it took note of a batch, hence has left those before; the leader that offered it last."""
+        return self._seen[batch.leader.index] is batch
 
     def quit(self) -> None:
         """End the thread once it has nothing in hand."""
@@ -308,6 +316,99 @@ class Worker:
                 break
             _give_way()
         wake.wait()
+
+
+class Call:
+    """What a `Team` does as one piece.
+
+    # cost_ns, odd, worker   the worker that makes the call; the thread that asks, once all calls are made
+
+    Attributes:
+        call: makes it.
+        cost_ns: running estimate of what it takes; negative while it is unknown.
+        worker: which made it last.
+    """
+
+    __slots__ = ("call", "cost_ns", "odd", "worker")
+
+    def __init__(self, call: Callable[[], None], worker: int = -1) -> None:
+        self.call = call
+        self.cost_ns = -1
+        self.odd = False
+        self.worker = worker
+
+
+class Team:
+    """Threads that make calls at the same time, for one that waits until all are made: a level, without a program around it.
+
+    The thread that asks is worker 0, so a team of one has no thread. The others end with `close`, when the team is forgotten, and
+    with the interpreter. A forked child has none of them, and makes all calls itself.
+
+    # workers   fixed. One thread at a time may ask; nothing else is shared but the batch, see there
+
+    Args:
+        workers: how many, the one that asks among them.
+        name: of the threads.
+    """
+
+    def __init__(self, workers: int, name: str) -> None:
+        place = replace(cpu.place(workers), nice=cpu.default_nice())
+        self.workers = [
+            Worker(i, f"reactornb-{name}-{i}", place.pin, 1, patient=place.is_roomy, alone=workers == 1)
+            for i in range(workers)
+        ]
+        if workers > 1:
+            immortalize()
+        for worker in self.workers[1:]:
+            worker.thread.start()
+        self.close = weakref.finalize(self, _end, self.workers[1:])
+
+    def job(self, calls: Sequence[Call]) -> Callable[[], None]:
+        """What makes these calls, each time it is called, and returns once all are made.
+
+        They begin in their order, those of about the same cost; another worker takes over what one has not begun. Once all are
+        made, what the first of them has raised is raised. Ctrl-C is, as soon as no other thread makes a call any more.
+        """
+        leader, *helpers = self.workers
+        parts = share_out(calls, len(self.workers))
+
+        def make_all() -> None:
+            nonlocal parts
+            batch = Batch(parts, None, leader)
+            for helper in helpers:
+                helper.offer(batch)
+            around = current_scheduler()  # of another run's reaction, perhaps, in the middle of which the thread is
+            try:
+                leader.finish(batch)
+            except BaseException:
+                self._come_back()
+                raise
+            finally:
+                _mine.scheduler = around
+            if batch.failures:
+                raise min(batch.failures, key=lambda failed: calls.index(failed[0]))[1]
+            if batch.late:
+                parts = share_out(calls, len(self.workers))
+
+        return make_all
+
+    def _come_back(self) -> None:
+        """Wait until no helper makes a call. Ctrl-C may have hit between two steps of the batch's own accounts: they tell nothing."""
+        leader, *helpers = self.workers
+        nothing = Batch((), None, leader)
+        for helper in helpers:
+            helper.offer(nothing)
+        while any(helper.thread.is_alive() and not helper.has_seen(nothing) for helper in helpers):
+            time.sleep(0.001)
+
+
+def _end(workers: Sequence[Worker]) -> None:
+    for worker in workers:
+        worker.quit()
+    for worker in workers:
+        # A call that hangs was left alone by a second Ctrl-C, perhaps; and what is forgotten may be found so by any thread.
+        if worker.thread is not threading.current_thread():
+            worker.thread.join(10.0)
 
 
 def share_out(items: Sequence[Any], width: int) -> tuple[tuple[Any, ...], ...]:

@@ -188,3 +188,19 @@ def test_a_child_stops_a_run_of_several_enclaves_whose_leaders_were_just_talking
             assert in_child(check) == 7
         run.stop()
     """)
+
+
+@pytest.mark.slow
+def test_a_child_makes_a_team_s_calls_by_itself():
+    python("""
+        from reactornb.runtime.workers import Call, Team
+        made = []
+        job = Team(2, "test").job([Call(lambda i=i: made.append(i), i % 2) for i in range(4)])
+        def check():
+            made.clear()
+            job()
+            assert sorted(made) == [0, 1, 2, 3]
+        check()
+        assert in_child(check) == 7
+        check()
+    """)
