@@ -1,8 +1,9 @@
-"""Vector environments: ours beside Gymnasium's SyncVectorEnv and AsyncVectorEnv and, as a peer, EnvPool.
+"""Vector environments: ours beside Gymnasium's SyncVectorEnv and AsyncVectorEnv and, as peers, EnvPool and Ray's actors.
 
 Random actions drawn beforehand, autoreset on, nothing printed in the timed part. Three cases: CartPole-v1, Pong's frames as they
 are (210×160×3), Pong preprocessed. EnvPool's CartPole is another program, in C++, without a line of Python per step: its figure is
-a limit, not a competitor. Its Pong is the same emulator, so that one is.
+a limit, not a competitor. Its Pong is the same emulator, so that one is. Ray's actors step CartPole, one environment each, with a
+random policy of their own.
 """
 
 from __future__ import annotations
@@ -136,6 +137,7 @@ def _vectors(report: Report, chosen: Any, case: str) -> None:
     report.speed(workers_word(1), "SyncVectorEnv", label)
     report.speed(best, "SyncVectorEnv", label, at_least=bars[0])
     report.speed(best, "AsyncVectorEnv", label, at_least=bars[1])
+    report.speed(best, "ray", label, at_least=80.0 if cart and n == 16 else None)
 
 
 def _seconds(envs: gymnasium.vector.VectorEnv[Any, Any, Any], rounds: int) -> float:
@@ -163,6 +165,8 @@ def _preprocessed(report: Report, chosen: Any) -> None:
     variants[one] = partial(seconds_of, Program(Preprocessed, envs=n, members=1, threads=best, rounds=rounds), best)
     with report.opened(chosen) as opened:
         for name, peer in opened.items():
+            if name == "ray":  # has no preprocessing of its own
+                continue
             variants[name] = partial(peer.seconds, "vector", task="Pong-v5", envs=n, rounds=rounds, threads=best)
         found = interleave(variants, chosen.repeats)
     report.add(

@@ -80,7 +80,7 @@ PEERS: dict[str, Peer] = {
         Peer(
             "ray",
             ("ray==2.60.0", "gymnasium>=1.1", "pettingzoo>=1.25", "torch>=2.9", "ale-py>=0.12"),
-            ("gym", "atari", "qlearning", "marl"),
+            ("gym", "atari", "qlearning", "marl", "vector"),
             gil=True,
         ),
         # The fastest vector environments there are: C++ throughout. No free-threaded wheel.

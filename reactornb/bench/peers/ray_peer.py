@@ -59,6 +59,11 @@ def gym(*, env: str, envs: int, rounds: int, steps: int) -> dict[str, Any]:
     return {"seconds": time.perf_counter() - began}
 
 
+def vector(*, task: str, envs: int, rounds: int, threads: int) -> dict[str, Any]:  # noqa: ARG001 - an actor is a process
+    """All environments take a step, again and again."""
+    return gym(env=task, envs=envs, rounds=rounds, steps=1)
+
+
 def qlearning(
     *, rollouts: int, steps: int, batch: int, rounds: int, seed: int, as_published: bool, arrays: bool
 ) -> dict[str, Any]:
@@ -119,5 +124,5 @@ if __name__ == "__main__":
     # Its logs and sockets would stay in /tmp/ray otherwise.
     with tempfile.TemporaryDirectory(prefix="ray-", ignore_cleanup_errors=True) as folder:
         ray.init(include_dashboard=False, log_to_driver=False, logging_level="ERROR", _temp_dir=folder)
-        serve(gym=gym, atari=gym, qlearning=qlearning, marl=marl)
+        serve(gym=gym, atari=gym, qlearning=qlearning, marl=marl, vector=vector)
         ray.shutdown()
