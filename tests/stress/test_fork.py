@@ -1,6 +1,7 @@
 """Forking: a child has none of its parent's threads, so it may neither wait for them nor for what they hold."""
 
 import os
+import signal
 import subprocess
 import sys
 import textwrap
@@ -46,15 +47,21 @@ def in_child(check):
 
 
 def python(body):
-    done = subprocess.run(
+    process = subprocess.Popen(
         [sys.executable, "-c", PREAMBLE + textwrap.dedent(body)],
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
-        timeout=150,
-        check=False,
+        start_new_session=True,
     )
-    assert done.returncode == 0, done.stderr
-    assert done.stderr == ""
+    with process:
+        try:
+            _, said = process.communicate(timeout=150)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)  # with the child that hangs
+            raise
+    assert process.returncode == 0, said
+    assert said == ""
 
 
 @pytest.mark.slow
