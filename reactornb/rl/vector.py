@@ -59,11 +59,12 @@ class Part:
     # seen, infos, failure   written by `reset` and `step`, on whatever worker makes the call; read by the calling thread once
     #                        all calls are made
     # observations and results
-    #                        each member writes its own rows; no two rows share an element
+    #                        each part writes its own rows; no two rows share an element
 
     Args:
         envs: its environments.
         first: the number of the first one.
+        asked: what all are asked for.
         results: where to write rewards (float64 [N]), terminated and truncated (bool [N]).
         mode: of resetting.
         shape: of an observation; as `dtype` without meaning where observations are no arrays.
@@ -83,7 +84,7 @@ class Part:
         self.envs, self.first, self.asked = envs, first, asked
         self.mode, self.shape, self.dtype = mode, shape, dtype
         rows = slice(first, first + len(envs))
-        # Views are this member's own, so workers do not count references to one object.
+        # Views are this part's own, so workers do not count references to one object.
         self.rows = tuple(array[rows] for array in results)
         self.seen: list[Any] = [None] * len(envs)
         self.over = [False] * len(envs)

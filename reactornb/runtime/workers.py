@@ -47,7 +47,7 @@ def current_worker() -> int:
 
 
 class Batch:
-    """The ready reactions of one level, shared out: each worker takes its own first, then what others have not begun.
+    """The ready reactions of one level, or a team's calls, for which there is no scheduler, shared out: each worker takes its own first, then what others have not begun.
 
     # items       written by the leader before the batch is offered, then only read
     # _claims     one atomic counter per list (itertools.count: a compare-and-swap per call on free-threaded builds, the

@@ -134,18 +134,27 @@ def test_cheap_reactions_are_handed_out_together_with_the_same_result(monkeypatc
     assert len(program.last_run.instance("gather").threads) == 1  # one worker leads throughout
 
 
+def tell_when_shared_out(monkeypatch, told):
+    """Have `told(share, count)` called each time that a level is shared out anew, before the share is used."""
+    share_out_anew = Scheduler._shared_out
+
+    def shared_out(self, items, count, uneven):
+        share = share_out_anew(self, items, count, uneven)
+        told(share, count)
+        return share
+
+    monkeypatch.setattr(Scheduler, "_shared_out", shared_out)
+
+
 @pytest.mark.parametrize(("due_ns", "times"), [(0, 50), (1 << 62, 1)])
 def test_how_a_level_is_shared_out_is_not_thought_over_before_it_is_due(due_ns, times, monkeypatch):
     thought_over = []
-    share_out_anew = Scheduler._shared_out
 
-    def counted(self, items, count, uneven):
-        share = share_out_anew(self, items, count, uneven)
+    def count_them(share, count):
         thought_over.append(count)
         share.due_ns, share.stale = due_ns, True
-        return share
 
-    monkeypatch.setattr(Scheduler, "_shared_out", counted)
+    tell_when_shared_out(monkeypatch, count_them)
     monkeypatch.setattr(Scheduler, "share_above_ns", 0)  # shares everything
     Program(Wide()).run(workers=2, placement="none")
     assert thought_over.count(300) == times
@@ -153,14 +162,12 @@ def test_how_a_level_is_shared_out_is_not_thought_over_before_it_is_due(due_ns, 
 
 def test_how_a_level_is_shared_out_is_thought_over_ever_more_rarely(monkeypatch):
     rounds, thought_over = itertools.count(), []
-    share_out_anew, share = Scheduler._shared_out, Scheduler._share
+    share = Scheduler._share
 
-    def counted(self, items, count, uneven):
-        made = share_out_anew(self, items, count, uneven)
+    def note_the_round(made, count):
         made.due_ns = 0
         if count == 20:
             thought_over.append(next(rounds))
-        return made
 
     def shared(self, me, level, items, count):
         if count == 20:
@@ -169,7 +176,7 @@ def test_how_a_level_is_shared_out_is_thought_over_ever_more_rarely(monkeypatch)
         if count == 20:
             self._shares[level].stale = self._shares[level].rounds == self._shares[level].lasts  # whatever was late
 
-    monkeypatch.setattr(Scheduler, "_shared_out", counted)
+    tell_when_shared_out(monkeypatch, note_the_round)
     monkeypatch.setattr(Scheduler, "_share", shared)
     monkeypatch.setattr(Scheduler, "share_above_ns", 0)  # shares everything
     Program(Wide(n=20, last=500)).run(workers=2, placement="none")
@@ -182,29 +189,25 @@ def test_how_a_level_is_shared_out_is_thought_over_ever_more_rarely(monkeypatch)
     [
         (lambda turn: turn % 16 == 0, [False, True, True, True]),  # at first nothing is known of what they cost
         (lambda turn: turn % 4 == 0, [False, False, False, False]),
-        (
-            lambda turn: turn > 80 and turn % 2 == 0,
-            [False, True, False, False],
-        ),  # noticed before it would be thought over
+        # noticed before it would be thought over
+        (lambda turn: turn > 80 and turn % 2 == 0, [False, True, False, False]),
     ],
 )
 def test_reactions_that_take_their_time_now_and_then_are_handed_out_singly(is_odd, in_pieces, monkeypatch):
     turns, made = itertools.count(), []
-    share_out_anew, finish = Scheduler._shared_out, Worker.finish
+    finish = Worker.finish
 
-    def noted(self, items, count, uneven):
-        share = share_out_anew(self, items, count, uneven)
+    def note_how(share, count):
         share.due_ns = 0
         if count == 20:
             made.append(share.in_pieces)
-        return share
 
     def finished(self, batch):
         finish(self, batch)
         batch.late = False
         batch.odd = is_odd(next(turns))
 
-    monkeypatch.setattr(Scheduler, "_shared_out", noted)
+    tell_when_shared_out(monkeypatch, note_how)
     monkeypatch.setattr(Worker, "finish", finished)
     monkeypatch.setattr(Trial, "turn", lambda self: True)
     monkeypatch.setattr(Scheduler, "share_above_ns", 1)
@@ -259,15 +262,12 @@ def test_what_was_not_shared_out_yet_begins_where_its_reactor_started_up(monkeyp
             out.set(0)
 
     homes = {}
-    share_out_anew = Scheduler._shared_out
 
-    def noted(self, items, count, uneven):
-        share = share_out_anew(self, items, count, uneven)
+    def note_homes(share, _):
         for place, part in enumerate(share.parts):
             homes.update({r.name: place for r in part})
-        return share
 
-    monkeypatch.setattr(Scheduler, "_shared_out", noted)
+    tell_when_shared_out(monkeypatch, note_homes)
     monkeypatch.setattr(Scheduler, "share_above_ns", 0)
     monkeypatch.setattr("reactornb.runtime.scheduler.share_out", _where_they_were)
     run = Program(Main()).start(workers=2, placement="none")
