@@ -16,7 +16,7 @@ from typing import Any
 from reactornb.runtime.handles import InPort
 from reactornb.runtime.signals import RunningReaction
 
-__all__ = ["Group", "culprit", "one_by_one"]
+__all__ = ["Group", "one_by_one"]
 
 
 class Group:
@@ -83,11 +83,6 @@ class Group:
 
     def __repr__(self) -> str:
         return f"<group of {self.size} on level {self.level}>"
-
-
-def culprit(item: Group | RunningReaction, error: BaseException) -> RunningReaction:
-    """The reaction that raised, given what was called."""
-    return item.culprit(error) if isinstance(item, Group) else item
 
 
 def one_by_one(reactions: tuple[RunningReaction, ...]) -> tuple[Callable[[], None], CodeType]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import numpy
 
@@ -50,8 +50,10 @@ class InPort:
 
 NO_PORT = InPort("")
 
-# `setflags(False)`, by position, makes an array read-only in a sixth of the time of `flags.writeable = False`.
+# Makes an array read-only: by position and not looked up in the array, that takes a sixth of the time of `flags.writeable = False`, and
+# after an environment's step, which leaves no other code in the caches, 0.4 µs instead of the 0.6 of `value.setflags(False)`.
 ndarray = numpy.ndarray
+freeze_array = cast("Callable[[Any, bool], None]", ndarray.setflags)
 
 
 class OutPort:
@@ -125,7 +127,7 @@ class SingleOutPort(OutPort):
     def set(self, value: Any) -> None:
         """See `OutPort`."""
         if type(value) is ndarray:
-            value.setflags(False)  # type: ignore[call-arg]
+            freeze_array(value, False)
         only = self._only
         only.value = value
         only.is_present = True
@@ -162,7 +164,7 @@ class FeedingOutPort(OutPort):
     def set(self, value: Any) -> None:
         """See `OutPort`."""
         if type(value) is ndarray:
-            value.setflags(False)  # type: ignore[call-arg]
+            freeze_array(value, False)
         only = self._only
         only.value = value
         only.is_present = True
@@ -294,7 +296,7 @@ def deliver_to(
             for h in flagged:
                 h.is_present = True
             if type(value) is ndarray:
-                value.setflags(False)  # type: ignore[call-arg]
+                freeze_array(value, False)
 
         return to_mixed
     freeze = not any(mutable)
@@ -303,7 +305,7 @@ def deliver_to(
 
         def to_steady(value: Any) -> None:
             if freeze and type(value) is ndarray:
-                value.setflags(False)  # type: ignore[call-arg]
+                freeze_array(value, False)
             steady.value = value
 
         return to_steady
@@ -312,7 +314,7 @@ def deliver_to(
 
         def to_one(value: Any) -> None:
             if freeze and type(value) is ndarray:
-                value.setflags(False)  # type: ignore[call-arg]
+                freeze_array(value, False)
             only.value = value
             only.is_present = True
 
@@ -320,7 +322,7 @@ def deliver_to(
 
     def to_many(value: Any) -> None:
         if freeze and type(value) is ndarray:
-            value.setflags(False)  # type: ignore[call-arg]
+            freeze_array(value, False)
         for h in handles:
             h.value = value
         for h in flagged:

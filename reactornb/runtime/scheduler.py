@@ -34,7 +34,7 @@ from reactornb.graph import Graph
 from reactornb.model import Reactor
 from reactornb.runtime.clock import Clock, Wake
 from reactornb.runtime.events import EventQueue
-from reactornb.runtime.groups import Group, culprit
+from reactornb.runtime.groups import Group
 from reactornb.runtime.handles import InPort
 from reactornb.runtime.modes import Modes
 from reactornb.runtime.schedule import Agenda, Schedule
@@ -42,7 +42,7 @@ from reactornb.runtime.signals import RunningReaction, Signal
 from reactornb.runtime.trace import Recorder, failure
 from reactornb.runtime.tuning import Target, Tuning
 from reactornb.runtime.watchdogs import Watchdogs
-from reactornb.runtime.workers import Batch, Worker, share_out
+from reactornb.runtime.workers import Batch, Share, Worker, share_out
 from reactornb.tags import Tag, forever
 
 if TYPE_CHECKING:
@@ -186,7 +186,7 @@ class Scheduler(EventQueue):
         self.leads: Sequence[Scheduler] = ()  # all enclaves of this one's leader
         self._outbox: list[tuple[tuple[int, int], Signal, Any]] = []
         self._trials: dict[int, Trial] = {}  # by level
-        self._shares: dict[int, Share] = {}  # by level
+        self._shares: dict[int, LevelShare] = {}  # by level
         self.agenda: Agenda
         self.modes: Modes | None = None
         self.tuning = Tuning(self)
@@ -355,6 +355,7 @@ class Scheduler(EventQueue):
         calm = self.modes is None and self.gate is None and not self.recorder.records_values
         now, before, replace = time.perf_counter_ns, 0, heapq.heapreplace
         periodic, heap, inbox, upcoming = self.periodic, self.heap, self.inbox, self.upcoming
+        shares = self._shares
         alike = all(agenda.plain) and not self.recorder.records_reactions and not self.profiled
         timers = len(periodic)
         # Locals are what is looked at in each tag; what others read is stored as it changes.
@@ -393,8 +394,18 @@ class Scheduler(EventQueue):
                 if groups:
                     group = groups.pop()
                     if groups or not group.direct or (slow and group.size > 1):
-                        groups.append(group)
-                        ran += self._level(me, level, groups)
+                        share = shares.get(level)
+                        if share is not None and share.ready and share.alone is group and not groups:
+                            # As it was the last time.
+                            group.queued = False
+                            batch = share.run()
+                            if batch.failures or requests:
+                                self._shared(batch)
+                            clear(group.clears)
+                            ran += group.size
+                        else:
+                            groups.append(group)
+                            ran += self._level(me, level, groups)
                         if self.failure is not None:
                             self.reactions_done, self.over = ran, True
                             return
@@ -528,7 +539,7 @@ class Scheduler(EventQueue):
         groups.clear()
         if not items:
             return 0
-        self.level_began_ns = began = time.perf_counter_ns()
+        self.level_began_ns = time.perf_counter_ns()
         if serial or count == 1 or cost < self.share_above_ns:
             self._inline(items, count)
         elif cost >= self.surely_worth_ns * count or not self.share_above_ns:
@@ -538,11 +549,10 @@ class Scheduler(EventQueue):
             if trial is None:
                 trial = self._trials[level] = Trial()
             pays = trial.turn()
-            if pays:
-                self._share(me, level, items, count)
-            else:
-                self._inline(items, count)
-            trial.took(pays, (time.perf_counter_ns() - began) // count)
+            took_ns = self._share(me, level, items, count) if pays else self._inline(items, count)
+            trial.took(pays, took_ns // count)
+            if not trial.pays and level in self._shares:
+                self._shares[level].ready.clear()
         for item in items:
             self.agenda.cleared += item.clears
         if alone is not None:
@@ -550,8 +560,8 @@ class Scheduler(EventQueue):
             alone.direct = cheap and not self.profiled
         return count
 
-    def _inline(self, items: Sequence[Any], count: int) -> None:
-        """Run a level on this worker."""
+    def _inline(self, items: Sequence[Any], count: int) -> int:
+        """Run a level on this worker; returns how long that took, in ns."""
         began = time.perf_counter_ns()
         check = None
         if self.recorder.records_reactions:
@@ -563,48 +573,46 @@ class Scheduler(EventQueue):
                 if check is not None:
                     check(item)
         except BaseException as error:  # noqa: BLE001 - a reaction may raise anything
-            self._fail(culprit(item, error), error)
-            return
-        each = (time.perf_counter_ns() - began) // count
+            self._fail(item.culprit(error), error)
+            return 0
+        took = time.perf_counter_ns() - began
         for item in items:
-            item.cost_ns = each * item.size
+            item.cost_ns = took // count * item.size
+        return took
 
-    def _share(self, me: Worker, level: int, items: Sequence[Any], count: int) -> None:
-        """Share one level out among the workers."""
+    def _share(self, me: Worker, level: int, items: Sequence[Any], count: int) -> int:
+        """Share one level out among the workers, and take times; returns how long that took, in ns."""
         if self.recorder.records_reactions:
             self.recorder.level(self.current_tag(), items)
         share = self._shares.get(level)
         if share is None or share.items != items or (share.stale and self.level_began_ns >= share.due_ns):
             known = share if share is not None and share.items == items else None
-            share = self._shares[level] = self._shared_out(items, count, known is not None and known.is_uneven)
+            share = self._shares[level] = self._shared_out(me, items, count, known is not None and known.is_uneven)
             if known is not None:
                 share.lasts = min(2 * known.lasts, 4096)
-        batch = Batch(share.parts, self, me)
-        helpers = batch.size - 1
-        for worker in self.workers:
-            if worker is not me and helpers > 0:
-                helpers -= 1
-                worker.offer(batch)
-        me.finish(batch)
+                if not known.late:  # what was seen remains true, and is forgotten little by little
+                    share.looks, share.odd = known.looks // 2, known.odd // 2
+        self._shared(share.look())
+        if self.failure is not None:
+            return 0
+        share.used += 1
+        noticed = share.in_pieces and share.odd >= 4 and share.is_uneven
+        share.stale = share.stale or share.late or noticed or share.used == share.lasts
+        for item in items:
+            if isinstance(item, Group):  # what was timed are its reactions, or pieces
+                item.cost_ns = share.cost_ns // count * item.size
+        return share.took_ns
+
+    def _shared(self, batch: Batch) -> None:
+        """A shared level is over."""
         if batch.failures:
             # The failure reported is that of the reaction with the lowest number, whoever ran it and whenever.
             self._fail(*min(batch.failures, key=_failed))
-            return
-        # In whatever order the workers asked; stable: each action's own requests keep their order.
-        if self.agenda.requests:
+        elif self.agenda.requests:
+            # In whatever order the workers asked; stable: each action's own requests keep their order.
             self.agenda.requests.sort(key=_request_order)
-        share.rounds += 1
-        if batch.odd:
-            share.odd += 1
-            share.stale = share.stale or (share.odd == 16 and share.in_pieces and share.is_uneven)
-        share.stale = share.stale or batch.late or share.rounds == share.lasts
-        if share.rounds & 7 == 1:
-            each = sum(item.cost_ns for part in share.parts for item in part) // count
-            for item in items:
-                if item.size > 1 or isinstance(item, Group):
-                    item.cost_ns = each * item.size
 
-    def _shared_out(self, items: Sequence[Any], count: int, uneven: bool) -> Share:
+    def _shared_out(self, me: Worker, items: Sequence[Any], count: int, uneven: bool) -> LevelShare:
         """What each worker gets of a level: its reactions, or several together where they are cheap and take the same time each round."""
         began = time.perf_counter_ns()
         reactions = [r for item in items for r in (item.reactions if isinstance(item, Group) else (item,))]
@@ -621,7 +629,11 @@ class Scheduler(EventQueue):
         if in_pieces:
             parts = tuple(tuple(self._pieces(part, cost // count)) for part in parts)
         ended = time.perf_counter_ns()
-        return Share(items, parts, in_pieces, ended + 100 * (ended - began))
+        share = LevelShare(parts, self, me, self.workers)
+        share.items, share.in_pieces, share.due_ns = items, in_pieces, ended + 100 * (ended - began)
+        if len(items) == 1 and isinstance(items[0], Group) and not (self.recorder.records_reactions or self.profiled):
+            share.alone = items[0]
+        return share
 
     def _pieces(self, part: Sequence[RunningReaction], each_ns: int) -> Iterator[Group]:
         """Cheap reactions of one worker, several at a time: half of those that are left, then half of the rest, and so on.
@@ -873,43 +885,37 @@ class Scheduler(EventQueue):
         self.on_end(self)
 
 
-class Share:
+class LevelShare(Share):
     """How one level is shared out; the leader's own.
 
     Attributes:
         items: the level's groups or reactions.
-        parts: what each worker gets of them.
+        alone: the group that is all of the level, where there is nothing else to see to; else None.
         in_pieces: reactions are handed out several at a time. Whatever shares a piece with one that takes long has to wait for it.
         due_ns: not to be thought over before: thinking takes at most a hundredth of the time.
-        rounds: how often it was used.
-        odd: in how many of these rounds something took four times as long or short as it does mostly.
-        lasts: after how many rounds to think it over in any case; twice as many each time, since estimates settle.
+        lasts: after how many looks to think it over in any case; twice as many each time, since estimates settle.
+        used: how many looks it has seen itself; `looks` and `odd` are handed on.
         stale: reactions take other times than they did, or some time has gone by.
     """
 
-    __slots__ = ("due_ns", "in_pieces", "items", "lasts", "odd", "parts", "rounds", "stale")
+    __slots__ = ("alone", "due_ns", "in_pieces", "items", "lasts", "stale", "used")
 
-    def __init__(self, items: Sequence[Any], parts: tuple[tuple[Any, ...], ...], in_pieces: bool, due_ns: int) -> None:
-        self.items = items
-        self.parts = parts
-        self.in_pieces = in_pieces
-        self.due_ns = due_ns
-        self.rounds = self.odd = 0
-        self.lasts = 64
-        self.stale = False
-
-    @property
-    def is_uneven(self) -> bool:
-        """Whether in more than an eighth of the rounds something took its time, like an environment that resets."""
-        return 8 * self.odd > self.rounds
+    def __init__(
+        self, parts: Sequence[Sequence[Any]], scheduler: Scheduler, leader: Worker, workers: Sequence[Worker]
+    ) -> None:
+        super().__init__(parts, scheduler, leader, workers)
+        self.items: Sequence[Any] = ()
+        self.alone: Group | None = None
+        self.in_pieces = self.stale = False
+        self.due_ns = self.used = 0
+        self.lasts = 16
 
 
 class Trial:
     """Whether to share a level of cheap reactions: whatever was faster, and now and then the other; the leader's own.
 
     The other is tried after 8 rounds, then after twice as many each time that it was slower, up to 256; where running it alone
-    was slower by a fifth, after 256. A single time is not believed when it is long, since a core may be taken away or a level be
-    shared out for the first time, but when it is short.
+    was slower by a fifth, after 256. A single time is not believed when it is long, since a core may be taken away, but when it is short.
     """
 
     __slots__ = ("_left", "_ns", "_wait")
@@ -926,13 +932,17 @@ class Trial:
         self._left -= 1
         return (shared < alone) != (self._left < 0)
 
+    @property
+    def pays(self) -> bool:
+        """Whether sharing was faster."""
+        return self._ns[True] < self._ns[False]
+
     def took(self, shared: bool, ns: int) -> None:
         """How long a reaction took."""
-        known = self._ns[shared]
-        before = self._ns[True] < self._ns[False]
-        self._ns[shared] = ns if ns < known or not known else known + (ns - known) // 8
-        if self._left < 0:
-            changed = before != (self._ns[True] < self._ns[False])
+        known, before = self._ns[shared], self.pays
+        self._ns[shared] = ns if ns < known or not known else known + min(ns - known, known) // 8
+        changed = before != self.pays
+        if self._left < 0 or changed:
             clear = 5 * self._ns[False] > 6 * self._ns[True]  # what one thread does alone is at nobody's mercy
             self._wait = self._left = 8 if changed else 256 if clear else min(2 * self._wait, 256)
 

@@ -113,6 +113,10 @@ class RunningReaction:
         self.size = 1
         self.worker = -1
 
+    def culprit(self, _: BaseException) -> RunningReaction:
+        """What raised; of a group, see there."""
+        return self
+
     def __repr__(self) -> str:
         return f"<reaction {self.name} level {self.level}>"
 

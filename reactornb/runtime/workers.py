@@ -22,40 +22,43 @@ from typing import Any, Protocol, Self
 
 from reactornb import cpu
 from reactornb.runtime.clock import Wake
-from reactornb.runtime.groups import culprit
 from reactornb.runtime.immortal import immortalize
-from reactornb.runtime.signals import RunningReaction
 from reactornb.tags import forever
 
-__all__ = ["Batch", "Call", "Team", "Worker", "current_scheduler", "current_worker", "share_out"]
+__all__ = ["Batch", "Call", "Share", "Team", "Worker", "current_scheduler", "current_worker", "share_out"]
 
 # Let another thread have this core, if one waits for it; about a microsecond if none does.
 _give_way: Callable[[], object] = getattr(os, "sched_yield", functools.partial(time.sleep, 0))
 
-# The scheduler for which a thread runs reactions at present; each thread reads and writes its own only.
+# The worker that a thread is at present; each thread reads and writes its own only.
 _mine = threading.local()
 
 
 def current_scheduler() -> Any:
     """The scheduler of the reaction that calls this; None on a thread that runs no reaction."""
-    return getattr(_mine, "scheduler", None)
+    worker = _this_worker()
+    return None if worker is None else worker.scheduler
 
 
 def current_worker() -> int:
     """Number of the worker that calls this; 0 on any other thread."""
-    return getattr(_mine, "worker", 0)
+    worker = _this_worker()
+    return 0 if worker is None else worker.index
+
+
+def _this_worker() -> Worker | None:
+    return getattr(_mine, "worker", None)
 
 
 class Batch:
     """The ready reactions of one level, or a team's calls, for which there is no scheduler, shared out: each worker takes its own first, then what others have not begun.
 
-    # items       written by the leader before the batch is offered, then only read
-    # _claims     one atomic counter per list (itertools.count: a compare-and-swap per call on free-threaded builds, the
-    #             GIL elsewhere); each position is handed out once
+    # _lists      the items of each worker, written by the leader before the batch is offered, then only read; and for each list an atomic
+    #             counter (itertools.count: a compare-and-swap per call on free-threaded builds, the GIL elsewhere), so that each
+    #             position is handed out once
     # _done       likewise; exactly one worker gets the last number, and sets `over`
     # over        set once, by that worker; the leader reads it while it spins and after each wake-up
     # failures    appended to by any worker (list.append is atomic), read by the leader once the batch is over
-    # late, odd   set by a worker that saw a reaction's time changed, for good or for once; read by the leader once the batch is over
     #
     # Publication: a worker gets the batch from its list of offers; storing there is a release, and loading from there an acquire,
     # of everything the leader wrote before.
@@ -64,18 +67,16 @@ class Batch:
     # counter past its end and touches nothing; a batch is never reused. Nothing relies on the GIL.
     """
 
-    __slots__ = ("_claims", "_done", "failures", "items", "late", "leader", "odd", "over", "scheduler", "size")
+    __slots__ = ("_done", "_lists", "_size", "failures", "leader", "over", "scheduler")
 
     def __init__(self, items: Sequence[Sequence[Any]], scheduler: Any, leader: Worker) -> None:
-        self.items = items
-        self.size = sum(map(len, items))
         self.scheduler = scheduler
         self.leader = leader
         self.over = False
-        self.late = self.odd = False
-        self._claims: list[Callable[[], int]] = [itertools.count().__next__ for _ in items]
+        self._lists = tuple([(part, itertools.count().__next__) for part in items])
+        self._size = sum(map(len, items))
         self._done: Callable[[], int] = itertools.count(1).__next__
-        self.failures: list[tuple[RunningReaction, BaseException]] = []
+        self.failures: list[tuple[Any, BaseException]] = []
 
     def is_over(self) -> bool:
         """Whether every reaction has returned."""
@@ -83,36 +84,131 @@ class Batch:
 
     def work(self, worker: Worker) -> None:
         """Run what is left to claim; whoever finishes the last item ends the batch."""
-        _mine.scheduler = self.scheduler
-        done, size, now, me = self._done, self.size, time.perf_counter_ns, worker.index
-        lists = len(self.items)
-        for turn in range(lists):
-            place = (me + turn) % lists
-            items, claim = self.items[place], self._claims[place]
+        worker.scheduler = self.scheduler
+        lists, done, size, me = self._lists, self._done, self._size, worker.index
+        for turn in range(len(lists)):
+            items, claim = lists[(me + turn) % len(lists)]
             count = len(items)
-            began = now()
             while (i := claim()) < count:
-                item = items[i]
                 try:
-                    item.call()
+                    items[i].call()
                 except BaseException as error:  # noqa: BLE001 - a reaction may raise anything; the leader decides
-                    self.failures.append((culprit(item, error), error))
-                ended = now()
-                took, began = ended - began, ended
-                known = item.cost_ns
-                if known >> 2 < took < known << 2:
-                    item.cost_ns = (3 * known + took) >> 2
-                    item.odd = False
-                elif item.odd or known < 0:
-                    item.cost_ns = took
-                    item.odd, self.late = False, True
-                else:  # an environment that resets, a core that was taken away: once is no reason to share out anew
-                    item.odd = self.odd = True
-                item.worker = me
+                    self.failures.append((items[i].culprit(error), error))
                 if done() == size:
                     self.over = True
                     if worker is not self.leader:
                         self.leader.wake.set()
+                    return
+
+
+class Timed:
+    """An item of a batch, and what its time tells.
+
+    # item.cost_ns, item.odd, item.worker   written by the worker that calls it, read by the leader once the batch is over
+
+    Attributes:
+        item: what is called.
+        share: whose it is.
+    """
+
+    __slots__ = ("item", "share")
+
+    def __init__(self, item: Any, share: Share) -> None:
+        self.item = item
+        self.share = share
+
+    def call(self) -> None:
+        """Call the item, and note what it took and where."""
+        item = self.item
+        began = time.perf_counter_ns()
+        item.call()
+        took = time.perf_counter_ns() - began
+        known = item.cost_ns
+        if known >> 2 < took < known << 2:
+            item.cost_ns = (3 * known + took) >> 2
+            item.odd = False
+        elif item.odd or known < 0:
+            item.cost_ns = took
+            item.odd, self.share.late = False, True
+        else:  # an environment that resets, a core that was taken away: once is no reason to share out anew
+            item.odd = self.share.saw_odd = True
+        item.worker = current_worker()
+
+    def culprit(self, error: BaseException) -> Any:
+        """What raised."""
+        return self.item.culprit(error)
+
+
+class Share:
+    """How a level, or a team's calls, are shared out, round after round.
+
+    In most rounds nothing is done but to call the items. Now and then their times are taken, and thought over by whoever leads: after each
+    time one round more goes by until the next, as long as that takes more than a hundredth of the time; none after one in which
+    something took another time, unless that is usual.
+
+    # late, saw_odd    set by the workers that call timed items; read and taken back by the leader between rounds
+    # else             the leader's own
+
+    Attributes:
+        parts: each worker's items.
+        late: something has changed its time for good.
+        saw_odd: something took another time for once.
+        looks: in how many rounds times were taken.
+        cost_ns, took_ns: what all items cost, and how long it took to have them called, as of the last look.
+        odd: in how many of these something took four times as long or short as it does mostly.
+        ready: for each round that may pass without a look, a batch. Made together, for what lies between two levels is lost to all
+            workers: code that runs once in a round, after others, takes five times as long there as in a loop.
+    """
+
+    __slots__ = (
+        "_helpers", "_leader", "_scheduler", "_timed", "cost_ns", "late", "looks", "odd", "parts", "ready", "saw_odd", "took_ns",
+    )  # fmt: skip
+
+    # What it takes, about, to take times and to think them over.
+    look_ns = 30_000
+
+    def __init__(
+        self, parts: Sequence[Sequence[Any]], scheduler: Any, leader: Worker, workers: Sequence[Worker]
+    ) -> None:
+        self.parts = parts
+        self._timed = tuple(tuple(Timed(item, self) for item in part) for part in parts)
+        self._scheduler = scheduler
+        self._leader = leader
+        self._helpers = [w for w in workers if w is not leader][: sum(map(len, parts)) - 1]
+        self.ready: list[Batch] = []
+        self.late = self.saw_odd = False
+        self.looks = self.odd = self.cost_ns = self.took_ns = 0
+
+    def run(self) -> Batch:
+        """Have all items called, where there is a batch ready; returns it once it is over."""
+        batch, leader = self.ready.pop(), self._leader
+        for helper in self._helpers:
+            helper.offer(batch)
+        batch.work(leader)
+        if not batch.over:
+            leader.wait_for(batch)
+        return batch
+
+    def look(self) -> Batch:
+        """Have all items called and take their times."""
+        self.ready = [Batch(self._timed, self._scheduler, self._leader)]
+        began = time.perf_counter_ns()
+        batch = self.run()
+        self.took_ns = time.perf_counter_ns() - began
+        self.looks += 1
+        self.cost_ns = sum(item.cost_ns for part in self.parts for item in part)
+        rounds = min(self.looks, 100 * self.look_ns * len(self.parts) // max(self.cost_ns, 1))
+        if self.saw_odd:
+            self.odd, self.saw_odd = self.odd + 1, False
+            if not self.is_uneven:
+                rounds = 0
+        self.ready = [Batch(self.parts, self._scheduler, self._leader) for _ in range(rounds)]
+        return batch
+
+    @property
+    def is_uneven(self) -> bool:
+        """Whether in more than an eighth of the rounds something took its time, like an environment that resets."""
+        return 8 * self.odd > self.looks
 
 
 class Place(Protocol):
@@ -140,8 +236,11 @@ class Worker:
     #           stops the owner in the middle of its work (CPython's biased reference counts)
     # _seen     per leader the last batch that this worker looked at: written by this worker when it has left the one before;
     #           read by a leader that was interrupted
-    # wake      set after every offer, message, command or posted action, cleared by this worker before it looks for any of
-    #           them: nothing is slept over
+    # parked    written by this worker, read by who offers. Each writes (`parked`; an offer), passes `_fence`, then reads what the other
+    #           writes, so one of the two sees the other; see `Wake`
+    # wake      set after every message, command or posted action, and for a parked worker after every offer; cleared by this worker
+    #           before it looks for any of them: nothing is slept over
+    # scheduler for which it runs reactions at present; read and written by its thread only
     # enclaves  the schedulers that this worker leads; fixed before its thread starts
     # quitting  set once by whoever ends the run, before `wake`
     # settled, _place, _loosened, _helped, _helped_ns
@@ -169,7 +268,10 @@ class Worker:
         self, index: int, name: str, begin: Callable[[int], Place], leaders: int, *, patient: bool, alone: bool = False
     ) -> None:
         self.index = index
+        self.scheduler: Any = None
         self.wake = Wake()
+        self.parked = False
+        self._fence = itertools.count().__next__
         self.offers: list[Batch | None] = [None] * leaders
         self._seen: list[Batch | None] = [None] * leaders
         self.enclaves: list[Any] = []
@@ -194,7 +296,9 @@ class Worker:
     def offer(self, batch: Batch) -> None:
         """Ask for help with a batch; its leader. One that is not taken before the next is only helped less."""
         self.offers[batch.leader.index] = batch
-        self.wake.set()
+        self._fence()
+        if self.parked:
+            self.wake.set()
 
     def _help(self) -> bool:
         """Work on what was offered since the last look; whether there was something."""
@@ -233,9 +337,8 @@ class Worker:
         ):  # over at this moment, not Linux, or a kernel that keeps no such account
             return self._used_ns
 
-    def finish(self, batch: Batch) -> None:
-        """Work on a batch of this worker's own, and wait until it is over."""
-        batch.work(self)
+    def wait_for(self, batch: Batch) -> None:
+        """Wait until a batch of this worker's own is over."""
         until = time.perf_counter_ns() + self._spin_ns
         while not batch.over and time.perf_counter_ns() < until:
             pass
@@ -253,19 +356,18 @@ class Worker:
     def turn(self) -> int:
         """Lead and help as long as there is something to do; returns the physical time until which there is nothing."""
         # The thread may be in the middle of another run's reaction, which drives this run.
-        around = current_scheduler(), current_worker()
-        _mine.worker = self.index
+        around, _mine.worker = _this_worker(), self
         try:
             return self._turn()
         finally:
-            _mine.scheduler, _mine.worker = around
+            _mine.worker = around
 
     def _turn(self) -> int:
         while True:
             self.wake.clear()
             until = forever
             for scheduler in self.enclaves:
-                _mine.scheduler = scheduler
+                self.scheduler = scheduler
                 until = min(until, scheduler.go(self))
             if not self._help():
                 return until
@@ -281,7 +383,7 @@ class Worker:
 
     def _main(self) -> None:
         single_threaded_torch()
-        _mine.worker = self.index
+        _mine.worker = self
         with self._begin(self.index) as self._place:
             # What reactions start when the program starts up, threads and pools of libraries, must not inherit this thread's core.
             self._loosened = self._place.loosen()
@@ -295,27 +397,35 @@ class Worker:
         self._used_ns = time.thread_time_ns()
 
     def _wait(self, until_ns: int) -> None:
-        """Until somebody sets `wake`, or until that physical time."""
-        wake = self.wake
-        if until_ns != forever:
-            self.clock.wait(until_ns, wake)
-            return
-        now, batch, helped_ns, self._helped = time.perf_counter_ns, self._helped, self._helped_ns, None
-        began = now()
-        until = began + self._spin_ns
-        while now() < until:
-            if wake.is_set():
-                return
-        last = until + self._patience_ns
-        until = max(until, 2 * began - helped_ns)
-        while batch is not None and not wake.is_set():
-            moment = now()
-            if not batch.over:
-                until = 2 * moment - helped_ns
-            if moment >= min(until, last):
+        """Until somebody sets `wake`, or until that physical time; help meanwhile."""
+        wake, offers, seen = self.wake, self.offers, self._seen
+        now = time.perf_counter_ns
+        while until_ns == forever:
+            batch, helped_ns, self._helped = self._helped, self._helped_ns, None
+            began = now()
+            until = began + self._spin_ns
+            while offers == seen and not wake.is_set() and now() < until:
+                pass
+            last = until + self._patience_ns
+            until = max(until, 2 * began - helped_ns)
+            while batch is not None and offers == seen and not wake.is_set():
+                moment = now()
+                if not batch.over:
+                    until = 2 * moment - helped_ns
+                if moment >= min(until, last):
+                    break
+                _give_way()
+            if offers == seen:
                 break
-            _give_way()
-        wake.wait()
+            self._help()
+        self.parked = True
+        self._fence()
+        if offers == seen:
+            if until_ns == forever:
+                wake.wait()
+            else:
+                self.clock.wait(until_ns, wake)
+        self.parked = False
 
 
 class Call:
@@ -336,6 +446,10 @@ class Call:
         self.cost_ns = -1
         self.odd = False
         self.worker = worker
+
+    def culprit(self, _: BaseException) -> Call:
+        """What raised."""
+        return self
 
 
 class Team:
@@ -369,28 +483,27 @@ class Team:
         They begin in their order, those of about the same cost; another worker takes over what one has not begun. Once all are
         made, what the first of them has raised is raised. Ctrl-C is, as soon as no other thread makes a call any more.
         """
-        leader, *helpers = self.workers
-        parts = share_out(calls, len(self.workers))
+        share = self._shared_out(calls)
 
         def make_all() -> None:
-            nonlocal parts
-            batch = Batch(parts, None, leader)
-            for helper in helpers:
-                helper.offer(batch)
-            around = current_scheduler()  # of another run's reaction, perhaps, in the middle of which the thread is
+            nonlocal share
+            around, _mine.worker = _this_worker(), self.workers[0]
             try:
-                leader.finish(batch)
+                batch = share.run() if share.ready else share.look()
             except BaseException:
                 self._come_back()
                 raise
             finally:
-                _mine.scheduler = around
+                _mine.worker = around
             if batch.failures:
                 raise min(batch.failures, key=lambda failed: calls.index(failed[0]))[1]
-            if batch.late:
-                parts = share_out(calls, len(self.workers))
+            if share.late:
+                share = self._shared_out(calls)
 
         return make_all
+
+    def _shared_out(self, calls: Sequence[Call]) -> Share:
+        return Share(share_out(calls, len(self.workers)), None, self.workers[0], self.workers)
 
     def _come_back(self) -> None:
         """Wait until no helper makes a call. Ctrl-C may have hit between two steps of the batch's own accounts: they tell nothing."""

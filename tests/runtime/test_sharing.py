@@ -2,6 +2,7 @@
 
 import itertools
 import threading
+import time
 from types import SimpleNamespace
 
 import numpy as np
@@ -11,7 +12,7 @@ from reactornb import Bank, Input, Output, Program, Reactor, connect, per_member
 from reactornb.errors import ReactionError
 from reactornb.runtime import workers
 from reactornb.runtime.scheduler import Scheduler, Trial
-from reactornb.runtime.workers import Batch, Worker, current_worker, share_out
+from reactornb.runtime.workers import Batch, Call, Share, Timed, Worker, current_worker, share_out
 from reactornb.tags import forever
 
 WAIT = 10.0
@@ -75,8 +76,20 @@ def test_one_slow_round_does_not_decide_how_a_level_is_run():
     rounds_of(trial, 200, 1000, 1)  # the first time a level is shared it is also shared out
     rounds_of(trial, 200, 100, 10)
     assert rounds_of(trial, 200, 100, 100).count(False) < 6
-    trial.took(True, 50_000 // 100)
-    assert rounds_of(trial, 200, 100, 100).count(False) < 6
+    for long in (500, 10**9):  # another program had the core for a while
+        trial.took(True, long)
+        assert rounds_of(trial, 200, 100, 100).count(False) < 6
+
+
+def test_a_level_whose_better_way_has_changed_is_tried_again_soon():
+    trial = Trial()
+    rounds_of(trial, 400, 200, 300)  # running it alone is far slower, so it is tried rarely
+    for _ in range(40):
+        trial.took(True, 1000)
+        if not trial.pays:
+            break
+    assert not trial.pays
+    assert rounds_of(trial, 400, 200, 40)[8:].count(False) < 2
 
 
 class Cheap(Reactor):
@@ -138,8 +151,8 @@ def tell_when_shared_out(monkeypatch, told):
     """Have `told(share, count)` called each time that a level is shared out anew, before the share is used."""
     share_out_anew = Scheduler._shared_out
 
-    def shared_out(self, items, count, uneven):
-        share = share_out_anew(self, items, count, uneven)
+    def shared_out(self, *args):
+        share, count = share_out_anew(self, *args), args[2]
         told(share, count)
         return share
 
@@ -156,32 +169,34 @@ def test_how_a_level_is_shared_out_is_not_thought_over_before_it_is_due(due_ns, 
 
     tell_when_shared_out(monkeypatch, count_them)
     monkeypatch.setattr(Scheduler, "share_above_ns", 0)  # shares everything
+    monkeypatch.setattr(Share, "look_ns", 0)  # and takes all times
     Program(Wide()).run(workers=2, placement="none")
     assert thought_over.count(300) == times
 
 
 def test_how_a_level_is_shared_out_is_thought_over_ever_more_rarely(monkeypatch):
     rounds, thought_over = itertools.count(), []
-    share = Scheduler._share
+    look = Share.look
 
-    def note_the_round(made, count):
-        made.due_ns = 0
+    def note_the_round(share, count):
+        share.due_ns = 0
         if count == 20:
             thought_over.append(next(rounds))
 
-    def shared(self, me, level, items, count):
-        if count == 20:
+    def looked(share):
+        batch = look(share)
+        share.late = False  # whatever was
+        if sum(item.size for part in share.parts for item in part) == 20:
             next(rounds)
-        share(self, me, level, items, count)
-        if count == 20:
-            self._shares[level].stale = self._shares[level].rounds == self._shares[level].lasts  # whatever was late
+        return batch
 
     tell_when_shared_out(monkeypatch, note_the_round)
-    monkeypatch.setattr(Scheduler, "_share", shared)
-    monkeypatch.setattr(Scheduler, "share_above_ns", 0)  # shares everything
+    monkeypatch.setattr(Share, "look", looked)
+    monkeypatch.setattr(Share, "look_ns", 0)
+    monkeypatch.setattr(Scheduler, "share_above_ns", 0)
     Program(Wide(n=20, last=500)).run(workers=2, placement="none")
     between = [b - a - 1 for a, b in itertools.pairwise(thought_over)]
-    assert between == [64, 128, 256]
+    assert between == [16, 32, 64, 128, 256]
 
 
 @pytest.mark.parametrize(
@@ -190,25 +205,27 @@ def test_how_a_level_is_shared_out_is_thought_over_ever_more_rarely(monkeypatch)
         (lambda turn: turn % 16 == 0, [False, True, True, True]),  # at first nothing is known of what they cost
         (lambda turn: turn % 4 == 0, [False, False, False, False]),
         # noticed before it would be thought over
-        (lambda turn: turn > 80 and turn % 2 == 0, [False, True, False, False]),
+        (lambda turn: turn > 20 and turn % 2 == 0, [False, True, False, False]),
     ],
 )
 def test_reactions_that_take_their_time_now_and_then_are_handed_out_singly(is_odd, in_pieces, monkeypatch):
     turns, made = itertools.count(), []
-    finish = Worker.finish
+    run = Share.run
 
     def note_how(share, count):
         share.due_ns = 0
         if count == 20:
             made.append(share.in_pieces)
 
-    def finished(self, batch):
-        finish(self, batch)
-        batch.late = False
-        batch.odd = is_odd(next(turns))
+    def ran(share):
+        batch = run(share)
+        share.late = False
+        share.saw_odd = is_odd(next(turns))
+        return batch
 
     tell_when_shared_out(monkeypatch, note_how)
-    monkeypatch.setattr(Worker, "finish", finished)
+    monkeypatch.setattr(Share, "run", ran)
+    monkeypatch.setattr(Share, "look_ns", 0)
     monkeypatch.setattr(Trial, "turn", lambda self: True)
     monkeypatch.setattr(Scheduler, "share_above_ns", 1)
     monkeypatch.setattr(Scheduler, "surely_worth_ns", 1 << 40)  # whatever they cost, they are cheap
@@ -220,16 +237,63 @@ def test_reactions_that_take_their_time_now_and_then_are_handed_out_singly(is_od
 def test_a_worker_tells_what_took_its_time_for_once_and_what_for_good(factor, monkeypatch):
     clock = SimpleNamespace(now=0, perf_counter_ns=lambda: clock.now)
     monkeypatch.setattr(workers, "time", clock)
-    worker = Worker(0, "test", lambda index: None, 1, patient=False)
     item = SimpleNamespace(
         call=lambda: setattr(clock, "now", clock.now + 1000 * factor), cost_ns=1000, odd=False, worker=0
     )
     told = []
     for _ in range(3):
-        batch = Batch([[item]], None, worker)
-        batch.work(worker)
-        told.append((batch.odd, batch.late))
+        share = SimpleNamespace(saw_odd=False, late=False)
+        Timed(item, share).call()
+        told.append((share.saw_odd, share.late))
     assert told == ([(False, False)] * 3 if factor == 1 else [(True, False), (False, True), (False, False)])
+
+
+class Steps:
+    """Items whose times are known: one of them may take another time in some rounds."""
+
+    def __init__(self, monkeypatch, *, odd_in=()):
+        self.clock = SimpleNamespace(now=0, perf_counter_ns=lambda: self.clock.now)
+        monkeypatch.setattr(workers, "time", self.clock)
+        self.calls, self.odd_in = [], odd_in
+        leader = Worker(0, "test", lambda index: None, 1, patient=False)
+        items = [Call(lambda i=i: self.call(i)) for i in range(4)]
+        for item in items:
+            item.cost_ns = 1000
+        self.share = Share((items[:2], items[2:]), None, leader, [leader])
+
+    def call(self, number):
+        self.calls.append(number)
+        self.clock.now += 50_000 if number == 3 and (len(self.calls) - 1) // 4 in self.odd_in else 1000
+
+    def rounds(self, count):
+        """Whether times were taken, for each of so many rounds."""
+        looked = []
+        for _ in range(count):
+            looked.append(not self.share.ready)
+            (self.share.run if self.share.ready else self.share.look)()
+        assert self.calls == [0, 1, 2, 3] * count
+        return [i for i, look in enumerate(looked) if look]
+
+
+def test_times_are_taken_ever_more_rarely(monkeypatch):
+    steps = Steps(monkeypatch)
+    assert steps.rounds(40) == [0, 2, 5, 9, 14, 20, 27, 35]
+    assert steps.share.cost_ns == 4000
+    assert (steps.share.odd, steps.share.late) == (0, False)
+
+
+def test_times_are_taken_more_often_where_that_costs_little(monkeypatch):
+    monkeypatch.setattr(Share, "look_ns", 60)  # a hundredth of three rounds that two workers share
+    assert Steps(monkeypatch).rounds(20) == [0, 2, 5, 9, 13, 17]
+
+
+def test_after_a_round_in_which_something_took_its_time_the_next_is_looked_at_too(monkeypatch):
+    steps = Steps(monkeypatch, odd_in=[35, 36])
+    assert steps.rounds(50) == [0, 2, 5, 9, 14, 20, 27, 35, 36, 46]
+    assert (steps.share.odd, steps.share.late) == (
+        2,
+        True,
+    )  # in round 35; for good, as it seemed, in 36; back again in 46
 
 
 def test_what_was_not_shared_out_yet_begins_where_its_reactor_started_up(monkeypatch):
@@ -309,11 +373,13 @@ class Picky(Reactor):
 
 
 class Asking(Reactor):
-    """Asks a bank of which the last member but one refuses the third question."""
+    """Asks a bank of which the last member but one refuses a question."""
+
+    refused: int = 2
 
     def compose(self):
         self.source = Counting()
-        self.bank = Bank(Picky, 5, refuses=per_member(lambda index: 2 if index == 3 else -1))
+        self.bank = Bank(Picky, 5, refuses=per_member(lambda index: self.refused if index == 3 else -1))
         connect(self.source.out, self.bank.inp, after=0, broadcast=True)
         connect(self.bank.out, self.source.back)
 
@@ -336,12 +402,18 @@ class Counting(Reactor):
         out.set(self.count)
 
 
+@pytest.mark.parametrize(
+    "refused", [2, 100]
+)  # 100: when the level has been shared for long, and times are taken rarely
+@pytest.mark.parametrize("above_ns", [0, 40_000])
 @pytest.mark.parametrize("workers", [1, 2])
-def test_a_member_that_reads_what_all_read_is_named_when_it_raises(workers):
-    with pytest.raises(ReactionError) as caught:
-        Program(Asking()).run(workers=workers, fast=True)
-    assert caught.value.reaction.endswith("bank[3].on_inp")
-    assert caught.value.tag.microstep == 3
+def test_a_member_that_reads_what_all_read_is_named_when_it_raises(workers, above_ns, refused, monkeypatch):
+    monkeypatch.setattr(Scheduler, "share_above_ns", above_ns)
+    for number in range(refused, refused + 8):  # in rounds of all kinds
+        with pytest.raises(ReactionError) as caught:
+            Program(Asking(refused=number)).run(workers=workers, fast=True)
+        assert caught.value.reaction.endswith("bank[3].on_inp")
+        assert caught.value.tag.microstep == number + 1
 
 
 def test_an_array_through_a_port_of_arrays_is_read_only_and_one_of_numbers_is_not_looked_at():
@@ -387,15 +459,55 @@ class Costly:
 def test_one_odd_duration_is_forgotten_and_a_second_is_believed(monkeypatch):
     clock = [0]
     monkeypatch.setattr("reactornb.runtime.workers.time.perf_counter_ns", lambda: clock[0])
-    worker = SimpleNamespace(index=0)
     item = Costly(clock, 5000, 104, 5000, 5000, 5000)
     seen = []
     while item.times:
-        batch = Batch(((item,),), scheduler=None, leader=worker)
-        batch.work(worker)
-        seen.append((item.cost_ns, batch.late))
+        share = SimpleNamespace(saw_odd=False, late=False)
+        Timed(item, share).call()
+        seen.append((item.cost_ns, share.late))
     # An environment that resets now and then; one whose steps have become longer for good.
     assert seen == [(100, False), (101, False), (101, False), (5000, True), (5000, False)]
+
+
+def idle_worker():
+    worker = Worker(1, "helper", lambda _: None, 1, patient=False)
+    worker._spin_ns = 0
+    return worker
+
+
+def test_what_is_offered_just_before_a_worker_parks_is_not_slept_over(monkeypatch):
+    worker, leader, made = idle_worker(), Worker(0, "leader", lambda _: None, 1, patient=False), []
+    offered = [Batch([[Call(lambda i=i: made.append(i))]], None, leader) for i in range(3)]
+    fence = worker._fence
+
+    def meanwhile():
+        fence()
+        if offered:  # the leader has looked whether the worker is parked before it said so
+            worker.offers[0] = offered.pop(0)
+
+    monkeypatch.setattr(worker, "_fence", meanwhile)
+    for _ in range(3):
+        worker._wait(forever)  # or it hangs
+        assert not worker.parked
+        assert worker._help()
+    assert made == [0, 1, 2]
+
+
+def test_a_parked_worker_is_woken_by_an_offer_and_another_is_not_disturbed():
+    worker, leader = idle_worker(), Worker(0, "leader", lambda _: None, 1, patient=False)
+    batch = Batch((), None, leader)
+    worker.offer(batch)
+    assert not worker.wake.is_set()
+    assert worker._help()
+    assert not worker._help()
+    waits = threading.Thread(target=worker._wait, args=(forever,))
+    waits.start()
+    while not worker.parked:
+        time.sleep(0.001)
+    worker.offer(Batch((), None, leader))
+    waits.join(WAIT)
+    assert not waits.is_alive()
+    assert worker.wake.is_set()
 
 
 @pytest.mark.parametrize("patient", [True, False])

@@ -86,16 +86,15 @@ def test_an_interrupt_is_raised_once_no_other_thread_makes_a_call(teams, monkeyp
         assert told.wait(WAIT)
         ended.append(threading.current_thread())
 
-    def finish(self, batch):
+    def interrupted(batch, worker):
         assert begun.wait(WAIT)
         threading.Timer(0.1, told.set).start()
         raise KeyboardInterrupt
 
     team = teams(2)
-    calls = [Call(long, 1)]
-    job = team.job(calls)
+    job = team.job([Call(long, 1), Call(lambda: begun.wait(WAIT), 0)])
     with monkeypatch.context() as patch:
-        patch.setattr(Worker, "finish", finish)
+        patch.setattr(Worker, "wait_for", interrupted)
         with pytest.raises(KeyboardInterrupt):
             job()
     assert ended == [team.workers[1].thread]
