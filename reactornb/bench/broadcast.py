@@ -2,7 +2,8 @@
 
 The server's question goes to all clients one microstep later, their replies come together in a multiport: the shape of
 the paper's experiments (arXiv 2312.04704, section 5). What a client computes is the benchmark's. The limits call the
-same bodies as methods or functions of plain objects: a loop in one thread, and threads that never wait for each other.
+same bodies as methods or functions of plain objects: a loop in one thread, threads that never wait for each other, and threads that do so
+once in a round.
 Times are taken from the server's first question to the last reply, on every side.
 """
 
@@ -16,6 +17,7 @@ from typing import Any
 from reactornb import Bank, Input, Output, Program, Reactor, Timer, connect, ms, reaction
 from reactornb.bench.measure import (
     Report,
+    in_step_word,
     in_threads,
     interleave,
     lf_program,
@@ -25,7 +27,7 @@ from reactornb.bench.measure import (
 from reactornb.bench.peers.bodies import now
 from reactornb.lf import load
 
-__all__ = ["Body", "Port", "Server", "compare", "free_threads", "plain_loop", "seconds_of", "wire"]
+__all__ = ["Body", "Port", "Server", "compare", "free_threads", "plain_loop", "seconds_of", "threads_in_step", "wire"]
 
 
 class Server(Reactor):
@@ -145,6 +147,54 @@ def free_threads(make: Callable[[int], Body], clients: int, rounds: int, threads
     return in_threads(threads, lambda index: _loop(make, range(index, clients, threads), rounds))
 
 
+def threads_in_step(make: Callable[[int], Body], clients: int, rounds: int, threads: int) -> float:
+    """Seconds of threads that each call the bodies of every `threads`-th client and wait for each other after each round.
+
+    What a loop written by hand, for nothing but this program, makes of rounds in which the server needs all replies before it asks
+    again: thread 0 calls the server's body, the others spin meanwhile.
+    """
+    server, ask = PlainServer(rounds), Port()
+    # asked: written by thread 0, read by the others; done: each of them writes its own place, thread 0 reads; one thread's store of an
+    # object is seen by another one's load together with all that was written before it
+    asked, done = [0], [0] * threads
+
+    def prepare(index: int) -> Callable[[], None]:
+        outs = [Port() for _ in range(index, clients, threads)]
+        calls = [(make(client), out) for client, out in zip(range(index, clients, threads), outs, strict=True)]
+
+        def lead() -> None:
+            others = range(1, threads)
+            for turn in range(1, rounds + 1):
+                asked[0] = turn
+                for body, out in calls:
+                    body(ask, out)
+                for other in others:
+                    while done[other] < turn:
+                        if server.stopped:
+                            return
+                server.on_replies(outs, ask)
+
+        def follow() -> None:
+            for turn in range(1, rounds + 1):
+                while asked[0] < turn:
+                    if server.stopped:
+                        return
+                for body, out in calls:
+                    body(ask, out)
+                done[index] = turn
+
+        def run() -> None:
+            try:
+                (follow if index else lead)()
+            except BaseException:
+                server.stopped = True  # so that nobody waits for this thread
+                raise
+
+        return run
+
+    return in_threads(threads, prepare)
+
+
 # -- measuring ------------------------------------------------------------------------------------------------------------
 
 
@@ -159,6 +209,7 @@ def compare(
     units: int,
     unit: str,
     limit: bool,
+    in_step: bool = False,
     label: str = "",
 ) -> None:
     """Measure a program, its limits, its text and its peers in turns, and add their figures to the report.
@@ -173,6 +224,7 @@ def compare(
         units: what the seconds of one measurement are divided by.
         unit: of the figures, such as "µs per step".
         limit: measure unsynchronised threads too.
+        in_step: and threads that wait for each other after each round.
         label: put before the names of figures.
 
     Raises:
@@ -184,6 +236,8 @@ def compare(
     for count in chosen.workers if limit else ():
         if count > 1:
             variants[threads_word(count)] = partial(free_threads, make, clients, rounds, count)
+            if in_step:
+                variants[in_step_word(count)] = partial(threads_in_step, make, clients, rounds, count)
     for count in chosen.workers:
         variants[workers_word(count)] = partial(seconds_of, program, count)
     if chosen.lf:

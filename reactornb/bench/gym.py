@@ -1,7 +1,8 @@
 """Sampling from Gymnasium: one environment per client, stepped by a random policy; the paper's experiment 3.
 
 Environments and policies have distinct seeds; episodes are begun anew by hand; nothing is printed in the timed part. The
-limits are a plain loop over the same players, and as many threads as workers that never wait for each other. The paper's own
+limits are a plain loop over the same players, as many threads as workers that never wait for each other, and as many that wait for each
+other after each round, in a loop written by hand. The paper's own
 sizes are `--envs 15 --env Blackjack-v1 --env CartPole-v1 --env Pendulum-v1 --steps 1 --rounds 10000`.
 """
 
@@ -12,7 +13,15 @@ from typing import Any
 
 from reactornb import Input, Output, Reactor, per_member, reaction, shutdown, startup
 from reactornb.bench.broadcast import Body, Port, compare, wire
-from reactornb.bench.measure import Report, numbers, options, peers_asked_for, threads_word, workers_word
+from reactornb.bench.measure import (
+    Report,
+    in_step_word,
+    numbers,
+    options,
+    peers_asked_for,
+    threads_word,
+    workers_word,
+)
 from reactornb.bench.peers.bodies import Player
 
 __all__ = ["Gym", "Rollout", "main", "plain_client"]
@@ -98,6 +107,7 @@ def _measure(report: Report, chosen: Any, parameters: dict[str, Any]) -> None:
         units=rounds * envs * steps,
         unit="µs per step",
         limit=True,
+        in_step=True,
         label=label,
     )
     one, *more = [workers_word(count) for count in chosen.workers]
@@ -106,6 +116,8 @@ def _measure(report: Report, chosen: Any, parameters: dict[str, Any]) -> None:
     for name, count in zip(more, chosen.workers[1:], strict=True):
         report.speed(name, "plain loop", label, at_least=1.75 if cart and steps == 1 and count == 2 else None)
         report.speed(name, threads_word(count), label, at_least=0.97 if cart and steps >= 100 else None)
+        report.speed(name, in_step_word(count), label)
+        report.speed(in_step_word(count), "plain loop", label)
     for name in (one, *more) if chosen.lf else ():
         report.speed(f"{name}, .lf", name, label)
     for name in peers_asked_for(chosen):

@@ -27,6 +27,7 @@ from reactornb.errors import ReactorError
 __all__ = [
     "Ratio",
     "Report",
+    "in_step_word",
     "in_threads",
     "interleave",
     "lf_program",
@@ -374,6 +375,11 @@ def workers_word(count: int) -> str:
 def threads_word(count: int) -> str:
     """What the limit of that many workers is called."""
     return f"{count} free threads"
+
+
+def in_step_word(count: int) -> str:
+    """What threads that wait for each other after each round are called."""
+    return f"{count} threads in step"
 
 
 def numbers(text: str) -> tuple[int, ...]:

@@ -4,12 +4,13 @@ import argparse
 import itertools
 import json
 import threading
+from functools import partial
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reactornb.bench.broadcast import Port, free_threads, plain_loop
+from reactornb.bench.broadcast import Port, free_threads, plain_loop, threads_in_step
 from reactornb.bench.measure import Report, in_threads, interleave, numbers, options
 from reactornb.bench.micro import plain_client
 from reactornb.bench.peers import PeerError
@@ -135,8 +136,15 @@ def test_peers_are_asked_for_by_name(capsys):
 # -- limits ---------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("threads", [None, 1, 2, 3])
-def test_a_limit_calls_every_client_once_a_round_with_the_newest_question(threads):
+@pytest.mark.parametrize(
+    "limit",
+    [
+        plain_loop,
+        *(partial(free_threads, threads=n) for n in (1, 2, 3)),
+        *(partial(threads_in_step, threads=n) for n in (1, 2, 3)),
+    ],
+)
+def test_a_limit_calls_every_client_once_a_round_with_the_newest_question(limit):
     calls = {client: [] for client in range(5)}  # each written by the one thread that has that client
 
     def make(client):
@@ -146,11 +154,22 @@ def test_a_limit_calls_every_client_once_a_round_with_the_newest_question(thread
 
         return body
 
-    if threads is None:
-        plain_loop(make, 5, 4)
-    else:
-        free_threads(make, 5, 4, threads)
+    assert limit(make, 5, 4) > 0
     assert calls == {client: [0, 1, 2, 3] for client in range(5)}
+
+
+@pytest.mark.parametrize("fails", [0, 1])
+def test_threads_in_step_do_not_wait_for_one_that_has_raised(fails):
+    def make(client):
+        def body(inp: Port, out: Port) -> None:
+            if client == fails and inp.value == 2:
+                raise ValueError("out of step")
+
+        return body
+
+    with pytest.raises(ValueError, match="out of step"):
+        threads_in_step(make, 4, 10, 2)
+    assert not [t for t in threading.enumerate() if t.name.startswith("limit-")]
 
 
 def test_the_plain_client_replies_with_the_question_plus_one():
