@@ -540,7 +540,12 @@ class Scheduler(EventQueue):
         if not items:
             return 0
         self.level_began_ns = time.perf_counter_ns()
-        if serial or count == 1 or cost < self.share_above_ns:
+        share = self._shares.get(level)
+        if share is not None and share.ready and share.items == items:
+            if self.recorder.records_reactions:
+                self.recorder.level(self.current_tag(), items)
+            self._shared(share.run())
+        elif serial or count == 1 or cost < self.share_above_ns:
             self._inline(items, count)
         elif cost >= self.surely_worth_ns * count or not self.share_above_ns:
             self._share(me, level, items, count)
@@ -558,6 +563,8 @@ class Scheduler(EventQueue):
         if alone is not None:
             cheap = serial or count == 1 or alone.cost_ns < self.share_above_ns
             alone.direct = cheap and not self.profiled
+            if cheap and level in self._shares:
+                self._shares[level].ready.clear()
         return count
 
     def _inline(self, items: Sequence[Any], count: int) -> int:
@@ -628,8 +635,8 @@ class Scheduler(EventQueue):
         in_pieces = isinstance(items[0], Group) and cost < self.surely_worth_ns * count and not uneven
         if in_pieces:
             parts = tuple(tuple(self._pieces(part, cost // count)) for part in parts)
-        ended = time.perf_counter_ns()
         share = LevelShare(parts, self, me, self.workers)
+        ended = time.perf_counter_ns()
         share.items, share.in_pieces, share.due_ns = items, in_pieces, ended + 100 * (ended - began)
         if len(items) == 1 and isinstance(items[0], Group) and not (self.recorder.records_reactions or self.profiled):
             share.alone = items[0]
@@ -914,8 +921,8 @@ class LevelShare(Share):
 class Trial:
     """Whether to share a level of cheap reactions: whatever was faster, and now and then the other; the leader's own.
 
-    The other is tried after 8 rounds, then after twice as many each time that it was slower, up to 256; where running it alone
-    was slower by a fifth, after 256. A single time is not believed when it is long, since a core may be taken away, but when it is short.
+    The other is tried after 8 turns, rounds in which times are taken, then after twice as many each time that it was slower, up to 256; where
+    running it alone was slower by a fifth, after 256; and after 8 once it has become the slower one. A single time is not believed when it is long, since a core may be taken away, but when it is short.
     """
 
     __slots__ = ("_left", "_ns", "_wait")

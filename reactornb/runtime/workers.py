@@ -57,7 +57,7 @@ class Batch:
     #             counter (itertools.count: a compare-and-swap per call on free-threaded builds, the GIL elsewhere), so that each
     #             position is handed out once
     # _done       likewise; exactly one worker gets the last number, and sets `over`
-    # over        set once, by that worker; the leader reads it while it spins and after each wake-up
+    # over        set once, by that worker, unless there is nothing to do; the leader reads it while it spins and after each wake-up
     # failures    appended to by any worker (list.append is atomic), read by the leader once the batch is over
     #
     # Publication: a worker gets the batch from its list of offers; storing there is a release, and loading from there an acquire,
@@ -72,9 +72,9 @@ class Batch:
     def __init__(self, items: Sequence[Sequence[Any]], scheduler: Any, leader: Worker) -> None:
         self.scheduler = scheduler
         self.leader = leader
-        self.over = False
         self._lists = tuple([(part, itertools.count().__next__) for part in items])
         self._size = sum(map(len, items))
+        self.over = self._size == 0
         self._done: Callable[[], int] = itertools.count(1).__next__
         self.failures: list[tuple[Any, BaseException]] = []
 
@@ -146,7 +146,7 @@ class Share:
     time one round more goes by until the next, as long as that takes more than a hundredth of the time; none after one in which
     something took another time, unless that is usual.
 
-    # late, saw_odd    set by the workers that call timed items; read and taken back by the leader between rounds
+    # late, saw_odd    set by the workers that call timed items; read by the leader between rounds, which takes `saw_odd` back
     # else             the leader's own
 
     Attributes:
@@ -166,6 +166,8 @@ class Share:
 
     # What it takes, about, to take times and to think them over.
     look_ns = 30_000
+    # After so many rounds in any case: what took microseconds may have come to take seconds.
+    most_rounds = 32
 
     def __init__(
         self, parts: Sequence[Sequence[Any]], scheduler: Any, leader: Worker, workers: Sequence[Worker]
@@ -197,7 +199,7 @@ class Share:
         self.took_ns = time.perf_counter_ns() - began
         self.looks += 1
         self.cost_ns = sum(item.cost_ns for part in self.parts for item in part)
-        rounds = min(self.looks, 100 * self.look_ns * len(self.parts) // max(self.cost_ns, 1))
+        rounds = min(self.looks, self.most_rounds, 100 * self.look_ns * len(self.parts) // max(self.cost_ns, 1))
         if self.saw_odd:
             self.odd, self.saw_odd = self.odd + 1, False
             if not self.is_uneven:
@@ -234,6 +236,8 @@ class Worker:
     # offers    per leader the batch that it offered last: written by that leader, read by this worker. Not a queue: a reference
     #           that one thread puts somewhere and another takes away is one that its owner has to be asked to settle, which
     #           stops the owner in the middle of its work (CPython's biased reference counts)
+    # offered   the last of them all; written after `offers` by who offers, read by this worker in a loop: to compare two lists takes
+    #           their locks, and whoever is interrupted then holds up the leader
     # _seen     per leader the last batch that this worker looked at: written by this worker when it has left the one before;
     #           read by a leader that was interrupted
     # parked    written by this worker, read by who offers. Each writes (`parked`; an offer), passes `_fence`, then reads what the other
@@ -273,6 +277,7 @@ class Worker:
         self.parked = False
         self._fence = itertools.count().__next__
         self.offers: list[Batch | None] = [None] * leaders
+        self.offered: Batch | None = None
         self._seen: list[Batch | None] = [None] * leaders
         self.enclaves: list[Any] = []
         self.quitting = False
@@ -296,6 +301,7 @@ class Worker:
     def offer(self, batch: Batch) -> None:
         """Ask for help with a batch; its leader. One that is not taken before the next is only helped less."""
         self.offers[batch.leader.index] = batch
+        self.offered = batch
         self._fence()
         if self.parked:
             self.wake.set()
@@ -398,29 +404,31 @@ class Worker:
 
     def _wait(self, until_ns: int) -> None:
         """Until somebody sets `wake`, or until that physical time; help meanwhile."""
-        wake, offers, seen = self.wake, self.offers, self._seen
-        now = time.perf_counter_ns
+        wake, now = self.wake, time.perf_counter_ns
         while until_ns == forever:
+            newest = self.offered
+            self._help()  # with what came before that
+            if wake.is_set():
+                break
             batch, helped_ns, self._helped = self._helped, self._helped_ns, None
             began = now()
             until = began + self._spin_ns
-            while offers == seen and not wake.is_set() and now() < until:
+            while self.offered is newest and not wake.is_set() and now() < until:
                 pass
             last = until + self._patience_ns
             until = max(until, 2 * began - helped_ns)
-            while batch is not None and offers == seen and not wake.is_set():
+            while batch is not None and self.offered is newest and not wake.is_set():
                 moment = now()
                 if not batch.over:
                     until = 2 * moment - helped_ns
                 if moment >= min(until, last):
                     break
                 _give_way()
-            if offers == seen:
+            if self.offered is newest:
                 break
-            self._help()
         self.parked = True
         self._fence()
-        if offers == seen:
+        if self.offers == self._seen:
             if until_ns == forever:
                 wake.wait()
             else:

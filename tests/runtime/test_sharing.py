@@ -296,6 +296,55 @@ def test_after_a_round_in_which_something_took_its_time_the_next_is_looked_at_to
     )  # in round 35; for good, as it seemed, in 36; back again in 46
 
 
+def test_what_may_have_come_to_take_long_is_looked_at_after_some_rounds(monkeypatch):
+    monkeypatch.setattr(Share, "most_rounds", 3)
+    assert Steps(monkeypatch).rounds(20) == [0, 2, 5, 9, 13, 17]
+
+
+class Two(Reactor):
+    """Two of them: two groups on one level."""
+
+    def compose(self):
+        self.gather, self.other = Gather(n=4, last=100), Gather(n=4, last=100)
+        for gather, bank in ((self.gather, "one"), (self.other, "another")):
+            cheap = Bank(Cheap, 4)
+            setattr(self, bank, cheap)
+            connect(gather.ask, cheap.inp, after=0, broadcast=True)
+            connect(cheap.out, gather.replies)
+
+
+@pytest.mark.parametrize("options", [{"fingerprint": True}, {"trace": True}, {"profile": True}])
+@pytest.mark.parametrize("root", [Wide(n=8, last=100), Two()], ids=["one group", "two groups"])
+def test_a_level_that_goes_on_as_before_is_mostly_run_without_a_look(root, options, monkeypatch):
+    counts = {"run": 0, "look": 0}
+
+    def count(name):
+        method = getattr(Share, name)
+
+        def counted(share):
+            counts[name] += len(share._timed) == 2
+            return method(share)
+
+        monkeypatch.setattr(Share, name, counted)
+
+    program = Program(root)
+
+    def seen(workers):
+        run = program.start(workers=workers, placement="none", **options)
+        run.result(WAIT)
+        gather = run.instance("gather")
+        counted = {t.reaction: t.count for t in run.profile()} if "profile" in options else None
+        return run.fingerprint, run.trace and run.trace.executions, counted, gather.rounds
+
+    alone = seen(1)
+    monkeypatch.setattr(Scheduler, "share_above_ns", 0)
+    count("run")
+    count("look")
+    assert seen(2) == alone
+    assert counts["run"] >= 100
+    assert counts["look"] < counts["run"]  # a look makes a run, too
+
+
 def test_what_was_not_shared_out_yet_begins_where_its_reactor_started_up(monkeypatch):
     both = threading.Barrier(2)  # so that both workers have some
 
@@ -483,7 +532,7 @@ def test_what_is_offered_just_before_a_worker_parks_is_not_slept_over(monkeypatc
     def meanwhile():
         fence()
         if offered:  # the leader has looked whether the worker is parked before it said so
-            worker.offers[0] = offered.pop(0)
+            worker.offers[0] = worker.offered = offered.pop(0)
 
     monkeypatch.setattr(worker, "_fence", meanwhile)
     for _ in range(3):

@@ -34,6 +34,11 @@ def test_calls_are_made_at_the_same_time_and_all_are_made(teams):
         assert sorted(made) == list(range(9))
 
 
+def test_a_job_without_calls_is_done_at_once(teams):
+    for workers in (1, 2):
+        teams(workers).job([])()
+
+
 @pytest.mark.thread_unsafe(reason="counts the threads of the process")
 def test_a_team_of_one_is_the_thread_that_asks(teams):
     before, threads = threading.active_count(), []
