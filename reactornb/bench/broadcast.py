@@ -2,9 +2,8 @@
 
 The server's question goes to all clients one microstep later, their replies come together in a multiport: the shape of
 the paper's experiments (arXiv 2312.04704, section 5). What a client computes is the benchmark's. The limits call the
-same bodies as methods or functions of plain objects: a loop in one thread, threads that never wait for each other, and threads that do so
-once in a round.
-Times are taken from the server's first question to the last reply, on every side.
+same bodies as methods or functions of plain objects: a loop in one thread, threads that never wait for each other, and threads that
+do so once in a round. Times are taken from the server's first question to the last reply, on every side.
 """
 
 from __future__ import annotations
@@ -107,11 +106,16 @@ class PlainServer:
             self.stopped = True
 
 
+def _plain(make: Callable[[int], Body], clients: Sequence[int]) -> tuple[list[tuple[Body, Port]], list[Port]]:
+    """The bodies of these clients, each with its output, and all outputs."""
+    outs = [Port() for _ in clients]
+    return [(make(client), out) for client, out in zip(clients, outs, strict=True)], outs
+
+
 def _loop(make: Callable[[int], Body], clients: Sequence[int], rounds: int) -> Callable[[], None]:
     """What calls the bodies of a server and of these clients, `rounds` times."""
     server, ask = PlainServer(rounds), Port()
-    outs = [Port() for _ in clients]
-    calls = [(make(client), out) for client, out in zip(clients, outs, strict=True)]
+    calls, outs = _plain(make, clients)
     on_replies = server.on_replies
 
     def run() -> None:
@@ -159,8 +163,7 @@ def threads_in_step(make: Callable[[int], Body], clients: int, rounds: int, thre
     asked, done = [0], [0] * threads
 
     def prepare(index: int) -> Callable[[], None]:
-        outs = [Port() for _ in range(index, clients, threads)]
-        calls = [(make(client), out) for client, out in zip(range(index, clients, threads), outs, strict=True)]
+        calls, outs = _plain(make, range(index, clients, threads))
 
         def lead() -> None:
             others = range(1, threads)

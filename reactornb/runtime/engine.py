@@ -22,7 +22,7 @@ from reactornb.runtime.schedule import Schedule
 from reactornb.runtime.scheduler import Scheduler
 from reactornb.runtime.trace import Recorder
 from reactornb.runtime.tuning import Target
-from reactornb.runtime.workers import Place, Worker
+from reactornb.runtime.workers import Place, make_workers
 from reactornb.tags import Tag
 
 __all__ = ["Engine"]
@@ -77,10 +77,7 @@ class Engine:
         self.on_end = on_end
         self.failure: BaseException | None = None
         leaders = min(len(graph.enclaves), workers)
-        self.workers = [
-            Worker(i, f"reactornb-{name}-{i}", on_worker, leaders, patient=patient, alone=workers == 1)
-            for i in range(workers)
-        ]
+        self.workers = make_workers(workers, name, on_worker, leaders, patient=patient)
         self.schedulers = [
             Scheduler(
                 graph, enclave, self.workers, clock=clock, timeout=timeout, fast=fast, keepalive=keepalive, recorder=recorder,

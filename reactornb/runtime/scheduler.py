@@ -513,7 +513,7 @@ class Scheduler(EventQueue):
         """Run one level where there is more to it than calling one group; returns how many reactions ran."""
         items: list[Any]
         serial = self.width == 1 or self.recorder.serial
-        alone = None
+        alone = check = None
         if not self.agenda.plain[level] or self.recorder.records_reactions:
             for group in groups:
                 group.queued = False
@@ -521,6 +521,8 @@ class Scheduler(EventQueue):
             items = [ready[i] for i in sorted(ready)]
             count = len(items)
             cost = sum(Group.UNKNOWN if r.cost_ns < 0 else r.cost_ns for r in items)
+            if self.recorder.records_reactions:
+                check = self.recorder.level(self.current_tag(), items)
         elif len(groups) == 1:
             items = groups.copy()
             (alone,) = items
@@ -542,37 +544,32 @@ class Scheduler(EventQueue):
         self.level_began_ns = time.perf_counter_ns()
         share = self._shares.get(level)
         if share is not None and share.ready and share.items == items:
-            if self.recorder.records_reactions:
-                self.recorder.level(self.current_tag(), items)
             self._shared(share.run())
         elif serial or count == 1 or cost < self.share_above_ns:
-            self._inline(items, count)
+            self._inline(items, count, check)
         elif cost >= self.surely_worth_ns * count or not self.share_above_ns:
             self._share(me, level, items, count)
         else:
             trial = self._trials.get(level)
             if trial is None:
                 trial = self._trials[level] = Trial()
-            pays = trial.turn()
-            took_ns = self._share(me, level, items, count) if pays else self._inline(items, count)
-            trial.took(pays, took_ns // count)
-            if not trial.pays and level in self._shares:
-                self._shares[level].ready.clear()
+            if trial.turn():
+                share = self._share(me, level, items, count)
+                trial.took(True, share.took_ns // count)
+                if not trial.pays:
+                    share.ready.clear()
+            else:
+                trial.took(False, self._inline(items, count, check) // count)
         for item in items:
             self.agenda.cleared += item.clears
         if alone is not None:
             cheap = serial or count == 1 or alone.cost_ns < self.share_above_ns
             alone.direct = cheap and not self.profiled
-            if cheap and level in self._shares:
-                self._shares[level].ready.clear()
         return count
 
-    def _inline(self, items: Sequence[Any], count: int) -> int:
-        """Run a level on this worker; returns how long that took, in ns."""
+    def _inline(self, items: Sequence[Any], count: int, check: Callable[[RunningReaction], None] | None) -> int:
+        """Run a level on this worker, with a check after each reaction; returns how long that took, in ns."""
         began = time.perf_counter_ns()
-        check = None
-        if self.recorder.records_reactions:
-            check = self.recorder.level(self.current_tag(), items)
         item: Any = None
         try:
             for item in items:
@@ -587,10 +584,8 @@ class Scheduler(EventQueue):
             item.cost_ns = took // count * item.size
         return took
 
-    def _share(self, me: Worker, level: int, items: Sequence[Any], count: int) -> int:
-        """Share one level out among the workers, and take times; returns how long that took, in ns."""
-        if self.recorder.records_reactions:
-            self.recorder.level(self.current_tag(), items)
+    def _share(self, me: Worker, level: int, items: Sequence[Any], count: int) -> LevelShare:
+        """Share one level out among the workers, and take times."""
         share = self._shares.get(level)
         if share is None or share.items != items or (share.stale and self.level_began_ns >= share.due_ns):
             known = share if share is not None and share.items == items else None
@@ -600,15 +595,15 @@ class Scheduler(EventQueue):
                 if not known.late:  # what was seen remains true, and is forgotten little by little
                     share.looks, share.odd = known.looks // 2, known.odd // 2
         self._shared(share.look())
-        if self.failure is not None:
-            return 0
         share.used += 1
         noticed = share.in_pieces and share.odd >= 4 and share.is_uneven
         share.stale = share.stale or share.late or noticed or share.used == share.lasts
         for item in items:
             if isinstance(item, Group):  # what was timed are its reactions, or pieces
                 item.cost_ns = share.cost_ns // count * item.size
-        return share.took_ns
+        if share.cost_ns < self.share_above_ns:  # cheaper than was thought: not to be shared the next time
+            share.ready.clear()
+        return share
 
     def _shared(self, batch: Batch) -> None:
         """A shared level is over."""
@@ -635,11 +630,9 @@ class Scheduler(EventQueue):
         in_pieces = isinstance(items[0], Group) and cost < self.surely_worth_ns * count and not uneven
         if in_pieces:
             parts = tuple(tuple(self._pieces(part, cost // count)) for part in parts)
-        share = LevelShare(parts, self, me, self.workers)
+        share = LevelShare(parts, self, me, items, in_pieces=in_pieces)
         ended = time.perf_counter_ns()
-        share.items, share.in_pieces, share.due_ns = items, in_pieces, ended + 100 * (ended - began)
-        if len(items) == 1 and isinstance(items[0], Group) and not (self.recorder.records_reactions or self.profiled):
-            share.alone = items[0]
+        share.due_ns = ended + 100 * (ended - began)
         return share
 
     def _pieces(self, part: Sequence[RunningReaction], each_ns: int) -> Iterator[Group]:
@@ -908,12 +901,20 @@ class LevelShare(Share):
     __slots__ = ("alone", "due_ns", "in_pieces", "items", "lasts", "stale", "used")
 
     def __init__(
-        self, parts: Sequence[Sequence[Any]], scheduler: Scheduler, leader: Worker, workers: Sequence[Worker]
+        self,
+        parts: Sequence[Sequence[Any]],
+        scheduler: Scheduler,
+        leader: Worker,
+        items: Sequence[Any],
+        *,
+        in_pieces: bool,
     ) -> None:
-        super().__init__(parts, scheduler, leader, workers)
-        self.items: Sequence[Any] = ()
-        self.alone: Group | None = None
-        self.in_pieces = self.stale = False
+        super().__init__(parts, scheduler, leader, scheduler.workers)
+        self.items = items
+        is_alone = len(items) == 1 and isinstance(items[0], Group) and not scheduler.profiled
+        self.alone: Group | None = items[0] if is_alone else None
+        self.in_pieces = in_pieces
+        self.stale = False
         self.due_ns = self.used = 0
         self.lasts = 16
 
@@ -921,8 +922,9 @@ class LevelShare(Share):
 class Trial:
     """Whether to share a level of cheap reactions: whatever was faster, and now and then the other; the leader's own.
 
-    The other is tried after 8 turns, rounds in which times are taken, then after twice as many each time that it was slower, up to 256; where
-    running it alone was slower by a fifth, after 256; and after 8 once it has become the slower one. A single time is not believed when it is long, since a core may be taken away, but when it is short.
+    The other is tried after 8 turns, rounds in which times are taken, then after twice as many each time that it was slower, up to 256;
+    where running it alone was slower by a fifth, after 256; after 8 again once the better way has become the worse one. A single
+    time is not believed when it is long, since a core may be taken away, but when it is short.
     """
 
     __slots__ = ("_left", "_ns", "_wait")

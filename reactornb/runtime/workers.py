@@ -25,7 +25,17 @@ from reactornb.runtime.clock import Wake
 from reactornb.runtime.immortal import immortalize
 from reactornb.tags import forever
 
-__all__ = ["Batch", "Call", "Share", "Team", "Worker", "current_scheduler", "current_worker", "share_out"]
+__all__ = [
+    "Batch",
+    "Call",
+    "Share",
+    "Team",
+    "Worker",
+    "current_scheduler",
+    "current_worker",
+    "make_workers",
+    "share_out",
+]
 
 # Let another thread have this core, if one waits for it; about a microsecond if none does.
 _give_way: Callable[[], object] = getattr(os, "sched_yield", functools.partial(time.sleep, 0))
@@ -436,6 +446,11 @@ class Worker:
         self.parked = False
 
 
+def make_workers(count: int, name: str, begin: Callable[[int], Place], leaders: int, *, patient: bool) -> list[Worker]:
+    """The workers of a run or a team; arguments as those of `Worker`, the name without `reactornb` and number."""
+    return [Worker(i, f"reactornb-{name}-{i}", begin, leaders, patient=patient, alone=count == 1) for i in range(count)]
+
+
 class Call:
     """What a `Team` does as one piece.
 
@@ -475,10 +490,7 @@ class Team:
 
     def __init__(self, workers: int, name: str) -> None:
         place = replace(cpu.place(workers), nice=cpu.default_nice())
-        self.workers = [
-            Worker(i, f"reactornb-{name}-{i}", place.pin, 1, patient=place.is_roomy, alone=workers == 1)
-            for i in range(workers)
-        ]
+        self.workers = make_workers(workers, name, place.pin, 1, patient=place.is_roomy)
         if workers > 1:
             immortalize()
         for worker in self.workers[1:]:

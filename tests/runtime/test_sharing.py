@@ -290,10 +290,8 @@ def test_times_are_taken_more_often_where_that_costs_little(monkeypatch):
 def test_after_a_round_in_which_something_took_its_time_the_next_is_looked_at_too(monkeypatch):
     steps = Steps(monkeypatch, odd_in=[35, 36])
     assert steps.rounds(50) == [0, 2, 5, 9, 14, 20, 27, 35, 36, 46]
-    assert (steps.share.odd, steps.share.late) == (
-        2,
-        True,
-    )  # in round 35; for good, as it seemed, in 36; back again in 46
+    # For once in round 35, for good, as it seemed, in 36, and back again in 46.
+    assert (steps.share.odd, steps.share.late) == (2, True)
 
 
 def test_what_may_have_come_to_take_long_is_looked_at_after_some_rounds(monkeypatch):
@@ -451,9 +449,7 @@ class Counting(Reactor):
         out.set(self.count)
 
 
-@pytest.mark.parametrize(
-    "refused", [2, 100]
-)  # 100: when the level has been shared for long, and times are taken rarely
+@pytest.mark.parametrize("refused", [2, 100])  # at first, and when times are taken rarely
 @pytest.mark.parametrize("above_ns", [0, 40_000])
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_member_that_reads_what_all_read_is_named_when_it_raises(workers, above_ns, refused, monkeypatch):
