@@ -18,6 +18,7 @@ from reactornb.graph import Graph, assemble, find_parameter
 from reactornb.model import Reactor
 from reactornb.runtime.clock import Clock, RealClock
 from reactornb.runtime.engine import Engine
+from reactornb.runtime.imports import Progress
 from reactornb.runtime.logs import Log, merged
 from reactornb.runtime.profile import Profile, Profiler
 from reactornb.runtime.sampling import Sample
@@ -204,6 +205,7 @@ class Run:
         self._failure: BaseException | None = None
         self._seconds: float | None = None
         self._began = time.perf_counter()
+        self._imports = Progress()
         self.placement = replace(cpu.place(self.workers, placement), nice=nice)
         self._engine = Engine(
             program.graph,
@@ -416,6 +418,11 @@ class Run:
         return {f"{node.name}.{name}": getattr(instances[node.index], name) for node in nodes}
 
     @property
+    def waiting_for(self) -> str:
+        """What holds the run up from outside the program: "importing torch" while that is so, else "". Any thread, cheap."""
+        return self._imports.waiting_for(self._engine.reactions_done) if self.is_alive else ""
+
+    @property
     def lag(self) -> float | None:
         """By how many seconds physical time is past the tag; None for a run that does not wait for it, or is over."""
         return None if self.options.get("fast") or not self.is_alive else self._engine.lag_ns / 1e9
@@ -450,6 +457,7 @@ class Run:
             "run": self.number,
             "program": self.program.name,
             "state": self.state,
+            "waiting_for": self.waiting_for,
             "tag": self.tag,
             "seconds": seconds,
             "tags": self.tags,

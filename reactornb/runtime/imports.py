@@ -1,0 +1,64 @@
+"""Which heavy packages this process is importing, and whether a run waits for that.
+
+The first reaction that needs torch waits seconds for it; a panel that says so is not taken for one that hangs. It knows names of
+packages, and imports none of them.
+
+Read without a lock: `sys.modules` is only looked up, and the mark looked at is the one by which the import system itself tells a
+module under way from a finished one. It is set before the module's first line runs, and cleared after its last.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+
+__all__ = ["HEAVY", "Progress", "in_progress"]
+
+HEAVY = ("matplotlib", "gymnasium", "torch", "torch._dynamo")
+STANDS_STILL = 0.2  # seconds without a reaction that ends
+
+
+def in_progress() -> tuple[str, ...]:
+    """The heavy packages that some thread of this process is importing now: `("torch",)`; empty for almost all of its life."""
+    return tuple(name for name in HEAVY if _is_under_way(name))
+
+
+def _is_under_way(name: str) -> bool:
+    module = sys.modules.get(name)
+    if module is None:
+        return False
+    # Not getattr(module, ...): a module that is under way, or stands for another, may have a __getattr__ that imports.
+    spec = getattr(module, "__dict__", {}).get("__spec__")
+    return bool(getattr(spec, "_initializing", False))
+
+
+class Progress:
+    """Tells a run that waits for an import from one that goes on beside it, such as beside a cell that imports torch.
+
+    No look at the threads' stacks: without a GIL those change while they are read.
+
+    # _last   one tuple, replaced as a whole by whoever asks, a panel's pump as a rule: two who ask at once see one or the other
+    """
+
+    def __init__(self) -> None:
+        self._last = (
+            -1,
+            0.0,
+        )  # how many reactions had ended, and when that was first seen, in seconds of `time.monotonic`
+
+    def waiting_for(self, reactions: int) -> str:
+        """What a living run waits for: "importing torch" while a heavy package is imported and no reaction ends; "" otherwise.
+
+        Args:
+            reactions: how many of the run's reactions have ended.
+        """
+        names = in_progress()
+        if not names:
+            return ""
+        count, since = self._last
+        now = time.monotonic()
+        if count != reactions:
+            self._last = (reactions, now)
+        # Before its first reaction has ended a run cannot have got anywhere, so one look is enough.
+        stands = reactions == 0 or (count == reactions and now - since >= STANDS_STILL)
+        return f"importing {names[-1]}" if stands else ""
