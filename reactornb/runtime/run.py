@@ -20,6 +20,7 @@ from reactornb.runtime.clock import Clock, RealClock
 from reactornb.runtime.engine import Engine
 from reactornb.runtime.imports import Progress
 from reactornb.runtime.logs import Log, merged
+from reactornb.runtime.notices import Notices
 from reactornb.runtime.profile import Profile, Profiler
 from reactornb.runtime.sampling import Sample
 from reactornb.runtime.timeline import Timeline
@@ -201,6 +202,7 @@ class Run:
         self.workers: int = options["workers"]
         self.options = options
         self._recorder = recorder
+        self.notices = Notices(f"run {self.number} of {program.name}")
         self._finished = threading.Event()
         self._failure: BaseException | None = None
         self._seconds: float | None = None
@@ -226,6 +228,7 @@ class Run:
     def _leave_behind(self) -> None:
         """In a forked child, where none of the run's threads is: here the run is over, and no lock of its threads is waited for."""
         self._engine.abandon()
+        self.notices.release()
         self.program._lock = threading.Lock()
         self._finished = threading.Event()
         self._end(
@@ -384,6 +387,11 @@ class Run:
         return self._failure
 
     @property
+    def warnings(self) -> list[str]:
+        """What this run's user should know: each said once, in the order found. `notices.add(key, words)` adds one, from any thread."""
+        return self.notices.words
+
+    @property
     def logs(self) -> list[Log]:
         """What each reactor logged so far, in the graph's order, growing at the end.
 
@@ -473,6 +481,7 @@ class Run:
             "refused": self._engine.refused,
             "deadlines_missed": self.deadlines_missed,
             "fingerprint": self.fingerprint,
+            "warnings": self.warnings,
             "failure": None if self._failure is None else str(self._failure),
         }
 

@@ -1,0 +1,51 @@
+"""What a run tells its user besides results: warnings, each said once.
+
+A warning goes to the run's list, which panel and status show, and to the logger `reactornb`, which prints it on stderr unless the
+user's own logging says otherwise.
+
+# _said    written under _lock, by whatever thread finds something: a worker, or who shows the run
+# _words   appended to under _lock; read at any time, as a copy
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Hashable
+
+__all__ = ["Notices"]
+
+
+class Notices:
+    """The warnings of one run.
+
+    Args:
+        who: of whom they tell, such as "run 3 of main".
+    """
+
+    def __init__(self, who: str) -> None:
+        self._who = who
+        self._lock = threading.Lock()
+        self._said: set[Hashable] = set()
+        self._words: list[str] = []
+
+    def add(self, key: Hashable, words: str) -> bool:
+        """Warn, unless there was a warning with that key; true if this is the first. Any thread."""
+        with self._lock:
+            if key in self._said:
+                return False
+            self._said.add(key)
+            self._words.append(words)
+        import logging  # not needed by runs without a warning
+
+        logging.getLogger("reactornb").warning("%s: %s", self._who, words)
+        return True
+
+    @property
+    def words(self) -> list[str]:
+        """The warnings so far, in the order in which they were found."""
+        with self._lock:
+            return self._words.copy()
+
+    def release(self) -> None:
+        """In a forked child, where another thread may have held the lock."""
+        self._lock = threading.Lock()
