@@ -179,6 +179,24 @@ class ReactionError(RunError):
         self.source = source
 
 
+class UnrecordableValueError(ReactionError):
+    """A run keeps a fingerprint, and a reaction sent a value that no two processes could compare; the run stopped at that tag.
+
+    Attributes:
+        port: full name of the port or action.
+        kind: the type of the part that cannot be judged.
+        path: that part, such as `value.policy[3]`.
+    """
+
+    def __init__(
+        self, message: str, *, reaction: str, tag: Any, source: Source | None, port: str, kind: type, path: str
+    ) -> None:
+        super().__init__(message, reaction=reaction, tag=tag, source=source)
+        self.port = port
+        self.kind = kind
+        self.path = path
+
+
 class ValueChangedError(RunError):
     """A value was changed after it had been sent on a port (found by `check_values=True`)."""
 

@@ -304,4 +304,4 @@ def test_the_example_of_the_readme_runs(write, capsys):
     assert main(["run", write(example), "-q"]) == 0
     totals, fingerprint, again = capsys.readouterr().out.splitlines()
     assert totals == again  # once by its own last line, once by ours: the same seed
-    assert len(fingerprint) == 32
+    assert len(fingerprint) == 64

@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any
 from reactornb.errors import RunError
 from reactornb.graph import Graph, add
 from reactornb.runtime.signals import Signal
+from reactornb.runtime.trace import Written
 from reactornb.tags import forever
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ class Gate:
         # A reaction failed at this tag: what comes before it is still executed, nothing else.
         self._abort = (forever, 1)
         # A heap of what was written at tags not yet final.
-        self._records: list[tuple[tuple[int, int], int, list[Any]]] = []
+        self._records: list[tuple[tuple[int, int], int, Written]] = []
         self._order = itertools.count()
         # Enclaves in which something can happen at any physical time, and up to when they have promised that it did not.
         self._open = [False] * count
@@ -246,16 +247,17 @@ class Gate:
 
     # -- what was written, in the order of tags ---------------------------------------------------------------------------
 
-    def record(self, s: Scheduler, present: list[Any]) -> None:
+    def record(self, s: Scheduler, written: Written) -> None:
         """Keep what was written at the current tag of `s` until no enclave can write anything earlier."""
         with self._lock:
-            heapq.heappush(self._records, ((s.time_ns, s.microstep), next(self._order), present))
+            heapq.heappush(self._records, ((s.time_ns, s.microstep), next(self._order), written))
 
     def _flush(self) -> None:
         final = min(self._heads)
         while self._records and self._records[0][0] < final:
             tag = self._records[0][0]
-            together: list[Any] = []
+            together: list[Written] = []
             while self._records and self._records[0][0] == tag:
-                together += heapq.heappop(self._records)[2]
-            self._schedulers[0].recorder.end_of_tag(tag, together)
+                together.append(heapq.heappop(self._records)[2])
+            if tag < self._abort:  # an enclave that was ahead of one that failed leaves no mark
+                self._schedulers[0].recorder.end_of_tag(tag, together)

@@ -39,7 +39,7 @@ from reactornb.runtime.handles import InPort
 from reactornb.runtime.modes import Modes
 from reactornb.runtime.schedule import Agenda, Schedule
 from reactornb.runtime.signals import RunningReaction, Signal
-from reactornb.runtime.trace import Recorder, failure
+from reactornb.runtime.trace import Recorder, UnrecordableSignal, failure, unrecordable
 from reactornb.runtime.tuning import Target, Tuning
 from reactornb.runtime.watchdogs import Watchdogs
 from reactornb.runtime.workers import Batch, Share, Worker, share_out
@@ -733,16 +733,31 @@ class Scheduler(EventQueue):
         if len(fired) > 1 and self.width > 1:
             fired.sort(key=_signal_order)  # in whatever order the workers of a shared level wrote them
         if self.recorder.records_values:
-            written = self.recorder.written(fired)
-            if self.gate is None:
-                self.recorder.end_of_tag((self.time_ns, self.microstep), written)
-            elif written:
-                self.gate.record(self, written)
+            self._record(fired)
         for signal in fired:
             signal.fired = False
             if signal.delays:
                 self._delay(signal)
         fired.clear()
+
+    def _record(self, fired: list[Signal]) -> None:
+        """Take in what was written at this tag.
+
+        Raises:
+            UnrecordableValueError: where a fingerprint cannot take in a value.
+        """
+        tag = (self.time_ns, self.microstep)
+        try:
+            written = self.recorder.written(tag, fired)
+        except UnrecordableSignal as found:
+            why = found.error
+            raise unrecordable(self.graph, found.signal, self.current_tag(), why) from why.__cause__
+        if written is None:
+            return
+        if self.gate is None:
+            self.recorder.end_of_tag(tag, (written,))
+        else:
+            self.gate.record(self, written)
 
     def _delay(self, signal: Signal) -> None:
         """Queue what a present signal feeds through delayed connections, or send it to the enclave that reads it."""

@@ -1,28 +1,27 @@
 """What a run leaves behind: trace, fingerprint, value checks, and the wording of a failure.
 
-A `Recorder` is called between levels and at the end of tags by the leader; where there are several enclaves, `level` by each leader
-(it only appends, which is atomic) and `end_of_tag` under the gate's lock. So it needs no lock. `Trace` is read after the run,
-`fingerprint` at any time (its newest digest is one reference, replaced whole).
+A `Recorder` is called between levels and at the end of tags by the leader; where there are several enclaves, `level` and `written` by
+each leader (`level` only appends, which is atomic; `written` changes nothing) and `end_of_tag` under the gate's lock. So it needs no
+lock. `Trace` is read after the run, `fingerprint` at any time.
 """
 
 from __future__ import annotations
 
+import copy
 import dataclasses
-import hashlib
-import pickle
-import struct
+import sys
 import traceback
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
-import numpy
-
-from reactornb.errors import ReactionError, Source, ValueChangedError
+from reactornb.errors import ReactionError, Source, UnrecordableValueError, ValueChangedError
+from reactornb.graph import Graph
 from reactornb.model import Reactor
+from reactornb.runtime.fingerprint import Fingerprint, RefusedValueError, digest, term
 from reactornb.runtime.signals import RunningReaction, Signal
 from reactornb.tags import Tag
 
-__all__ = ["Recorder", "Trace", "digest", "failure"]
+__all__ = ["Recorder", "Trace", "UnrecordableSignal", "Written", "failure", "unrecordable"]
 
 
 @dataclasses.dataclass
@@ -31,7 +30,8 @@ class Trace:
 
     Attributes:
         executions: (tag, full name of the reaction); within a level in the order of the reactions' numbers.
-        writes: (tag, full name of the port, action or timer, value), ordered by tag and number.
+        writes: (tag, full name of the port, action or timer, value), ordered by tag and number. Of a value that can be changed
+            it is a copy, as it was when the tag ended; what cannot be copied stands there itself.
     """
 
     executions: list[tuple[Tag, str]] = dataclasses.field(default_factory=list)
@@ -55,7 +55,7 @@ class Recorder:
 
     def __init__(self, *, trace: bool = False, fingerprint: bool = False, check_values: bool = False) -> None:
         self.trace = Trace() if trace else None
-        self._hash = hashlib.blake2b(digest_size=16) if fingerprint else None
+        self._sum = Fingerprint() if fingerprint else None
         self._check = check_values
         self.serial = check_values  # finding the culprit needs one reaction at a time
         self.records_values = trace or fingerprint
@@ -63,7 +63,11 @@ class Recorder:
         self.apart = False  # several enclaves report: their levels come in any order
         self.changes: list[tuple[Tag, int, Any]] = []  # (tag, number of the parameter, `tuning.Change`)
         self._ran: list[tuple[Tag, int, int, str]] = []
-        self.fingerprint: str | None = self._hash.hexdigest() if self._hash is not None else None
+
+    @property
+    def fingerprint(self) -> str | None:
+        """The fingerprint of the tags that are done, 64 hexadecimal digits; None where none is kept."""
+        return None if self._sum is None else self._sum.hexdigest()
 
     def level(self, tag: Tag, ready: Sequence[RunningReaction]) -> Callable[[RunningReaction], None] | None:
         """A level is about to run; what is returned is to be called after each of its reactions."""
@@ -74,11 +78,11 @@ class Recorder:
                 self.trace.executions += [(tag, r.name) for r in sorted(ready, key=lambda r: r.index)]
         if not self._check:
             return None
-        before = {id(p): digest(p.value) for r in ready for p in r.reads if p.is_present}
+        before = {id(p): digest(p.value, strict=False) for r in ready for p in r.reads if p.is_present}
 
         def check(r: RunningReaction) -> None:
             for port in r.reads:
-                if port.is_present and before.get(id(port)) not in (None, digest(port.value)):
+                if port.is_present and before.get(id(port)) not in (None, digest(port.value, strict=False)):
                     raise ValueChangedError(
                         f"{r.name} ({r.node.source}) changed the value that it read from {port.name}. Values are shared with other "
                         f"readers: copy before changing, or declare Input(mutable=True)."
@@ -86,23 +90,34 @@ class Recorder:
 
         return check
 
-    def written(self, present: Sequence[Signal]) -> list[Written]:
-        """What is worth recording of a tag that ends in one enclave."""
-        return [
-            (s.order, s.name, s.state.value) for s in set(present) if not s.is_delay
-        ]  # a delayed connection repeats what its port wrote
+    def written(self, tag: tuple[int, int], present: Sequence[Signal]) -> Written | None:
+        """What is worth recording of a tag that ends in one enclave: as it is now, since who sent it may go on changing it.
 
-    def end_of_tag(self, tag: tuple[int, int], written: list[Written]) -> None:
-        """Take in what was written at a tag, ordered by the signals' numbers, so that threads leave no mark."""
-        written.sort(key=_order)
-        for order, name, value in written:
-            if self.trace is not None:
-                self.trace.writes.append((Tag(*tag), name, value))
-            if self._hash is not None:
-                self._hash.update(struct.pack("<qqq", *tag, order))
-                _feed(self._hash.update, value)
-        if self._hash is not None:
-            self.fingerprint = self._hash.hexdigest()
+        Raises:
+            UnrecordableSignal: for a value that a fingerprint cannot take in.
+        """
+        # A delayed connection repeats what its port wrote.
+        signals = [s for s in set(present) if not s.is_delay]
+        if not signals:
+            return None
+        terms, copies = 0, []
+        if self._sum is not None:
+            for s in signals:
+                try:
+                    terms += term(tag, s.order, s.state.value)
+                except RefusedValueError as error:
+                    raise UnrecordableSignal(s, error) from error
+        if self.trace is not None:
+            copies = [(s.order, s.name, _copy(s.state.value)) for s in signals]
+        return Written(terms, copies)
+
+    def end_of_tag(self, tag: tuple[int, int], written: Sequence[Written]) -> None:
+        """Take in what was written at a tag; in a trace by the signals' numbers, so that threads leave no mark."""
+        if self._sum is not None:
+            self._sum.add(sum(w.terms for w in written))
+        if self.trace is not None:
+            copies = sorted((c for w in written for c in w.copies), key=_order)
+            self.trace.writes += [(Tag(*tag), name, value) for _, name, value in copies]
 
     def finish(self) -> None:
         """The run is over: bring what several enclaves executed into the order of tags."""
@@ -110,65 +125,66 @@ class Recorder:
             self.trace.executions[:] = [(tag, name) for tag, _, _, name in sorted(self._ran)]
 
 
-Written = tuple[int, str, Any]
-"""Number, name and value of a signal."""
+class Written(NamedTuple):
+    """What one enclave wrote at one tag.
+
+    Attributes:
+        terms: what it adds to the fingerprint.
+        copies: (number, name, value) of each signal, for the trace.
+    """
+
+    terms: int
+    copies: list[tuple[int, str, Any]]
 
 
-def _order(written: Written) -> int:
-    return written[0]
+class UnrecordableSignal(Exception):  # noqa: N818 - caught by the scheduler, which knows who wrote it
+    """A signal's value cannot be judged."""
+
+    def __init__(self, signal: Signal, error: RefusedValueError) -> None:
+        super().__init__(signal.name)
+        self.signal = signal
+        self.error = error
 
 
-def digest(value: Any) -> str:
-    """BLAKE2b over a canonical form of the value (see `_feed`)."""
-    h = hashlib.blake2b(digest_size=16)
-    _feed(h.update, value)
-    return h.hexdigest()
+def _order(copied: tuple[int, str, Any]) -> int:
+    return copied[0]
 
 
-def _feed(update: Callable[[Any], None], value: Any) -> None:
-    """Hash plain data, arrays, tensors and dataclasses by content; anything else by its pickle, or its type's name."""
-    kind = type(value)
-    if value is None or kind is bool:
-        update(repr(value).encode())
-    elif kind is int:
-        update(b"i%d" % value)
-    elif kind is float:
-        update(b"f" + struct.pack("<d", value))
-    elif kind is str:
-        update(b"s%d:" % len(value) + value.encode("utf-8", "surrogatepass"))
-    elif kind is bytes:
-        update(b"b%d:" % len(value) + value)
-    elif isinstance(value, (tuple, list)):
-        update(b"t%d" % len(value))
-        for item in value:
-            _feed(update, item)
-    elif isinstance(value, dict):
-        update(b"d%d" % len(value))
-        for key, item in value.items():
-            _feed(update, key)
-            _feed(update, item)
-    elif isinstance(value, (set, frozenset)):
-        update(b"e%d" % len(value))
-        for item in sorted(digest(v) for v in value):
-            update(item.encode())
-    elif isinstance(value, (numpy.ndarray, numpy.generic)) and value.dtype != object:
-        update(f"a{value.dtype.str}{value.shape}".encode())
-        update(
-            numpy.ascontiguousarray(value).tobytes()
-            if value.ndim == 0 or value.size == 0
-            else numpy.ascontiguousarray(value).data.cast("B")
-        )
-    elif dataclasses.is_dataclass(value) and not isinstance(value, type):
-        update(f"c{kind.__qualname__}".encode())
-        for field in dataclasses.fields(value):
-            _feed(update, getattr(value, field.name))
-    elif hasattr(value, "detach") and hasattr(value, "cpu"):
-        _feed(update, value.detach().cpu().numpy())
-    else:
-        try:
-            update(pickle.dumps(value, protocol=4))
-        except Exception:  # noqa: BLE001 - what cannot be pickled has no content that two runs could compare
-            update(f"o{kind.__module__}.{kind.__qualname__}".encode())
+_UNCHANGING = frozenset({int, float, complex, bool, str, bytes, type(None)})
+
+
+def _copy(value: Any) -> Any:
+    """A value as it is now."""
+    if type(value) in _UNCHANGING:
+        return value
+    torch: Any = sys.modules.get("torch")
+    if torch is not None and isinstance(value, torch.Tensor):
+        return value.detach().clone()
+    try:
+        return copy.deepcopy(value)
+    except Exception:  # noqa: BLE001 - what cannot be copied, such as a lock or a generator, is what it is
+        return value
+
+
+def unrecordable(graph: Graph, signal: Signal, tag: Tag, error: RefusedValueError) -> UnrecordableValueError:
+    """The error that ends a run whose fingerprint cannot take in a value, with who wrote it."""
+    port = ("action", next((a.index for a in graph.actions if a.name == signal.name), -1))
+    writers = [
+        r
+        for r in graph.reactions
+        if signal.port in r.effects or any(tuple(a[:2]) == port for a in r.arguments if port not in r.triggers)
+    ]
+    who = f" by {writers[0].name}, {writers[0].source}" if writers else ""
+    return UnrecordableValueError(
+        f"{signal.name} was given a value{who}, at tag {tag}, that a fingerprint cannot take in: {error}. Send plain data, arrays, "
+        f"tensors, dataclasses or objects that copy and pickle can take apart, or start without fingerprint=True.",
+        reaction=writers[0].name if writers else "",
+        tag=tag,
+        source=writers[0].source if writers else None,
+        port=signal.name,
+        kind=error.kind,
+        path=error.path,
+    )
 
 
 def failure(r: RunningReaction, cls: type[Reactor], tag: Tag, error: BaseException) -> ReactionError:
