@@ -7,14 +7,19 @@ Gymnasium environments, stepped one after the other by the thread that runs the 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from importlib.util import find_spec
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from reactornb.rl.errors import ObservationError, SpaceError, UnknownEnvironmentError
+from reactornb.errors import ReactorError
+from reactornb.rl import checks
+from reactornb.rl.errors import ContractError, ObservationError, SpaceError, UnknownEnvironmentError
+from reactornb.rl.storage import own
 
 if TYPE_CHECKING:
     from gymnasium import Env, Space
@@ -86,50 +91,58 @@ def spec_of(env_id: str | Make) -> EnvSpec:
     """
     env = _make(env_id)
     try:
-        return _spec(env, _name(env_id))
+        return _spec(env, checks.name_of(env_id))
     finally:
         env.close()
 
 
-def _name(env_id: str | Make) -> str:
-    if isinstance(env_id, str):
-        return env_id
-    inner = getattr(env_id, "func", env_id)  # functools.partial
-    words = [str(a) for a in getattr(env_id, "args", ())]
-    return f"{getattr(inner, '__name__', type(inner).__name__)}({', '.join(words)})"
-
-
-def _make(env_id: str | Make) -> Any:
+def _make(env_id: str | Make, index: int = -1) -> Any:
     import gymnasium
 
-    if callable(env_id):
-        env = env_id()
-        if not isinstance(env, (gymnasium.Env, gymnasium.vector.VectorEnv)):
-            raise UnknownEnvironmentError(
-                f"{_name(env_id)} made a {type(env).__name__}, which is no gymnasium.Env and no gymnasium.vector.VectorEnv.",
-                env_id=env_id,
-            )
-        return env
-    if env_id.startswith("ALE/"):
+    if not isinstance(env_id, str):
+        try:
+            return checks.make_one(env_id, index)
+        except ReactorError:
+            raise
+        except Exception as error:
+            error.add_note(f"raised by {checks.name_of(env_id)}, which was to make environment {max(index, 0)}")
+            raise
+    if _is_atari(env_id):
         from reactornb.rl.atari import make_frames
 
-        return make_frames(env_id)  # these are registered by ale-py only, and one emulator is for one thread at a time
+        return make_frames(env_id)  # one emulator is for one thread at a time
     try:
         # The checker looks at every step; what it finds, we find ourselves or do not need.
         return gymnasium.make(env_id, disable_env_checker=True)
     except (gymnasium.error.Error, ModuleNotFoundError) as error:
         raise UnknownEnvironmentError(
-            f"cannot make the environment {env_id!r}: {error} gymnasium.pprint_registry() lists what there is; an environment of "
-            f"your own can be given as a function that makes it.",
+            f"cannot make the environment {env_id!r}: {error} {checks.nearest_id(env_id)} An environment of your own can be given as "
+            f"a function that makes it.",
             env_id=env_id,
         ) from error
+    except Exception as error:
+        error.add_note(f"raised while gymnasium.make({env_id!r}) made an environment")
+        raise
+
+
+def _is_atari(env_id: str) -> bool:
+    """Whether an id is one of ale-py's: in its namespace, or a name of old such as PongNoFrameskip-v4, known once ale-py is imported."""
+    if env_id.startswith("ALE/"):
+        return True
+    import gymnasium
+
+    if env_id not in gymnasium.registry and re.search(r"-v[04]$", env_id) and find_spec("ale_py") is not None:
+        import ale_py
+
+        gymnasium.register_envs(ale_py)
+    spec = gymnasium.registry.get(env_id)
+    return spec is not None and isinstance(spec.entry_point, str) and spec.entry_point.startswith("ale_py")
 
 
 def _spec(env: Any, name: str) -> EnvSpec:
     from gymnasium import spaces
 
-    observed: Space[Any] = getattr(env, "single_observation_space", env.observation_space)
-    acted: Space[Any] = getattr(env, "single_action_space", env.action_space)
+    observed, acted = (_space(env, kind, name) for kind in ("observation", "action"))
     shape, dtype, encode = _encoding(observed, name)
     if isinstance(acted, spaces.Discrete):
         return EnvSpec(name, shape, dtype, int(acted.n), (), None, None, encode, int(acted.start))
@@ -140,6 +153,19 @@ def _spec(env: Any, name: str) -> EnvSpec:
         f"the actions of {name} are {acted}; the algorithms here take Discrete and floating Box spaces. Wrap the environment in a "
         f"gymnasium.ActionWrapper.",
         space=acted,
+    )
+
+
+def _space(env: Any, kind: str, name: str) -> Any:
+    from gymnasium import Space
+
+    found = getattr(env, f"single_{kind}_space", None) or getattr(env, f"{kind}_space", None)
+    if isinstance(found, Space):
+        return found
+    raise SpaceError(
+        f"{name} has no {kind}_space (it is {found!r}): set self.{kind}_space in its __init__, such as "
+        f"gymnasium.spaces.{'Box(-1, 1, (4,))' if kind == 'observation' else 'Discrete(2)'}.",
+        space=found,
     )
 
 
@@ -159,10 +185,14 @@ def _encoding(
         return tuple(space.shape), np.dtype(np.float32), None
     if isinstance(space, spaces.Tuple) and all(isinstance(s, spaces.Discrete) for s in space.spaces):
         return (len(space.spaces),), np.dtype(np.float32), np.asarray
-    if not space.is_np_flattenable:
+    try:
+        flattenable = space.is_np_flattenable
+    except NotImplementedError:  # a space of one's own
+        flattenable = False
+    if not flattenable:
         raise SpaceError(
             f"the observations of {name} are {space}, which cannot be made one array. Wrap the environment in a "
-            f"gymnasium.ObservationWrapper.",
+            f"gymnasium.ObservationWrapper whose observation_space is a Box.",
             space=space,
         )
     flat = spaces.flatten_space(space)
@@ -218,10 +248,10 @@ def make_envs(env_id: str | Make, n: int, *, autoreset: str = "next_step", watch
     if autoreset not in AUTORESET:
         raise ValueError(f"autoreset is one of {', '.join(AUTORESET)}, not {autoreset!r}.")
     first = _make(env_id)
-    spec = _spec(first, _name(env_id))
+    spec = _spec(first, checks.name_of(env_id))
     if isinstance(first, VectorEnv):
         return Vectored(first, spec, watch)
-    return Singles([first, *(_make(env_id) for _ in range(n - 1))], spec, autoreset == "next_step", watch)
+    return Singles([first, *(_make(env_id, i) for i in range(1, n))], spec, autoreset == "next_step", watch)
 
 
 class Singles:
@@ -235,13 +265,20 @@ class Singles:
         self._watch = watch
         self._ended = [False] * self.n  # whose next step only resets
         self._steps = 0
+        self._known = False  # whether a step of each has been held against its space
+        self._space = envs[0].observation_space
 
     def reset(self, seed: int, out: np.ndarray) -> None:
         """See `Envs`."""
         for i, env in enumerate(self.envs):
             self._watch.beat(i)
-            seen, _ = env.reset(seed=seed + i)
-            out[i] = self._checked(seen, i)
+            try:
+                returned = env.reset(seed=seed + i)
+            except Exception as error:
+                error.add_note(f"raised by {checks.who(self.spec.name, i)} in its reset")
+                raise
+            checks.check_reset(returned, self._space, self.spec.name, i)
+            out[i] = self._checked(returned[0], i)
             self._ended[i] = False
 
     def step(self, t: int, trajectory: Trajectory) -> None:
@@ -249,35 +286,81 @@ class Singles:
         actions: Iterable[Any] = _to_env(self.spec, trajectory.actions[t])
         row, rewards = trajectory.observations[t + 1], trajectory.rewards[t]
         watch, ended, next_step, now = self._watch, self._ended, self._next_step, monotonic
-        encode, shape = self.spec.encode, self.spec.observation_shape
-        for i, (env, action) in enumerate(zip(self.envs, actions, strict=True)):
-            watch.env = i
-            watch.since = now()  # as watch.beat(i), without the call: this loop is what a rollout spends its time in
-            if ended[i]:
-                seen, _ = env.reset()
-                ended[i] = False
-                trajectory.valid[t, i] = False
-            else:
-                seen, reward, terminated, truncated, _ = env.step(action)
-                rewards[i] = reward
-                if terminated or truncated:
-                    trajectory.terminated[t, i] = terminated
-                    trajectory.truncated[t, i] = truncated
-                    if next_step:
-                        ended[i] = True
-                    else:
-                        trajectory.finals.append((t, i, np.array(self._checked(seen, i), row.dtype)))
-                        seen, _ = env.reset()
-            if encode is not None or getattr(seen, "shape", None) != shape:
-                seen = self._checked(seen, i)
-            row[i] = seen
+        encode, shape, known = self.spec.encode, self.spec.observation_shape, self._known
+        returned: Any
+        what = "step"
+        try:
+            for i, (env, action) in enumerate(zip(self.envs, actions, strict=True)):
+                watch.env = i
+                watch.since = (
+                    now()
+                )  # as watch.beat(i), without the call: this loop is what a rollout spends its time in
+                returned = 0  # nothing yet
+                if ended[i]:
+                    what = "reset"
+                    returned = env.reset()
+                    seen, _ = returned
+                    what = "step"
+                    ended[i] = False
+                    trajectory.valid[t, i] = False
+                else:
+                    if not known:
+                        checks.check_action(action, env.action_space, self.spec.name, i)
+                    returned = env.step(action)
+                    if not known:
+                        checks.check_step(returned, self._space, self.spec.name, i)
+                    seen, reward, terminated, truncated, _ = returned
+                    rewards[i] = reward
+                    if terminated or truncated:
+                        trajectory.terminated[t, i] = terminated
+                        trajectory.truncated[t, i] = truncated
+                        if next_step:
+                            ended[i] = True
+                        else:
+                            trajectory.finals.append((t, i, np.array(self._checked(seen, i), row.dtype)))
+                            returned, what = 0, "reset"
+                            returned = env.reset()
+                            seen, _ = returned
+                            what = "step"
+                if encode is not None or getattr(seen, "shape", None) != shape:
+                    seen = self._checked(seen, i)
+                row[i] = seen
+        except ContractError:
+            raise
+        except Exception as error:
+            broken = self._explained(error, returned, what, i, action, trajectory.observations[: t + 1])
+            if broken is None:
+                raise
+            raise broken from error
+        self._known = True
         self._steps += self.n
+
+    def _explained(
+        self, error: Exception, returned: Any, what: str, i: int, action: Any, seen: np.ndarray
+    ) -> ContractError | None:
+        """What to raise instead where environment i, or the use of what it returned, has raised; else the error gets a note."""
+        name = self.spec.name
+        try:
+            check_finite(self.spec, seen, None)
+        except ContractError as unfinite:  # what follows from a NaN says less than the NaN
+            return unfinite
+        broken = checks.diagnosis(error, returned, what, self._space, name, i)
+        if broken is None:
+            refused = checks.refusal(what, self.envs[i].action_space, action)
+            error.add_note(f"raised by {checks.who(name, i)} in its {what}{refused}")
+        return broken
 
     def _checked(self, seen: Any, i: int) -> np.ndarray:
         if self.spec.encode is not None:
-            seen = self.spec.encode(seen)
-        shape = getattr(seen, "shape", None)
+            try:
+                seen = self.spec.encode(seen)
+            except Exception:
+                checks.check_observation(seen, self._space, self.spec.name, i, "step")
+                raise
+        shape = np.shape(seen) if isinstance(seen, (np.generic, int, float)) else getattr(seen, "shape", None)
         if shape != self.spec.observation_shape:
+            if not isinstance(seen, np.ndarray):
+                checks.check_observation(seen, self._space, self.spec.name, i, "step")
             raise _wrong_shape(self.spec, i, self._steps, np.shape(seen))
         return seen  # type: ignore[no-any-return]
 
@@ -291,7 +374,7 @@ class Vectored:
     """A vector environment of any autoreset mode."""
 
     def __init__(self, env: VectorEnv[Any, Any, Any], spec: EnvSpec, watch: Watch) -> None:
-        from gymnasium.vector import AutoresetMode
+        from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
         self.env = env
         self.n = env.num_envs
@@ -302,18 +385,32 @@ class Vectored:
         # Gymnasium 1.x: an environment that says nothing resets at the next step.
         mode = env.metadata.get("autoreset_mode", AutoresetMode.NEXT_STEP)
         self._mode: str = getattr(AutoresetMode(mode), "name", "NEXT_STEP")
+        inner: Any = env.unwrapped
+        if self._mode == "SAME_STEP" and getattr(type(inner), "step", None) is SyncVectorEnv.step:
+            # Gymnasium's own keeps a reference to the last observation over the reset, which may write into the same array.
+            add = inner._add_info
+            inner._add_info = lambda infos, info, i: add(infos, own(info) if "final_obs" in info else info, i)
 
     def reset(self, seed: int, out: np.ndarray) -> None:
         """See `Envs`."""
         self._watch.beat()
-        seen, _ = self.env.reset(seed=seed)
-        out[:] = self._checked(seen)
+        returned: Any = self.env.reset(seed=seed)
+        if not (isinstance(returned, tuple) and len(returned) == 2):
+            raise ContractError(
+                f"{self.spec.name}: reset of a vector environment returns (observations, infos); it returned a {type(returned).__name__}. "
+                f"End it with: return observations, {{}}.",
+                call="reset",
+            )
+        out[:] = self._checked(returned[0])
         self._ended[:] = False
 
     def step(self, t: int, trajectory: Trajectory) -> None:
         """See `Envs`."""
         self._watch.beat()
-        seen, rewards, terminated, truncated, infos = self.env.step(_to_env(self.spec, trajectory.actions[t], True))
+        returned: Any = self.env.step(_to_env(self.spec, trajectory.actions[t], True))
+        if not self._steps:
+            self._check_first(returned)
+        seen, rewards, terminated, truncated, infos = returned
         seen = self._checked(seen)
         trajectory.rewards[t] = rewards
         trajectory.terminated[t] = terminated
@@ -328,14 +425,27 @@ class Vectored:
                 trajectory.truncated[t] &= ended
             self._ended = ended
         elif ended.any():
+            encode = None if self._mode == "DISABLED" else self.spec.encode
             finals = seen if self._mode == "DISABLED" else infos["final_obs"]
             for i in np.flatnonzero(ended):
-                trajectory.finals.append((t, int(i), np.array(finals[i], trajectory.observations.dtype)))
+                final = finals[i] if encode is None else encode(finals[i])
+                trajectory.finals.append((t, int(i), np.array(final, trajectory.observations.dtype)))
             if self._mode == "DISABLED":
                 seen, _ = self.env.reset(options={"reset_mask": ended})
                 seen = self._checked(seen)
         trajectory.observations[t + 1] = seen
         self._steps += self.n
+
+    def _check_first(self, returned: Any) -> None:
+        says = "step of a vector environment returns (observations, rewards, terminated, truncated, infos), arrays of length"
+        came = f"{type(returned).__name__}s"
+        if isinstance(returned, tuple):
+            came = ", ".join(
+                f"{type(r).__name__}{list(np.shape(r)) if isinstance(r, np.ndarray) else ''}" for r in returned
+            )
+            if len(returned) == 5 and all(np.shape(r) == (self.n,) for r in returned[1:4]):
+                return
+        raise ContractError(f"{self.spec.name}: {says} {self.n} but for the infos; it returned ({came}).", call="step")
 
     def _checked(self, seen: Any) -> np.ndarray:
         if self.spec.encode is not None:
@@ -359,6 +469,30 @@ def _to_env(spec: EnvSpec, actions: np.ndarray, batched: bool = False) -> Any:
     if spec.action_start:
         actions = actions + spec.action_start
     return actions if batched else actions.tolist()
+
+
+def check_finite(spec: EnvSpec, observations: np.ndarray, rewards: np.ndarray | None) -> None:
+    """Refuse what no update can use, and say whose it is.
+
+    Args:
+        spec: of the environments.
+        observations: [T, N, *observation_shape].
+        rewards: float32 [T, N], or None.
+
+    Raises:
+        ContractError: for the first observation or reward that holds a NaN or an infinite number.
+    """
+    for what, array in (("observation", observations), ("reward", rewards)):
+        if array is None or checks.all_finite(array):
+            continue
+        t, i, *at = (int(k) for k in np.argwhere(~np.isfinite(array))[0])
+        element = f"element {at} of the {what}" if at else f"the {what}"
+        raise ContractError(
+            f"{checks.who(spec.name, i)}: {element} is {array[t, i][tuple(at)]} at step {t} of this trajectory. Look for a division by 0 in the "
+            f"environment; write a large number for what is unbounded.",
+            env=i,
+            call="step",
+        )
 
 
 def _wrong_shape(spec: EnvSpec, env: int, step: int, shape: tuple[int, ...]) -> ObservationError:

@@ -10,7 +10,27 @@ from typing import Any
 
 from reactornb.errors import ReactorError
 
-__all__ = ["DivergenceError", "EnvironmentHangError", "ObservationError", "SpaceError", "UnknownEnvironmentError"]
+__all__ = [
+    "ConfigError",
+    "ContractError",
+    "DivergenceError",
+    "EnvironmentHangError",
+    "ObservationError",
+    "SpaceError",
+    "UnknownEnvironmentError",
+]
+
+
+class ConfigError(ReactorError, ValueError):
+    """A hyper-parameter has a value that no run can use.
+
+    Attributes:
+        fields: the names of all that are wrong, in the order of their declaration.
+    """
+
+    def __init__(self, message: str, *, fields: tuple[str, ...]) -> None:
+        super().__init__(message)
+        self.fields = fields
 
 
 class UnknownEnvironmentError(ReactorError, ValueError):
@@ -37,19 +57,32 @@ class SpaceError(ReactorError, TypeError):
         self.space = space
 
 
-class ObservationError(ReactorError, ValueError):
-    """An environment returned an observation of another shape than its space says.
+class ContractError(ReactorError, ValueError):
+    """An environment does not keep to Gymnasium's (or PettingZoo's) interface: a return value is not what its callers rely on.
+
+    Attributes:
+        env: index of the environment within its rollout or vector environment; -1 where all are meant.
+        call: what was called: "make", "reset" or "step".
+    """
+
+    def __init__(self, message: str, *, env: int = -1, call: str = "") -> None:
+        super().__init__(message)
+        self.env = env
+        self.call = call
+
+
+class ObservationError(ContractError):
+    """An environment returned an observation that its space does not hold: another type, shape or dtype, or values out of bounds.
 
     Attributes:
         env: index of the environment within its rollout.
-        step: steps that the rollout's environments had taken.
+        step: steps that the rollout's environments had taken; in their first call 0 for reset and 1 for step.
         shape: what came.
         expected: what the space says.
     """
 
     def __init__(self, message: str, *, env: int, step: int, shape: tuple[int, ...], expected: tuple[int, ...]) -> None:
-        super().__init__(message)
-        self.env = env
+        super().__init__(message, env=env, call="step" if step else "reset")
         self.step = step
         self.shape = shape
         self.expected = expected

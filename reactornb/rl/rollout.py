@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from reactornb.model import Fixed, Input, Output, Reactor, reaction, shutdown, startup
-from reactornb.rl.envs import Envs, EnvSpec, make_envs
+from reactornb.rl.checks import name_of
+from reactornb.rl.envs import Envs, EnvSpec, check_finite, make_envs
 from reactornb.rl.policies import EpsilonGreedyPolicy, Policy, RandomPolicy
 from reactornb.rl.storage import Trajectory
 from reactornb.rl.watchdog import Watch
@@ -36,7 +37,7 @@ class Rollout(Reactor):
             the schedule's.
 
     Raises (in its reactions, so the run says at which tag):
-        UnknownEnvironmentError, SpaceError, ObservationError, EnvironmentHangError.
+        UnknownEnvironmentError, SpaceError, ContractError, EnvironmentHangError.
     """
 
     weights = Input[np.ndarray](doc="float32 [P], the policy's parameters")
@@ -115,6 +116,7 @@ class Rollout(Reactor):
             if log_prob is not None:
                 log_probs[t] = log_prob
             step(t, played)
+        check_finite(envs.spec, observations, played.rewards)
         self.now = observations[self.horizon].copy()  # a view would keep the whole trajectory alive
         self.count(played)
         return played
@@ -205,6 +207,7 @@ class Evaluator(Reactor):
                 row.actions[0] = self.actor.greedy(row.observations[0])
                 envs.step(0, row)
                 totals += row.rewards[0]
+                check_finite(spec, row.observations, row.rewards)
                 for i in np.flatnonzero(row.ended[0]):
                     if done[i] < quota[i]:
                         returns.append(float(totals[i]))
@@ -219,4 +222,4 @@ class Evaluator(Reactor):
 
 
 def _words(env_id: Any) -> str:
-    return f"the environment {env_id!r}" if isinstance(env_id, str) else f"the environment of {env_id!r}"
+    return f"the environment {env_id!r}" if isinstance(env_id, str) else f"the environment of {name_of(env_id)}"

@@ -6,15 +6,30 @@ copies them once, in whole blocks. NumPy only; nothing here knows of reactors or
 
 from __future__ import annotations
 
+from copy import deepcopy
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 if TYPE_CHECKING:
     from reactornb.rl.envs import EnvSpec
 
-__all__ = ["Batch", "Ring", "SumTree", "Trajectory"]
+__all__ = ["Batch", "Ring", "SumTree", "Trajectory", "own"]
+
+
+def own(value: Any) -> Any:
+    """A copy that its maker cannot change any more: arrays, dicts, lists and tuples, however nested; anything else as it is.
+
+    Environments may write every observation and info into the same objects: what is kept over their next call is copied first.
+    """
+    if isinstance(value, np.ndarray):
+        return value.copy()
+    if type(value) in (dict, list, tuple):
+        return {k: own(v) for k, v in value.items()} if type(value) is dict else type(value)(own(v) for v in value)
+    if isinstance(value, (dict, list, tuple)):  # a subclass, whose constructor is not known
+        return deepcopy(value)
+    return value
 
 
 @dataclass(slots=True)

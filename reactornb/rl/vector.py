@@ -24,6 +24,9 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from gymnasium.vector.utils import concatenate, iterate
 
 from reactornb import cpu
+from reactornb.rl.checks import all_finite, check_action, check_reset, check_step, diagnosis, make_one, refusal, who
+from reactornb.rl.errors import ContractError
+from reactornb.rl.storage import own
 from reactornb.runtime.workers import Call, Team
 
 __all__ = ["ReactorVectorEnv"]
@@ -90,24 +93,31 @@ class Part:
         self.over = [False] * len(envs)
         self.infos: list[tuple[int, dict[str, Any]]] = []
         self.failure: tuple[int, str, BaseException] | None = None
+        self.known = [False, False]  # whether a reset and a step of each have been held against their space
 
     def reset(self) -> None:
         """Reset those that are chosen."""
         ask = self.asked
         self.infos = []
         i = self.first
+        returned: Any = 0
         try:
             for k, env in enumerate(self.envs):
                 i = self.first + k
                 if ask.chosen[i]:
-                    self.seen[k], info = env.reset(seed=ask.seeds[i], options=ask.options)
+                    returned = 0  # nothing yet
+                    returned = env.reset(seed=ask.seeds[i], options=ask.options)
+                    if not self.known[0]:
+                        check_reset(returned, env.observation_space, _name(env), i)
+                    self.seen[k], info = returned
                     self.over[k] = False
                     if info:
                         self.infos.append((i, info))
                 if ask.observations is not None:
                     self._write(ask.observations[i], self.seen[k])
+            self.known[0] = True
         except BaseException as error:  # noqa: BLE001 - raised again by the calling thread, whatever it is
-            self.failure = (i, "reset", error)
+            self.failure = (i, "reset", self._explained(error, returned, "reset", i))
 
     def step(self) -> None:
         """Take one action each, or reset where that is due."""
@@ -116,24 +126,35 @@ class Part:
         seen, over, mode, i = self.seen, self.over, self.mode, self.first
         shape, dtype, ndarray = self.shape, self.dtype, np.ndarray
         self.infos = infos = []
+        known = self.known[1]
+        returned: Any
         what = "step"
         try:
             for k, env in enumerate(self.envs):
                 i = self.first + k
+                returned = 0  # nothing yet
                 if over[k] and mode is AutoresetMode.NEXT_STEP:
                     what = "reset"
-                    seen[k], info = env.reset()
+                    returned = env.reset()
+                    seen[k], info = returned
                     rewards[k], terminated[k], truncated[k], over[k] = 0.0, False, False, False
                     what = "step"
                 else:
-                    seen[k], rewards[k], ended, cut, info = env.step(actions[i])
+                    if not known:
+                        check_action(actions[i], env.action_space, _name(env), i)
+                    returned = env.step(actions[i])
+                    if not known:
+                        check_step(returned, env.observation_space, _name(env), i)
+                    seen[k], rewards[k], ended, cut, info = returned
                     terminated[k], truncated[k] = ended, cut
                     if ended or cut:
                         over[k] = True
                         if mode is AutoresetMode.SAME_STEP:
-                            infos.append((i, {"final_obs": seen[k], "final_info": info}))
-                            what = "reset"
-                            seen[k], info = env.reset()
+                            # Copies: the reset may write into the same objects.
+                            infos.append((i, {"final_obs": own(seen[k]), "final_info": own(info)}))
+                            returned, what = 0, "reset"
+                            returned = env.reset()
+                            seen[k], info = returned
                             over[k] = False
                             what = "step"
                 if info:
@@ -144,14 +165,22 @@ class Part:
                         observations[i] = row
                     else:
                         self._write(observations[i], row)
+            self.known[1] = True
         except BaseException as error:  # noqa: BLE001 - raised again by the calling thread, whatever it is
-            self.failure = (i, what, error)
+            self.failure = (i, what, self._explained(error, returned, what, i))
+
+    def _explained(self, error: BaseException, returned: Any, what: str, i: int) -> BaseException:
+        """The error, or what is wrong with the returned values where their use has raised."""
+        if not isinstance(error, Exception) or isinstance(error, ContractError):
+            return error
+        env = self.envs[i - self.first]
+        return diagnosis(error, returned, what, env.observation_space, _name(env), i) or error
 
     def _write(self, row: np.ndarray, seen: Any) -> None:
         """Copy an observation to its row, minding what `numpy.stack` minds: an assignment would broadcast, and cast at will."""
         if getattr(seen, "shape", None) != self.shape:
             if np.shape(seen) != self.shape:
-                raise ValueError(
+                raise ContractError(
                     f"it returned an observation of shape {np.shape(seen)}; its observation space says {self.shape}."
                 )
             seen = np.asarray(seen)
@@ -175,6 +204,8 @@ class ReactorVectorEnv(SyncVectorEnv):
         workers: threads, the caller's among them; as many as there are usable cores, but no more than environments, unless given.
         chunks: into how many parts of one size the environments are divided for the workers; unless given each worker has two,
             three quarters of its environments and one quarter, and another one may take over what has not begun.
+        finite: refuse observations (those of one array) and rewards that are NaN or infinite, and say whose they are; each
+            environment's first reset and first step are held against its spaces in any case.
         shared_memory: of `AsyncVectorEnv`; nothing here crosses a process, so it has no meaning.
         context: likewise.
         daemon: likewise.
@@ -185,6 +216,8 @@ class ReactorVectorEnv(SyncVectorEnv):
 
     Raises:
         RuntimeError: if the environments' spaces do not fit together.
+        UnknownEnvironmentError: if what an entry of `env_fns` makes is no environment.
+        ContractError: from `reset` and `step`, if an environment returns what Gymnasium's interface does not allow.
         ClosedEnvironmentError: from `reset` and `step`, once it is closed.
     """
 
@@ -197,6 +230,7 @@ class ReactorVectorEnv(SyncVectorEnv):
         *,
         workers: int | None = None,
         chunks: int | None = None,
+        finite: bool = True,
         shared_memory: bool = True,  # noqa: ARG002 - for those who come from AsyncVectorEnv
         context: str | None = None,  # noqa: ARG002
         daemon: bool = True,  # noqa: ARG002
@@ -204,7 +238,7 @@ class ReactorVectorEnv(SyncVectorEnv):
         made: list[Env[Any, Any]] = []
         try:
             for fn in env_fns:
-                made.append(fn())  # noqa: PERF401 - those made so far are closed if one cannot be
+                made.append(make_one(fn, len(made)))
             super().__init__([lambda env=env: env for env in made], copy, observation_mode, autoreset_mode)  # type: ignore[misc]
         except BaseException as error:
             if len(made) < len(env_fns):
@@ -218,6 +252,7 @@ class ReactorVectorEnv(SyncVectorEnv):
         self._in_rows = is_array and isinstance(batch, np.ndarray)
         # An array of actions is taken apart where its elements are used: an object is cheapest to the thread that made it.
         self._indexed = isinstance(self.action_space, (spaces.MultiDiscrete, spaces.Box))
+        self.finite = finite
         self._by_hand = self.autoreset_mode is AutoresetMode.DISABLED
         self.workers = min(cpu.default_workers() if workers is None else workers, self.num_envs)
         edges = _edges(self.num_envs, self.workers, chunks)
@@ -299,6 +334,8 @@ class ReactorVectorEnv(SyncVectorEnv):
                 self._fail()
             for i, info in part.infos:
                 infos = self._add_info(infos, info, i)
+        if self.finite and not ((observations is None or all_finite(observations)) and all_finite(self._rewards)):
+            self._unfinite(observations)
         if observations is not None:
             return observations, infos
         every = [seen for part in self._parts for seen in part.seen]
@@ -313,13 +350,39 @@ class ReactorVectorEnv(SyncVectorEnv):
         if not isinstance(error, Exception):  # Ctrl-C in the environment that the calling thread was stepping
             raise error
         env = self.envs[i]
-        name = env.spec.id if env.spec is not None else type(env.unwrapped).__name__
-        error.add_note(f"raised by environment {i} ({name}) in its {what}; all {self.num_envs} environments are closed")
+        # The call's own actions are whole: what raised is the first failure of one step, and nothing was asked since.
+        refused = "" if isinstance(error, ContractError) else refusal(what, env.action_space, self._asked_action(i))
+        error.add_note(
+            f"raised by environment {i} ({_name(env)}) in its {what}{refused}; all {self.num_envs} environments are closed"
+        )
         try:
             self.close()
         except Exception as another:  # noqa: BLE001 - what went wrong first says more
             error.add_note(f"closing them raised {another!r}")
         raise error
+
+    def _unfinite(self, observations: np.ndarray | None) -> None:
+        """Raise for the first environment whose observation or reward holds a NaN or an infinite number."""
+        for what, array in (("observation", observations), ("reward", self._rewards)):
+            wrong = None if array is None or array.dtype.kind != "f" else np.argwhere(~np.isfinite(array))
+            if array is not None and wrong is not None and len(wrong):
+                i, *at = (int(k) for k in wrong[0])
+                element = f"element {at} of its {what}" if at else f"its {what}"
+                error = ContractError(
+                    f"{who(_name(self.envs[i]), i)}: {element} is {array[i][tuple(at)]}. Look for a division by 0; ReactorVectorEnv(…, "
+                    f"finite=False) lets such numbers pass.",
+                    env=i,
+                    call="step",
+                )
+                try:
+                    self.close()
+                except Exception as another:  # noqa: BLE001 - what went wrong first says more
+                    error.add_note(f"closing the environments raised {another!r}")
+                raise error
+
+    def _asked_action(self, i: int) -> Any:
+        actions = getattr(self._asked, "actions", None)
+        return None if actions is None else actions[i]
 
     def _need_open(self) -> None:
         if self.closed:
@@ -340,6 +403,10 @@ class ReactorVectorEnv(SyncVectorEnv):
     def __del__(self) -> None:
         if not self.closed and hasattr(self, "_parts"):
             self.close()
+
+
+def _name(env: Env[Any, Any]) -> str:
+    return env.spec.id if env.spec is not None else type(env.unwrapped).__name__
 
 
 def _edges(envs: int, workers: int, chunks: int | None) -> list[int]:
