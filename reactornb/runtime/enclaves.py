@@ -61,8 +61,10 @@ class Gate:
         self._arrived: list[list[tuple[tuple[int, int], Signal, Any]]] = [[] for _ in range(count)]
         self._tags = itertools.cycle(range(_TURN))
         self._final = False  # the end is one that was asked for, or came because nothing was left; not only the timeout
-        # A reaction failed at this tag: what comes before it is still executed, nothing else.
+        # Reactions of these enclaves failed at this tag: what comes before it is still executed, and what cannot depend on them at it,
+        # so that of several failures at one tag the same is reported each time; nothing else.
         self._abort = (forever, 1)
+        self._failed: list[int] = []
         # A heap of what was written at tags not yet final.
         self._records: list[tuple[tuple[int, int], int, Written]] = []
         self._order = itertools.count()
@@ -100,7 +102,7 @@ class Gate:
             news = news or tag != self._heads[me]
             self._heads[me] = tag
             self._flush()
-            if tag < self._abort:
+            if tag < self._abort or (tag == self._abort and self._is_apart(me)):
                 wait = self._wait_for(s, tag)
             else:  # another enclave's reaction failed before that
                 s.over, wait = True, None
@@ -226,8 +228,17 @@ class Gate:
 
     def failed(self, s: Scheduler) -> None:
         """A reaction of `s` raised at its current tag."""
+        tag = (s.time_ns, s.microstep)
         with self._lock:
-            self._abort = min(self._abort, (s.time_ns, s.microstep))
+            if tag < self._abort:
+                self._abort, self._failed = tag, []
+            if tag == self._abort:
+                self._failed.append(s.enclave)
+
+    def _is_apart(self, me: int) -> bool:
+        """Whether nothing leads without delay from an enclave that failed to this one."""
+        delays = [self._graph.distances[failed][me] for failed in self._failed]
+        return all(least is None or add(self._abort, least) > self._abort for least in delays)
 
     def ended(self, s: Scheduler, outbox: list[tuple[tuple[int, int], Signal, Any]]) -> None:
         """The enclave has executed its last tag; what it sent from there without delay still arrives."""

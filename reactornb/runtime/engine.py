@@ -109,6 +109,7 @@ class Engine:
         self._left = len(self.schedulers)
         self._built = threading.Event()
         self._broken: BaseException | None = None
+        self._failed: Scheduler | None = None  # whose failure it is; written by `_enclave_over` under _lock
 
     # -- from other threads -----------------------------------------------------------------------------------------
 
@@ -188,15 +189,35 @@ class Engine:
 
     def _enclave_over(self, scheduler: Scheduler) -> None:
         with self._lock:
-            if self.failure is None or _earlier(scheduler.failure, self.failure):
-                self.failure = scheduler.failure
+            if scheduler.failure is not None and (self._failed is None or _rank(scheduler) < _rank(self._failed)):
+                self.failure, self._failed = scheduler.failure, scheduler
             self._left -= 1
             last = self._left == 0
         if last:
             for worker in self.workers:
                 worker.quit()
-            self.recorder.finish()
+            self._account_for_failure()
             self.on_end(self.failure)
+
+    def _account_for_failure(self) -> None:
+        """What enclaves executed that were ahead of one that failed does not count; no reaction runs any more."""
+        first = self._failed
+        if first is None:
+            self.recorder.finish()
+            return
+        tag = first.current_tag()
+        self.recorder.finish((tag, first.enclave))
+        for node, instance in zip(self.graph.reactors, self.schedule.instances, strict=True):
+            if node.enclave != first.enclave:
+                instance._log.forget(tag)
+
+    def spoilt(self, reactor: int) -> str | None:
+        """Why the state of a reactor, given by its index, is not what the program left there; None where it is. After the end."""
+        for scheduler in self.schedulers:
+            if reactor in scheduler.spoilt:
+                ran = scheduler.spoilt[reactor].name
+                return f"its reaction {ran} had begun on another worker when one that comes before it raised, so it counts as not run"
+        return None
 
     # -- what can be seen -------------------------------------------------------------------------------------------
 
@@ -263,8 +284,6 @@ class Engine:
         return all(s.waiting or s.over for s in self.schedulers)
 
 
-def _earlier(found: BaseException | None, than: BaseException) -> bool:
-    """Of the failures of several enclaves, the one with the earliest tag is reported; one of ours before any."""
-    if not isinstance(found, ReactionError) or not isinstance(than, ReactionError):
-        return found is not None and isinstance(than, ReactionError)
-    return bool(found.tag < than.tag)
+def _rank(failed: Scheduler) -> tuple[bool, Tag, int]:
+    """Of the failures of several enclaves, that of the earliest tag and the lowest number is reported; one of ours before any."""
+    return (isinstance(failed.failure, ReactionError), failed.current_tag(), failed.failed)

@@ -5,6 +5,8 @@ A row is 8 bytes each for the time in ns, the microstep, which metrics these are
 
 # _rows, _kinds   appended to by the worker that runs the reactor (one at a time: the scheduler orders them), a kind before its first
 #                 row. Read by any thread up to a length that it took before: what is there stays what and where it is.
+# _end            written once by the leader, when the run is over: rows from there on do not count, and stay where they are for who has
+#                 taken the length before.
 # _packers        of the worker that runs the reactor.
 """
 
@@ -38,15 +40,23 @@ class Column(NamedTuple):
 class Log:
     """What one reactor logs. Its length is the number of calls so far."""
 
-    __slots__ = ("_kinds", "_packers", "_rows")
+    __slots__ = ("_end", "_kinds", "_packers", "_rows")
 
     def __init__(self) -> None:
         self._rows: list[bytes] = []
+        self._end: int | None = None
         self._kinds: list[tuple[str, ...]] = []
         self._packers: dict[tuple[str, ...], tuple[Callable[..., bytes], int]] = {}
 
     def __len__(self) -> int:
-        return len(self._rows)
+        return len(self._rows) if self._end is None else self._end
+
+    def forget(self, tag: tuple[int, int]) -> None:
+        """What was logged from this tag on does not count; the leader, once no reaction runs any more."""
+        end = len(self)
+        while end and self.tag(end - 1) >= tag:
+            end -= 1
+        self._end = end
 
     def add(self, tag: tuple[int, int], metrics: Mapping[str, Any]) -> None:
         """Append a row; called by the worker that runs the reactor.
@@ -74,7 +84,7 @@ class Log:
 
     def columns(self, start: int = 0, end: int | None = None) -> dict[str, Column]:
         """The rows from `start` to `end`, a metric at a time, in the order in which they were logged. Any thread."""
-        rows = self._rows[start:end]
+        rows = self._rows[start : len(self) if end is None else end]
         if not rows:
             return {}
         cells = numpy.frombuffer(b"".join(rows), numpy.int64)

@@ -549,9 +549,13 @@ class Run:
 
         Raises:
             UnknownNameError: if the program has no such reactor.
+            RunError: if its state depends on how many workers there were, since it went on while a reaction before it raised.
         """
         for node, instance in zip(self.program.graph.reactors, self._engine.schedule.instances, strict=True):
             if name in (node.name, node.name.partition(".")[2]):
+                spoilt = self._engine.spoilt(node.index)
+                if spoilt is not None:
+                    raise RunError(f"{node.name} cannot be looked at: {spoilt}. With workers=1 it does not run.")
                 return instance
         known = [node.name.partition(".")[2] or node.name for node in self.program.graph.reactors]
         raise UnknownNameError(f"{self.program.name} has no reactor {name!r}. {suggestion(name, known)}", unknown=name)

@@ -34,6 +34,7 @@ from reactornb.graph import Graph
 from reactornb.model import Reactor
 from reactornb.runtime.clock import Clock, Wake
 from reactornb.runtime.events import EventQueue
+from reactornb.runtime.failures import after, finish, lowest, members, not_counted
 from reactornb.runtime.groups import Group
 from reactornb.runtime.handles import InPort
 from reactornb.runtime.modes import Modes
@@ -71,7 +72,8 @@ class Scheduler(EventQueue):
         until: after `go`: physical time in ns before which there is nothing to do; `forever`: not before `wake`.
         over: the last tag is done.
         profiled: take the time at which each level begins, even where one call runs it.
-        failure: what ended the run, or None.
+        failure: what ended the run, or None; `failed` is the number of the reaction that raised it, -1 where none did.
+        spoilt: by index, reactors of which a reaction had begun that counts as not run; see `failures.py`.
         untagged: changes of parameters that have no tag yet; `tuning.waiting`.
     """
 
@@ -85,6 +87,7 @@ class Scheduler(EventQueue):
         "_steps",
         "_stop",
         "_trials",
+        "_uncounted",
         "_window",
         "agenda",
         "begun",
@@ -92,6 +95,7 @@ class Scheduler(EventQueue):
         "deadlines",
         "enclave",
         "ended",
+        "failed",
         "failure",
         "fast",
         "gate",
@@ -108,6 +112,7 @@ class Scheduler(EventQueue):
         "refused",
         "schedule",
         "shutdown",
+        "spoilt",
         "start_time_ns",
         "startup",
         "tags_done",
@@ -168,6 +173,9 @@ class Scheduler(EventQueue):
         self.over = False
         self.level_began_ns = 0
         self.failure: BaseException | None = None
+        self.failed = -1
+        self.spoilt: dict[int, RunningReaction] = {}
+        self._uncounted = 0
         self.inbox: deque[tuple[Signal, int, int, Any]] = deque()
         self.wake = Wake()
         self.refused = 0
@@ -381,8 +389,8 @@ class Scheduler(EventQueue):
                 except BaseException as error:  # noqa: BLE001 - a reaction may raise anything
                     first = (beat[4] if arriving is None else arriving).only
                     assert first is not None
-                    self._fail(first.culprit(error), error)
-                    self.reactions_done, self.over = ran, True
+                    self._fail_in((first,), first, error)
+                    self.reactions_done, self.over = ran - self._uncounted, True
                     return
                 if clears:
                     clear(clears)
@@ -400,14 +408,14 @@ class Scheduler(EventQueue):
                             group.queued = False
                             batch = share.run()
                             if batch.failures or requests:
-                                self._shared(batch)
+                                self._shared(batch, share.items)
                             clear(group.clears)
                             ran += group.size
                         else:
                             groups.append(group)
                             ran += self._level(me, level, groups)
                         if self.failure is not None:
-                            self.reactions_done, self.over = ran, True
+                            self.reactions_done, self.over = ran - self._uncounted, True
                             return
                     else:
                         group.queued = False
@@ -415,8 +423,8 @@ class Scheduler(EventQueue):
                         try:
                             group.call()
                         except BaseException as error:  # noqa: BLE001 - a reaction may raise anything
-                            self._fail(group.culprit(error), error)
-                            self.reactions_done, self.over = ran, True
+                            self._fail_in((group,), group, error)
+                            self.reactions_done, self.over = ran - self._uncounted, True
                             return
                         if group.clears:
                             clear(group.clears)
@@ -544,7 +552,7 @@ class Scheduler(EventQueue):
         self.level_began_ns = time.perf_counter_ns()
         share = self._shares.get(level)
         if share is not None and share.ready and share.items == items:
-            self._shared(share.run())
+            self._shared(share.run(), items)
         elif serial or count == 1 or cost < self.share_above_ns:
             self._inline(items, count, check)
         elif cost >= self.surely_worth_ns * count or not self.share_above_ns:
@@ -577,7 +585,7 @@ class Scheduler(EventQueue):
                 if check is not None:
                     check(item)
         except BaseException as error:  # noqa: BLE001 - a reaction may raise anything
-            self._fail(item.culprit(error), error)
+            self._fail_in(items, item, error)
             return 0
         took = time.perf_counter_ns() - began
         for item in items:
@@ -594,7 +602,7 @@ class Scheduler(EventQueue):
                 share.lasts = min(2 * known.lasts, 4096)
                 if not known.late:  # what was seen remains true, and is forgotten little by little
                     share.looks, share.odd = known.looks // 2, known.odd // 2
-        self._shared(share.look())
+        self._shared(share.look(), items)
         share.used += 1
         noticed = share.in_pieces and share.odd >= 4 and share.is_uneven
         share.stale = share.stale or share.late or noticed or share.used == share.lasts
@@ -605,11 +613,10 @@ class Scheduler(EventQueue):
             share.ready.clear()
         return share
 
-    def _shared(self, batch: Batch) -> None:
-        """A shared level is over."""
+    def _shared(self, batch: Batch, items: Sequence[Any]) -> None:
+        """A shared level, of these items, is over."""
         if batch.failures:
-            # The failure reported is that of the reaction with the lowest number, whoever ran it and whenever.
-            self._fail(*min(batch.failures, key=_failed))
+            self._fail(items, batch.failures, batch.skipped)
         elif self.agenda.requests:
             # In whatever order the workers asked; stable: each action's own requests keep their order.
             self.agenda.requests.sort(key=_request_order)
@@ -654,8 +661,28 @@ class Scheduler(EventQueue):
         """What is called has changed: share out anew. On the leader's thread, between tags."""
         self._shares.clear()
 
-    def _fail(self, r: RunningReaction, error: BaseException) -> None:
-        self.failure = failure(r, self.graph.reactors[r.node.reactor].cls, self.current_tag(), error)
+    def _fail_in(self, items: Sequence[Any], item: Any, error: BaseException) -> None:
+        """One item of a level that this worker runs by itself has raised; those after it have not begun."""
+        culprit = item.culprit(error)
+        failures = [(culprit, error)]
+        later = [r for other in items[items.index(item) + 1 :] for r in members(other)]
+        self._fail(items, failures, finish([*after(item, culprit), *later], failures))
+
+    def _fail(
+        self, items: Sequence[Any], failures: Sequence[tuple[RunningReaction, BaseException]], skipped: Sequence[Any]
+    ) -> None:
+        """A level of these items has failed: account for it as `failures.py` says. `skipped` are the reactions that were not begun."""
+        r, error = lowest(failures)
+        tag = self.current_tag()
+        self.failed = r.index
+        self.failure = failure(r, self.graph.reactors[r.node.reactor].cls, tag, error)
+        undone = not_counted(items, failures)
+        self._uncounted = len(undone)
+        self.recorder.failed(tag, undone)
+        for reaction in undone:
+            self.schedule.instances[reaction.node.reactor]._log.forget(tag)
+        never = set(skipped)
+        self.spoilt = {reaction.node.reactor: reaction for reaction in undone if reaction not in never}
 
     # -- what reactions ask for -------------------------------------------------------------------------------------
 
@@ -995,7 +1022,3 @@ def _request_order(request: tuple[Any, Any, Any]) -> int:
 
 
 _index = operator.attrgetter("index")
-
-
-def _failed(found: tuple[RunningReaction, BaseException]) -> int:
-    return found[0].index

@@ -62,7 +62,8 @@ class Recorder:
         self.records_reactions = trace or check_values
         self.apart = False  # several enclaves report: their levels come in any order
         self.changes: list[tuple[Tag, int, Any]] = []  # (tag, number of the parameter, `tuning.Change`)
-        self._ran: list[tuple[Tag, int, int, str]] = []
+        self._ran: list[tuple[Tag, int, int, str, int]] = []  # tag, level, number, name, enclave
+        self._undone: set[tuple[Tag, int]] = set()
 
     @property
     def fingerprint(self) -> str | None:
@@ -73,7 +74,7 @@ class Recorder:
         """A level is about to run; what is returned is to be called after each of its reactions."""
         if self.trace is not None:
             if self.apart:
-                self._ran += [(tag, r.level, r.index, r.name) for r in ready]
+                self._ran += [(tag, r.level, r.index, r.name, r.enclave) for r in ready]
             else:
                 self.trace.executions += [(tag, r.name) for r in sorted(ready, key=lambda r: r.index)]
         if not self._check:
@@ -119,10 +120,26 @@ class Recorder:
             copies = sorted((c for w in written for c in w.copies), key=_order)
             self.trace.writes += [(Tag(*tag), name, value) for _, name, value in copies]
 
-    def finish(self) -> None:
-        """The run is over: bring what several enclaves executed into the order of tags."""
+    def failed(self, tag: Tag, undone: Sequence[RunningReaction]) -> None:
+        """Of the level that has just run, the last of its enclave, these reactions do not count."""
+        if self.trace is None or not undone:
+            return
+        if self.apart:
+            self._undone |= {(tag, r.index) for r in undone}
+        else:
+            del self.trace.executions[-len(undone) :]
+
+    def finish(self, failed: tuple[Tag, int] | None = None) -> None:
+        """The run is over: bring what several enclaves executed into the order of tags.
+
+        Args:
+            failed: the tag at which an enclave failed, and which it was: what others executed from there on does not count.
+        """
         if self.trace is not None and self._ran:
-            self.trace.executions[:] = [(tag, name) for tag, _, _, name in sorted(self._ran)]
+            ran = sorted(r for r in self._ran if (r[0], r[2]) not in self._undone)
+            if failed is not None:
+                ran = [r for r in ran if r[0] < failed[0] or (r[0] == failed[0] and r[4] == failed[1])]
+            self.trace.executions[:] = [(tag, name) for tag, _, _, name, _ in ran]
 
 
 class Written(NamedTuple):

@@ -22,6 +22,7 @@ from typing import Any, Protocol, Self
 
 from reactornb import cpu
 from reactornb.runtime.clock import Wake
+from reactornb.runtime.failures import after, finish, members
 from reactornb.runtime.immortal import immortalize
 from reactornb.tags import forever
 
@@ -68,7 +69,9 @@ class Batch:
     #             position is handed out once
     # _done       likewise; exactly one worker gets the last number, and sets `over`
     # over        set once, by that worker, unless there is nothing to do; the leader reads it while it spins and after each wake-up
-    # failures    appended to by any worker (list.append is atomic), read by the leader once the batch is over
+    # failures, skipped
+    #             appended to by any worker (list.append is atomic), read by the leader once the batch is over; `failures` also by every
+    #             worker before each item: who sees it late begins one more, which `failures.py` accounts for
     #
     # Publication: a worker gets the batch from its list of offers; storing there is a release, and loading from there an acquire,
     # of everything the leader wrote before.
@@ -77,7 +80,7 @@ class Batch:
     # counter past its end and touches nothing; a batch is never reused. Nothing relies on the GIL.
     """
 
-    __slots__ = ("_done", "_lists", "_size", "failures", "leader", "over", "scheduler")
+    __slots__ = ("_done", "_lists", "_size", "failures", "leader", "over", "scheduler", "skipped")
 
     def __init__(self, items: Sequence[Sequence[Any]], scheduler: Any, leader: Worker) -> None:
         self.scheduler = scheduler
@@ -87,6 +90,7 @@ class Batch:
         self.over = self._size == 0
         self._done: Callable[[], int] = itertools.count(1).__next__
         self.failures: list[tuple[Any, BaseException]] = []
+        self.skipped: list[Any] = []
 
     def is_over(self) -> bool:
         """Whether every reaction has returned."""
@@ -95,20 +99,43 @@ class Batch:
     def work(self, worker: Worker) -> None:
         """Run what is left to claim; whoever finishes the last item ends the batch."""
         worker.scheduler = self.scheduler
-        lists, done, size, me = self._lists, self._done, self._size, worker.index
+        lists, done, size, me, failures = self._lists, self._done, self._size, worker.index, self.failures
         for turn in range(len(lists)):
             items, claim = lists[(me + turn) % len(lists)]
             count = len(items)
             while (i := claim()) < count:
-                try:
-                    items[i].call()
-                except BaseException as error:  # noqa: BLE001 - a reaction may raise anything; the leader decides
-                    self.failures.append((items[i].culprit(error), error))
+                if failures:
+                    self._after_failure(items[i])
+                else:
+                    try:
+                        items[i].call()
+                    except BaseException as error:  # noqa: BLE001 - a reaction may raise anything; the leader decides
+                        self._failed(items[i], error)
                 if done() == size:
                     self.over = True
                     if worker is not self.leader:
                         self.leader.wake.set()
                     return
+
+    def _failed(self, item: Any, error: BaseException) -> None:
+        culprit = item.culprit(error)
+        self.failures.append((culprit, error))
+        if self.scheduler is not None:
+            self.skipped += finish(after(_untimed(item), culprit), self.failures)
+
+    def _after_failure(self, item: Any) -> None:
+        """Something has failed: of a level, only what comes before that is begun; a team makes all calls."""
+        if self.scheduler is not None:
+            self.skipped += finish(members(_untimed(item)), self.failures)
+            return
+        try:
+            item.call()
+        except BaseException as error:  # noqa: BLE001 - see `work`
+            self.failures.append((item.culprit(error), error))
+
+
+def _untimed(item: Any) -> Any:
+    return item.item if type(item) is Timed else item
 
 
 class Timed:
