@@ -107,15 +107,15 @@ def make_atari(
     num_envs: int = 1,
     *,
     noop_max: int = 30,
-    frame_skip: int = 4,
+    frame_skip: int | None = None,
     max_pool: bool = True,
     stack: int = 4,
     screen_size: int = 84,
     grayscale: bool = True,
     terminal_on_life_loss: bool = False,
-    sticky_actions: float = 0.0,
+    sticky_actions: float | None = None,
     clip_rewards: bool = False,
-    full_action_space: bool = False,
+    full_action_space: bool | None = None,
     fire_reset: bool = False,
     max_frames: int = 108_000,
     autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
@@ -124,18 +124,19 @@ def make_atari(
     """Games with the published preprocessing, stepped together.
 
     Args:
-        game: "Pong", "ms_pacman", "MsPacman" or "ALE/MsPacman-v5"; see `games`.
+        game: "Pong", "ms_pacman" or "MsPacman" (see `games`), or an id, whose frame skip, sticky actions and actions then count
+            unless they are given: "ALE/Pong-v5" has sticky actions of 0.25, a bare name none. A NoFrameskip id leaves the skip to this function.
         num_envs: how many emulators.
         noop_max: a new game begins with 0 to `noop_max - 1` no-ops (Mnih et al.: 1 to 30), drawn from the environment's seed.
-        frame_skip: frames an action is repeated for; the last two count.
+        frame_skip: frames an action is repeated for; the last two count. None: what an id says, else 4.
         max_pool: each pixel is the brighter one of the last two frames, since some games draw sprites on every other one.
         stack: how many of the last screens make an observation; those before the first are black.
         screen_size: height and width that screens are scaled to (area averaging).
         grayscale: one channel of luminance instead of three of colour.
         terminal_on_life_loss: a lost life ends the episode.
-        sticky_actions: probability that a frame repeats the action before it instead of the one given.
+        sticky_actions: probability that a frame repeats the action before it instead of the one given. None: what an id says, else 0.
         clip_rewards: into [-1, 1].
-        full_action_space: all 18 actions instead of those with an effect in this game.
+        full_action_space: all 18 actions instead of those with an effect in this game. None: what an id says, else false.
         fire_reset: a new game begins with FIRE, where there is such an action; no part of either protocol.
         max_frames: frames after which an episode is truncated.
         autoreset_mode: of Gymnasium's, NEXT_STEP or SAME_STEP.
@@ -154,12 +155,32 @@ def make_atari(
     _need(vector=True)
     from ale_py.vector_env import AtariVectorEnv
 
+    spec = _published(game)
+    said = spec.kwargs if spec is not None else {}
     rom = _rom(game)
     mode = AutoresetMode(autoreset_mode)
+    given = {"frameskip": frame_skip, "repeat_action_probability": sticky_actions}
+    contradicted = _contradictions(
+        spec.id if spec is not None else "ALE/", said, {k: v for k, v in given.items() if v is not None}
+    )
+    # A NoFrameskip id says that whoever preprocesses its frames skips them, which is what happens here.
+    contradicted = [
+        words for words in contradicted if not (said.get("frameskip") == 1 and "stands for frameskip=" in words)
+    ]
+    if frame_skip is None:
+        frame_skip = 4 if said.get("frameskip", 1) == 1 else said["frameskip"]
+        if not isinstance(frame_skip, int):
+            contradicted.append(
+                f"{game} skips {frame_skip[0]} to {frame_skip[1] - 1} frames at random, which ALE's preprocessing cannot; name {game.replace('-v', 'NoFrameskip-v')} or give make_frames this id"
+            )
+            frame_skip = 4
+    sticky_actions = float(said.get("repeat_action_probability", 0.0)) if sticky_actions is None else sticky_actions
+    full_action_space = bool(said.get("full_action_space", False)) if full_action_space is None else full_action_space
     wrong = [
         *(f"{n} must be at least 1, not {v!r}" for n, v in (("num_envs", num_envs), ("frame_skip", frame_skip), ("stack", stack), ("threads", threads)) if v < 1),
         *([f"sticky_actions is a probability, not {sticky_actions!r}"] if not 0.0 <= sticky_actions <= 1.0 else []),
         *(["ALE resets by itself: autoreset_mode is NEXT_STEP or SAME_STEP"] if mode is AutoresetMode.DISABLED else []),
+        *contradicted,
     ]  # fmt: skip
     if wrong:
         raise UnknownEnvironmentError(f"make_atari({game!r}): {'; '.join(wrong)}.", env_id=game)
@@ -192,25 +213,83 @@ def make_atari(
 def make_frames(game: str, **options: Any) -> gymnasium.Env[np.ndarray, np.int64]:
     """One game with its frames as they are: uint8 [210, 160, 3] (a few games: 250 rows).
 
+    An id is taken at its word, from ALE's own registration: "PongNoFrameskip-v4" shows every frame and has no sticky actions, "Pong-v4" skips
+    2 to 4 frames at random, "PongNoFrameskip-v0" has sticky actions of 0.25, "ALE/Pong-v5" a frame skip of 4 and sticky actions of 0.25. A
+    game's bare name means the latter.
+
     Args:
-        game: as for `make_atari`.
-        options: for `gymnasium.make("ALE/…-v5")`; its defaults are a frame skip of 4 and sticky actions of 0.25.
+        game: a game's name, as for `make_atari`, or an id; `gymnasium.spec(id).kwargs` says what it stands for.
+        options: for `gymnasium.make`, such as `frameskip`, `repeat_action_probability`, `full_action_space`, `obs_type`.
 
     Raises:
         AtariUnavailableError: if ALE is not here.
-        UnknownEnvironmentError: for an unknown game, or one without a single player's mode.
+        UnknownEnvironmentError: for an unknown game or id, one without a single player's mode, values that mean nothing, and options
+            that contradict what an id of old (-v0, -v4) says.
         EmulatorBusyError: while in use, if a second thread comes in.
     """
     _need(vector=False)
     import ale_py
 
-    env_id = f"ALE/{_rom(game).title().replace('_', '')}-v5"
-    gymnasium.register_envs(ale_py)  # does nothing: the import registered them
+    spec = _published(game)
+    env_id = spec.id if spec is not None else f"ALE/{_rom(game).title().replace('_', '')}-v5"
+    said = spec.kwargs if spec is not None else {}
+    wrong = _impossible(options.get("frameskip"), options.get("repeat_action_probability"))
+    wrong += _contradictions(env_id, said, options)
+    if wrong:
+        raise UnknownEnvironmentError(f"make_frames({game!r}): {'; '.join(wrong)}.", env_id=game)
     ale_py.ALEInterface.setLoggerMode(ale_py.LoggerMode.Warning)  # it would say its name once for each game
     try:
         return _Frames(gymnasium.make(env_id, disable_env_checker=True, **options))
     except (gymnasium.error.Error, TypeError) as error:
         raise UnknownEnvironmentError(f"make_frames({game!r}): {error}", env_id=game) from error
+
+
+def _published(game: str) -> Any:
+    """ALE's own registration of an id, or None for a game's bare name.
+
+    Raises:
+        UnknownEnvironmentError: for an id of a known game that ALE does not have.
+    """
+    import ale_py
+
+    gymnasium.register_envs(ale_py)  # does nothing: the import registered them
+    found = gymnasium.registry.get(game)
+    if found is not None and str(found.entry_point).startswith("ale_py"):
+        return found
+    if not re.search(r"^ALE/|-v\d+$|-ram", game):
+        return None
+    rom = _rom(game)  # raises for an unknown game
+    same = [
+        i
+        for i, spec in gymnasium.registry.items()
+        if spec.kwargs.get("game") == rom and "ale_py" in str(spec.entry_point)
+    ]
+    hint = ' For its memory give make_frames a name and obs_type="ram".' if "-ram" in game else ""
+    raise UnknownEnvironmentError(f"ALE has no {game!r}. Of this game it has {', '.join(same)}.{hint}", env_id=game)
+
+
+def _impossible(frame_skip: Any, sticky: Any) -> list[str]:
+    """What is wrong with a frame skip (a number or a range of numbers) and a probability of sticky actions; None is not given."""
+    wrong = []
+    skips = frame_skip if isinstance(frame_skip, (tuple, list)) else (1 if frame_skip is None else frame_skip,)
+    plain = all(isinstance(k, (int, np.integer)) and not isinstance(k, bool) and k >= 1 for k in skips)
+    if not plain or len(skips) > 2 or (len(skips) == 2 and skips[0] >= skips[1]):
+        wrong.append(f"a frame skip is at least 1, or a range (from, below), not {frame_skip!r}")
+    if sticky is not None and not 0.0 <= sticky <= 1.0:
+        wrong.append(f"sticky actions are a probability in [0, 1], not {sticky!r}")
+    return wrong
+
+
+def _contradictions(env_id: str, said: dict[str, Any], options: dict[str, Any]) -> list[str]:
+    """Settings that an id's name stands for and that are given otherwise; those of ALE/…-v5 are defaults, so nothing contradicts them."""
+    if env_id.startswith("ALE/"):
+        return []
+    fixed = {k: v for k, v in said.items() if k in ("frameskip", "repeat_action_probability")}
+    return [
+        f"{env_id} stands for {name}={value!r}, but {options[name]!r} was given: leave it out, or name ALE/…-v5, whose settings are free"
+        for name, value in fixed.items()
+        if name in options and options[name] != value
+    ]
 
 
 def _need(*, vector: bool) -> None:
@@ -221,7 +300,7 @@ def _need(*, vector: bool) -> None:
 
 def _rom(game: str) -> str:
     """ALE's name of a game; its identifiers are in snake case, Gymnasium's in camel case."""
-    word = re.sub(r"^ALE/|(NoFrameskip|Deterministic)?-v\d+$", "", game)
+    word = re.sub(r"^ALE/|(-ram)?(NoFrameskip|Deterministic)?-v\d+$|-ram$", "", game)
     known = games()
     plain = {name.replace("_", ""): name for name in known}
     found = plain.get(word.replace("_", "").lower())

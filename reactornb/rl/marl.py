@@ -19,7 +19,8 @@ from gymnasium import spaces
 from pettingzoo import ParallelEnv
 
 from reactornb.model import Bank, Input, Output, Reactor, connect, per_member, reaction, shutdown, startup
-from reactornb.rl.errors import ObservationError, SpaceError, UnknownEnvironmentError
+from reactornb.rl.checks import name_of
+from reactornb.rl.errors import ContractError, ObservationError, SpaceError, UnknownEnvironmentError
 from reactornb.rl.policies import Mlp
 
 __all__ = ["Agent", "Choose", "MakeChoose", "MultiAgent", "World", "mlp_choice"]
@@ -60,8 +61,10 @@ def mlp_choice(
 class World(Reactor):
     """The environment: sends the joint observation out, takes a step when the actions are there.
 
-    The joint observation holds every possible agent's, in PettingZoo's order, flattened; zeros of one that is not there. An episode that
-    is over for everybody begins anew at once. Logs `episode_return`, the sum over agents, of every episode.
+    The joint observation holds every possible agent's, in PettingZoo's order, flattened; zeros of one that is not there: not yet in
+    the environment's `agents`, or no more, or terminated or truncated. Only those that are there act, and only possible agents' rewards
+    count. An episode is over, and the next one begins at once, when nobody is there any more, whether the environment empties its
+    `agents` or only says that all have ended (in a key `__all__` too). Logs `episode_return`, the sum over agents, of every episode.
 
     Parameters:
         make: makes the environment.
@@ -85,31 +88,103 @@ class World(Reactor):
         self.start = [int(self.env.action_space(name).start) for name in self.names]
         self.sizes = [_size(space) for space in self.spaces]
         self.boxes = all(isinstance(space, spaces.Box) for space in self.spaces)
+        self.known = set(self.names)
+        self.called = name_of(self.make)
         self.taken = 0
-        self.total = 0.0
-        seen, _ = self.env.reset(seed=int(self.rng.integers(2**31)))
-        joint.set(self.together(seen))
+        self.present: list[Any] = []
+        joint.set(self.begin(int(self.rng.integers(2**31))))
 
     @reaction(actions)
     def on_actions(self, actions: Any, joint: Any) -> None:
         """One step."""
-        alive = set(self.env.agents)
+        present = self.present
         chosen = {
             name: channel.value + start
             for name, channel, start in zip(self.names, actions, self.start, strict=True)
-            if name in alive
+            if name in present
         }
-        seen, rewards, *_ = self.env.step(chosen)
-        self.total += sum(rewards.values())
+        returned: Any = self.env.step(chosen)
+        if not isinstance(returned, tuple) or len(returned) != 5:
+            raise self.broken(
+                "step",
+                f"step of a parallel environment returns (observations, rewards, terminations, truncations, infos); it returned "
+                f"{f'{len(returned)} values' if isinstance(returned, tuple) else f'a {type(returned).__name__}'}.",
+            )
+        seen, rewards, terminations, truncations, _ = returned
+        words = ("observations", "rewards", "terminations", "truncations")
+        for word, said in zip(words, returned, strict=False):
+            self.check_keys(word, said)
+        for name in self.names:  # in PettingZoo's order: a sum of floats depends on it
+            if name in rewards and name not in self.ended:
+                self.total += self.reward(name, rewards[name])
         self.taken += 1
-        if not self.env.agents:
+        self.ended.update(name for said in (terminations, truncations) for name, over in said.items() if over)
+        self.present = [name for name in self.env.agents if name not in self.ended]
+        if "__all__" in self.ended or not self.present:
             self.log(episode_return=self.total)
-            self.total = 0.0
-            seen, _ = self.env.reset()
+            together = self.begin(None)
+        else:
+            together = self.together(seen)
         if self.taken < self.steps:
-            joint.set(self.together(seen))
+            joint.set(together)
         else:
             self.request_stop()
+
+    def begin(self, seed: int | None) -> np.ndarray:
+        """Begin an episode.
+
+        Returns:
+            Its first joint observation.
+        """
+        returned: Any = self.env.reset(seed=seed) if seed is not None else self.env.reset()
+        if not isinstance(returned, tuple) or len(returned) != 2:
+            raise self.broken(
+                "reset",
+                f"reset of a parallel environment returns (observations, infos), a dict each; it returned a {type(returned).__name__}. "
+                f"End it with: return observations, {{agent: {{}} for agent in self.agents}}.",
+            )
+        self.check_keys("observations", returned[0], "reset")
+        self.total = 0.0
+        self.ended: set[Any] = set()
+        self.present = list(self.env.agents)
+        if not self.present:
+            raise self.broken("reset", "after reset its `agents` is empty: nobody can act. Set self.agents in reset.")
+        return self.together(returned[0])
+
+    def check_keys(self, word: str, said: Any, call: str = "step") -> None:
+        """The keys of what an environment says are agents, or words such as `__all__`, which are passed over.
+
+        Raises:
+            ContractError: for another key, or no dict at all.
+        """
+        if not isinstance(said, dict):
+            raise self.broken(call, f"{word} are a dict with an entry for each agent, not a {type(said).__name__}.")
+        for name in said:
+            if name not in self.known and not (isinstance(name, str) and name.startswith("__")):
+                raise self.broken(
+                    call,
+                    f"{word} are for {name!r}, who is not among its possible_agents: {', '.join(map(str, self.names))}.",
+                )
+
+    def reward(self, name: Any, value: Any) -> float:
+        """One agent's.
+
+        Raises:
+            ContractError: if it is no finite number.
+        """
+        try:
+            found = float(value)
+        except (TypeError, ValueError):
+            found = np.nan
+        if not np.isfinite(found):
+            raise self.broken(
+                "step", f"the reward of {name} after {self.taken} steps is {value!r}; it is to be a finite number."
+            )
+        return found
+
+    def broken(self, call: str, what: str) -> ContractError:
+        """What is wrong, with the environment's name."""
+        return ContractError(f"{self.called}: {what}", call=call)
 
     @reaction(shutdown)
     def on_shutdown(self) -> None:
@@ -123,17 +198,18 @@ class World(Reactor):
 
         Raises:
             ObservationError: if one has another size than its space says.
+            ContractError: if one holds a number that is not finite.
         """
         parts = []
         for i, (name, space, size) in enumerate(zip(self.names, self.spaces, self.sizes, strict=True)):
-            if name not in seen:
+            if name not in seen or name in self.ended:
                 parts.append(np.zeros(size, np.float32))
                 continue
             found: Any = seen[name] if self.boxes else spaces.flatten(space, seen[name])
             part = np.ravel(found)
             if len(part) != size:
                 raise ObservationError(
-                    f"{name} observed {len(part)} numbers after {self.taken} steps; its space says {size}. Mend the environment, or "
+                    f"{self.called}: {name} observed {len(part)} numbers after {self.taken} steps; its space says {size}. Mend the environment, or "
                     f"its observation_space.",
                     env=i,
                     step=self.taken,
@@ -141,7 +217,12 @@ class World(Reactor):
                     expected=space.shape or (size,),
                 )
             parts.append(part)
-        return np.concatenate(parts, dtype=np.float32, casting="same_kind")
+        joint = np.concatenate(parts, dtype=np.float32, casting="same_kind")
+        if not np.isfinite(joint).all():
+            at = int(np.flatnonzero(~np.isfinite(joint))[0])
+            name = self.names[int(np.searchsorted(np.cumsum(self.sizes), at, side="right"))]
+            raise self.broken("step", f"the observation of {name} holds {joint[at]} after {self.taken} steps.")
+        return joint
 
 
 class Agent(Reactor):
@@ -190,10 +271,16 @@ class MultiAgent(Reactor):
 
     def compose(self) -> None:
         """Broadcast, gather."""
+        if isinstance(self.make, ParallelEnv) or not callable(self.make):
+            raise UnknownEnvironmentError(
+                f"make is a function that makes a parallel environment, such as `lambda: {type(self.make).__name__}(…)`, not {self.make!r}: "
+                f"the program makes one when it is assembled and one when it starts.",
+                env_id=self.make,
+            )
         env = self.make()
         if not isinstance(env, ParallelEnv):
             raise UnknownEnvironmentError(
-                f"{self.make!r} made a {type(env).__name__}, which is no pettingzoo.ParallelEnv; pettingzoo.utils.aec_to_parallel turns an "
+                f"{name_of(self.make)} made {'None (does it lack its return?)' if env is None else f'a {type(env).__name__}'}, which is no pettingzoo.ParallelEnv; pettingzoo.utils.aec_to_parallel turns an "
                 f"AEC environment into one.",
                 env_id=self.make,
             )

@@ -274,7 +274,7 @@ def test_rollouts_play_several_games_each_and_the_same_with_any_number_of_worker
 # -- what is wrong --------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["MsPacman", "ms_pacman", "ALE/MsPacman-v5", "MsPacmanNoFrameskip-v4"])
+@pytest.mark.parametrize("name", ["MsPacman", "ms_pacman", "ALE/MsPacman-v5"])
 def test_a_game_goes_by_all_its_usual_names(name, closing):
     assert closing(make_frames(name)).spec.id == "ALE/MsPacman-v5"
 
