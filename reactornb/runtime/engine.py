@@ -13,9 +13,11 @@ from collections.abc import Callable, Sequence
 
 from reactornb.errors import ReactionError
 from reactornb.graph import Graph
+from reactornb.runtime import intraop
 from reactornb.runtime.clock import Clock
 from reactornb.runtime.enclaves import Gate
 from reactornb.runtime.immortal import immortalize
+from reactornb.runtime.notices import Notices
 from reactornb.runtime.profile import Profiler
 from reactornb.runtime.sampling import Sample, Sampler
 from reactornb.runtime.schedule import Schedule
@@ -43,6 +45,7 @@ class Engine:
         profile: take the time of every reaction.
         replay: changes of parameters, with their tags.
         recorder: trace, fingerprint and value checks.
+        notices: the run's warnings.
         on_end: called once, on a worker, with the failure or None.
         on_worker: gives the place (its core) at which a worker's thread runs.
         patient: there is a core for each worker: one that waits for another may keep its own for a while.
@@ -63,6 +66,7 @@ class Engine:
         profile: bool,
         replay: Sequence[tuple[tuple[int, int], list[Target]]],
         recorder: Recorder,
+        notices: Notices,
         on_end: Callable[[BaseException | None], None],
         on_worker: Callable[[int], Place],
         patient: bool,
@@ -91,6 +95,7 @@ class Engine:
             scheduler.wake = leader.wake
             scheduler.leads = leader.enclaves
             scheduler.profiled = profile
+            scheduler.notices = notices
         self.profiler = Profiler(graph, workers) if profile else None
         self._sampler: Sampler | None = None  # made under _lock by who first asks, then only read
         self.gate: Gate | None = None
@@ -101,6 +106,8 @@ class Engine:
                 scheduler.gate = self.gate
         for worker in self.workers:
             worker.clock = clock
+            worker.holds = not driven
+        intraop.watch(self)
         # The schedule is made by worker 0's thread: on free-threaded builds an object is cheapest to the thread that made it,
         # and worker 0 does all that is not shared.
         self.schedule: Schedule
@@ -123,7 +130,11 @@ class Engine:
             bodies = {r.declaration.fn for r in self.graph.reactions if r.declaration is not None}
             immortalize(bodies | {base for reactor in self.graph.reactors for base in reactor.cls.__mro__})
         if self.driven:
-            self._open()
+            had = intraop.enter()
+            try:
+                self._open()
+            finally:
+                intraop.leave(had)
         else:
             self.workers[0].thread.start()
             self._built.wait()
@@ -152,8 +163,17 @@ class Engine:
 
     def advance(self) -> bool:
         """Of a driven run: execute what is due, on the calling thread; true while the run is not over."""
-        self.workers[0].turn()
+        had = intraop.enter()
+        try:
+            self.workers[0].turn()
+        finally:
+            intraop.leave(had)
         return self._left > 0
+
+    def nudge(self) -> None:
+        """Have the leaders look for libraries that came meanwhile; any thread."""
+        for scheduler in self.schedulers:
+            scheduler.nudge()
 
     def command(self, *, stop: bool = False, paused: bool | None = None, steps: int = 0) -> None:
         """Stop, pause, resume or step; any thread."""
@@ -184,6 +204,7 @@ class Engine:
         for worker in self.workers:
             if worker.thread is not here and worker.thread.ident is not None:
                 worker.thread.join()
+        intraop.heal()
 
     # -- the end ----------------------------------------------------------------------------------------------------
 

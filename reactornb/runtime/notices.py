@@ -9,10 +9,14 @@ user's own logging says otherwise.
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Hashable
+from typing import Any
 
-__all__ = ["Notices"]
+from reactornb.errors import Source
+
+__all__ = ["Notices", "whereabouts"]
 
 
 class Notices:
@@ -49,3 +53,25 @@ class Notices:
     def release(self) -> None:
         """In a forked child, where another thread may have held the lock."""
         self._lock = threading.Lock()
+
+
+def whereabouts(scheduler: Any) -> tuple[str, Source]:
+    """The reaction that this thread is in, by its full name, and the line of its body; "" and the nearest line of a user's if none.
+
+    Args:
+        scheduler: of the run for which the thread works; None if there is none.
+    """
+    schedule = getattr(scheduler, "schedule", None)
+    nodes = () if schedule is None else [r.node for r in schedule.reactions if r.node.declaration is not None]
+    bodies = {node.declaration.fn.__code__: node for node in nodes}
+    frame = sys._getframe(1)
+    while frame.f_back is not None:
+        frame = frame.f_back
+        code = frame.f_code
+        if code in bodies:
+            # Members of a bank share the body: whose it is tells `self`.
+            this = frame.f_locals.get(code.co_varnames[0]) if code.co_argcount else None
+            name = getattr(this, "full_name", "")
+            fn = bodies[code].declaration.fn
+            return f"{name}.{fn.__name__}" if name else bodies[code].name, Source(code.co_filename, frame.f_lineno)
+    return "", Source.caller()

@@ -16,6 +16,7 @@ from reactornb import cpu
 from reactornb.errors import DeclarationError, ReactionError, RunError, UnknownNameError, suggestion
 from reactornb.graph import Graph, assemble, find_parameter
 from reactornb.model import Reactor
+from reactornb.runtime import import_hook
 from reactornb.runtime.clock import Clock, RealClock
 from reactornb.runtime.engine import Engine
 from reactornb.runtime.imports import Progress
@@ -29,6 +30,9 @@ from reactornb.runtime.tuning import Change, Target, replayed, targets_of
 from reactornb.tags import Tag
 
 __all__ = ["Program", "Result", "Run", "live_runs"]
+
+# The Jupyter kernel that `make setup` registers.
+KERNEL = "reactornb"
 
 _numbers = itertools.count(1)
 # Runs that have not ended. Added to by `Run.__init__` and walked at exit, both on ordinary Python threads; WeakSet guards
@@ -212,6 +216,7 @@ class Run:
         self._engine = Engine(
             program.graph,
             recorder=recorder,
+            notices=self.notices,
             on_end=self._end,
             on_worker=self.placement.pin,
             patient=self.placement.is_roomy,
@@ -219,6 +224,17 @@ class Run:
             **options,
         )
         _alive.add(self)
+        self._look_at_gil()
+
+    def _look_at_gil(self) -> None:
+        if import_hook.gil_is_back():
+            who = import_hook.turned_on
+            why = f"the import of {who} turned it on" if who else "it was on when reactornb was imported"
+            self.notices.add(
+                "gil",
+                f"the GIL is on ({why}), so reactions take turns: nothing runs in parallel but what libraries compute without it. Start "
+                f"Python with PYTHON_GIL=0, as the kernel {KERNEL!r} and `reactornb run` do, and restart this one.",
+            )
 
     def _end(self, failure: BaseException | None) -> None:
         self._failure = failure
@@ -577,6 +593,14 @@ def exit_code(error: BaseException | None) -> int:
     if isinstance(cause, SystemExit) and (cause.code is None or isinstance(cause.code, int)):
         return cause.code or 0
     return 1
+
+
+def _look_at_gil() -> None:
+    for r in live_runs():
+        r._look_at_gil()
+
+
+import_hook.on_gil.append(_look_at_gil)
 
 
 def _leave_all_behind() -> None:

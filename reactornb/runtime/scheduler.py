@@ -32,12 +32,14 @@ from typing import TYPE_CHECKING, Any
 from reactornb.errors import InboxFullError
 from reactornb.graph import Graph
 from reactornb.model import Reactor
+from reactornb.runtime import intraop
 from reactornb.runtime.clock import Clock, Wake
 from reactornb.runtime.events import EventQueue
 from reactornb.runtime.failures import after, finish, lowest, members, not_counted
 from reactornb.runtime.groups import Group
 from reactornb.runtime.handles import InPort
 from reactornb.runtime.modes import Modes
+from reactornb.runtime.notices import Notices
 from reactornb.runtime.schedule import Agenda, Schedule
 from reactornb.runtime.signals import RunningReaction, Signal
 from reactornb.runtime.trace import Recorder, UnrecordableSignal, failure, unrecordable
@@ -75,6 +77,8 @@ class Scheduler(EventQueue):
         failure: what ended the run, or None; `failed` is the number of the reaction that raised it, -1 where none did.
         spoilt: by index, reactors of which a reaction had begun that counts as not run; see `failures.py`.
         untagged: changes of parameters that have no tag yet; `tuning.waiting`.
+        notices: the run's warnings.
+        news: of `intraop`, as far as the leader has seen.
     """
 
     __slots__ = (
@@ -104,6 +108,8 @@ class Scheduler(EventQueue):
         "leads",
         "level_began_ns",
         "modes",
+        "news",
+        "notices",
         "on_end",
         "over",
         "profiled",
@@ -164,6 +170,8 @@ class Scheduler(EventQueue):
         self.recorder = recorder
         self.on_end = on_end
         self.gate: Gate | None = None
+        self.notices = Notices("a run")  # `Engine` puts the run's in its place
+        self.news = 0
         self.profiled = False
         self.start_time_ns = 0
         self.tags_done = 0
@@ -260,6 +268,11 @@ class Scheduler(EventQueue):
             self._steps += steps
             self._commanded = self._stop or self._paused or self._window is not None
         self.wake.set()
+
+    def nudge(self) -> None:
+        """Have the leader look for libraries that came meanwhile; any thread."""
+        with self._command_lock:
+            self._commanded = True
 
     def sample(self, window: Window) -> None:
         """Watch what the enclave executes from its next tag on, for as long as the window says; any thread."""
@@ -899,6 +912,9 @@ class Scheduler(EventQueue):
 
     def _obey(self) -> bool:
         """Carry out commands between two tags; false while the run is paused."""
+        if self.news != intraop.news:
+            self.news = intraop.news
+            intraop.refresh()
         with self._command_lock:
             stop, paused, steps = self._stop, self._paused, self._steps
             if stop:

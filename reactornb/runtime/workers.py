@@ -21,9 +21,11 @@ from types import TracebackType
 from typing import Any, Protocol, Self
 
 from reactornb import cpu
+from reactornb.runtime import intraop
 from reactornb.runtime.clock import Wake
 from reactornb.runtime.failures import after, finish, members
 from reactornb.runtime.immortal import immortalize
+from reactornb.runtime.notices import Notices, whereabouts
 from reactornb.tags import forever
 
 __all__ = [
@@ -59,6 +61,29 @@ def current_worker() -> int:
 
 def _this_worker() -> Worker | None:
     return getattr(_mine, "worker", None)
+
+
+# Warnings of teams, which belong to no run.
+_of_teams = Notices("reactornb")
+
+
+def _who() -> Callable[[str], object] | None:
+    """See `intraop.who`."""
+    worker = _this_worker()
+    return None if worker is None else functools.partial(_refuse, worker.scheduler)
+
+
+def _refuse(scheduler: Any, asked: str) -> None:
+    reaction, source = whereabouts(scheduler)
+    notices = _of_teams if scheduler is None else scheduler.notices
+    notices.add(
+        ("threads", source),
+        f"{reaction or 'an environment'} ({source}) asks for {asked}, and does not get it: reactions compute with one thread each, or "
+        f"results would depend on the number of cores. Take the call out; more cores are used by more reactors.",
+    )
+
+
+intraop.who = _who
 
 
 class Batch:
@@ -283,8 +308,9 @@ class Worker:
     #           before it looks for any of them: nothing is slept over
     # scheduler for which it runs reactions at present; read and written by its thread only
     # enclaves  the schedulers that this worker leads; fixed before its thread starts
+    # holds     set before the thread starts: it runs reactions whenever it likes, not only while another thread waits for it
     # quitting  set once by whoever ends the run, before `wake`
-    # settled, _place, _loosened, _helped, _helped_ns
+    # settled, _place, _loosened, _helped, _helped_ns, _news
     #           read and written by this worker only
     # _used_ns  written once by the thread, as the last thing it does
 
@@ -318,6 +344,7 @@ class Worker:
         self._seen: list[Batch | None] = [None] * leaders
         self.enclaves: list[Any] = []
         self.quitting = False
+        self.holds = False
         self.clock: Any = None
         self._begin = begin
         self._place: Place
@@ -329,6 +356,7 @@ class Worker:
         # at exit.
         self.thread = threading.Thread(target=self._main, name=name, daemon=True)
         self._used_ns = 0
+        self._news = -1
         gil = getattr(sys, "_is_gil_enabled", lambda: True)()
         self._spin_ns = 0 if gil else self.spin_ns
         self._patience_ns = self.patience_ns if patient and not gil else 0
@@ -351,6 +379,9 @@ class Worker:
                 self._seen[place] = batch
                 if not self.settled and (batch.scheduler is None or batch.scheduler.tags_done):
                     self.settle()
+                if self._news != intraop.news:
+                    self._news = intraop.news
+                    intraop.refresh()
                 self._helped, self._helped_ns = batch, time.perf_counter_ns()
                 batch.work(self)
                 helped = True
@@ -425,8 +456,9 @@ class Worker:
             self.settled = True
 
     def _main(self) -> None:
-        single_threaded_torch()
         _mine.worker = self
+        if self.holds:
+            intraop.enter()
         with self._begin(self.index) as self._place:
             # What reactions start when the program starts up, threads and pools of libraries, must not inherit this thread's core.
             self._loosened = self._place.loosen()
@@ -437,6 +469,8 @@ class Worker:
                 until = self._turn()
                 if not self.quitting:
                     self._wait(until)
+        if self.holds:
+            intraop.end_thread()
         self._used_ns = time.thread_time_ns()
 
     def _wait(self, until_ns: int) -> None:
@@ -534,6 +568,7 @@ class Team:
 
         def make_all() -> None:
             nonlocal share
+            had = intraop.enter()
             around, _mine.worker = _this_worker(), self.workers[0]
             try:
                 batch = share.run() if share.ready else share.look()
@@ -542,6 +577,7 @@ class Team:
                 raise
             finally:
                 _mine.worker = around
+                intraop.leave(had)
             if batch.failures:
                 raise min(batch.failures, key=lambda failed: calls.index(failed[0]))[1]
             if share.late:
@@ -592,13 +628,3 @@ def share_out(items: Sequence[Any], width: int) -> tuple[tuple[Any, ...], ...]:
 
 
 _cost = operator.attrgetter("cost_ns")
-
-
-def single_threaded_torch() -> None:
-    """One intra-op thread for torch in this thread: results must not depend on core counts, nor cores be oversubscribed.
-
-    torch keeps the number per thread, so that of the notebook's own thread stays as it is.
-    """
-    torch = sys.modules.get("torch")
-    if torch is not None:
-        torch.set_num_threads(1)

@@ -1,0 +1,418 @@
+"""One thread an operation: what torch, BLAS and OpenMP compute in reactions is computed by the reaction's own thread.
+
+A sum that two threads share is rounded otherwise than one, so a result would depend on how many cores there are; and a run has its
+workers for using cores. Everything that runs reactions passes through here: workers, and the callers of `Run.advance` and of
+`ReactorVectorEnv.step`, whose own numbers are put back when they go on.
+
+There are two kinds of numbers, and both are set to one:
+
+- **of a thread**: torch's, OpenMP's, MKL's. A thread that never used torch gets torch's process-wide default at its first use, and
+  `torch.set_num_threads` changes that default along with the calling thread's own number. So while something runs the default
+  is one, too: that holds for threads that a reaction makes, and for a worker that waits in `import torch` for another one's import.
+- **of the process**: OpenBLAS's on threads of its own, BLIS's, FlexiBLAS's. They are one while anything runs, for cells, too.
+
+`threadpoolctl` finds the libraries. `import_hook` calls `library_loaded` and `torch_imported`, so what arrives in the middle of a
+reaction is limited before the import returns. Who asks for another number in a reaction is told, and not obeyed; what a cell asks
+for meanwhile (of the process) holds once nothing runs.
+
+# _lock       orders all changes of the names below; nothing is imported, and no library looked for, while it is held: the import hook
+#             takes it under import locks
+# _holds      how many workers, advances and steps are under way; read without _lock where a late look does no harm
+# _process, _thread
+#             the libraries; replaced as a whole under _lock, read by anyone
+# _asked      what each of `_process` gets when nothing runs any more; written under _lock while _holds > 0
+# _stale      a library may have come that was not looked for; set by any thread, cleared by who looks before it looks
+# _torch      once torch is imported: its functions, and its default when nothing runs; changed under _lock
+# _main_known the main thread's number in torch is its own; written by the main thread only
+# news        how often a library was found; written under _lock, read by workers between reactions
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import importlib
+import os
+import sys
+import threading
+import weakref
+from collections.abc import Callable
+from typing import Any, Protocol
+
+__all__ = ["Limits", "enter", "heal", "leave", "library_loaded", "refresh", "torch_imported", "watch"]
+
+
+class Watcher(Protocol):
+    """What has leaders that are to `refresh` when there is news."""
+
+    def nudge(self) -> None:
+        """Have the leaders look between two tags."""
+        ...
+
+
+class Library:
+    """A library with a number of threads.
+
+    Args:
+        path: its file.
+        get, set: the number of this thread, or of the process.
+    """
+
+    __slots__ = ("get", "path", "set")
+
+    def __init__(self, path: str, get: Callable[[], int], set_: Callable[[int], object]) -> None:
+        self.path, self.get, self.set = path, get, set_
+
+
+class Torch:
+    """The finished torch.
+
+    Args:
+        module: torch.
+        default: the number that a thread gets at its first use while nothing runs.
+    """
+
+    __slots__ = ("default", "get", "set")
+
+    def __init__(self, module: Any) -> None:
+        self.get: Callable[[], int] = module.get_num_threads
+        self.set: Callable[[int], object] = module.set_num_threads
+        self.default = self.get()
+
+
+Limits = tuple[int, tuple[tuple[Library, int], ...]]
+"""What a thread had before `enter`: torch's number, 0 if it was not there; those of libraries."""
+
+_lock = threading.Lock()
+_holds = 0
+_process: tuple[Library, ...] = ()
+_thread: tuple[Library, ...] = ()
+_asked: dict[str, int] = {}
+_stale = True
+_torch: Torch | None = None
+_main_known = False
+_guarded = False
+# Nudged when there is news, by the thread that found it. Added to and walked under _lock.
+_watchers: weakref.WeakSet[Watcher] = weakref.WeakSet()
+news = 0
+
+
+def _nobody() -> Callable[[str], object] | None:
+    return None
+
+
+# Asked who runs on this thread: None, or what tells the reaction that it is not obeyed. Set once, by `workers`.
+who = _nobody
+
+
+# -- for who runs reactions -----------------------------------------------------------------------------------------------
+
+
+def enter() -> Limits:
+    """From now on this thread runs reactions: it computes alone, and so does whatever there is one of in the process."""
+    global _holds  # noqa: PLW0603 - a process has one count
+    if _stale:
+        _look()
+    torch = _torch
+    had = 0
+    if torch is not None:
+        had = torch.get()
+        if had != 1:
+            torch.set(1)
+    libraries: Any = ()
+    if _thread:
+        libraries = tuple((library, library.get()) for library in _thread)
+        for library, number in libraries:
+            if number != 1:
+                library.set(1)
+    with _lock:
+        _holds += 1
+        if _holds == 1:
+            for library in _process:
+                _hold(library)
+    return had, libraries
+
+
+def leave(had: Limits) -> None:
+    """The thread runs no reactions any more: what it had, and what the process had if this was the last."""
+    global _holds  # noqa: PLW0603
+    with _lock:
+        _holds -= 1
+        if not _holds:
+            _let_go()
+        torch = _torch
+        if torch is not None:
+            number = had[0] or torch.default
+            if torch.get() != number:
+                torch.set(number)
+    for library, number in had[1]:
+        if number != 1:
+            library.set(number)
+
+
+def end_thread() -> None:
+    """`leave` for a thread that is about to end: nobody needs its own numbers."""
+    global _holds  # noqa: PLW0603
+    with _lock:
+        _holds -= 1
+        if not _holds:
+            _let_go()
+            if _torch is not None:
+                _torch.set(_torch.default)
+
+
+def refresh() -> None:
+    """Limit this thread in what has come since it entered; a worker between two reactions, where there is news."""
+    torch = _torch
+    if torch is not None and torch.get() != 1:
+        torch.set(1)
+    for library in _thread:
+        if library.get() != 1:
+            library.set(1)
+
+
+def heal() -> None:
+    """Give the main thread torch's number for it if it used torch for the first time while a run had the default at one.
+
+    Called by who waits for a run.
+    """
+    global _main_known  # noqa: PLW0603 - written by the main thread only
+    torch = _torch
+    if torch is None or _main_known or threading.current_thread() is not threading.main_thread() or who() is not None:
+        return
+    _main_known = True
+    with _lock:
+        if torch.get() == 1 != torch.default:
+            torch.set(torch.default)
+            if _holds:
+                _set_default(torch, 1)
+
+
+def watch(run: Watcher) -> None:
+    """Nudge it whenever there is news, as long as it lives."""
+    with _lock:
+        _watchers.add(run)
+
+
+# -- for the import hook --------------------------------------------------------------------------------------------------
+
+
+def library_loaded() -> None:
+    """An extension was imported, and libraries with it, perhaps. On the thread that imports, before the import returns."""
+    global _stale  # noqa: PLW0603
+    _stale = True
+    if _holds:
+        _look()
+        if who() is not None:
+            refresh()
+
+
+def torch_imported(module: Any) -> None:
+    """A complete torch has arrived. On the thread that imports it, before its import returns."""
+    global _torch, _main_known, news  # noqa: PLW0603
+    with _lock:
+        if _torch is not None:
+            return
+        torch = Torch(module)
+        _guard_torch(module, torch)
+        here = threading.current_thread()
+        if here is threading.main_thread():
+            _main_known = True
+        if _holds:
+            if who() is None and here is threading.main_thread():
+                _set_default(torch, 1)
+            else:
+                torch.set(1)
+        _torch = torch
+        news += 1
+        for run in _watchers:
+            run.nudge()
+
+
+# -- libraries ------------------------------------------------------------------------------------------------------------
+
+
+def _hold(library: Library) -> None:
+    _asked[library.path] = library.get()
+    library.set(1)
+
+
+def _let_go() -> None:
+    for library in _process:
+        library.set(_asked[library.path])
+    _asked.clear()
+
+
+def _look() -> None:
+    """Find the libraries that are loaded. Without _lock: two that look at once find the same."""
+    global _stale, _process, _thread, news  # noqa: PLW0603
+    _stale = False
+    _adopt_torch()
+    try:
+        import threadpoolctl  # type: ignore[import-untyped]
+
+        _guard_threadpoolctl(threadpoolctl)
+        found = threadpoolctl.ThreadpoolController().lib_controllers
+    except Exception:  # noqa: BLE001 - a library that cannot be asked must not end a worker
+        return
+    process: list[Library] = []
+    thread: list[Library] = []
+    for controller in found:
+        if controller.num_threads is None or os.sep + "torch" + os.sep in controller.filepath:
+            continue  # torch's own OpenMP has torch's number
+        (thread if _is_of_thread(controller) else process).append(_library(controller))
+    with _lock:
+        known = {library.path for library in (*_process, *_thread)}
+        new = [library for library in process if library.path not in known]
+        if not new and all(library.path in known for library in thread):
+            return
+        _process += tuple(new)
+        _thread += tuple(library for library in thread if library.path not in known)
+        if _holds:
+            for library in new:
+                _hold(library)
+        news += 1
+        for run in _watchers:
+            run.nudge()
+
+
+def _is_of_thread(controller: Any) -> bool:
+    kind = controller.internal_api
+    return kind in ("openmp", "mkl") or (kind == "openblas" and controller.threading_layer == "openmp")
+
+
+def _library(controller: Any) -> Library:
+    """The library's own functions: threadpoolctl lets one thread at a time change OpenBLAS, and looks names up at each call."""
+    get, set_ = _plain(controller, "get_num_threads"), _plain(controller, "set_num_threads")
+    if controller.internal_api == "openblas" and controller.threading_layer != "openmp":
+        with contextlib.suppress(AttributeError):
+            found = [controller._get_symbol(f"openblas_{what}_num_threads") for what in ("get", "set")]
+            if None not in found:
+                get, set_ = found
+    return Library(controller.filepath, get, set_)
+
+
+def _plain(controller: Any, name: str) -> Callable[..., Any]:
+    """A method of threadpoolctl's, past `_guarded_pair`."""
+    function = getattr(type(controller), name)
+    method: Callable[..., Any] = getattr(function, "__wrapped__", function).__get__(controller)
+    return method
+
+
+def _adopt_torch() -> None:
+    """Take note of a torch that was imported before the hook was there, or is at this moment."""
+    module = sys.modules.get("torch")
+    if module is None or _torch is not None:
+        return
+    spec: Any = getattr(module, "__spec__", None)
+    if getattr(spec, "_initializing", False):
+        if "exec_module" in getattr(spec.loader, "__dict__", ()):
+            return  # the hook calls back
+        module = importlib.import_module("torch")  # waits, unless it is this thread that imports it
+        if getattr(spec, "_initializing", False):
+            return
+    if hasattr(module, "set_num_threads"):
+        torch_imported(module)
+
+
+def _set_default(torch: Torch, number: int) -> None:
+    """Set torch's default, and no other thread's own number."""
+    thread = threading.Thread(target=torch.set, args=(number,), name="reactornb-torch-default")
+    thread.start()
+    thread.join()
+
+
+# -- who asks for another number ------------------------------------------------------------------------------------------
+
+
+def _guard_torch(module: Any, torch: Torch) -> None:
+    """Put functions in the place of torch's that a reaction must not call. Under _lock."""
+    plain = torch.set
+
+    @functools.wraps(plain)
+    def set_num_threads(number: int) -> None:
+        global _main_known  # noqa: PLW0603
+        tell = who()
+        if tell is not None:
+            if number != 1:
+                tell(f"torch.set_num_threads({number})")
+            return
+        plain(number)
+        with _lock:
+            torch.default = number
+            if threading.current_thread() is threading.main_thread():
+                _main_known = True
+            if _holds:
+                _set_default(torch, 1)
+
+    plain_interop = module.set_num_interop_threads
+
+    @functools.wraps(plain_interop)
+    def set_num_interop_threads(number: int) -> None:
+        tell = who()
+        if tell is None:
+            plain_interop(number)
+        else:
+            tell(f"torch.set_num_interop_threads({number})")
+
+    for place in (module, getattr(module, "_C", None)):
+        for function in (set_num_threads, set_num_interop_threads):
+            if hasattr(place, function.__name__):
+                setattr(place, function.__name__, function)
+
+
+def _guard_threadpoolctl(threadpoolctl: Any) -> None:
+    """Have threadpoolctl's limits pass through here, once."""
+    global _guarded  # noqa: PLW0603
+    with _lock:
+        if _guarded:
+            return
+        _guarded = True
+        for kind in threadpoolctl.LibController.__subclasses__():
+            kind.set_num_threads, kind.get_num_threads = _guarded_pair(kind)
+
+
+def _guarded_pair(kind: Any) -> tuple[Callable[[Any, int], Any], Callable[[Any], Any]]:
+    plain_set, plain_get = kind.set_num_threads, kind.get_num_threads
+
+    @functools.wraps(plain_set)
+    def set_num_threads(self: Any, num_threads: int) -> Any:
+        if _holds:
+            tell = who()
+            if tell is not None:
+                if num_threads != 1:
+                    tell(f"a limit of {num_threads} threads for {os.path.basename(self.filepath)}")  # noqa: PTH119
+                return None
+            with _lock:
+                if self.filepath in _asked:
+                    _asked[self.filepath] = num_threads
+                    return None
+        return plain_set(self, num_threads)
+
+    @functools.wraps(plain_get)
+    def get_num_threads(self: Any) -> Any:
+        if _holds and who() is None:
+            with _lock:
+                if self.filepath in _asked:
+                    return _asked[self.filepath]
+        return plain_get(self)
+
+    return set_num_threads, get_num_threads
+
+
+# -- fork -----------------------------------------------------------------------------------------------------------------
+
+
+def _free_child() -> None:
+    """In a forked child nothing runs, unless a reaction forked: that goes on as it was."""
+    global _lock, _holds  # noqa: PLW0603 - there is one thread
+    _lock = threading.Lock()
+    if _holds and who() is None:
+        _holds = 0
+        for library in _process:
+            library.set(_asked.get(library.path, 1))
+        _asked.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_free_child)
