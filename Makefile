@@ -8,13 +8,21 @@ NOTEBOOK := notebooks/00_quickstart.ipynb
 ALLOW_ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
 
 .NOTPARALLEL:
-.PHONY: help setup atari demo test lab doctor clean binder badges setup-tests lint format types layers unit parallel test-gil
+.PHONY: help setup atari demo check test test-all lab doctor clean binder badges
+.PHONY: setup-tests setup-gil lint format types layers fast lanes alone whole parallel gil gil-whole test-gil
+
+# Test processes at once. Tests that share something dear stay together (xdist_group); long ones begin first (tests/conftest.py).
+LANES ?= 2
+PYTEST := python -m pytest -q
+IN_LANES := -n $(LANES) --dist loadgroup --no-loadscope-reorder
 
 help:
 	@echo "make demo      set up, then train in a notebook, headless: out/quickstart.html, out/graph.svg, out/curve.png"
 	@echo "make lab       set up, then open that notebook in JupyterLab"
-	@echo "make test      set up, then every check that CI runs; with an ordinary CPython 3.12 or 3.13 at hand, the suite there too"
-	@echo "make test-gil  only the suite on the ordinary CPython"
+	@echo "make check     lint, types, layers and the fast tests: 2 minutes, before each commit"
+	@echo "make test      set up, then what CI runs: 12 minutes on two cores; with an ordinary CPython 3.12 or 3.13 at hand, the core there too"
+	@echo "make test-all  every test there is: chaos, soaks, all tutorials in JupyterLab, the whole suite on the ordinary CPython"
+	@echo "make test-gil  only the whole suite on the ordinary CPython"
 	@echo "make setup     the interpreter, the environment .venv, the Jupyter kernel (variables: the top of .ci/setup.py)"
 	@echo "make atari     set up, and build ALE for free-threaded Python, once per machine (make test does it too)"
 	@echo "make doctor    what this machine and environment look like to reactornb, and what to mend"
@@ -48,8 +56,14 @@ doctor: setup
 	@$(BIN)/reactornb doctor
 
 # -k: one run shows everything that is wrong; the exit status is still that of a failure.
+check: setup-tests
+	@$(MAKE) -k --no-print-directory lint format types layers fast
+
 test: setup-tests
-	@$(MAKE) -k --no-print-directory lint format types layers unit parallel test-gil
+	@$(MAKE) -k --no-print-directory lint format types layers lanes alone gil
+
+test-all: setup-tests
+	@$(MAKE) -k --no-print-directory lint format types layers whole parallel test-gil
 
 lint:
 	$(BIN)/ruff check
@@ -63,16 +77,33 @@ types:
 layers:
 	$(BIN)/lint-imports
 
-unit:
-	$(BIN)/python -m pytest
+fast:
+	$(BIN)/$(PYTEST) $(IN_LANES) -m "not slow and not e2e and not soak"
+
+lanes:
+	$(BIN)/$(PYTEST) $(IN_LANES) -m "not soak and not alone"
+
+alone:
+	$(BIN)/$(PYTEST) -m "alone and not soak"
+
+# One lane: what fails here fails by itself.
+whole:
+	$(BIN)/python -m pytest --durations 40
 
 # Each of these tests on four threads at once: programs are declared, assembled and run side by side in one process.
 parallel:
 	$(BIN)/python -m pytest tests/model tests/runtime -m "not slow" --parallel-threads 4 --skip-thread-unsafe true
 
-test-gil:
+setup-gil:
 	@$(SETUP) --gil
-	@if [ -x .venv-gil/bin/python ]; then set -x; .venv-gil/bin/python -m pytest -m "not browser"; fi
+
+# What the other build could change: the model, the runtime, Lingua Franca, and the fingerprints that both must have.
+gil: setup-gil
+	@if [ -x .venv-gil/bin/python ]; then set -x; .venv-gil/bin/$(PYTEST) $(IN_LANES) -m "not soak" \
+		tests/model tests/runtime tests/lf tests/reference $(wildcard tests/golden); fi
+
+test-gil: setup-gil
+	@if [ -x .venv-gil/bin/python ]; then set -x; .venv-gil/bin/python -m pytest -m "not e2e"; fi
 
 clean:
 	rm -rf .venv .venv-gil out dist build *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

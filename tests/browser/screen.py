@@ -12,7 +12,7 @@ OUT = Path(__file__).parents[2] / "out"
 def marks(seconds):
     """A module's `pytestmark`: what needs a browser, and takes its time."""
     return [
-        pytest.mark.browser,
+        pytest.mark.e2e,
         pytest.mark.slow,
         pytest.mark.timeout(seconds),
         pytest.mark.skipif(chromium() is None, reason="no chromium here: apt-get install chromium"),
