@@ -9,6 +9,7 @@ import re
 import warnings
 from collections.abc import Iterable
 from dataclasses import replace
+from functools import partial
 from itertools import zip_longest
 from typing import Any
 
@@ -54,6 +55,7 @@ from reactornb.model import (
     Watchdog,
     composing,
 )
+from reactornb.model.ownership import needs_copy, owned, parameter_words
 
 __all__ = ["assemble"]
 
@@ -123,6 +125,7 @@ class _Assembly(Flat):
     def __init__(self) -> None:
         super().__init__()
         self.checked: set[type] = set()
+        self.copied: dict[int, Any] = {}  # id -> a parameter's value that was seen to be one that can be copied
         # channel -> who writes it: the reactor of a reaction (-1 for a connection), the mode in which that is so, name and place
         self.writers: dict[int, list[tuple[int, int, str, Source]]] = {}
 
@@ -149,6 +152,13 @@ class _Assembly(Flat):
         node = ReactorNode(
             len(self.reactors), name, label, cls, parameters, parent, *bank, mode, values["_source"], enclave, decided
         )
+        composes = cls.compose is not Reactor.compose
+        for parameter, value in parameters.items():
+            if parameter not in cls._spec.shared and needs_copy(value) and (composes or id(value) not in self.copied):
+                own = owned(value, partial(parameter_words, node, parameter))
+                self.copied[id(value)] = value
+                if composes:  # and may change it
+                    parameters[parameter] = copy.__dict__[parameter] = own
         self.reactors.append(node)
         here = _Place(node, copy, outer, decided)
         self._own(here)

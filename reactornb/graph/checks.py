@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import dis
+import types
 import warnings
 
-from reactornb.errors import AssemblyError
+from reactornb.errors import AssemblyError, Source
 from reactornb.model import Mode, PortRef, Reactor
+from reactornb.model.ownership import needs_guard, refused_attribute
 
 __all__ = ["check_class"]
 
@@ -24,6 +27,7 @@ def check_class(cls: type[Reactor], name: str, children: dict[int, str]) -> None
             a warning.
     """
     _modes(cls, name)
+    _attributes(cls)
     for item in cls._spec.reactions:
         for declared in (*item.uses, *item.effects):
             child = _child(declared, children)
@@ -41,6 +45,81 @@ def _child(declared: object, children: dict[int, str]) -> str:
     if isinstance(declared, PortRef):
         return children.get(id(declared.owner), "")
     return ""
+
+
+def _attributes(cls: type[Reactor]) -> None:
+    """Refuse class attributes that change whenever they are used, and defaults of methods that a method changes."""
+    if getattr(cls, "_lf_defaults", None) is not None:
+        return
+    for attribute, (value, annotated) in cls._spec.attributes.items():
+        words = None if annotated else refused_attribute(value)
+        if words is not None:
+            owner = next(base for base in cls.__mro__ if attribute in vars(base))
+            raise AssemblyError(
+                f"{getattr(owner, '_definition', cls._definition)}: {owner.__name__}.{attribute} is {words}, one for all instances and all runs: "
+                f"what they compute would depend on which runs first. Make it in startup, self.{attribute} = …, or as a parameter "
+                f"or state: {attribute} = State(factory=lambda self: …). If nothing ever changes it, say so: {attribute}: ClassVar = …."
+            )
+    for base in cls.__mro__:
+        for method in vars(base).values():
+            function = method.__func__ if isinstance(method, (staticmethod, classmethod)) else method
+            if base.__module__.partition(".")[0] != "reactornb" and isinstance(function, types.FunctionType):
+                changed = _changed_default(function)
+                if changed is not None:
+                    code = function.__code__
+                    raise AssemblyError(
+                        f"{Source(code.co_filename, code.co_firstlineno)}: {base.__name__}.{code.co_name} changes the default of its argument {changed!r}, "
+                        f"which is one object for all instances and all runs. Write {changed}=None, and {changed} = [] in the body."
+                    )
+
+
+_CHANGING = frozenset(
+    [
+        "append",
+        "extend",
+        "insert",
+        "remove",
+        "pop",
+        "clear",
+        "sort",
+        "reverse",
+        "add",
+        "discard",
+        "update",
+        "setdefault",
+        "popitem",
+        "appendleft",
+        "popleft",
+        "fill",
+        "put",
+    ]
+)
+
+
+def _changed_default(function: types.FunctionType) -> str | None:
+    """An argument whose default is a list, dict, set or array and which the body changes in place."""
+    code = function.__code__
+    defaults = function.__defaults__ or ()
+    first = code.co_argcount - len(defaults)
+    named = dict(zip(code.co_varnames[first : code.co_argcount], defaults, strict=True)) | (
+        function.__kwdefaults__ or {}
+    )
+    mutable = {n for n, v in named.items() if needs_guard(v) or refused_attribute(v) is not None}
+    if not mutable:
+        return None
+    before: list[str] = []  # the names that the last instructions loaded
+    for instruction in dis.get_instructions(code):
+        if instruction.opname in ("LOAD_ATTR", "LOAD_METHOD") and before and instruction.argval in _CHANGING:
+            if before[-1] in mutable:
+                return before[-1]
+        elif instruction.opname in ("STORE_SUBSCR", "DELETE_SUBSCR"):
+            found = next((n for n in before[-2:] if n in mutable), None)
+            if found is not None:
+                return found
+        if instruction.opname.startswith("LOAD_"):
+            value = instruction.argval
+            before += [str(v) for v in (value if isinstance(value, tuple) else (value,))]
+    return None
 
 
 def _modes(cls: type[Reactor], name: str) -> None:

@@ -104,8 +104,16 @@ What decides the graph (a width, a delay, whatever `compose` reads) need not say
 """
 
 
+type Shared[T] = Annotated[T, "one object for all"]
+"""A parameter whose value is passed on as it is, instead of copied for each instance: `stop: Shared[threading.Event]`.
+
+For what cannot be copied, or reaches out of the program: queues, locks, connections, lists in which a test collects. The program then
+answers for it that its result does not depend on which reactor touches the object first.
+"""
+
+
 class per_member[T]:  # noqa: N801 - reads as a word of the declaration language
-    """A parameter that differs between the members of a bank: `Bank(Rollout, 4, seed=per_member(lambda i: 100 + i))`."""
+    """A parameter that differs between the members of a bank: `Bank(Rollout, 4, epsilon=per_member(lambda i: 0.1 * i))`."""
 
     def __init__(self, fn: Callable[[int], T]) -> None:
         self.fn = fn

@@ -35,6 +35,8 @@ class ClassSpec:
     Attributes:
         parameters: name to default; `REQUIRED` where there is none.
         fixed: those annotated as `Fixed`.
+        shared: those annotated as `Shared`.
+        attributes: other class attributes: name to value and whether it is annotated (as `ClassVar`).
         own_connections: connections between the class's own ports.
     """
 
@@ -48,6 +50,8 @@ class ClassSpec:
     reactions: tuple[Reaction, ...] = ()
     parameters: Mapping[str, Any] = field(default_factory=dict)
     fixed: frozenset[str] = frozenset()
+    shared: frozenset[str] = frozenset()
+    attributes: Mapping[str, tuple[Any, bool]] = field(default_factory=dict)
     own_connections: tuple[Any, ...] = ()
     touchable: frozenset[str] = frozenset()
 
@@ -69,6 +73,7 @@ def collect(cls: type[Reactor]) -> ClassSpec:
     reactions: dict[str, Reaction] = {}
     parameters: dict[str, Any] = {}
     fixed: set[str] = set()
+    shared: set[str] = set()
     connections: list[Any] = []
     for base in reversed(cls.__mro__):
         if base in (object, Reactor) or not issubclass(base, Reactor):
@@ -77,6 +82,7 @@ def collect(cls: type[Reactor]) -> ClassSpec:
         for name, text in _annotated(base).items():
             if name not in ("_spec", "_definition"):
                 (fixed.add if _FIXED.search(text) else fixed.discard)(name)
+                (shared.add if _SHARED.search(text) else shared.discard)(name)
                 parameters[name] = namespace.get(name, parameters.get(name, REQUIRED))
         for name, value in namespace.items():
             if name in parameters and not isinstance(value, Declaration):
@@ -107,6 +113,8 @@ def collect(cls: type[Reactor]) -> ClassSpec:
         reactions=tuple(reactions.values()),
         parameters=MappingProxyType(parameters),
         fixed=frozenset(fixed),
+        shared=frozenset(shared),
+        attributes=MappingProxyType(_attributes(cls, parameters)),
         own_connections=tuple(connections),
         touchable=frozenset(touchable),
     )
@@ -117,17 +125,45 @@ def collect(cls: type[Reactor]) -> ClassSpec:
 
 
 _FIXED = re.compile(r"^(?:\w+\.)*Fixed(?:\[|$)")
+_SHARED = re.compile(r"^(?:\w+\.)*(?:Fixed\[)?(?:\w+\.)*Shared(?:\[|$|\])")
+
+
+def _attributes(cls: type[Reactor], parameters: Mapping[str, Any]) -> dict[str, tuple[Any, bool]]:
+    """What the classes bind besides parameters and declarations, functions and the like left out; with whether it is annotated."""
+    from reactornb.model.reactor import Bank, Reactor  # imports this module
+
+    found: dict[str, tuple[Any, bool]] = {}
+    for base in reversed(cls.__mro__):
+        if base in (object, Reactor):
+            continue
+        annotated = _annotations(base)
+        for name, value in vars(base).items():
+            if name.startswith(("__", "_lf_", "_abc_")) or name in _OWN or name in parameters:
+                continue
+            if isinstance(value, (Declaration, Reactor, Bank)) or hasattr(type(value), "__get__"):
+                found.pop(name, None)
+            else:
+                found[name] = (value, name in annotated)
+    return found
+
+
+_OWN = frozenset({"_spec", "_definition", "_composing"})
 
 
 def _annotated(cls: type) -> dict[str, str]:
-    """Names annotated in the class's own body, except `ClassVar`s, without evaluating what need not be defined yet."""
+    """Parameters annotated in the class's own body."""
+    return {name: text for name, text in _annotations(cls).items() if "ClassVar" not in text}
+
+
+def _annotations(cls: type) -> dict[str, str]:
+    """Names annotated in the class's own body, as text, without evaluating what need not be defined yet."""
     if sys.version_info >= (3, 14):
         import annotationlib
 
         found = annotationlib.get_annotations(cls, format=annotationlib.Format.STRING)
     else:
         found = {k: v if isinstance(v, str) else repr(v) for k, v in vars(cls).get("__annotations__", {}).items()}
-    return {name: text for name, text in found.items() if "ClassVar" not in text}
+    return found
 
 
 def _check_reaction(cls: type[Reactor], spec: ClassSpec, item: Reaction, composed: bool) -> None:

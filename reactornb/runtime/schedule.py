@@ -13,7 +13,6 @@ where a level is shared, which is done above 10 µs an item only, and saves one 
 
 from __future__ import annotations
 
-import copy
 import functools
 import re
 from collections.abc import Callable, Iterable, Sequence
@@ -21,6 +20,7 @@ from typing import Any, cast
 
 from reactornb.graph import Graph, homes
 from reactornb.model import Input, Reactor
+from reactornb.model.ownership import attribute_refusal, guarded, needs_guard, owned, parameter_words
 from reactornb.runtime.groups import Group
 from reactornb.runtime.handles import (
     ActionHandle,
@@ -525,20 +525,25 @@ def _instance(node: Any, context: Any, seed: int) -> Reactor:
     put("_log", Log())
     put("bank_index", node.bank_index)
     put("bank_width", node.bank_width)
+    spec = cls._spec
     for name, value in node.parameters.items():
-        # A default is the class's; what the user gave is the user's, and passed on as it is.
-        shared = value is cls._spec.parameters[name] and type(value) in (list, dict, set)
-        put(name, copy.deepcopy(value) if shared else value)
-    for name in cls._spec.children:
+        put(name, value if name in spec.shared else owned(value, functools.partial(parameter_words, node, name)))
+    if "_lf_defaults" not in cls.__dict__:  # what a preamble of Lingua Franca text binds is meant to be one for all
+        for name, (value, _) in spec.attributes.items():
+            if needs_guard(value):
+                put(name, guarded(value, attribute_refusal(cls, name)))
+    for name in spec.children:
         put(name, Hidden(name))
-    for state in cls._spec.states.values():
+    for state in spec.states.values():
         put(state.name, first_value(made, state))
     return made
 
 
 def first_value(instance: Reactor, state: Any) -> Any:
     """The first value of a state variable, made anew."""
-    return state.factory(instance) if state.factory is not None else copy.deepcopy(state.initial)
+    if state.factory is not None:
+        return state.factory(instance)
+    return owned(state.initial, lambda: f"{state.source}: the first value of state {instance.full_name}.{state.name}")
 
 
 def _reader(node: Any) -> InPort:

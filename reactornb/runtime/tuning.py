@@ -11,15 +11,13 @@ same tags make the same run.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
-
-import numpy
 
 from reactornb.errors import DeclarationError, ParameterError
 from reactornb.graph import Graph, ReactorNode, find_parameter
 from reactornb.model import Reactor, fitting
+from reactornb.model.ownership import owned
 from reactornb.runtime.handles import InPort
 from reactornb.runtime.signals import Signal
 from reactornb.tags import Tag
@@ -188,4 +186,4 @@ class Tuning:
 
 def _own(value: Any) -> Any:
     """Reactors share nothing: what can be changed in place is copied."""
-    return copy.deepcopy(value) if isinstance(value, (list, dict, set, numpy.ndarray)) else value
+    return owned(value, lambda: "the new value")

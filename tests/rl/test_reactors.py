@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from reactornb import Input, Output, Program, Reactor, Tag, connect, ms, reaction, startup
+from reactornb import Input, Output, Program, Reactor, Shared, Tag, connect, ms, reaction, startup
 from reactornb.errors import ReactionError
 from reactornb.rl import (
     A2C,
@@ -56,8 +56,8 @@ class Feed(Reactor):
 
     weights = Input[np.ndarray]()
     values = Output[float]()
-    send: list
-    keep: list
+    send: Shared[list]
+    keep: Shared[list]
 
     @reaction(startup)
     def on_startup(self):
@@ -71,8 +71,8 @@ class Feed(Reactor):
 
 
 class Main(Reactor):
-    send: list
-    keep: list
+    send: Shared[list]
+    keep: Shared[list]
     learner_options: dict
     with_target: bool = False
     after: int = 0

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reactornb import Input, Output, Program, Reactor, connect, reaction, startup
+from reactornb import Input, Output, Program, Reactor, Shared, connect, reaction, startup
 from reactornb.rl import Batch, ReplayBuffer, Trajectory, spec_of
 from reactornb.rl.envs import EnvSpec
 from reactornb.rl.storage import Ring, SumTree
@@ -197,8 +197,8 @@ class Source(Reactor):
 
     asked = Input[object]()
     trajectory = Output[Trajectory]()
-    made: list
-    keep: list
+    made: Shared[list]
+    keep: Shared[list]
 
     @reaction(startup)
     def on_startup(self, trajectory):
@@ -213,8 +213,8 @@ class Source(Reactor):
 
 
 class Stored(Reactor):
-    made: list
-    keep: list
+    made: Shared[list]
+    keep: Shared[list]
     buffer: dict
 
     def compose(self):
@@ -281,14 +281,14 @@ def test_a_rollout_allocates_its_trajectory_and_nothing_else_of_that_size():
 
     class Sink(Reactor):
         trajectory = Input[Trajectory]()
-        keep: list
+        keep: Shared[list]
 
         @reaction(trajectory)
         def on_trajectory(self, trajectory):
             self.keep.append((tracemalloc.get_traced_memory()[1], trajectory.value))
 
     class Main(Reactor):
-        keep: list
+        keep: Shared[list]
 
         def compose(self):
             self.source, self.sink = Weights(), Sink(keep=self.keep)
@@ -319,14 +319,14 @@ def test_a_large_array_goes_through_a_port_by_reference():
 
     class Reader(Reactor):
         inp = Input[np.ndarray]()
-        keep: list
+        keep: Shared[list]
 
         @reaction(inp)
         def on_inp(self, inp):
             self.keep.append(inp.value)
 
     class Main(Reactor):
-        keep: list
+        keep: Shared[list]
 
         def compose(self):
             self.sender, self.readers = Sender(), [Reader(keep=self.keep) for _ in range(2)]

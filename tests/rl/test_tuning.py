@@ -11,7 +11,7 @@ pytest.importorskip("gymnasium")
 import numpy as np
 import torch
 
-from reactornb import Input, Output, Program, Reactor, Tag, connect, reaction
+from reactornb import Input, Output, Program, Reactor, Shared, Tag, connect, reaction
 from reactornb.errors import ParameterError
 from reactornb.rl import A3C, DQN, PPO, A3CConfig, DQNConfig, Learner, PPOConfig
 from reactornb.rl.networks import linear
@@ -42,7 +42,7 @@ def test_the_learning_rate_reaches_the_optimizer_before_the_round_of_its_tag():
     class Feed(Reactor):
         weights = Input()
         batch = Output()
-        keep: list
+        keep: Shared[list]
 
         @reaction(weights)
         def on_weights(self, weights, batch):
@@ -50,7 +50,7 @@ def test_the_learning_rate_reaches_the_optimizer_before_the_round_of_its_tag():
             batch.set(1.0)
 
     class Around(Reactor):
-        keep: list
+        keep: Shared[list]
 
         def compose(self):
             self.learner = Learner(algorithm=Fit, lr=0.1, optimizer=torch.optim.SGD, rounds=5)

@@ -12,6 +12,7 @@ from reactornb import (
     PhysicalAction,
     Program,
     Reactor,
+    Shared,
     connect,
     ms,
     reaction,
@@ -43,7 +44,7 @@ class Member(Reactor):
 class Caller(Reactor):
     call = PhysicalAction()
     ask = Output()
-    calls: list
+    calls: Shared[list]
 
     @reaction(call)
     def on_call(self, call, ask):
@@ -57,7 +58,7 @@ class Caller(Reactor):
 class Collect(Reactor):
     replies = Input(width="n")
     n: int
-    results: list
+    results: Shared[list]
 
     @reaction(replies)
     def on_replies(self, replies):
@@ -71,8 +72,8 @@ class Collect(Reactor):
 class Main(Reactor):
     n: int = 2
     barrier: object = None
-    calls: list
-    results: list
+    calls: Shared[list]
+    results: Shared[list]
 
     def compose(self):
         self.caller = Caller(calls=self.calls)
@@ -179,7 +180,7 @@ class Recorder(Reactor):
     asked = PhysicalAction()
     later = LogicalAction()
     busy: bool = False
-    seen: list
+    seen: Shared[list]
 
     @reaction(startup)
     def on_startup(self, asked):

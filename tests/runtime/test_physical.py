@@ -14,6 +14,7 @@ from reactornb import (
     PhysicalAction,
     Program,
     Reactor,
+    Shared,
     State,
     Tag,
     Timer,
@@ -176,7 +177,7 @@ class Listen(Reactor):
     """Keeps what it hears, and hands out the action."""
 
     call = PhysicalAction()
-    ready: object
+    ready: Shared[object]
     held: object = None  # an Event that the first reaction to the action waits for
 
     @reaction(startup)

@@ -12,6 +12,7 @@ from reactornb import (
     PhysicalAction,
     Program,
     Reactor,
+    Shared,
     State,
     Timer,
     connect,
@@ -267,7 +268,7 @@ class Listen(Reactor):
         self.registry["call"] = call
 
     heard = State([])
-    registry: object
+    registry: Shared[object]
 
 
 def test_a_physical_action_from_any_thread_is_never_lost():

@@ -19,7 +19,19 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from looking import ask_to_stop, threads_of, until_waiting
 
-from reactornb import Bank, Input, LogicalAction, Output, PhysicalAction, Program, Reactor, connect, reaction, startup
+from reactornb import (
+    Bank,
+    Input,
+    LogicalAction,
+    Output,
+    PhysicalAction,
+    Program,
+    Reactor,
+    Shared,
+    connect,
+    reaction,
+    startup,
+)
 
 
 class Server(Reactor):
@@ -30,8 +42,8 @@ class Server(Reactor):
     act = LogicalAction()
     call = PhysicalAction()
     idle: bool = False
-    fail: object
-    returned: object
+    fail: Shared[object]
+    returned: Shared[object]
 
     @reaction(startup)
     def on_startup(self, act, call):
@@ -58,7 +70,7 @@ class Member(Reactor):
     """Notes when it returns."""
 
     work: int
-    returned: object
+    returned: Shared[object]
     inp = Input()
     out = Output()
 
@@ -76,8 +88,8 @@ class Table(Reactor):
 
     work: int = 10
     idle: bool = False
-    fail: object
-    returned: object
+    fail: Shared[object]
+    returned: Shared[object]
 
     def compose(self):
         self.server = Server(idle=self.idle, fail=self.fail, returned=self.returned)

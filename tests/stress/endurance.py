@@ -19,7 +19,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from churn import Churn, Source
 
-from reactornb import Program, Reactor, reaction
+from reactornb import Program, Reactor, Shared, reaction
 from reactornb.runtime.scheduler import Scheduler
 
 __all__ = ["BLOCKS", "KB", "grown", "soak"]
@@ -32,7 +32,7 @@ KB = 2048
 class Watched(Source):
     """Looks at the memory between two rounds, when no other reaction runs."""
 
-    look: object
+    look: Shared[object]
 
     @reaction(Source.replies)
     def on_round(self):
@@ -52,7 +52,7 @@ def memory() -> tuple[int, int]:
 class Soaked(Churn):
     """`Churn`, watched."""
 
-    look: object
+    look: Shared[object]
 
     def source_of(self) -> Reactor:
         """See `Churn`."""

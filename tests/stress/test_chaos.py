@@ -12,7 +12,7 @@ from compare import DEFAULT_NS, check
 from interpreter import EndlessError
 from programs import draw_program
 
-from reactornb import PhysicalAction, Program, Reactor, State, Timer, ms, reaction, startup, us
+from reactornb import PhysicalAction, Program, Reactor, Shared, State, Timer, ms, reaction, startup, us
 from reactornb.errors import AssemblyError
 from reactornb.testing import FakeClock
 
@@ -65,7 +65,7 @@ def test_runs_at_once_do_not_disturb_each_other(always_share):
 
 class Outer(Reactor):
     tick = Timer(0, ms(1))
-    inner: object
+    inner: Shared[object]
     workers: int = 2
 
     @reaction(tick)
@@ -92,7 +92,7 @@ def test_runs_that_a_reaction_starts_do_not_disturb_it(workers, always_share):
 class Listen(Reactor):
     call = PhysicalAction()
     tick = Timer(us(100), us(300))
-    calls: object
+    calls: Shared[object]
 
     @reaction(startup)
     def on_startup(self, call):

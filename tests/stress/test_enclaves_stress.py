@@ -17,6 +17,7 @@ from reactornb import (
     PhysicalAction,
     Program,
     Reactor,
+    Shared,
     State,
     Timer,
     connect,
@@ -84,7 +85,7 @@ def test_enclaves_leave_the_fingerprint_of_the_program_without_them(how, workers
 class Upstream(Reactor):
     """Sends now and then, and whatever it is told from outside."""
 
-    calls: object
+    calls: Shared[object]
     # Seldom: a run that is held up at every turn must not fall behind physical time, in which its events come.
     tick = Timer(0, ms(50))
     call = PhysicalAction()
@@ -137,7 +138,7 @@ class Downstream(Reactor):
 
 
 class Pair(Reactor):
-    calls: object
+    calls: Shared[object]
     n: int = 3
 
     def compose(self):
@@ -221,7 +222,7 @@ def test_an_end_in_one_enclave_is_the_end_of_all(workers, how, always_share):
 
 
 class Quiet(Reactor):
-    heard: object
+    heard: Shared[object]
     inp = Input()
 
     @reaction(inp)
@@ -232,7 +233,7 @@ class Quiet(Reactor):
 
 class Poked(Reactor):
     which: int
-    calls: object
+    calls: Shared[object]
     call = PhysicalAction()
     out = Output()
 
@@ -249,8 +250,8 @@ class Echo(Reactor):
     """Answers an event from outside with a level of three reactions, which workers share."""
 
     which: int
-    calls: object
-    heard: object
+    calls: Shared[object]
+    heard: Shared[object]
 
     def compose(self):
         self.poked = Poked(which=self.which, calls=self.calls)
@@ -259,8 +260,8 @@ class Echo(Reactor):
 
 
 class Echoes(Reactor):
-    calls: object
-    heard: object
+    calls: Shared[object]
+    heard: Shared[object]
 
     def compose(self):
         for which in range(4):

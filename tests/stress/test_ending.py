@@ -13,6 +13,7 @@ from reactornb import (
     PhysicalAction,
     Program,
     Reactor,
+    Shared,
     State,
     Timer,
     connect,
@@ -86,7 +87,7 @@ class Agent:
 class Ends(Reactor):
     """Its shutdown is what a stopped run runs and a failed one does not."""
 
-    agent: object
+    agent: Shared[object]
 
     @reaction(shutdown)
     def on_shutdown(self):
@@ -117,7 +118,7 @@ def test_at_startup(how, workers):
 class Member(Reactor):
     """One of a level; with a barrier, all run at once and the one on worker `on` acts."""
 
-    agent: object
+    agent: Shared[object]
     barrier: object
     on: int
     inp = Input()
@@ -153,7 +154,7 @@ class Rounds(Ends):
 
 
 class Meeting(Reactor):
-    agent: object
+    agent: Shared[object]
     n: int
     on: int
     meet: bool
@@ -204,7 +205,7 @@ class Quiet(Reactor):
 
 
 class Busy(Reactor):
-    agent: object
+    agent: Shared[object]
 
     def compose(self):
         self.loop = Loop(n=4, agent=self.agent)
@@ -294,7 +295,7 @@ def test_in_a_step_of_a_paused_run(how, workers):
 
 
 class AtShutdown(Reactor):
-    agent: object
+    agent: Shared[object]
 
     @reaction(startup)
     def on_startup(self):

@@ -12,7 +12,20 @@ import sys
 import pytest
 from endurance import BLOCKS, KB, grown, memory, soak
 
-from reactornb import Input, LogicalAction, Output, Program, Reactor, State, Timer, connect, ms, reaction, startup
+from reactornb import (
+    Input,
+    LogicalAction,
+    Output,
+    Program,
+    Reactor,
+    Shared,
+    State,
+    Timer,
+    connect,
+    ms,
+    reaction,
+    startup,
+)
 from reactornb.runtime.scheduler import Scheduler
 
 pytestmark = pytest.mark.slow
@@ -23,7 +36,7 @@ class Ping(Reactor):
 
     rounds: int
     every: int
-    seen: object
+    seen: Shared[object]
     back = Input()
     out = Output()
     act = LogicalAction()
@@ -64,7 +77,7 @@ class Pong(Reactor):
 class Table(Reactor):
     rounds: int
     looks: int = 0
-    seen: object = None
+    seen: Shared[object] = None
 
     def compose(self):
         self.ping = Ping(rounds=self.rounds, every=self.rounds // self.looks if self.looks else 0, seen=self.seen)
