@@ -11,6 +11,7 @@ from typing import Any
 
 from reactornb.errors import LFSyntaxError
 from reactornb.lf import syntax as ast
+from reactornb.lf.literals import statement_lines
 
 __all__ = ["compile_body", "compile_expression", "remember_source", "run_block"]
 
@@ -24,15 +25,25 @@ def _parse(code: ast.Code, file: str) -> python.Module:
     try:
         tree = python.parse(code.text or "pass", file)
     except SyntaxError as error:
-        line = code.line + (error.lineno or 1) - 1
+        line, words = code.line + (error.lineno or 1) - 1, error.msg
+        if isinstance(error, IndentationError) and code.text[:1] in (" ", "\t"):
+            # Its first line stands right of a later one, which is the one to be mended.
+            line, words = _left_most(code), "unexpected indent; this statement begins left of the first one"
         # The column is that of the dedented text; the line's own text shows the place well enough.
-        raise LFSyntaxError(f"Python says: {error.msg}", file=file, line=line, column=code.column) from None
+        raise LFSyntaxError(f"Python says: {words}", file=file, line=line, column=code.column) from None
     except (ValueError, RecursionError, MemoryError) as error:
         raise LFSyntaxError(
             f"Python cannot parse this: {error}", file=file, line=code.line, column=code.column
         ) from None
     python.increment_lineno(tree, code.line - 1)
     return tree
+
+
+def _left_most(code: ast.Code) -> int:
+    """The line of the first statement that begins where no white space is left."""
+    lines = code.text.split("\n")
+    begins = sorted(statement_lines(code.text))
+    return code.line + next((n for n in begins if n < len(lines) and lines[n][:1].strip()), 0)
 
 
 def compile_body(

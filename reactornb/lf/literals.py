@@ -6,6 +6,7 @@ The functions raise ValueError with the words for the user; the caller knows the
 from __future__ import annotations
 
 import re
+import tokenize
 import unicodedata
 
 from reactornb.tags import forever
@@ -79,7 +80,8 @@ def dedent(body: str, line: int, column: int) -> tuple[str, int, int]:
     """The code between `{=` and `=}`, freed of the white space its lines share.
 
     The rule of Lingua Franca's Python target: what follows `{=` on its line is the first line of the code, without the white space
-    before it, unless it is blank or a comment. Every line loses as many characters as the least indented one begins with in white space.
+    before it, unless it is blank or a comment. Every line loses as many characters as the least indented statement begins with in white
+    space; a comment, a string of several lines or the rest of a bracket may stand further left, and loses what it has.
 
     Args:
         body: the text between the delimiters.
@@ -98,7 +100,7 @@ def dedent(body: str, line: int, column: int) -> tuple[str, int, int]:
     else:
         lines = others
         line += 1
-        indent = min((len(text) - len(text.lstrip(_BLANK)) for text in lines if text.strip(_BLANK)), default=0)
+        indent = _margin(lines)
         blank = 0
         while blank < len(lines) and not lines[blank].strip(_BLANK):
             blank += 1
@@ -108,5 +110,50 @@ def dedent(body: str, line: int, column: int) -> tuple[str, int, int]:
         line += blank
         column = indent + 1
     # Blank lines become empty ones; a backslash at a line's end keeps meaning what it did.
-    text = "\n".join(text[indent:] if text.strip(_BLANK) else "" for text in lines)
+    text = "\n".join(
+        text[min(indent, len(text) - len(text.lstrip(_BLANK))) :] if text.strip(_BLANK) else "" for text in lines
+    )
     return text.rstrip(_BLANK + "\n"), line, column
+
+
+def _margin(lines: list[str]) -> int:
+    """How many characters of white space the least indented statement begins with."""
+    indents = [len(text) - len(text.lstrip(_BLANK)) for text in lines]
+    filled = [n for n, text in enumerate(lines) if text.strip(_BLANK)]
+    code = [n for n in filled if lines[n][indents[n]] != "#"]
+    if not code:
+        return min((indents[n] for n in filled), default=0)
+    first = indents[code[0]]
+    if all(indents[n] >= first for n in code):  # nearly always
+        return first
+    begins = statement_lines("\n".join(lines))
+    return min(indents[n] for n in code if n in begins)
+
+
+def statement_lines(text: str) -> set[int]:
+    """The lines, counted from 0, on which a statement may begin: not within a string or brackets, nor after a backslash.
+
+    Of a text that is no Python, all that follows the fault.
+    """
+    # Within brackets Python's tokenizer minds no indentation, which is what is asked for; an end of a line that ends a statement
+    # elsewhere is an NL there, and after a backslash there is none.
+    found: set[int] = set()
+    depth = row = 0
+    begins = False
+    lines = ["(\n", *text.splitlines(keepends=True), "\n", ")\n"]
+    try:
+        for token in tokenize.generate_tokens(iter(lines).__next__):
+            if token.type == tokenize.NL:
+                begins = depth == 1
+                continue
+            if begins and token.type != tokenize.COMMENT:
+                found.add(token.start[0] - 2)
+                begins = False
+            row = token.end[0] - 1
+            if token.type == tokenize.OP:
+                depth += (token.string in "([{") - (token.string in ")]}")
+                if depth < 1:
+                    break
+    except (tokenize.TokenError, SyntaxError):
+        return found | set(range(row, len(lines)))
+    return found

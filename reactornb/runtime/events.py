@@ -61,13 +61,12 @@ class EventQueue:
             if signal.policy == "update" and last in pending:
                 for queue in self._events_at(last):
                     queue[:] = [(s, v) for s, v in queue if s is not signal]
-                pending.discard(last)
+                pending.take_back(last)
             else:
                 tag = (last[0] + spacing, 0)
         if tag <= now:
             tag = (now[0], now[1] + 1)
-        while tag in pending:  # events of one tag pile up in superdense time
-            tag = (tag[0], tag[1] + 1)
+        tag = pending.free(tag)  # events of one tag pile up in superdense time
         if self.stop_tag is not None and tag > self.stop_tag:
             return
         signal.last_tag = tag

@@ -176,7 +176,7 @@ class Modes:
     def _put_aside(self, signal: Signal, value: Any, tag: tuple[int, int]) -> None:
         self._suspended[signal.mode].append((signal, value, tag))
         if signal.pending is not None:
-            signal.pending.discard(tag)
+            signal.pending.take_back(tag)
 
     def _enter(self, mode: int, *, by_history: bool) -> None:
         self._wants_reset[mode] = not by_history

@@ -37,7 +37,7 @@ from reactornb.runtime.handles import (
     deliver_to,
 )
 from reactornb.runtime.logs import Log
-from reactornb.runtime.signals import Beat, RunningReaction, Signal
+from reactornb.runtime.signals import Beat, Pending, RunningReaction, Signal
 from reactornb.tags import forever
 
 __all__ = ["Agenda", "Schedule", "first_value"]
@@ -311,7 +311,7 @@ class Schedule:
                     delay.enclave = enclave
                     delay.after, delay.physical, delay.mode = first.after or 0, first.physical, first.mode
                     if delay.after or delay.physical:
-                        delay.pending = set()
+                        delay.pending = Pending()
                     wire(delay, ends, onward=enclave == homes[0])
                     later.append(delay)
                 made.append(delay_of[key])
@@ -379,11 +379,11 @@ class Schedule:
             signal = signal_for("action", action)
             signal.offset, signal.min_spacing, signal.policy = action.min_delay, action.min_spacing, action.policy
             signal.physical = action.physical
-            signal.pending = set()
+            signal.pending = Pending()
             self.handles["action", action.index].schedule = self._scheduler_of(signal, action)
         for dog in graph.watchdogs:
             signal = signal_for("watchdog", dog)
-            signal.physical, signal.pending = True, set()
+            signal.physical, signal.pending = True, Pending()
             handle = WatchdogHandle(dog.name)
             handle.start, handle.stop = self._contexts[signal.enclave].watchdog(signal, dog.timeout)
             self.handles["watchdog", dog.index] = handle

@@ -823,8 +823,7 @@ class Scheduler(EventQueue):
     def arrive(self, tag: tuple[int, int], delay: Signal, value: Any) -> None:
         """Queue what a delayed connection or another enclave brings."""
         if delay.pending is not None:
-            while tag in delay.pending:  # none is lost: values that meet follow each other in microsteps
-                tag = (tag[0], tag[1] + 1)
+            tag = delay.pending.free(tag)  # none is lost: values that meet follow each other in microsteps
             delay.pending.add(tag)
         self.queue(tag, delay, value)
 

@@ -10,7 +10,47 @@ from reactornb.runtime.handles import NO_PORT, InPort
 if TYPE_CHECKING:
     from reactornb.runtime.groups import Group
 
-__all__ = ["Beat", "RunningReaction", "Signal"]
+__all__ = ["Beat", "Pending", "RunningReaction", "Signal"]
+
+
+class Pending(set[tuple[int, int]]):
+    """The tags at which an action or a delayed connection is queued, at most one event each; the leader's own.
+
+    Events that meet at one time follow each other in microsteps. `free` remembers how far it has looked, so a million events
+    for one time take a million steps, not a million times a million.
+
+    # _runs   time in ns -> (first, end): every microstep from first to end - 1 was taken when `free` last looked. A tag that has been
+    #         executed leaves the set and stays in its run, which does no harm: nobody asks for a tag that is over. Whoever takes an
+    #         event back (`update`, a mode that is left) calls `take_back`, which forgets the run.
+    """
+
+    __slots__ = ("_most", "_runs")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._runs: dict[int, tuple[int, int]] = {}
+        self._most = 64  # runs, before those that are over are looked for
+
+    def free(self, tag: tuple[int, int]) -> tuple[int, int]:
+        """The first tag, from `tag` on and at its time, at which nothing is queued."""
+        if tag not in self:
+            return tag
+        time_ns, microstep = tag
+        first, end = self._runs.get(time_ns, (-1, -1))
+        if not first <= microstep < end:
+            first = end = microstep
+        while (time_ns, microstep) in self:
+            microstep = max(microstep + 1, end)
+        if len(self._runs) >= self._most:
+            self._runs = {t: run for t, run in self._runs.items() if (t, run[1] - 1) in self}
+            self._most = max(2 * len(self._runs), 64)
+        self._runs[time_ns] = (first, microstep)
+        return (time_ns, microstep)
+
+    def take_back(self, tag: tuple[int, int]) -> None:
+        """The event of a tag that is yet to come is off the queue."""
+        self.discard(tag)
+        self._runs.pop(tag[0], None)
 
 
 class Signal:
@@ -68,7 +108,7 @@ class Signal:
         self.policy = "defer"
         self.last_tag: tuple[int, int] | None = None
         # tags at which an action or delayed connection is queued; None for anything whose tags cannot collide
-        self.pending: set[tuple[int, int]] | None = None
+        self.pending: Pending | None = None
 
     def __repr__(self) -> str:
         return f"<signal {self.name}>"

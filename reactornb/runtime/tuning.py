@@ -19,7 +19,7 @@ from reactornb.graph import Graph, ReactorNode, find_parameter
 from reactornb.model import Reactor, fitting
 from reactornb.model.ownership import owned
 from reactornb.runtime.handles import InPort
-from reactornb.runtime.signals import Signal
+from reactornb.runtime.signals import Pending, Signal
 from reactornb.tags import Tag
 
 if TYPE_CHECKING:
@@ -133,7 +133,7 @@ class Tuning:
         self.signal = Signal("a change of parameters")
         self.signal.is_delay = True  # what is recorded are the parameters themselves
         self.signal.enclave = scheduler.enclave
-        self.signal.pending = set()
+        self.signal.pending = Pending()
         self.signal.deliver = self._deliver
         self._made: dict[tuple[int, str], Signal] = {}
 
