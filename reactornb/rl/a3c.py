@@ -27,7 +27,7 @@ from reactornb.rl.a2c import A2CAlgorithm
 from reactornb.rl.envs import EnvSpec, spec_of
 from reactornb.rl.errors import DivergenceError
 from reactornb.rl.learner import check_rate, without_triton
-from reactornb.rl.networks import ActorCritic, Flat
+from reactornb.rl.networks import ActorCritic, Flat, check_supported
 from reactornb.rl.ppo import actor_policy
 from reactornb.rl.rollout import Evaluator, Rollout
 from reactornb.tags import us
@@ -272,6 +272,7 @@ class A3C(Reactor):
         if c.delays is not None and len(c.delays) != c.workers:
             raise ValueError(f"{len(c.delays)} delays for {c.workers} workers: one for each.")
         spec = spec_of(self.env_id)
+        check_supported(spec)
         policy = partial(actor_policy, c.hidden)
         self.shared = SharedWeights(
             workers=c.workers,

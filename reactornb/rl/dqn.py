@@ -21,7 +21,7 @@ from reactornb.model import Bank, Reactor, connect
 from reactornb.rl.envs import EnvSpec, spec_of
 from reactornb.rl.learner import Learner
 from reactornb.rl.losses import td_errors, weighted_huber, weighted_squares
-from reactornb.rl.networks import QNetwork, is_image
+from reactornb.rl.networks import QNetwork, check_supported, is_image
 from reactornb.rl.policies import EpsilonGreedyPolicy, LinearSchedule, Mlp, Policy, TorchForward
 from reactornb.rl.replay import ReplayBuffer
 from reactornb.rl.rollout import Evaluator, Rollout
@@ -161,7 +161,7 @@ def value_policy(hidden: tuple[int, ...], duelling: bool, epsilon: LinearSchedul
     if is_image(spec):
         forward = TorchForward(partial(QNetwork, spec, hidden, duelling, None))
     else:
-        forward = Mlp((int(np.prod(spec.observation_shape)), *hidden, n_actions), "relu")
+        forward = Mlp((int(np.prod(spec.observation_shape)), *hidden, n_actions), "relu", scaling=spec.scaling)
     return EpsilonGreedyPolicy(forward, n_actions, epsilon)
 
 
@@ -184,6 +184,7 @@ class DQN(Reactor):
         c = self.config or DQNConfig.for_env(self.env_id)
         spec = spec_of(self.env_id)
         spec.need_discrete("DQN")
+        check_supported(spec)
         # Each rollout counts its own steps.
         epsilon = LinearSchedule(1.0, c.epsilon, c.exploration_fraction * c.total_steps / c.rollouts)
         policy = partial(value_policy, c.hidden, c.duelling, epsilon)

@@ -43,13 +43,15 @@ class EnvSpec:
     Attributes:
         name: for messages.
         observation_shape: shape of one encoded observation.
-        observation_dtype: as stored: uint8 for images, float32 for everything else.
+        observation_dtype: as stored: uint8 for a Box of uint8, float32 for everything else.
         n_actions: number of discrete actions; None for a Box.
         action_shape: shape of one action; () for a discrete one.
         action_low: float32 [*action_shape]; None for discrete actions.
         action_high: likewise.
         encode: turns an observation of the environment into an array of that shape; None where it is one already.
         action_start: the first discrete action.
+        scaling: (offset, span), float32 each, () or of an observation's numbers in a row: a network sees (x - offset) / span, which is in [0, 1]
+            for integers with bounds; None where all numbers are taken as they are.
     """
 
     name: str
@@ -61,6 +63,7 @@ class EnvSpec:
     action_high: np.ndarray | None
     encode: Callable[[Any], np.ndarray] | None
     action_start: int = 0
+    scaling: tuple[np.ndarray, np.ndarray] | None = None
 
     @property
     def action_dtype(self) -> np.dtype[Any]:
@@ -144,14 +147,21 @@ def _spec(env: Any, name: str) -> EnvSpec:
 
     observed, acted = (_space(env, kind, name) for kind in ("observation", "action"))
     shape, dtype, encode = _encoding(observed, name)
+    scaling = _scaling(observed, dtype)
     if isinstance(acted, spaces.Discrete):
-        return EnvSpec(name, shape, dtype, int(acted.n), (), None, None, encode, int(acted.start))
+        return EnvSpec(name, shape, dtype, int(acted.n), (), None, None, encode, int(acted.start), scaling)
     if isinstance(acted, spaces.Box) and np.issubdtype(acted.dtype, np.floating):
         low, high = acted.low.astype(np.float32), acted.high.astype(np.float32)
-        return EnvSpec(name, shape, dtype, None, acted.shape, low, high, encode)
+        return EnvSpec(name, shape, dtype, None, acted.shape, low, high, encode, 0, scaling)
     raise SpaceError(
         f"the actions of {name} are {acted}; the algorithms here take Discrete and floating Box spaces. Wrap the environment in a "
-        f"gymnasium.ActionWrapper.",
+        f"gymnasium.ActionWrapper"
+        + (
+            ": its action_space the Discrete number of all combinations, and action(self, n) "
+            "returning np.array(np.unravel_index(n, nvec))."
+            if isinstance(acted, (spaces.MultiDiscrete, spaces.MultiBinary))
+            else "."
+        ),
         space=acted,
     )
 
@@ -197,6 +207,43 @@ def _encoding(
         )
     flat = spaces.flatten_space(space)
     return flat.shape or (0,), np.dtype(np.float32), lambda seen: np.asarray(spaces.flatten(space, seen))
+
+
+def _scaling(space: Space[Any], dtype: np.dtype[Any]) -> tuple[np.ndarray, np.ndarray] | None:
+    """Offset and span of the numbers of an encoded observation; see `EnvSpec`."""
+    from gymnasium import spaces
+
+    if isinstance(space, (spaces.MultiDiscrete, spaces.MultiBinary)) or not space.is_np_flattenable:
+        return None
+    if isinstance(space, spaces.Tuple) and all(isinstance(s, spaces.Discrete) for s in space.spaces):
+        return None
+    offset, span = _spans(space)
+    if (offset == offset[:1]).all() and (span == span[:1]).all() and len(span):
+        offset, span = offset[0].reshape(()), span[0].reshape(())
+    plain = not offset.any() and (span == 1).all() and dtype != np.uint8
+    return None if plain else (offset, span)
+
+
+def _spans(space: Space[Any]) -> tuple[np.ndarray, np.ndarray]:
+    """Offset and span, float32 [n], of each number of a flattened observation: of bounded integers their bounds, else 0 and 1."""
+    from gymnasium import spaces
+
+    if isinstance(space, (spaces.Tuple, spaces.Dict)):
+        parts = [_spans(s) for s in (space.spaces.values() if isinstance(space, spaces.Dict) else space.spaces)]
+        empty = [np.zeros(0, np.float32)]
+        return np.concatenate(empty + [a for a, _ in parts]), np.concatenate(empty + [b for _, b in parts])
+    n = spaces.flatdim(space)
+    offset, span = np.zeros(n, np.float32), np.ones(n, np.float32)
+    if isinstance(space, spaces.Box) and np.dtype(space.dtype).kind in "biu":
+        low, high = (bound.ravel().astype(np.float64) for bound in (space.low, space.high))
+        # Bounds that are those of a wide dtype say nothing of the numbers.
+        bounded = np.full(n, True)
+        if space.dtype.kind != "b" and space.dtype.itemsize >= 4:
+            limits = np.iinfo(space.dtype)
+            bounded = (low > float(limits.min) if limits.min < 0 else bounded) & (high < float(limits.max))
+        offset[bounded] = low[bounded]
+        span[bounded] = np.maximum(high - low, 1)[bounded]
+    return offset, span
 
 
 class Envs(Protocol):
@@ -465,7 +512,9 @@ class Vectored:
 def _to_env(spec: EnvSpec, actions: np.ndarray, batched: bool = False) -> Any:
     """Actions as the environments take them: Python ints, or rows clipped into their Box."""
     if spec.n_actions is None:
-        return np.clip(actions, spec.action_low, spec.action_high)
+        clipped = np.clip(actions, spec.action_low, spec.action_high)
+        # An array's elements are scalars, which a Box of shape () would take with a warning only.
+        return clipped if spec.action_shape or batched else [np.array(a) for a in clipped]
     if spec.action_start:
         actions = actions + spec.action_start
     return actions if batched else actions.tolist()

@@ -18,7 +18,18 @@ from torch import nn
 from reactornb.rl.envs import EnvSpec
 from reactornb.rl.errors import SpaceError
 
-__all__ = ["ActorCritic", "Flat", "QNetwork", "conv2d", "linear", "mlp", "nature_cnn"]
+__all__ = [
+    "ActorCritic",
+    "Flat",
+    "Prepared",
+    "QNetwork",
+    "check_supported",
+    "conv2d",
+    "frames_of",
+    "linear",
+    "mlp",
+    "nature_cnn",
+]
 
 # A thread takes over how many intra-op threads it has from what any thread set last, when it first asks; workers set 1. Whoever
 # imports this asks now, so that a notebook's own torch code stays as fast as it was.
@@ -60,6 +71,49 @@ def _fill(
             bias.zero_()
 
 
+class Prepared(nn.Module):
+    """Observations as a network takes them: float32, integers scaled into [0, 1] by their space's bounds, in the shape that it needs.
+
+    It has no parameters, so what lies where in the flat weights does not depend on it.
+
+    Args:
+        scaling: (offset, span), as in `EnvSpec`; None: numbers as they are.
+        frames: channels, height, width and the order of the observation's axes that gives them, from `frames_of`; None: one row each.
+    """
+
+    offset: torch.Tensor
+    span: torch.Tensor
+
+    def __init__(
+        self, scaling: tuple[np.ndarray, np.ndarray] | None, frames: tuple[int, int, int, tuple[int, ...]] | None = None
+    ) -> None:
+        super().__init__()
+        self.frames = frames
+        self.scaled = scaling is not None
+        offset, span = scaling if scaling is not None else (np.zeros(()), np.ones(()))
+        self.shifted = bool(np.any(offset))
+        self.register_buffer("offset", torch.tensor(offset, dtype=torch.float32), persistent=False)
+        self.register_buffer("span", torch.tensor(span, dtype=torch.float32), persistent=False)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """[B, *observation_shape] -> float32 [B, inputs], or [B, C, H, W]."""
+        frames = self.frames
+        if frames is None:
+            x = x.reshape(len(x), -1)
+        if self.scaled or x.dtype != torch.float32:
+            x = x.float()
+        if self.scaled:
+            if self.shifted:
+                x = x - self.offset
+            x = x / self.span
+        if frames is not None:
+            channels, height, width, order = frames
+            if order != tuple(range(len(order))):
+                x = x.permute(0, *(k + 1 for k in order))
+            x = x.reshape(len(x), channels, height, width)
+        return x
+
+
 def mlp(
     sizes: Sequence[int],
     activation: str,
@@ -67,6 +121,7 @@ def mlp(
     *,
     gain: float | None = None,
     last_gain: float | None = None,
+    scaling: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> nn.Sequential:
     """A multi-layer perceptron: linear layers with `activation` ("relu" or "tanh") between them.
 
@@ -76,8 +131,9 @@ def mlp(
         generator: see `linear`.
         gain: of the hidden layers.
         last_gain: of the last layer.
+        scaling: of its inputs; see `Prepared`.
     """
-    layers: list[nn.Module] = [nn.Flatten()]
+    layers: list[nn.Module] = [Prepared(scaling)]
     for i, (n, m) in enumerate(pairwise(sizes)):
         last = i == len(sizes) - 2
         layers.append(linear(n, m, generator, last_gain if last else gain))
@@ -86,28 +142,88 @@ def mlp(
     return nn.Sequential(*layers)
 
 
-class _Scaled(nn.Module):
-    """Bytes to [0, 1]."""
+SMALLEST_FRAME = 36
+"""Pixels of a side: below, nothing is left after three convolutions, and a perceptron takes the numbers."""
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return x.float() / 255.0
+MOST_FEATURES = 2**16
+"""Of the last convolution: 512 units on them are 34 million weights."""
+
+
+def frames_of(spec: EnvSpec) -> tuple[int, int, int, tuple[int, ...]] | None:
+    """Whether observations are frames for `nature_cnn`, and how they lie.
+
+    Frames are uint8, at least 36 pixels high and wide: (H, W) in grey; (C, H, W) or (H, W, C), where the smaller of both ends is the
+    channels; a stack of them in colour, (S, H, W, C) or (S, C, H, W), with C at most 4.
+
+    Returns:
+        Channels, height, width, and the order of the observation's axes that puts channels first; None for anything else.
+    """
+    shape = spec.observation_shape
+    if spec.observation_dtype != np.uint8 or len(shape) not in (2, 3, 4):
+        return None
+    order: tuple[int, ...] = tuple(range(len(shape)))
+    if len(shape) == 3 and shape[2] < shape[0]:
+        order = (2, 0, 1)
+    elif len(shape) == 4 and shape[3] <= 4:
+        order = (0, 3, 1, 2)
+    elif len(shape) == 4 and shape[1] > 4:
+        return None
+    *channels, height, width = (shape[k] for k in order)
+    return (math.prod(channels), height, width, order) if min(height, width) >= SMALLEST_FRAME else None
+
+
+def check_supported(spec: EnvSpec) -> None:
+    """Refuse observations that no network here takes, before anything runs.
+
+    Raises:
+        SpaceError: if there are no numbers in an observation, or frames are so large that their network does not fit.
+    """
+    frames = frames_of(spec)
+    if not math.prod(spec.observation_shape):
+        raise SpaceError(
+            f"{spec.name}: an observation of shape {spec.observation_shape} holds no numbers; there is nothing to choose by.",
+            space=spec.observation_shape,
+        )
+    if frames is not None and _features(frames) > MOST_FEATURES:
+        raise SpaceError(
+            f"{spec.name}: frames of {frames[1]} x {frames[2]} pixels are too large for the convolutional network of Mnih et al. 2015, made for "
+            f"84 x 84. Make them smaller with gymnasium.wrappers.TransformObservation or a gymnasium.ObservationWrapper, such as frame[::4, ::4]; "
+            f"make_atari gives Atari's in the published size.",
+            space=spec.observation_shape,
+        )
+
+
+def _features(frames: tuple[int, int, int, tuple[int, ...]]) -> int:
+    """How many numbers the last convolution leaves."""
+    sides = []
+    for side in frames[1:3]:
+        for size, stride in ((8, 4), (4, 2), (3, 1)):
+            side = (side - size) // stride + 1  # noqa: PLW2901 - layer after layer
+        sides.append(side)
+    return 64 * sides[0] * sides[1]
+
+
+_BYTES = np.zeros((), np.float32), np.full((), 255, np.float32)
 
 
 def nature_cnn(spec: EnvSpec, generator: torch.Generator | None, gain: float | None = None) -> nn.Sequential:
-    """The convolutions of Mnih et al. 2015 and their 512 features, for stacked frames uint8 [C, 84, 84].
+    """The convolutions of Mnih et al. 2015 and their 512 features, for stacked frames: uint8 [4, 84, 84] there, and here whatever
+    `frames_of` knows as frames.
 
     Raises:
-        SpaceError: for observations of another shape.
+        SpaceError: for other observations.
     """
-    if len(spec.observation_shape) != 3 or spec.observation_shape[1:] != (84, 84):
+    frames = frames_of(spec)
+    if frames is None:
         raise SpaceError(
-            f"{spec.name}: the convolutional network takes frames of shape (C, 84, 84), not {spec.observation_shape}; make_atari "
-            f"gives them.",
+            f"{spec.name}: the convolutional network takes frames, uint8 of at least {SMALLEST_FRAME} x {SMALLEST_FRAME} pixels, not "
+            f"{spec.observation_dtype} {spec.observation_shape}.",
             space=spec.observation_shape,
         )
-    channels = spec.observation_shape[0]
+    check_supported(spec)
+    channels = frames[0]
     return nn.Sequential(
-        _Scaled(),
+        Prepared(spec.scaling or _BYTES, frames),
         conv2d(channels, 32, 8, 4, generator, gain),
         nn.ReLU(),
         conv2d(32, 64, 4, 2, generator, gain),
@@ -115,14 +231,14 @@ def nature_cnn(spec: EnvSpec, generator: torch.Generator | None, gain: float | N
         conv2d(64, 64, 3, 1, generator, gain),
         nn.ReLU(),
         nn.Flatten(),
-        linear(64 * 7 * 7, 512, generator, gain),
+        linear(_features(frames), 512, generator, gain),
         nn.ReLU(),
     )
 
 
 def is_image(spec: EnvSpec) -> bool:
     """Whether observations are frames for `nature_cnn`."""
-    return len(spec.observation_shape) == 3 and spec.observation_dtype == np.uint8
+    return frames_of(spec) is not None
 
 
 class QNetwork(nn.Module):
@@ -143,7 +259,8 @@ class QNetwork(nn.Module):
             width = 512
         else:
             width = hidden[-1]
-            self.body = mlp((math.prod(spec.observation_shape), *hidden), "relu", generator).append(nn.ReLU())
+            self.body = mlp((math.prod(spec.observation_shape), *hidden), "relu", generator, scaling=spec.scaling)
+            self.body.append(nn.ReLU())
         self.advantage = linear(width, n_actions, generator)
         self.value = linear(width, 1, generator) if duelling else None
 
@@ -187,12 +304,14 @@ class ActorCritic(nn.Module):
             self.actor: nn.Module = linear(512, outputs, generator, 0.01)
         else:
             inputs = math.prod(spec.observation_shape)
-            self.actor = mlp((inputs, *hidden, outputs), "tanh", generator, gain=root2, last_gain=0.01)
+            self.actor = mlp(
+                (inputs, *hidden, outputs), "tanh", generator, gain=root2, last_gain=0.01, scaling=spec.scaling
+            )
         self.log_deviation = None if self.discrete else nn.Parameter(torch.full((outputs,), log_deviation))
         self.critic: nn.Module = (
             linear(512, 1, generator, 1.0)
             if is_image(spec)
-            else mlp((inputs, *hidden, 1), "tanh", generator, gain=root2, last_gain=1.0)
+            else mlp((inputs, *hidden, 1), "tanh", generator, gain=root2, last_gain=1.0, scaling=spec.scaling)
         )
 
     def logits(self, observations: torch.Tensor) -> torch.Tensor:
@@ -217,7 +336,7 @@ class ActorCritic(nn.Module):
             chosen = log_probs.gather(1, actions[:, None]).squeeze(1)
             return chosen, -(log_probs.exp() * log_probs).sum(1), value
         log_deviation = self.log_deviation
-        distance = (actions.flatten(1) - found) * torch.exp(-log_deviation)
+        distance = (actions.reshape(len(actions), -1) - found) * torch.exp(-log_deviation)
         constant = log_deviation + 0.5 * math.log(2 * math.pi)
         chosen = (-0.5 * distance * distance - constant).sum(1)
         return chosen, (0.5 + constant).sum().expand_as(chosen), value

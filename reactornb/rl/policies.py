@@ -76,10 +76,18 @@ class Mlp:
         sizes: inputs, hidden layers, outputs.
         activation: "relu" or "tanh", between layers.
         offset: where its weights begin.
+        scaling: (offset, span) of its inputs, as in `EnvSpec`; None: as they are.
     """
 
-    def __init__(self, sizes: Sequence[int], activation: str, offset: int = 0) -> None:
+    def __init__(
+        self,
+        sizes: Sequence[int],
+        activation: str,
+        offset: int = 0,
+        scaling: tuple[np.ndarray, np.ndarray] | None = None,
+    ) -> None:
         self.sizes = tuple(sizes)
+        self._scaling = scaling
         self.offset = offset
         self._relu = activation == "relu"
         self._layers: list[tuple[np.ndarray, np.ndarray]] = []
@@ -100,9 +108,11 @@ class Mlp:
             at += n * m + m
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
-        """float32 [N, inputs] -> float32 [N, outputs]."""
-        if x.ndim > 2:
+        """[N, *observation_shape] -> float32 [N, outputs]."""
+        if x.ndim != 2:
             x = x.reshape(len(x), -1)
+        if self._scaling is not None:
+            x = (x - self._scaling[0]) / self._scaling[1]
         *hidden, (matrix, bias) = self._layers
         relu = self._relu
         for w, b in hidden:
@@ -259,7 +269,7 @@ class EpsilonGreedyPolicy:
 
 
 class RandomPolicy:
-    """Any action with the same probability (in a Box: uniform between its bounds); needs no weights."""
+    """Any action with the same probability (in a Box: uniform between its bounds, normal where it has none); needs no weights."""
 
     def __init__(self, spec: EnvSpec) -> None:
         self._spec = spec
@@ -274,7 +284,14 @@ class RandomPolicy:
             return rng.integers(spec.n_actions, size=n), None
         assert spec.action_low is not None
         assert spec.action_high is not None
-        return rng.uniform(spec.action_low, spec.action_high, (n, *spec.action_shape)).astype(np.float32), None
+        shape = (n, *spec.action_shape)
+        bounded = np.isfinite(spec.action_low) & np.isfinite(spec.action_high)
+        if bounded.all():
+            return rng.uniform(spec.action_low, spec.action_high, shape).astype(np.float32), None
+        # Without one of the bounds: a normal distribution around 0, cut at the other one.
+        low, high = (np.where(bounded, bound, 0) for bound in (spec.action_low, spec.action_high))
+        drawn = np.where(bounded, rng.uniform(low, high, shape), rng.standard_normal(shape))
+        return np.clip(drawn, spec.action_low, spec.action_high).astype(np.float32), None
 
     def greedy(self, observations: np.ndarray) -> np.ndarray:
         """The first action; zeros in a Box."""

@@ -23,7 +23,7 @@ from reactornb.model import Bank, Reactor, connect
 from reactornb.rl.envs import EnvSpec, spec_of
 from reactornb.rl.learner import Learner
 from reactornb.rl.losses import clipped_ppo, clipped_value, gae
-from reactornb.rl.networks import ActorCritic, is_image
+from reactornb.rl.networks import ActorCritic, check_supported, is_image
 from reactornb.rl.policies import CategoricalPolicy, GaussianPolicy, Mlp, Policy, TorchForward
 from reactornb.rl.rollout import Evaluator, Rollout
 from reactornb.rl.storage import Trajectory
@@ -252,9 +252,11 @@ def compose_actor_critic(program: Any, config: Any, algorithm: Any, optimizer: A
         optimizer: makes a `torch.optim.Optimizer`, as for `Learner`.
     """
     c, env_id = config, program.env_id
+    spec = spec_of(env_id)
+    check_supported(spec)
     policy = partial(actor_policy, c.hidden)
     program.learner = Learner(
-        algorithm=partial(algorithm, spec_of(env_id), c),
+        algorithm=partial(algorithm, spec, c),
         writers=c.rollouts,
         optimizer=optimizer,
         lr=c.lr,
@@ -281,7 +283,7 @@ def actor_policy(hidden: tuple[int, ...], spec: EnvSpec) -> Policy:
     else:
         outputs = spec.n_actions if spec.n_actions is not None else deviations
         inputs = int(np.prod(spec.observation_shape))
-        forward = Mlp((inputs, *hidden, outputs), "tanh", offset=deviations)
+        forward = Mlp((inputs, *hidden, outputs), "tanh", offset=deviations, scaling=spec.scaling)
     return CategoricalPolicy(forward) if spec.n_actions is not None else GaussianPolicy(forward, 0, spec.action_shape)
 
 

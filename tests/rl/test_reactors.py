@@ -7,7 +7,6 @@ from dataclasses import replace
 from functools import partial
 from itertools import pairwise
 
-import gymnasium
 import numpy as np
 import pytest
 import torch
@@ -320,18 +319,6 @@ def test_a_reward_that_is_not_a_number_stops_the_learner(matching):
     with pytest.raises(ReactionError, match=r"ppo\.learner\.on_batches.*rewards or observations that are not finite"):
         run.result()
     assert run.metrics["loss"]
-
-
-def test_frames_of_another_shape_are_refused_by_the_convolutions():
-    class Small(gymnasium.Env):
-        observation_space = gymnasium.spaces.Box(0, 255, (3, 32, 32), np.uint8)
-        action_space = gymnasium.spaces.Discrete(2)
-
-        def reset(self, *, seed=None, options=None):
-            return np.zeros((3, 32, 32), np.uint8), {}
-
-    with pytest.raises(ReactionError, match=r"\(C, 84, 84\), not \(3, 32, 32\)"):
-        Program(PPO(env_id=Small, config=_PPO)).run()
 
 
 def test_as_many_delays_as_workers():
