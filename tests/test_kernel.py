@@ -145,7 +145,7 @@ def test_cells_answer_while_a_run_trains_and_its_panel_moves(kernel):
     kernel.ok("%reactor stop")
     (last,) = [m["content"] for m in kernel.messages if m["msg_type"] == "update_display_data"]
     assert last["transient"]["display_id"] == shown["transient"]["display_id"]
-    assert "finished" in last["data"]["text/plain"]
+    assert "stopped" in last["data"]["text/plain"]
     assert "loss" in last["data"]["image/svg+xml"]
     kernel.listen(0.5)
     assert not [m for m in kernel.listen(0.5) if m["msg_type"] == "comm_msg"], "the pump rests when nothing runs"
@@ -214,7 +214,7 @@ def test_the_panels_buttons_pause_step_stop_and_start_again(kernel):
     assert press("resume")[-1] == "running"
     assert "start" not in press("start"), "a run that lives is not started again"
     assert kernel.value("run.state") == "'running'"
-    assert press("stop")[-1] == "finished"
+    assert press("stop")[-1] == "stopped"
     assert press("start")[-1] == "running"
     again = "__import__('reactornb').notebook.current_session().last_run"
     assert kernel.value(f"{again}.number > run.number, {again}.seed, {again}.workers") == "(True, 3, 2)"

@@ -368,7 +368,7 @@ def test_a_program_starts_pauses_steps_resumes_and_stops(program):
     assert "paused" in program.ok("%reactor step 2")
     assert "running" in program.ok("%reactor resume")
     assert "run 1 of main" in program.ok("%reactor status").replace(f"run {run.number}", "run 1")
-    assert "finished" in program.ok("%reactor stop")
+    assert "stopped" in program.ok("%reactor stop")
     assert not run.is_alive
     assert (
         "Main  (0 ports, 0 reactions, contains rollouts: Rollout ×2, learner: Learner)  cell 4, line 1"
@@ -392,7 +392,7 @@ def test_programs_and_runs_of_the_namespace_are_known_by_their_names(program):
     session = current_session()
     assert session.run("p") is session.run("r") is session.run() is program.shell.user_ns["r"]
     program.ok("%reactor stop p")
-    assert program.shell.user_ns["r"].state == "finished"
+    assert program.shell.user_ns["r"].state == "stopped"
 
 
 def test_help_shows_every_command(cells):

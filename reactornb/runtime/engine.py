@@ -25,7 +25,7 @@ from reactornb.runtime.scheduler import Scheduler
 from reactornb.runtime.trace import Recorder
 from reactornb.runtime.tuning import Target
 from reactornb.runtime.workers import Place, make_workers
-from reactornb.tags import Tag
+from reactornb.tags import Tag, forever
 
 __all__ = ["Engine"]
 
@@ -303,6 +303,18 @@ class Engine:
     def waiting(self) -> bool:
         """Nothing is executed: every enclave waits for physical time, an action or to be resumed; for display."""
         return all(s.waiting or s.over for s in self.schedulers)
+
+    def waiting_for(self) -> str:
+        """What a run waits for that executes nothing: physical time, or an event from outside; for display."""
+        until = min((s.until for s in self.schedulers if not s.over), default=forever)
+        if until < forever:
+            return f"physical time: {max(until - self.clock.elapsed_ns(), 0) / 1e9:.3g} s until the next tag"
+        actions = [a.name for a in self.graph.actions if a.physical]
+        return f"an event from outside{f' ({_few(actions)})' if actions else ''}"
+
+
+def _few(names: list[str], most: int = 3) -> str:
+    return ", ".join(names[:most]) + (", …" if len(names) > most else "")
 
 
 def _rank(failed: Scheduler) -> tuple[bool, Tag, int]:

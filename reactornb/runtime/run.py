@@ -17,6 +17,7 @@ from reactornb.errors import DeclarationError, ReactionError, RunError, UnknownN
 from reactornb.graph import Graph, assemble, find_parameter
 from reactornb.model import Reactor
 from reactornb.runtime import import_hook
+from reactornb.runtime.busy import Busy, BusyWatch
 from reactornb.runtime.clock import Clock, RealClock
 from reactornb.runtime.engine import Engine
 from reactornb.runtime.imports import Progress
@@ -190,11 +191,32 @@ class Result:
     trace: Trace | None
     metrics: Mapping[str, list[tuple[Tag, float]]]
 
+    def __repr__(self) -> str:
+        """In a few lines: the metrics by name and number of values, not each of them."""
+        parts = [
+            f"tag {self.tag}",
+            f"{self.seconds:.1f} s",
+            f"{self.reactions:,} reactions",
+            f"{self.workers} worker{'s' if self.workers > 1 else ''}",
+        ]
+        if self.fingerprint is not None:
+            parts.append(f"fingerprint {self.fingerprint}")
+        if self.trace is not None:
+            parts.append("trace kept")
+        lines = [f"<result: {', '.join(parts)}"]
+        lines += [
+            f"   {name}: {len(rows):,} value{'s' if len(rows) > 1 else ''}, the last {rows[-1][1]:.6g}"
+            for name, rows in self.metrics.items()
+        ]
+        return "\n".join(lines) + ">"
+
 
 class Run:
     """One execution of a program, on threads of its own.
 
-    # _ended, _failure, _seconds   written once by the last leader before _finished is set, read after it
+    # _ended, _failure, _seconds   written once, under _ending, before _finished is set, and read after it: by the last leader, or by
+    #                              who abandons the run, whichever comes first
+    # _stop_asked                  set by any thread that asks for the end, before it does; read for display
     """
 
     def __init__(
@@ -210,6 +232,8 @@ class Run:
         self._finished = threading.Event()
         self._failure: BaseException | None = None
         self._seconds: float | None = None
+        self._stop_asked = self._abandoned = False
+        self._ending = threading.Lock()
         self._began = time.perf_counter()
         self._imports = Progress()
         self.placement = replace(cpu.place(self.workers, placement), nice=nice)
@@ -223,6 +247,7 @@ class Run:
             name=f"{program.name}-{self.number}",
             **options,
         )
+        self._watch = BusyWatch(self._engine)
         _alive.add(self)
         self._look_at_gil()
 
@@ -237,15 +262,19 @@ class Run:
             )
 
     def _end(self, failure: BaseException | None) -> None:
-        self._failure = failure
-        self._seconds = time.perf_counter() - self._began
-        self._finished.set()
+        with self._ending:
+            if self._finished.is_set():  # it was abandoned
+                return
+            self._failure = failure
+            self._seconds = time.perf_counter() - self._began
+            self._finished.set()
 
     def _leave_behind(self) -> None:
         """In a forked child, where none of the run's threads is: here the run is over, and no lock of its threads is waited for."""
         self._engine.abandon()
         self.notices.release()
         self.program._lock = threading.Lock()
+        self._ending = threading.Lock()
         self._finished = threading.Event()
         self._end(
             RunError(f"{self.program.name}: run {self.number} stayed in the process that this one was forked from.")
@@ -262,12 +291,36 @@ class Run:
         Raises:
             RunError: if a reaction is still busy when the time is up; the run ends when it returns.
         """
+        self._stop_asked = self._stop_asked or self.is_alive
+        self.busy()  # from now on it is known what does not move
         self._engine.command(stop=True)
         if self._engine.driven:
             self.advance()
         if not self._finished.wait(timeout):
-            raise RunError(f"{self}: a reaction is still busy after {timeout} s; the run ends as soon as it returns.")
+            busy = "; ".join(map(str, self.busy())) or f"a reaction is still busy after {timeout} s"
+            raise RunError(
+                f"{self}: {busy}. The run ends as soon as it returns. If it never does, run.abandon() (%reactor stop --abandon, "
+                f"Abandon in the panel) gives the run up: its program can be started again."
+            )
         self._join()
+        return self
+
+    def abandon(self) -> Run:
+        """Give up a run that does not end because a reaction does not return.
+
+        The run counts as over at once, with state "abandoned": its program can be started again, and nothing waits for it, at
+        exit neither. A thread cannot be killed: the reaction's stays behind, as a daemon, with what it holds (memory, locks, a
+        core if it computes). If the reaction ever returns, nothing follows it but the shutdown reactions, and its threads end.
+        Of a run that is over nothing is changed.
+        """
+        busy = "; ".join(map(str, self.busy())) or "no reaction was seen to be busy"
+        self._engine.command(stop=True)
+        with self._ending:
+            if not self._finished.is_set():
+                self._abandoned = True
+                self._failure = RunError(f"{self.name} was abandoned at tag {self.tag}: {busy}.")
+                self._seconds = time.perf_counter() - self._began
+                self._finished.set()
         return self
 
     def advance(self) -> bool:
@@ -356,7 +409,8 @@ class Run:
         return ended
 
     def _join(self) -> None:
-        self._engine.join()
+        if not self._abandoned:
+            self._engine.join()
 
     # -- what can be seen -------------------------------------------------------------------------------------------
 
@@ -366,11 +420,28 @@ class Run:
         return not self._finished.is_set()
 
     @property
+    def name(self) -> str:
+        """What tells the run from others: its program's name and its number, such as `ppo#3`."""
+        return f"{self.program.name}#{self.number}"
+
+    @property
     def state(self) -> str:
-        """One of "running", "paused", "finished" and "failed"."""
+        """One of "running", "paused", "finished", "stopped" (it was asked to end, by `stop`), "abandoned" and "failed"."""
         if not self._finished.is_set():
             return "paused" if self._engine.paused else "running"
-        return "finished" if self._failure is None else "failed"
+        if self._abandoned:
+            return "abandoned"
+        if self._failure is not None:
+            return "failed"
+        return "stopped" if self._stop_asked else "finished"
+
+    def busy(self) -> list[Busy]:
+        """Which reactions have not returned for half a second or more, while nothing else moved; longest first.
+
+        Found by looking: the first call only notes where the run is, later ones tell what has not moved since. The run pays
+        nothing for it.
+        """
+        return self._watch.look() if self.is_alive else []
 
     @property
     def tag(self) -> Tag:
@@ -443,8 +514,17 @@ class Run:
 
     @property
     def waiting_for(self) -> str:
-        """What holds the run up from outside the program: "importing torch" while that is so, else "". Any thread, cheap."""
-        return self._imports.waiting_for(self._engine.reactions_done) if self.is_alive else ""
+        """What the run waits for at this moment, in words: "importing torch", "physical time: 0.5 s until the next tag", an event
+        from outside, to be resumed; empty while it executes reactions, and once it is over. Any thread, cheap.
+        """
+        if not self.is_alive:
+            return ""
+        importing = self._imports.waiting_for(self._engine.reactions_done)
+        if importing:
+            return importing
+        if self._engine.paused:
+            return "resume() or step()"
+        return self._engine.waiting_for() if self._engine.waiting else ""
 
     @property
     def lag(self) -> float | None:

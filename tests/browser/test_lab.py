@@ -131,18 +131,18 @@ def test_the_panels_appear_move_and_follow_the_theme_and_a_saved_notebook_has_th
     assert page.complaints == []
 
     # Opened where the kernel of the widgets is no more; the picture for that comes a moment after the panel's last words.
-    page.locator("[data-rnb-of] svg", has_text="finished").wait_for(state="attached")
+    page.locator("[data-rnb-of] svg", has_text="stopped").wait_for(state="attached")
     page.keyboard.press("Control+S")
     saved = tmp_path / "panels.ipynb"
     until = time.monotonic() + 60
-    while "finished" not in saved.read_text() and time.monotonic() < until:
+    while "stopped" not in saved.read_text() and time.monotonic() < until:
         page.wait_for_timeout(500)
     (tmp_path / "saved.ipynb").write_text(saved.read_text())
     page.goto(page.jupyter.address("saved.ipynb"))
     page.locator(".rnb-graph svg").wait_for()
     curves = page.locator("[data-rnb-of] svg", has_text="episode_return")
     curves.wait_for()
-    assert "finished" in curves.text_content()
+    assert "stopped" in curves.text_content()
     page.screenshot(path=OUT / "lab-saved.png")
     assert page.complaints == []
 
@@ -213,9 +213,9 @@ def test_graphs_unfold_curves_lie_over_each_other_and_buttons_work(page):
     assert panel.locator(".rnb-fact").first.text_content().partition(" · ")[0] != tag
     page.screenshot(path=OUT / "lab-paused.png")
     press("Resume", "running")
-    press("Stop", "finished")
+    press("Stop", "stopped")
     press("Start again", "running")
-    press("Stop", "finished")
+    press("Stop", "stopped")
     theme(page, "JupyterLab Dark")
     page.screenshot(path=OUT / "lab-more-dark.png")
     assert page.complaints == []

@@ -185,7 +185,7 @@ def test_a_living_run_colors_its_graph_and_nobody_is_watched_whom_nobody_sees(pa
     page.keyboard.press("Control+A")
     page.keyboard.type("%reactor stop")
     page.keyboard.press("Control+Enter")
-    panel.locator(".rnb-following", has_text="finished").wait_for()
+    panel.locator(".rnb-following", has_text="stopped").wait_for()
     assert page.complaints == []
 
 

@@ -104,7 +104,7 @@ def test_each_call_executes_what_was_scheduled_and_returns():
     assert len(results) == 1
     run.stop()
     assert results[1:] == ["over"]
-    assert run.state == "finished"
+    assert run.state == "stopped"
     assert not run.advance()
 
 

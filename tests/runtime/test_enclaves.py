@@ -304,7 +304,7 @@ def test_stopping_pausing_and_stepping_reach_every_enclave(workers):
     run.step(2)
     run.resume()
     run.stop(WAIT)
-    assert run.state == "finished"
+    assert run.state == "stopped"
     assert not any(w.thread.is_alive() for w in run._engine.workers)
 
 

@@ -323,7 +323,7 @@ def test_scheduling_after_the_end_is_ignored():
     for _ in range(10):
         listener.call.schedule(0, "too late")
     assert len(listener.heard) == 1
-    assert run.state == "finished"
+    assert run.state == "stopped"
 
 
 def test_a_signal_handler_may_schedule_wherever_it_interrupts_scheduling():

@@ -171,7 +171,7 @@ def test_stop_ends_an_endless_run(workers):
     run = Program(Loop()).start(workers=workers, fast=True)
     assert run.state == "running"
     run.stop(WAIT)
-    assert (run.state, run.is_alive) == ("finished", False)
+    assert (run.state, run.is_alive) == ("stopped", False)
     assert run.instance("loop").rounds > 0
 
 

@@ -193,7 +193,7 @@ def test_a_stop_from_outside_ends_every_enclave_with_its_shutdown(workers, fast,
     for again in range(4):
         with chaos(workers, again), started(workers, fast) as (run, _):
             run.stop(WAIT)
-        assert run.state == "finished"
+        assert run.state == "stopped"
         assert all(run.instance(f"{part}[{i}]").over for part in ("up", "down") for i in range(3))
 
 
@@ -203,7 +203,7 @@ def test_a_paused_run_with_enclaves_stops(workers):
         run.pause()
         until_waiting(run)
         run.stop(WAIT)
-    assert run.state == "finished"
+    assert run.state == "stopped"
 
 
 @pytest.mark.parametrize("workers", [1, 2, 8])
