@@ -11,7 +11,7 @@ from reactornb import PhysicalAction, Program, Reactor, Tag, Timer, ms, reaction
 from reactornb.errors import ReactorError
 from reactornb.runtime import FakeClock
 from reactornb.runtime.logs import Log, merged
-from reactornb.viz.curves import curves_svg, number, plot, series_of
+from reactornb.viz.curves import curves_svg, number, plot, series_of, told_apart
 from reactornb.viz.run_view import RunView
 from reactornb.viz.series import LogReader, Series, axis_of, moving_mean, spread
 
@@ -141,7 +141,10 @@ def test_a_reader_agrees_with_the_runs_metrics():
     reader = LogReader(run)
     reader.read()
     rows = run.metrics["loss"]
-    assert [v for _, v in rows] == reader.series["loss"].points()[1].tolist()
+    assert [v for _, v in rows] == reader.series["loss"].points("sample")[1].tolist()
+    assert [(a + b) / 2 for (_, a), (_, b) in zip(rows[::2], rows[1::2], strict=True)] == (
+        reader.series["loss"].points()[1].tolist()
+    ), "two values at one tag are one point"
     assert rows[1][0] == Tag(0, 0)
     assert reader.series["steps"].total == 400
 
@@ -243,21 +246,30 @@ def test_whatever_is_a_number_can_be_logged_and_what_is_none_is_named():
     assert len(log) == 1
 
 
-def test_the_spread_over_runs_is_over_what_all_of_them_have():
+def test_the_spread_over_living_runs_ends_where_the_first_of_them_is():
     line = np.arange(11.0)
-    x, mean, least, greatest = spread(
-        [(line, line), (line[:6], line[:6] + 2), (line, np.where(line == 3, np.nan, line + 4))], 6
-    )
+    curves = [(line, line), (line[:6], line[:6] + 2), (line, np.where(line == 3, np.nan, line + 4))]
+    (x, mean, least, greatest), held = spread(curves, 6, [False, False, False])
     assert x.tolist() == [0, 1, 2, 3, 4, 5]
     assert np.allclose(mean, x + 2)
     assert np.allclose(least, x)
     assert np.allclose(greatest, x + 4)
-    assert not len(spread([(line, line), (line + 20, line)])[0])
+    assert not held
+    (x, *_), held = spread([(line, line), (line + 20, line)], ended=[False, False])
+    assert (len(x), held) == (0, False)
+
+
+@pytest.mark.parametrize("ends", [(4, 6, 10), (10, 4, 6), (2, 2, 10)])
+def test_the_last_value_of_a_run_that_ended_counts_on_to_the_end_of_the_longest(ends):
+    curves = [(np.arange(end + 1.0), np.where(np.arange(end + 1.0) < end, 100.0, 500.0)) for end in ends]
+    (x, mean, least, greatest), held = spread(curves)
+    assert (x[0], x[-1], held) == (0, 10, True)
+    assert (mean[-1], least[-1], greatest[-1]) == (500, 500, 500), "all of them stand at 500"
 
 
 def test_a_figure_of_several_runs_shows_each_their_mean_and_their_spread():
     pytest.importorskip("matplotlib")
-    runs = [finished(Logger(twice=twice)) for twice in (False, True)]
+    runs = [finished(Logger()) for _ in range(2)]
     axes = plot(runs).figure.axes[0]
     assert [line.get_label() for line in axes.lines][-1] == "mean of 2 runs"
     assert len(axes.lines) == 3
@@ -267,6 +279,39 @@ def test_a_figure_of_several_runs_shows_each_their_mean_and_their_spread():
     assert [line.get_label() for line in overlaid.figure.axes[0].lines] == labels
     assert overlaid.figure.axes[0].get_yscale() == "log"
     assert all(label in repr(overlaid) for label in labels)
+
+
+class Trains(Reactor):
+    lr: float = 0.1
+    seed_of_env: int = 0
+
+    def compose(self):
+        self.learner = Logger(twice=self.lr < 0.05)
+
+
+def test_runs_are_averaged_with_those_that_differ_in_the_seed_alone():
+    pytest.importorskip("matplotlib")
+    runs = [finished(Trains(lr=lr, seed_of_env=seed)) for lr in (0.1, 0.01) for seed in (1, 2, 3)]
+    assert told_apart(runs) == ["lr=0.1"] * 3 + ["lr=0.01"] * 3
+    labels = [line.get_label() for line in plot(runs).figure.axes[0].lines]
+    assert [label for label in labels if "mean" in label] == ["mean of 3 runs, lr=0.1", "mean of 3 runs, lr=0.01"]
+
+
+def test_what_sets_runs_apart_is_their_program_or_a_parameter_within_where_nothing_outside_does():
+    class Holds(Reactor):
+        logger = Logger()
+
+    class HoldsTwice(Holds):
+        logger = Logger(twice=True)
+
+    HoldsTwice.__name__ = "Holds"
+    same, other = [Program(Holds()).start(workers=1, timeout=ms(1)) for _ in range(2)], finished(Logger())
+    apart = Program(HoldsTwice()).start(workers=1, timeout=ms(1))
+    for run in (*same, apart):
+        run.wait(10)
+    assert told_apart(same) == ["", ""]
+    assert told_apart([*same, apart]) == ["logger.twice=False", "logger.twice=False", "logger.twice=True"]
+    assert [words.split(",")[0] for words in told_apart([same[0], other])] == ["holds", "logger"]
 
 
 def test_a_plot_is_a_figure_that_saves_itself(tmp_path):
@@ -281,7 +326,7 @@ def test_a_plot_is_a_figure_that_saves_itself(tmp_path):
     assert len(plot(run.result(), ["loss", "steps"]).figure.axes) == 2
 
 
-def test_what_is_logged_at_one_tag_is_drawn_as_dots_and_a_curve_as_a_line():
+def test_what_is_logged_at_one_tag_is_one_dot_with_its_spread_and_a_curve_as_a_line():
     class Judge(Reactor):
         tick = Timer(0, ms(1))
 
@@ -298,7 +343,32 @@ def test_what_is_logged_at_one_tag_is_drawn_as_dots_and_a_curve_as_a_line():
     drawn = {axes.get_title(loc="left"): {line.get_marker() for line in axes.lines} for axes in made.figure.axes}
     assert drawn == {"skill": {"None"}, "episode": {"o"}}
     kept = curves_svg(series_of(result))
-    assert (kept.count("<circle"), kept.count("<polyline")) == (20, 1)
+    assert (kept.count("<circle"), kept.count("<polyline")) == (1, 1)
+    x, mean, least, greatest = series_of(result)["episode"].points()
+    assert [v.tolist() for v in (x, mean, least, greatest)] == [[0.003], [9.5], [0.0], [19.0]]
+
+
+@pytest.mark.parametrize("capacity", [8, 600])
+@pytest.mark.parametrize("each", [1, 3, 10])
+def test_several_values_at_each_tag_are_one_point_for_each_with_mean_and_spread(each, capacity):
+    series = Series(capacity)
+    for tag in range(5):
+        series.extend([tag * 10**9] * each, [0] * each, [10.0 * tag + i for i in range(each)])
+    x, mean, least, greatest = series.points()
+    assert len(set(x.tolist())) == len(x), "no vertical line"
+    if capacity > 5 * each:
+        assert x.tolist() == [0, 1, 2, 3, 4]
+        assert np.allclose(mean, [10 * tag + (each - 1) / 2 for tag in range(5)])
+        assert np.allclose(greatest - least, each - 1)
+    assert len(series.points("sample")[0]) == len(series.points("sample")[1])
+
+
+def test_a_point_of_values_that_are_no_numbers_is_none_and_leaves_the_others():
+    series = Series(8)
+    series.extend([0, 0, 1, 1], [0] * 4, [float("nan")] * 2 + [1.0, float("nan")])
+    _, mean, least, greatest = series.points()
+    assert math.isnan(mean[0])
+    assert (mean[1], least[1], greatest[1]) == (1, 1, 1)
 
 
 def test_what_cannot_be_plotted_is_said():
@@ -356,7 +426,7 @@ def test_a_view_says_how_far_behind_a_run_is_what_waits_and_what_was_missed():
     try:
         run.advance()
         assert (view.status()["pace"], view.status()["missed"]) == ("on time", "0 deadlines missed")
-        assert view.status()["queues"] == "queue 1 · inbox 0"
+        assert view.status()["queues"] == "queue 1"
         clock.advance(ms(4))
         run.advance()
         assert view.status()["missed"] == "1 deadline missed"
@@ -418,7 +488,8 @@ def test_a_panel_of_several_runs_labels_their_curves_and_has_a_picture_for_pages
     runs = [finished(Logger()), finished(Logger(twice=True))]
     panel = RunPanel(runs, metrics=["loss"])
     assert [(c["name"], c["run"]) for c in panel.curves] == [("loss", 0), ("loss", 1)]
-    assert [r["label"] for r in panel.runs] == [f"run {run.number}, seed 0" for run in runs]
+    labels = [f"run {run.number}, seed 0, twice={twice}" for run, twice in zip(runs, (False, True), strict=True)]
+    assert [r["label"] for r in panel.runs] == labels
     assert len({c["color"] for c in panel.curves}) == 2
     static = panel.static()
     picture = ElementTree.fromstring(static["image/svg+xml"])

@@ -272,7 +272,7 @@ class Displays:
         def start() -> None:
             run = panel.view.views[place].run
             if self.restart is not None and not run.is_alive:
-                panel.replace(place, self.restart(run))
+                panel.add(self.restart(run))
                 self._move(panel)
                 self._follow_new()
 

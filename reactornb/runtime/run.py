@@ -435,6 +435,11 @@ class Run:
             return "failed"
         return "stopped" if self._stop_asked else "finished"
 
+    @property
+    def stop_requested(self) -> bool:
+        """Whether it was asked to end, by `stop`, while it lived."""
+        return self._stop_asked
+
     def busy(self) -> list[Busy]:
         """Which reactions have not returned for half a second or more, while nothing else moved; longest first.
 

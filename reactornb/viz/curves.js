@@ -45,15 +45,19 @@ function isNoLine(x) {
   return x.length < 3 || x[0] === x[x.length - 1];
 }
 
-// Mean, least and greatest over runs on the stretch that all of them have, as series.spread.
+// Mean, least and greatest over runs, as series.spread: the last value of a run that ended is held, one that lives limits the stretch.
 function spreadOf(runs, points = 300) {
-  const finite = runs.map(({ x, trend }) => {
+  const finite = runs.map(({ x, trend, ended }) => {
     const kept = Array.from(x.keys()).filter((i) => Number.isFinite(trend[i]));
-    return { x: kept.map((i) => x[i]), y: kept.map((i) => trend[i]) };
+    return { x: kept.map((i) => x[i]), y: kept.map((i) => trend[i]), ended };
   }).filter((run) => run.x.length);
+  if (finite.length < 2) return null;
+  const last = (run) => run.x[run.x.length - 1];
   const start = Math.max(...finite.map((run) => run.x[0]));
-  const end = Math.min(...finite.map((run) => run.x[run.x.length - 1]));
-  if (finite.length < 2 || !(end > start)) return null;
+  const alive = finite.filter((run) => !run.ended);
+  const end = alive.length ? Math.min(...alive.map(last)) : Math.max(...finite.map(last));
+  if (!(end > start)) return null;
+  const held = finite.some((run) => run.ended && last(run) < end);
   const grid = [], mean = [], least = [], greatest = [];
   const at = finite.map(() => 0);
   for (let k = 0; k < points; k++) {
@@ -70,7 +74,7 @@ function spreadOf(runs, points = 300) {
     least.push(Math.min(...values));
     greatest.push(Math.max(...values));
   }
-  return { grid, mean, least, greatest };
+  return { grid, mean, least, greatest, held, count: finite.length };
 }
 
 // What the page gets in one buffer, as run_panel.py packs it.
@@ -97,6 +101,7 @@ class Chart {
     this.look = look;
     this.sync = sync;
     this.zoomed = false;
+    this.spreads = [];
     this.box = element(parent, "div", "rnb-chart");
     const head = element(this.box, "h4");
     element(head, "div", "", name);
@@ -110,7 +115,7 @@ class Chart {
     this.legend = element(this.box, "ul", "rnb-legend");
   }
 
-  // Runs in their order: { color, label, last, words, perBucket, x, mean, least, greatest }.
+  // Runs in their order: { color, label, group, ended, last, words, x, mean, least, greatest }.
   update(runs, axis) {
     this.runs = runs;
     this.axis = axis;
@@ -127,8 +132,10 @@ class Chart {
       return [x.slice(from < 0 ? x.length : from), ...columns.map((c) => fit(c.slice(from < 0 ? c.length : from)))];
     });
     const data = tables.length > 1 ? uPlot.join(tables) : tables[0];
+    const only = (values) => { const found = new Set(values.filter((v) => v != null)); return found.size === 1 ? [...found][0] : null; };
+    this.only = { x: only(Array.from(data[0])), y: only(data.slice(1).flatMap((c) => Array.from(c))) };
     // What is fixed when a plot is made.
-    const fixed = JSON.stringify([this.axis, drawn.series.map((s) => [s.stroke, s.points]), look.logX, look.logY]);
+    const fixed = JSON.stringify([this.axis, drawn.series.map((s) => [String(s.stroke), s.points]), look.logX, look.logY, this.only.x, this.only.y]);
     if (this.plot && fixed !== this.fixed) { this.plot.destroy(); this.plot = null; }
     this.fixed = fixed;
     if (!this.plot) this.make(data, drawn);
@@ -141,10 +148,11 @@ class Chart {
   }
 
   // One run: values, their spread within each bucket, and the trend.
-  alone({ x, mean, least, greatest, trend, perBucket, color }) {
-    const band = perBucket > 1;
+  alone({ x, mean, least, greatest, trend, color }) {
+    const band = least.some((v, i) => v < greatest[i]);
     const dots = { show: isNoLine(x), size: 5, fill: color };
-    const hidden = { stroke: "transparent", points: { show: false } };
+    // The ends of a point's spread are dots, too, where there is no line to lay a band around.
+    const hidden = { stroke: "transparent", points: { show: isNoLine(x) && band, size: 3, fill: color + "80" } };
     return {
       tables: [[x, band ? least : mean, band ? greatest : mean, mean, trend]],
       series: [
@@ -156,22 +164,25 @@ class Chart {
     };
   }
 
-  // Several: each run's trend, and where asked for their mean and the band from the least to the greatest.
+  // Several: each run's trend, and where asked for the mean of each group of them and the band from the least to the greatest.
   together(runs) {
-    const spread = this.look.mean ? spreadOf(runs) : null;
+    const names = [...new Set(runs.map((run) => run.group))];
+    const groups = this.look.mean ? names.map((name) => ({ name, runs: runs.filter((run) => run.group === name) })) : [];
+    this.spreads = groups.map(({ name, runs: own }) => ({ name, color: own[0].color, spread: spreadOf(own) })).filter((g) => g.spread);
     const tables = [], series = [], bands = [];
-    if (spread) {
-      const ink = () => getComputedStyle(this.box).color;
+    for (const { color, spread } of this.spreads) {
+      const ink = names.length > 1 ? color : () => getComputedStyle(this.box).color;
       const hidden = { stroke: "transparent", points: { show: false } };
+      const at = series.length + 1;
       tables.push([spread.grid, spread.least, spread.greatest, spread.mean]);
       series.push(hidden, hidden, { stroke: ink, width: 2.2, points: { show: false } });
-      bands.push({ series: [2, 1], fill: "rgba(128,138,152,.28)" });
+      bands.push({ series: [at + 1, at], fill: names.length > 1 ? color + "2e" : "rgba(128,138,152,.28)" });
     }
+    const thin = this.spreads.length > 0;
     for (const { x, trend, color } of runs) {
       tables.push([x, trend]);
-      series.push({ stroke: color, alpha: spread ? 0.45 : 1, width: spread ? 1 : 1.6, points: { show: isNoLine(x), size: 5, fill: color } });
+      series.push({ stroke: color, alpha: thin ? 0.45 : 1, width: thin ? 1 : 1.6, points: { show: isNoLine(x), size: 5, fill: color } });
     }
-    this.spread = spread;
     return { tables, series, bands };
   }
 
@@ -181,16 +192,19 @@ class Chart {
     const look = { stroke: ink, grid, ticks: grid, font: FONT, size: 28 };
     const values = (_, ticks) => ticks.map((tick) => (tick == null ? "" : short(tick)));
     const scale = (log) => (log ? { distr: 3 } : {});
+    // Where there is one value only it stands in the middle, and is the only tick: no axis of invented numbers around it.
+    const alone = (v, log) => (v == null ? {} : { range: log && v > 0 ? [v / 10, v * 10] : [v - (Math.abs(v) / 2 || 1), v + (Math.abs(v) / 2 || 1)] });
+    const tick = (v) => (v == null ? {} : { splits: () => [v] });
     this.plot = new uPlot({
       width: Math.max(this.canvas.clientWidth, 120),
       height: HEIGHT,
       legend: { show: false },
-      padding: [6, 10, 0, 0],
+      padding: [8, 22, 0, 0], // so that "1,000" at the end of an axis is not cut
       cursor: { sync: { key: this.sync }, points: { size: 5 }, drag: { x: true, y: false } },
-      scales: { x: { time: false, ...scale(this.look.logX) }, y: scale(this.look.logY) },
+      scales: { x: { time: false, ...alone(this.only.x, this.look.logX), ...scale(this.look.logX) }, y: { ...alone(this.only.y, this.look.logY), ...scale(this.look.logY) } },
       axes: [
-        { ...look, label: this.axis, labelSize: 14, labelGap: -2, labelFont: "10px system-ui, sans-serif", space: 60, values },
-        { ...look, size: 54, space: 28, values },
+        { ...look, ...tick(this.only.x), label: this.axis, labelSize: 14, labelGap: -2, labelFont: "10px system-ui, sans-serif", space: 60, values },
+        { ...look, ...tick(this.only.y), size: 54, space: 28, values },
       ],
       series: [{}, ...series.map((s) => ({ spanGaps: false, ...s }))],
       bands,
@@ -206,7 +220,10 @@ class Chart {
   list() {
     const { runs, legend } = this;
     const rows = runs.length > 1 ? runs.map((run) => [run.color, run.label]) : [];
-    if (rows.length && this.spread) rows.push(["currentColor", `mean of ${runs.length}`]);
+    const several = new Set(runs.map((run) => run.group)).size > 1;
+    if (rows.length) for (const { name, color, spread } of this.spreads) {
+      rows.push([several ? color : "currentColor", `mean of ${spread.count}${name ? `, ${name}` : ""}${spread.held ? " (last values held)" : ""}`]);
+    }
     while (legend.childElementCount > rows.length) legend.lastChild.remove();
     while (legend.childElementCount < rows.length) {
       const item = element(legend, "li");
@@ -235,11 +252,10 @@ class Chart {
     this.runs.forEach(({ x, trend, last }, i) => {
       setText(this.legend.children[i].children[2], at == null ? last : short(trend[nearest(x, at)]));
     });
-    if (this.spread) {
-      const { grid, mean } = this.spread;
+    this.spreads.forEach(({ spread: { grid, mean } }, k) => {
       const i = at == null ? grid.length - 1 : nearest(grid, at);
-      setText(this.legend.lastChild.children[2], short(mean[i]));
-    }
+      setText(this.legend.children[this.runs.length + k].children[2], short(mean[i]));
+    });
   }
 
   // Put the cursor at a share of the width.

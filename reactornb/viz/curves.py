@@ -101,7 +101,8 @@ def plot(
     """Learning curves as a Matplotlib figure, one axes per metric.
 
     One run: its values, their spread within each stretch of the axis, and a moving mean. Several: each run's moving mean,
-    thin, and over what all of them have the mean, with a band from the least to the greatest run.
+    thin, and their mean, with a band from the least to the greatest run; see `series.spread`. Runs whose parameters differ
+    in more than the seed have a mean for each group of alike ones.
 
     Args:
         runs: a run or its result, alive or over, or several, such as one for each seed.
@@ -134,7 +135,7 @@ def plot(
         if len(own) == 1:
             _draw_run(axes, own[0][1], axis, COLORS[place % len(COLORS)])
         elif mean:
-            _draw_spread(axes, [s for _, s in own], axis, COLORS[place % len(COLORS)])
+            _draw_groups(axes, name, several, found, axis, COLORS[place % len(COLORS)])
         else:
             for number_of, (label, series) in enumerate(own):
                 x, values, _, _ = series.points(axis)
@@ -169,7 +170,9 @@ def _draw_run(axes: Any, series: Series, axis: str, color: str) -> None:
     x, mean, least, greatest = series.points(axis)
     smooth, width = moving_mean(mean)
     dots = {} if _is_line(x) else {"marker": "o", "markersize": 3}
-    if series.per_bucket > 1:
+    if dots:
+        axes.vlines(x, least, greatest, color=color, alpha=0.35)
+    elif bool((greatest > least).any()):
         axes.fill_between(x, least, greatest, color=color, alpha=0.15, linewidth=0)
     if width > 1:
         axes.plot(x, mean, color=color, alpha=0.35, linewidth=0.8, **dots)
@@ -177,14 +180,72 @@ def _draw_run(axes: Any, series: Series, axis: str, color: str) -> None:
     axes.plot(x, smooth, color=color, linewidth=1.6, label=label, **dots)
 
 
-def _draw_spread(axes: Any, several: list[Series], axis: str, color: str) -> None:
+def _draw_groups(
+    axes: Any, name: str, runs: Sequence[Run | Result], found: Sequence[Mapping[str, Series]], axis: str, color: str
+) -> None:
+    """The runs of each group as one mean with its spread."""
+    groups: dict[str, list[tuple[Run | Result, Series]]] = {}
+    for run, group, series in zip(runs, told_apart(runs), found, strict=True):
+        if name in series:
+            groups.setdefault(group, []).append((run, series[name]))
+    for place, (group, own) in enumerate(groups.items()):
+        ink = color if len(groups) == 1 else COLORS[place % len(COLORS)]
+        ended = [not isinstance(run, Run) or not run.is_alive for run, _ in own]
+        _draw_spread(axes, [series for _, series in own], axis, ink, group, ended)
+
+
+def _draw_spread(
+    axes: Any, several: list[Series], axis: str, color: str, group: str = "", ended: list[bool] | None = None
+) -> None:
     trends = [(x, moving_mean(values)[0]) for x, values, _, _ in (s.points(axis) for s in several)]
+    thin = {"alpha": 0.35, "linewidth": 0.8} if len(trends) > 1 else {"linewidth": 1.6, "label": group or None}
     for x, trend in trends:
-        axes.plot(x, trend, color=color, alpha=0.35, linewidth=0.8)
-    grid, mean, least, greatest = spread(trends)
-    if len(grid):
-        axes.fill_between(grid, least, greatest, color=color, alpha=0.18, linewidth=0, label="least to greatest")
-        axes.plot(grid, mean, color=color, linewidth=1.8, label=f"mean of {len(several)} runs")
+        axes.plot(x, trend, color=color, **thin)
+    (grid, mean, least, greatest), held = spread(trends, ended=ended)
+    if len(grid) and len(trends) > 1:
+        about = f", {group}" if group else ""
+        axes.fill_between(
+            grid, least, greatest, color=color, alpha=0.18, linewidth=0, label=f"least to greatest{about}"
+        )
+        label = f"mean of {len(several)} runs{about}{' (last values held)' if held else ''}"
+        axes.plot(grid, mean, color=color, linewidth=1.8, label=label)
+
+
+def told_apart(runs: Sequence[Run | Result]) -> list[str]:
+    """Per run what sets it apart from the others beside its seed, such as "lr=0.01"; empty where nothing does.
+
+    Looked for among programs' names, then the outermost reactors' parameters, then those of the reactors within.
+    """
+    programs = [run.program if isinstance(run, Run) else None for run in runs]
+    facts: list[dict[str, str]] = []
+    for program in programs:
+        values = {} if program is None else {"": program.name}
+        for node in () if program is None else program.graph.reactors:
+            path = node.name.partition(".")[2]
+            for name, value in node.parameters.items():
+                if "seed" not in name:
+                    values[f"{path}.{name}" if path else name] = _brief(value)
+        facts.append(values)
+    known = list(dict.fromkeys(name for values in facts for name in values))
+    differing = [name for name in known if len({values.get(name, "") for values in facts}) > 1]
+    # What differs within follows from what differs outside, as a rule; who knows the outer one knows enough.
+    outer = [name for name in differing if "." not in name]
+    return [
+        ", ".join(values[n] if not n else f"{n}={values[n]}" for n in (outer or differing[:3]) if n in values)
+        for values in facts
+    ]
+
+
+def _brief(value: Any) -> str:
+    """A parameter's value, alike in all programs to which the same was given."""
+    if isinstance(value, float):
+        return f"{value:g}"
+    if isinstance(value, (str, int, bool, type(None))):
+        return str(value)
+    if callable(value):  # a lambda written twice is the same to who compares runs
+        return getattr(value, "__qualname__", type(value).__name__)
+    shown = repr(value)
+    return type(value).__name__ if " at 0x" in shown else shown[:60]
 
 
 def words(found: Mapping[str, Series]) -> str:
@@ -256,7 +317,8 @@ def _thinned(x: Any, values: Any, most: int = _W // 2) -> tuple[Any, Any]:
 
 
 def _chart(name: str, curves: Sequence[tuple[Series, str]], axis: str) -> list[str]:
-    drawn = [(_thinned(x, mean), color) for series, color in curves for x, mean, _, _ in [series.points(axis)]]
+    shown = [(*series.points(axis), color) for series, color in curves]
+    drawn = [(_thinned(x, mean), color) for x, mean, _, _, color in shown]
     left, right = min(float(p[0][0]) for p, _ in drawn), max(float(p[0][-1]) for p, _ in drawn)
     bounds = [v for series, _ in curves for v in (series.least, series.greatest) if math.isfinite(v)]
     low, high = (min(bounds), max(bounds)) if bounds else (0.0, 1.0)
@@ -285,12 +347,15 @@ def _chart(name: str, curves: Sequence[tuple[Series, str]], axis: str) -> list[s
             (_W - 14, "end", right, {"time": " s", "microstep": "", "sample": ""}[axis]),
         )
     ]
-    for (x, mean), color in drawn:
+    for ((x, mean), color), (_, _, least, greatest, _) in zip(drawn, shown, strict=True):
         smooth, _ = moving_mean(mean)
         line = f'fill="none" stroke="{color}"'
         if not _is_line(x):
             places = (point.split(",") for point in path(x, mean).split())
             out += [f'<circle cx="{across}" cy="{down}" r="2" fill="{color}"/>' for across, down in places]
+            if bool((greatest > least).any()):  # the spread of several values at one tag
+                ends = zip(path(x, least).split(), path(x, greatest).split(), strict=True)
+                out += [f'<path d="M{a}L{b}" {line} stroke-opacity="0.5"/>' for a, b in ends]
             continue
         if smooth is not mean and len(drawn) == 1:
             out.append(f'<polyline points="{path(x, mean)}" {line} stroke-opacity="0.35" stroke-width="0.8"/>')

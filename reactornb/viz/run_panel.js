@@ -5,9 +5,66 @@ const BUTTONS = [
   ["resume", "Resume", "let the run go on"],
   ["step", "Step", "execute one tag"],
   ["stop", "Stop", "end the run at its next microstep, with its shutdown reactions"],
-  ["start", "Start again", "a new run of the program with the same options"],
+  ["abandon", "Abandon", "give the run up: a reaction does not return. Its program can be started again; the reaction's thread stays behind"],
+  ["start", "Start again", "a new run of the program with the same options, shown beside this one"],
 ];
-const OFFERED = { running: ["pause", "stop"], paused: ["resume", "step", "stop"], finished: ["start"], failed: ["start"] };
+const OVER = ["start"];
+const OFFERED = { running: ["pause", "stop"], paused: ["resume", "step", "stop"], finished: OVER, stopped: OVER, abandoned: OVER, failed: OVER };
+
+// Is the kernel there? What a panel of a living run shows is true as of its last message; while runs live one comes every second
+// or so. `word` is what to say instead of "running", null while all is well.
+class Pulse {
+  constructor(model) {
+    this.model = model;
+    this.manager = model.widget_manager;
+    this.heard = Date.now();
+    this.gone = null;
+    this.lost = () => { this.gone = this.gone || "kernel gone"; };
+    this.live = () => { if (this.real && this.real.comm_live === false) this.lost(); };
+    this.status = (_, status) => { if (/restarting|terminating|dead/.test(status)) this.lost(); };
+    model.on("comm_live_update", this.live);
+    model.on("comm:close", this.lost);
+    // The model itself, where the manager hands it out: it knows whether its comm lives.
+    if (this.manager && model.model_id) this.manager.get_model(model.model_id).then((real) => { this.real = real; }, () => {});
+    this.watch();
+  }
+  get kernel() {
+    try { return (this.manager && this.manager.kernel) || null; } catch { return null; }
+  }
+  watch() {
+    const kernel = this.kernel;
+    if (kernel === this.watched) return;
+    this.unwatch();
+    this.watched = kernel;
+    if (kernel && kernel.statusChanged) kernel.statusChanged.connect(this.status);
+  }
+  unwatch() {
+    if (this.watched && this.watched.statusChanged) this.watched.statusChanged.disconnect(this.status);
+  }
+  hear() {
+    this.heard = Date.now();
+    this.gone = null;
+  }
+  word() {
+    this.watch();
+    const silent = Math.round((Date.now() - this.heard) / 1000);
+    const at = new Date(this.heard).toLocaleTimeString();
+    if (this.real && this.real.comm_live === false) this.lost();
+    if (this.gone) return { state: "gone", words: `kernel gone: last seen at ${at}` };
+    if (silent < 5) return null;
+    const kernel = this.kernel;
+    if (kernel && (kernel.isDisposed || /restarting|terminating|dead/.test(kernel.status))) { this.lost(); return this.word(); }
+    if (kernel && kernel.connectionStatus && kernel.connectionStatus !== "connected") return { state: "silent", words: `no connection to the kernel: last update ${silent} s ago, at ${at}` };
+    if (kernel && kernel.status === "busy") return { state: "silent", words: `kernel busy with a cell: last update ${silent} s ago` };
+    if (kernel && kernel.status === "idle" && silent >= 15) { this.lost(); return this.word(); } // it would have said something
+    return { state: "silent", words: `last update ${silent} s ago` };
+  }
+  close() {
+    this.unwatch();
+    this.model.off("comm_live_update", this.live);
+    this.model.off("comm:close", this.lost);
+  }
+}
 
 // One run's line.
 class RunLine {
@@ -30,6 +87,7 @@ class RunLine {
       this.buttons.set(what, button);
     }
     this.group = buttons;
+    this.doing = element(head, "span", "rnb-fact rnb-doing");
     this.facts = element(head, "span", "rnb-fact");
     this.rates = element(head, "span", "rnb-fact");
     this.workers = element(head, "span", "rnb-fact");
@@ -44,26 +102,37 @@ class RunLine {
     this.bar.setAttribute("role", "progressbar");
     this.bar.setAttribute("aria-label", "share of the logical time at which it ends");
     this.done = element(this.bar, "div");
+    this.warnings = element(this.root, "ul", "rnb-warnings");
+    this.warnings.setAttribute("aria-label", "warnings");
     this.failure = element(this.root, "pre", "rnb-failure");
     this.failure.setAttribute("role", "alert");
   }
 
-  show(s, several) {
+  // `pulse` is what the page knows of the kernel: where that is silent or gone, nothing else here is sure.
+  show(s, several, pulse) {
+    const word = s.alive && pulse ? pulse : null;
+    const gone = Boolean(word) && word.state === "gone";
     setText(this.title, s.title);
-    setText(this.state, s.state);
+    setText(this.state, word ? word.words : s.state);
+    this.root.dataset.gone = String(gone);
     this.swatch.style.display = several ? "" : "none";
     this.swatch.style.background = s.color;
-    this.state.dataset.state = s.state;
+    this.state.dataset.state = word ? word.state : s.abandonable ? "hung" : s.state;
     this.group.setAttribute("aria-label", `commands to ${s.title}`);
     const stood = `${s.state} ${s.tag}`; // a pressed button stays grey until the run has answered
-    const offered = OFFERED[s.state] || [];
+    const offered = gone ? [] : [...(OFFERED[s.state] || []), ...(s.abandonable ? ["abandon"] : [])];
     for (const [what, button] of this.buttons) {
       button.hidden = !offered.includes(what) || (what === "start" && !s.restarts);
       if (stood !== this.stood) button.disabled = false;
     }
     this.stood = stood;
+    setText(this.doing, gone ? `was ${s.state}` : [s.doing, s.again].filter(Boolean).join(" · "));
+    const warnings = gone ? [] : s.warnings;
+    while (this.warnings.childElementCount > warnings.length) this.warnings.lastChild.remove();
+    while (this.warnings.childElementCount < warnings.length) element(this.warnings, "li");
+    warnings.forEach((words, i) => setText(this.warnings.children[i], words));
     setText(this.facts, `tag ${s.tag} · physical ${s.seconds.toFixed(1)} s${s.pace ? ` · ${s.pace}` : ""}`);
-    setText(this.rates, s.rates.join(" · "));
+    setText(this.rates, gone ? "" : s.rates.join(" · "));
     setText(this.workers, s.placement);
     setText(this.seed, `seed ${s.seed}${s.fingerprint ? " · " + s.fingerprint.slice(0, 12) : ""}`);
     const percent = (share) => `${Math.round(share * 100)} %`;
@@ -123,11 +192,12 @@ function render({ model, el }) {
   root.dataset.lmSuppressShortcuts = "true";
   const lines = element(root, "div");
   const runs = [];
+  const pulse = new Pulse(model);
   const look = { smoothing: 1 / 30, logX: false, logY: false, mean: true };
   const charts = new Map();
   const all = () => charts.forEach((chart) => chart.all());
   const { row, mean } = controls(root, look, () => charts.forEach((chart) => chart.draw()), all);
-  const none = element(root, "div", "rnb-none", "No curves yet: they appear once a reaction calls self.log(name=value).");
+  const none = element(root, "div", "rnb-none");
   const grid = element(root, "div", "rnb-charts");
   const printed = element(root, "details", "rnb-printed");
   printed.open = true;
@@ -142,7 +212,9 @@ function render({ model, el }) {
   function showRuns() {
     const shown = model.get("runs");
     while (runs.length < shown.length) runs.push(new RunLine(lines, runs.length, (message) => model.send(message)));
-    shown.forEach((s, i) => runs[i].show(s, shown.length > 1));
+    const word = pulse.word();
+    shown.forEach((s, i) => runs[i].show(s, shown.length > 1, word));
+    setText(none, word && word.state === "gone" ? "No curves: the kernel is gone." : [...new Set(shown.map((s) => s.empty))].join(" "));
     root.setAttribute("aria-label", shown.map((s) => s.title).join(", "));
   }
 
@@ -157,7 +229,7 @@ function render({ model, el }) {
     const metrics = new Map();
     curves.forEach((curve, i) => {
       const of = metrics.get(curve.name) || [];
-      of.push({ ...decoded[i], color: curve.color, last: curve.last, words: curve.words, perBucket: curve.per_bucket, label: shown[curve.run].label });
+      of.push({ ...decoded[i], color: curve.color, last: curve.last, words: curve.words, perBucket: curve.per_bucket, label: shown[curve.run].label, group: shown[curve.run].group, ended: !shown[curve.run].alive });
       metrics.set(curve.name, of);
     });
     for (const [name, own] of metrics) {
@@ -196,12 +268,16 @@ function render({ model, el }) {
   const theme = new MutationObserver(() => charts.forEach((chart) => chart.plot && chart.plot.redraw()));
   theme.observe(document.body, { attributes: true, attributeFilter: ["data-jp-theme-name", "data-jp-theme-light", "class"] });
   for (const name of ["curves", "points", "axis"]) model.on(`change:${name}`, drawCurves);
-  model.on("change", draw);
+  const hear = () => { pulse.hear(); draw(); };
+  model.on("change", hear);
+  const looks = setInterval(() => { if (model.get("runs").some((s) => s.alive)) showRuns(); }, 1000);
   showRuns();
   draw();
 
   return () => {
-    model.off("change", draw);
+    clearInterval(looks);
+    pulse.close();
+    model.off("change", hear);
     for (const name of ["curves", "points", "axis"]) model.off(`change:${name}`, drawCurves);
     size.disconnect();
     theme.disconnect();

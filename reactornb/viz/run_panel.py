@@ -7,6 +7,7 @@ Everything is in this package: nothing is loaded from the net. Traits are only e
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Callable, Iterable
 from typing import Any
 from uuid import uuid4
@@ -34,10 +35,12 @@ class RunPanel(anywidget.AnyWidget):
         metrics: which metrics are drawn; all unless given.
         printed: gives the log of what a run prints, if that is kept.
         restart: what "Start again" does: called with the panel and the number of the run, on the thread on which the page's
-            message arrives. Without it there is no such button.
+            message arrives. Without it there is no such button. The new run is shown beside the old one; see `add`.
 
     Attributes:
-        runs: per run what `RunView.status` says, with its color and label.
+        runs: per run what `RunView.status` says, with its color and label, its group (see `RunsView.groups`), and how to get at it.
+        beat: seconds since 1970 of the kernel's clock when it last said anything: the page tells a living run from a panel whose
+            kernel is gone.
         curves: per run and metric its name, the run's number, color, last value as text, and its number of points.
         points: for each of these in turn x as float64, then mean, least and greatest as float32, little-endian, padded to
             8 bytes.
@@ -52,6 +55,7 @@ class RunPanel(anywidget.AnyWidget):
     _css = asset("vendor/uplot/uPlot.min.css", "run_panel.css")
 
     runs: traitlets.List[Any] = traitlets.List().tag(sync=True)
+    beat = traitlets.Float(0.0).tag(sync=True)
     curves: traitlets.List[Any] = traitlets.List().tag(sync=True)
     points = traitlets.Bytes().tag(sync=True)
     axis = traitlets.Unicode("").tag(sync=True)
@@ -72,25 +76,52 @@ class RunPanel(anywidget.AnyWidget):
         self._restart = restart
         self._over = False
         self.sent_bytes = 0
+        self._known_groups: list[str] = []
+        self._again: set[int] = set()  # numbers of runs that were started by the button
         lines, text = self.view.printed()
-        super().__init__(runs=self._runs(), **self._curves(), lines=lines, printed=text, twin=uuid4().hex, **options)
+        super().__init__(
+            beat=time.time(),
+            runs=self._runs(),
+            **self._curves(),
+            lines=lines,
+            printed=text,
+            twin=uuid4().hex,
+            **options,
+        )
         self.on_msg(self._on_message)
 
     def _runs(self) -> list[dict[str, Any]]:
+        views, groups, last = self.view.views, self._groups(), len(self.view.views) - 1
         return [
             {
                 **view.status(),
-                "label": f"run {view.run.number}, seed {view.run.seed}",
-                "color": COLORS[place % len(COLORS)],
-                "restarts": self._restart is not None,
+                "label": f"run {view.run.number}, seed {view.run.seed}{f', {group}' if group else ''}",
+                "group": group,
+                "color": self._color(place, groups),
+                "alive": view.run.is_alive,
+                "restarts": self._restart is not None and not (place < last and self._again),
+                "again": f"in Python: run = %reactor run {view.run.name}" if view.run.number in self._again else "",
             }
-            for place, view in enumerate(self.view.views)
+            for place, (view, group) in enumerate(zip(views, groups, strict=True))
         ]
+
+    def _groups(self) -> list[str]:
+        if len(self._known_groups) != len(self.view.views):  # what a program was made with does not change
+            self._known_groups = self.view.groups()
+        return self._known_groups
+
+    @staticmethod
+    def _color(place: int, groups: list[str]) -> str:
+        """A color for each run; for each group where runs repeat what others did."""
+        names = list(dict.fromkeys(groups))
+        grouped = 1 < len(names) < len(groups)
+        return COLORS[(names.index(groups[place]) if grouped else place) % len(COLORS)]
 
     def _curves(self) -> dict[str, Any]:
         view = self.view
         axis = view.axis()
         several = len(view.views) > 1
+        groups = self._groups()
         curves: list[dict[str, Any]] = []
         parts: list[bytes] = []
         for run, found in enumerate(view.curves):
@@ -105,7 +136,7 @@ class RunPanel(anywidget.AnyWidget):
                     {
                         "name": name,
                         "run": run,
-                        "color": COLORS[(run if several else place) % len(COLORS)],
+                        "color": self._color(run, groups) if several else COLORS[place % len(COLORS)],
                         "last": number(series.last),
                         "words": said,
                         "points": len(x),
@@ -122,6 +153,7 @@ class RunPanel(anywidget.AnyWidget):
         changed = self.view.refresh()
         self.sent_bytes = _HEADERS
         with self.hold_sync():
+            self.beat = time.time()
             self.runs = self._runs()
             if changed or not alive:
                 for name, value in self._curves().items():
@@ -133,9 +165,10 @@ class RunPanel(anywidget.AnyWidget):
         self._over = not alive
         return alive
 
-    def replace(self, place: int, run: Run) -> None:
-        """Show another run in the place of one, on the loop's thread."""
-        self.view.replace(place, run)
+    def add(self, run: Run) -> None:
+        """Show a run that was started again beside the ones before, on the loop's thread."""
+        self.view.add(run)
+        self._again.add(run.number)
         self._over = False
 
     def _on_message(self, _widget: Any, message: Any, _buffers: Any) -> None:
@@ -154,13 +187,15 @@ class RunPanel(anywidget.AnyWidget):
             case "stop":
                 with contextlib.suppress(RunError):  # it ends when the reaction that is busy returns
                     run.stop(timeout=0)
+            case "abandon":
+                run.abandon()
             case "start" if self._restart is not None and not run.is_alive:
                 self._restart(self, place)
 
     def static(self) -> dict[str, str]:
         """What stands for the panel where no widget can: MIME type to content."""
         svg = self.view.svg()
-        html = f'<div data-rnb-of="{self.twin}">{svg}</div>'
+        html = f'<div data-rnb-of="{self.twin}">{svg}</div>{_unless_gone(self.twin)}'
         return {"text/plain": self.view.text(), "image/svg+xml": svg, "text/html": html}
 
     @property
@@ -172,3 +207,15 @@ class RunPanel(anywidget.AnyWidget):
     def is_open(self) -> bool:
         """False once the widget was closed."""
         return self.comm is not None
+
+
+def _unless_gone(twin: str) -> str:
+    """Style that hides JupyterLab's "Error displaying widget: model not found" above a picture.
+
+    A notebook that is opened when its kernel is gone has both: the words, in a node that is marked as a widget and holds none, and
+    the picture, which says by itself of when it is.
+    """
+    picture = f'.jp-OutputArea-child:has([data-rnb-of="{twin}"])'
+    return (
+        f"<style>.jp-OutputArea-child:has(> .jupyter-widgets:not(:has(*))):has(+ {picture}) {{ display: none }}</style>"
+    )

@@ -14,14 +14,18 @@ from typing import Any
 
 from reactornb.errors import ReactionError, ReactorError
 from reactornb.runtime import Run
+from reactornb.runtime.busy import Busy
 from reactornb.tags import forever, format_ns
-from reactornb.viz.curves import curves_svg, number, words
+from reactornb.viz.curves import curves_svg, number, told_apart, words
 from reactornb.viz.printed import Printed
 from reactornb.viz.series import LogReader, Series, axis_of
 
 __all__ = ["RunView", "RunsView", "describe_failure"]
 
 _WINDOW = 2.0  # seconds over which rates are taken
+_BUSY_S = 2.0  # a reaction that takes longer is named
+_HUNG_S = 10.0  # a run may be given up once one has been busy for so long, or when it was asked to end
+_LAG_S = 1.0  # being later than this is worth a warning
 
 
 class RunView:
@@ -44,7 +48,13 @@ class RunView:
         self._use: list[float] = []
         self._used_at = 0.0
         self._cpu: list[float] = []
+        self._busy: list[Busy] = []
         graph = run.program.graph
+        self._starters = [
+            graph.reactors[r.reactor].name.partition(".")[2] or graph.reactors[r.reactor].name
+            for r in graph.reactions
+            if ("startup", -1) in r.triggers
+        ]
         self._posted = any(a.physical for a in graph.actions)
         self._deadlines = any(r.deadline is not None and r.deadline < forever for r in graph.reactions)
 
@@ -62,6 +72,7 @@ class RunView:
         """Read what is new; true if new values were logged."""
         changed = self.reader.read()
         run = self.run
+        self._busy = run.busy()
         steps = self.series["steps"].total if "steps" in self.series else -1.0
         now = run.seconds
         history = self._history
@@ -104,6 +115,10 @@ class RunView:
         return {
             "title": f"run {run.number} of {run.program.name}",
             "state": run.state,
+            "doing": self.doing(),
+            "abandonable": self.is_hung,
+            "warnings": self.warnings(),
+            "empty": self._empty(),
             "tag": f"{format_ns(tag.time_ns)}, microstep {tag.microstep:,}",
             "seconds": round(run.seconds, 2),
             "progress": min(tag.time_ns / timeout, 1.0) if timeout else None,
@@ -119,24 +134,76 @@ class RunView:
             "failure": describe_failure(run.failure),
         }
 
+    def doing(self) -> str:
+        """What a living run does or waits for, where that is not just the next reaction."""
+        run = self.run
+        if not run.is_alive:
+            return ""
+        waiting = run.waiting_for
+        starting = "starting: " if not run.tags else ""
+        if waiting.startswith("importing"):
+            return starting + waiting
+        busy = [b for b in self._busy if b.seconds >= _BUSY_S]
+        if busy:
+            more = f" and {len(busy) - 1} more" if len(busy) > 1 else ""
+            return f"{starting}{busy[0]}{more}"
+        if starting and run.state == "running" and self._starters and not waiting:
+            return f"starting: startup reactions of {few(list(dict.fromkeys(self._starters)))}, {run.seconds:.1f} s"
+        return f"waits for {waiting}" if waiting else ""
+
+    @property
+    def is_hung(self) -> bool:
+        """Whether giving the run up is offered: a reaction has not returned for long, or not since the run was asked to end."""
+        longest = self._busy[0].seconds if self._busy else 0.0
+        return self.run.is_alive and longest >= (_BUSY_S if self.run.stop_requested else _HUNG_S)
+
+    def warnings(self) -> list[str]:
+        """What the run's user should know: what the run says, and that it does not keep up with physical time."""
+        found = list(self.run.warnings)
+        lag = self.run.lag
+        if lag is not None and lag > _LAG_S and self._follows_time and not self.doing():
+            found.append(
+                f"{_seconds(lag)} behind physical time: reactions take longer than the time between tags. fast=True (--fast) does not "
+                f"wait for physical time, more workers may keep up."
+            )
+        return found
+
+    @property
+    def _follows_time(self) -> bool:
+        """False while all happens at time 0: such a program does its work in microsteps and has nothing to be late for."""
+        return self.run.tag.time_ns > 0
+
+    def _empty(self) -> str:
+        """What is said instead of curves."""
+        run = self.run
+        if not run.is_alive:
+            return (
+                f"{run.state.capitalize()}: this run logged nothing. A reaction's self.log(name=value) draws a curve."
+            )
+        if not run.tags:
+            return "No curves yet: the run is starting."
+        return "No curves yet: nothing was logged so far. A reaction's self.log(name=value) draws a curve."
+
     def _pace(self) -> str:
         """Logical against physical time: how far behind a run is, or how much faster one that does not wait for it."""
         run = self.run
         logical = run.tag.time_ns / 1e9
         lag = run.lag
         if lag is not None:
-            return "" if run.state == "paused" else "on time" if lag < 0.002 else f"{_seconds(lag)} behind"
+            if run.state == "paused" or (lag >= 0.002 and not self._follows_time):
+                return ""
+            return "on time" if lag < 0.002 else f"{_seconds(lag)} behind"
         if not run.options.get("fast") or not logical or not run.seconds:
             return ""
         return f"{number(float(f'{logical / run.seconds:.2g}'))}× real time"
 
     def _queues(self) -> str:
-        """How much waits: later tags with events, and events from outside."""
+        """How much waits: later tags with events, and events from outside; nothing is said where nothing does."""
         run = self.run
         if not run.is_alive:
             return ""
-        said = f"queue {run.queue:,}"
-        return f"{said} · inbox {run.inbox:,}" if self._posted else said
+        queue, inbox = run.queue, run.inbox if self._posted else 0
+        return " · ".join(f"{name} {count:,}" for name, count in (("queue", queue), ("inbox", inbox)) if count)
 
     def _missed(self) -> str:
         """Deadlines that were missed, in a program that has any."""
@@ -150,14 +217,14 @@ class RunView:
         s = self.status()
         workers = f"{s['workers']} worker{'s' if s['workers'] > 1 else ''}"
         parts = [f"{s['title']}: {s['state']}", f"tag {s['tag']}", f"{s['seconds']:.1f} s", *s["rates"], workers]
-        parts += [s[name] for name in ("pace", "missed") if s[name]]
+        parts += [s[name] for name in ("pace", "missed", "doing") if s[name]]
         if s["progress"] is not None and self.run.is_alive:
             parts.insert(1, f"{s['progress']:.0%}")
         return " · ".join(parts)
 
     def text(self) -> str:
         """The panel in words."""
-        lines = [self.heading()]
+        lines = [self.heading(), *(f"warning: {words}" for words in self.warnings())]
         if self.curves:
             lines.append(words(self.curves))
         failure = describe_failure(self.run.failure)
@@ -169,7 +236,18 @@ class RunView:
 
     def svg(self) -> str:
         """The panel as a picture."""
-        return curves_svg(self.curves, self.heading())
+        return curves_svg(self.curves, self.caption())
+
+    def caption(self) -> str:
+        """The heading of a picture: of a living run it says when it was taken, for it will be looked at later."""
+        if not self.run.is_alive:
+            return self.heading()
+        return f"as of {time.strftime('%Y-%m-%d %H:%M:%S')}: {self.heading()}"
+
+
+def few(names: list[str], most: int = 3) -> str:
+    """The first of some names."""
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
 def _seconds(value: float) -> str:
@@ -198,9 +276,16 @@ class RunsView:
         self.views = [RunView(run, printed(run)) for run in runs]
         self._metrics = None if metrics is None else list(metrics)
 
-    def replace(self, place: int, run: Run) -> None:
-        """Show another run in the place of one."""
-        self.views[place] = RunView(run, self._printed(run))
+    def add(self, run: Run) -> None:
+        """Show another run beside them."""
+        self.views.append(RunView(run, self._printed(run)))
+
+    def groups(self) -> list[str]:
+        """Per run what sets it apart from the others beside its seed: "lr=0.01"; empty for all where nothing does.
+
+        Runs of one group are repetitions of one experiment: only they have a mean.
+        """
+        return told_apart([view.run for view in self.views])
 
     @property
     def curves(self) -> list[dict[str, Series]]:
@@ -246,7 +331,7 @@ class RunsView:
 
     def svg(self) -> str:
         """The panel as a picture."""
-        return curves_svg(self.curves, "\n".join(view.heading() for view in self.views))
+        return curves_svg(self.curves, "\n".join(view.caption() for view in self.views))
 
     def axis(self) -> str:
         """What the curves have on their x axes; see `series.axis_of`."""

@@ -147,10 +147,27 @@ class Series:
             buckets = buckets.copy()
         if axis == "sample":
             x = numpy.minimum(numpy.arange(1.0, buckets.shape[1] + 1) * self.per_bucket, self.count)
-        else:
-            # A tag read while it changes can be off by a step, for display only; a curve must still not go back.
-            x = numpy.maximum.accumulate(buckets[0 if axis == "time" else 1])
-        return x, buckets[2], buckets[3], buckets[4]
+            return x, buckets[2], buckets[3], buckets[4]
+        # A tag read while it changes can be off by a step, for display only; a curve must still not go back.
+        x = numpy.maximum.accumulate(buckets[0 if axis == "time" else 1])
+        first = numpy.flatnonzero(numpy.concatenate(([True], x[1:] != x[:-1])))[: len(x)]
+        if len(first) == len(x):
+            return x, buckets[2], buckets[3], buckets[4]
+        # Several values at one place, as an evaluation logs its episodes: one point, their mean and spread, not a vertical line.
+        weight = numpy.full(len(x), float(self.per_bucket))
+        weight[-1] = rest.shape[1] or self.per_bucket
+        mean = _weighted_means(buckets[2], weight, first)
+        least, greatest = numpy.fmin.reduceat(buckets[3], first), numpy.fmax.reduceat(buckets[4], first)
+        return x[first], mean, least, greatest
+
+
+def _weighted_means(values: Array, weight: Array, first: Array) -> Array:
+    """The means of the stretches that begin at `first`; NaN where a stretch has no number."""
+    there = ~numpy.isnan(values)
+    sums = numpy.add.reduceat(numpy.where(there, values * weight, 0.0), first)
+    counts = numpy.add.reduceat(numpy.where(there, weight, 0.0), first)
+    with numpy.errstate(invalid="ignore", divide="ignore"):
+        return sums / counts
 
 
 def _fmin(a: float, b: float) -> float:
@@ -183,24 +200,35 @@ def moving_mean(values: Array) -> tuple[Array, int]:
         return sums / counted, width
 
 
-def spread(curves: Iterable[tuple[Array, Array]], points: int = 400) -> tuple[Array, ...]:
+def spread(
+    curves: Iterable[tuple[Array, Array]], points: int = 400, ended: Iterable[bool] | None = None
+) -> tuple[tuple[Array, ...], bool]:
     """Several runs' curves as one: x, mean, least and greatest over the runs, each float64 [points].
+
+    The grid begins where all runs have begun. The last value of a run that ended is held up to the end of the longest: no mean is over
+    fewer runs than another, and a run that solved its task early counts with what it had reached. A run that lives limits the
+    grid to where it is.
 
     Args:
         curves: per run x, rising, and its values; read between values by straight lines.
-        points: how many; the grid spans what all runs have, so that no mean is over fewer runs than another.
+        points: how many.
+        ended: per run whether it is over; all of them unless given.
 
     Returns:
-        Empty arrays if the runs have no stretch in common.
+        The four arrays, empty if the runs have no stretch in common, and whether a last value was held.
     """
-    finite = [(x[kept], y[kept]) for x, y in curves for kept in [numpy.isfinite(y)]]
-    start = max((x[0] for x, _ in finite if len(x)), default=0.0)
-    end = min((x[-1] if len(x) else start for x, _ in finite), default=0.0)
+    made = list(curves)
+    over = [True] * len(made) if ended is None else list(ended)
+    finite = [(x[kept], y[kept], e) for (x, y), e in zip(made, over, strict=True) for kept in [numpy.isfinite(y)]]
+    finite = [curve for curve in finite if len(curve[0])]
+    start = max((x[0] for x, _, _ in finite), default=0.0)
+    end = min([x[-1] for x, _, e in finite if not e] or [max((x[-1] for x, _, _ in finite), default=0.0)])
     if end <= start:
-        return tuple(numpy.empty((4, 0)))
+        return tuple(numpy.empty((4, 0))), False
+    held = any(e and x[-1] < end for x, _, e in finite)
     grid = numpy.linspace(start, end, points)
-    values = numpy.array([numpy.interp(grid, x, y) for x, y in finite])
-    return grid, values.mean(0), values.min(0), values.max(0)
+    values = numpy.array([numpy.interp(grid, x, y) for x, y, _ in finite])  # which holds the last value
+    return (grid, values.mean(0), values.min(0), values.max(0)), held
 
 
 class LogReader:
