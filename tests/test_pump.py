@@ -129,6 +129,32 @@ def test_a_cell_that_waits_keeps_panels_moving_only_on_the_loops_thread_and_when
     assert panel.looks == 1
 
 
+@pytest.mark.parametrize("turns", [1, 2, 5])
+def test_a_picture_that_the_timer_sent_is_sent_once_more_as_output_of_the_cell_that_runs(turns, loop):
+    pump, panel = Pump(loop), Panel(turns)
+    pump.add(panel, panel.look)
+    for _ in range(turns):
+        loop.turn()
+    assert (panel.looks, loop.later) == (1, []), "its run is over, and its last picture went out during no cell"
+    pump.finish_ended()
+    assert panel.looks == 2
+    pump.finish_ended()
+    assert panel.looks == 2, "nothing has changed since"
+
+
+def test_the_picture_of_a_living_run_goes_with_each_cell_but_not_more_than_once_a_second(loop, monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr("reactornb.notebook.pump.time.perf_counter", lambda: now[0])
+    pump, panel = Pump(loop), Panel(99)
+    pump.add(panel, panel.look)
+    looks = []
+    for moment in (0.5, 1.5, 1.6, 1.7, 3.0):
+        now[0] = moment
+        pump.finish_ended()
+        looks.append(panel.looks)
+    assert looks == [0, 1, 1, 1, 2]
+
+
 def test_the_picture_is_brought_up_to_date_now_and_then(loop):
     pump, panel = Pump(loop), Panel(99)
     pump.picture_seconds = 0.0

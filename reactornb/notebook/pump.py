@@ -69,6 +69,8 @@ class Pump:
         self._panels: dict[int, _Moved] = {}
         self._handle: Any = None
         self._due = 0.0
+        # What brings the pictures of panels up to date that were looked at since the last cell ended; see `finish_ended`.
+        self._pictures: dict[int, Callable[[], None]] = {}
 
     def call(self, fn: Callable[[], None]) -> None:
         """Call something on the loop's thread, soon. Any thread."""
@@ -125,6 +127,7 @@ class Pump:
             if panel.is_open and (not goes_on or now - moved.looked_at > age):
                 moved.looked_at = now
                 moved.look()
+                self._pictures[id(panel)] = moved.look
         except Exception:
             # One panel that cannot be shown must neither stop the others nor come back ten times a second.
             goes_on = False
@@ -133,14 +136,29 @@ class Pump:
             self._panels.pop(id(panel), None)
 
     def finish_ended(self) -> None:
-        """Bring panels of ended runs to their last state now; on the loop's thread, after a cell."""
+        """Bring panels of ended runs to their last state now, and all pictures that changed; on the loop's thread, after a cell.
+
+        A message that the timer sends belongs to the cell during which the timer was set, not to the one that runs. Who executes a
+        notebook cell by cell (nbclient, hence nbconvert and `make demo`) listens to the one that runs only: pictures that changed
+        since the last cell are sent once more, as that cell's, or the page would keep the one of the beginning.
+        """
+        now = time.perf_counter()
+        old = [moved for moved in self._panels.values() if now - moved.looked_at > 1.0]
+        self._pictures |= {id(moved.panel): moved.look for moved in old}
+        for moved in old:
+            moved.looked_at = now
         for moved in list(self._panels.values()):
             if not moved.panel.run_is_alive:
                 self._refresh(moved)
+                self._pictures.pop(id(moved.panel), None)  # its last picture was sent just now
+        pictures, self._pictures = self._pictures, {}
+        for look in pictures.values():
+            look()
 
     def close(self) -> None:
         """Stop ticking and forget the panels."""
         self._panels.clear()
+        self._pictures.clear()
         if self._handle is not None:
             self._loop.remove_timeout(self._handle)
             self._handle = None

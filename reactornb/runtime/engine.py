@@ -308,7 +308,8 @@ class Engine:
         """What a run waits for that executes nothing: physical time, or an event from outside; for display."""
         until = min((s.until for s in self.schedulers if not s.over), default=forever)
         if until < forever:
-            return f"physical time: {max(until - self.clock.elapsed_ns(), 0) / 1e9:.3g} s until the next tag"
+            left = max(until - self.clock.elapsed_ns(), 0) / 1e9
+            return f"physical time: {left:.0f} s until the next tag" if left >= 1 else "physical time"
         actions = [a.name for a in self.graph.actions if a.physical]
         return f"an event from outside{f' ({_few(actions)})' if actions else ''}"
 

@@ -194,7 +194,7 @@ class Chart {
     const scale = (log) => (log ? { distr: 3 } : {});
     // Where there is one value only it stands in the middle, and is the only tick: no axis of invented numbers around it.
     const alone = (v, log) => (v == null ? {} : { range: log && v > 0 ? [v / 10, v * 10] : [v - (Math.abs(v) / 2 || 1), v + (Math.abs(v) / 2 || 1)] });
-    const tick = (v) => (v == null ? {} : { splits: () => [v] });
+    const tick = (v) => (v == null ? {} : { splits: () => [v], filter: (_, splits) => splits });
     this.plot = new uPlot({
       width: Math.max(this.canvas.clientWidth, 120),
       height: HEIGHT,

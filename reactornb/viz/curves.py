@@ -276,7 +276,7 @@ def curves_svg(
     names = list(dict.fromkeys(name for run in several for name in run))
     axis = axis_of(series for run in several for series in run.values())
     columns = max(1, min(columns, len(names)))
-    lines = heading.splitlines()
+    lines, ink_of = _wrapped(heading.splitlines(), most=52 * max(columns, 2))
     top = 8 + 16 * len(lines) if lines else 0
     height = max(top + _H * -(-len(names) // columns), 28)
     width = _W * max(columns, 2 if lines else 1)
@@ -289,7 +289,7 @@ def curves_svg(
         f"<title>{html.escape(heading)}</title><desc>{html.escape(described)}</desc>",
     ]
     for number_of, line in enumerate(lines):
-        ink = f' fill="{COLORS[number_of % len(COLORS)]}"' if len(several) > 1 else ""
+        ink = f' fill="{COLORS[ink_of[number_of] % len(COLORS)]}"' if len(several) > 1 else ""
         out.append(f'<text x="4" y="{15 + 16 * number_of}" font-size="12"{ink}>{html.escape(line)}</text>')
     for place, name in enumerate(names):
         x, y = _W * (place % columns), top + _H * (place // columns)
@@ -304,6 +304,24 @@ def curves_svg(
         out.append("</g>")
     out.append("</svg>")
     return "\n".join(out)
+
+
+def _wrapped(lines: Sequence[str], most: int) -> tuple[list[str], list[int]]:
+    """Lines broken at their dots so that none is much longer than `most` characters, and from which each comes."""
+    made: list[str] = []
+    source: list[int] = []
+    for number_of, line in enumerate(lines):
+        short = ""
+        for part in line.split(" · "):
+            if short and len(short) + len(part) + 3 > most:
+                made.append(short)
+                source.append(number_of)
+                short = "    " + part
+            else:
+                short = f"{short} · {part}" if short else part
+        made.append(short)
+        source.append(number_of)
+    return made, source
 
 
 def _thinned(x: Any, values: Any, most: int = _W // 2) -> tuple[Any, Any]:

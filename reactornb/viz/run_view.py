@@ -190,7 +190,8 @@ class RunView:
         logical = run.tag.time_ns / 1e9
         lag = run.lag
         if lag is not None:
-            if run.state == "paused" or (lag >= 0.002 and not self._follows_time):
+            stuck = bool(self._busy) and self._busy[0].seconds >= _BUSY_S
+            if run.state == "paused" or stuck or (lag >= 0.002 and not self._follows_time):
                 return ""
             return "on time" if lag < 0.002 else f"{_seconds(lag)} behind"
         if not run.options.get("fast") or not logical or not run.seconds:
