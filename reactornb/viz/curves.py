@@ -335,8 +335,8 @@ def _thinned(x: Any, values: Any, most: int = _W // 2) -> tuple[Any, Any]:
 
 
 def _chart(name: str, curves: Sequence[tuple[Series, str]], axis: str) -> list[str]:
-    shown = [(*series.points(axis), color) for series, color in curves]
-    drawn = [(_thinned(x, mean), color) for x, mean, _, _, color in shown]
+    shown = [(series.points(axis), color) for series, color in curves]
+    drawn = [(_thinned(points[0], points[1]), color) for points, color in shown]
     left, right = min(float(p[0][0]) for p, _ in drawn), max(float(p[0][-1]) for p, _ in drawn)
     bounds = [v for series, _ in curves for v in (series.least, series.greatest) if math.isfinite(v)]
     low, high = (min(bounds), max(bounds)) if bounds else (0.0, 1.0)
@@ -365,7 +365,7 @@ def _chart(name: str, curves: Sequence[tuple[Series, str]], axis: str) -> list[s
             (_W - 14, "end", right, {"time": " s", "microstep": "", "sample": ""}[axis]),
         )
     ]
-    for ((x, mean), color), (_, _, least, greatest, _) in zip(drawn, shown, strict=True):
+    for ((x, mean), color), ((_, _, least, greatest), _) in zip(drawn, shown, strict=True):
         smooth, _ = moving_mean(mean)
         line = f'fill="none" stroke="{color}"'
         if not _is_line(x):
