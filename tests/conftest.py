@@ -14,7 +14,10 @@ def _ours():
 
 
 def pytest_collection_modifyitems(config, items):
-    """In lanes, what takes long begins first: then no lane ends long after the others. (`sort` keeps the order of equals.)"""
+    """A time limit tells a hang, not a busy machine; and in lanes, what takes long begins first, so that all end at one time."""
+    for item in items:
+        if item.get_closest_marker("slow") and not item.get_closest_marker("timeout"):
+            item.add_marker(pytest.mark.timeout(180))
     if getattr(config, "workerinput", None) is not None:
         items.sort(key=lambda item: -sum(item.get_closest_marker(name) is not None for name in ("e2e", "soak", "slow")))
 

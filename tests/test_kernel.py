@@ -1,5 +1,6 @@
 """A real kernel: cells answer while a run trains, an interrupt ends the cell only, shutting down ends everything in order."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -17,7 +18,7 @@ from jupyter_client.manager import KernelManager
 
 from reactornb.bench.latency import main as latency
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(180), pytest.mark.xdist_group("kernel")]
 
 WIDGET = "application/vnd.jupyter.widget-view+json"
 CELLS = (
@@ -113,9 +114,15 @@ class Kernel:
         self.manager.shutdown_kernel()
         self.manager.cleanup_resources()
 
+    def rest(self):
+        """End what a test has started, and hear what is still said about it: the next test gets a quiet kernel."""
+        self.ok("for run in __import__('reactornb').runtime.live_runs(): run.stop(20)")
+        while self.listen(0.3):
+            pass
 
-@pytest.fixture
-def kernel():
+
+@contextlib.contextmanager
+def opened():
     made = Kernel()
     try:
         for cell in CELLS:
@@ -123,7 +130,27 @@ def kernel():
         yield made
     finally:
         made.close()
-    assert not made.process.is_running(), "the kernel outlived its test"
+    assert not made.process.is_running(), "the kernel outlived its tests"
+
+
+@pytest.fixture(scope="module")
+def shared():
+    with opened() as made:
+        yield made
+
+
+@pytest.fixture
+def kernel(shared):
+    """The module's kernel, in which nothing runs."""
+    yield shared
+    shared.rest()
+
+
+@pytest.fixture
+def own_kernel():
+    """For what counts all there is in a kernel, or ends it."""
+    with opened() as made:
+        yield made
 
 
 def test_cells_answer_while_a_run_trains_and_its_panel_moves(kernel):
@@ -223,9 +250,10 @@ def test_the_panels_buttons_pause_step_stop_and_start_again(kernel):
 
 
 @pytest.mark.parametrize("dot", [True, False], ids=["dot", "no dot"])
-def test_a_graphs_panel_unfolds_banks_and_leaves_its_picture(kernel, dot):
+def test_a_graphs_panel_unfolds_banks_and_leaves_its_picture(kernel, dot, request):
     if not dot:
-        kernel.ok("import reactornb.viz.dot as d; d.shutil.which = lambda _: None")
+        request.addfinalizer(lambda: kernel.ok("d.shutil.which = found"))
+        kernel.ok("import reactornb.viz.dot as d; found = d.shutil.which; d.shutil.which = lambda _: None")
     elif shutil.which("dot") is None:
         pytest.skip("no Graphviz here: apt-get install graphviz")
     kernel.ok("%reactor graph Main")
@@ -309,7 +337,8 @@ def test_an_interrupt_ends_the_cell_and_not_the_run(kernel):
     kernel.ok("%reactor stop")
 
 
-def test_old_panels_let_go_of_their_comms(kernel):
+def test_old_panels_let_go_of_their_comms(own_kernel):
+    kernel = own_kernel
     kernel.ok("d = __import__('reactornb').notebook.current_session().displays; d.kept = 2")
     for _ in range(6):
         kernel.ok("%reactor start --workers 1")
@@ -338,7 +367,8 @@ def test_a_reaction_that_raises_is_shown_by_the_panel_with_the_cells_line(kernel
     assert kernel.value("6 * 7") == "42"
 
 
-def test_shutting_the_kernel_down_ends_the_run_in_order(kernel, tmp_path):
+def test_shutting_the_kernel_down_ends_the_run_in_order(own_kernel, tmp_path):
+    kernel = own_kernel
     file = tmp_path / "end"
     kernel.ok(f"run = %reactor start Main file={file} --workers 2")
     kernel.ok("6 * 7")
@@ -358,8 +388,8 @@ def test_the_latency_bench_runs_and_prints_one_line(capsys):
     assert said.count("\n") == 1
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(300)
+@pytest.mark.soak
+@pytest.mark.timeout(600)
 def test_the_notebook_bench_measures_the_cell_the_panel_and_what_is_left(tmp_path, capsys):
     pytest.importorskip("torch")
     pytest.importorskip("gymnasium")

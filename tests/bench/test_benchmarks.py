@@ -195,7 +195,7 @@ assert main(["bench", "gym", "--rounds", "3", "--steps", "1,2", "--envs", "2", "
 @pytest.mark.skipif(util.find_spec("gymnasium") is None, reason="Gymnasium is not installed")
 def test_environments_give_the_same_observations_in_text_and_python(tmp_path):
     command = [sys.executable, "-c", GYM, str(tmp_path / "found.json")]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=50)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=150)
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
     ours = {line for line in lines if line.startswith("python ")}

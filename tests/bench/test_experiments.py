@@ -50,7 +50,7 @@ print(json.dumps([found, loss, flat(learner)]))
 
 def in_a_process_of_its_own(*words):
     done = subprocess.run(
-        [sys.executable, *words], capture_output=True, text=True, timeout=50, env=os.environ | FREE, check=False
+        [sys.executable, *words], capture_output=True, text=True, timeout=150, env=os.environ | FREE, check=False
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
@@ -92,7 +92,7 @@ def test_benchmarks_are_listed_without_torch_and_say_that_they_need_it():
         "import sys; sys.modules['torch'] = None; from reactornb.__main__ import main\n"
         "assert main(['bench']) == 0 and main(['bench', 'marl']) == 2"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=50, check=False)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=150, check=False)
     assert done.returncode == 0, done.stderr
     assert "reactornb bench marl" in done.stdout
     assert "the benchmark marl needs torch: pip install reactornb[rl]" in done.stderr

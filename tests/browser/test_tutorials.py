@@ -18,7 +18,11 @@ OUT = REPO / "out" / "screenshots"
 NOTEBOOKS = sorted(path.name for path in (REPO / "notebooks").glob("*.ipynb"))
 LONGEST = 300  # seconds that all cells of a tutorial may take on a busy machine
 
-pytestmark = marks(LONGEST + 120)
+# One server a module and front end, so one lane.
+pytestmark = [*marks(LONGEST + 120), pytest.mark.xdist_group("front ends")]
+
+# `make test` executes the tutorials in a kernel (tests/test_tutorials.py), and on a page the first; `make test-all` all of them.
+ON_A_PAGE = [NOTEBOOKS[0], *(pytest.param(name, marks=pytest.mark.soak) for name in NOTEBOOKS[1:])]
 
 # null while cells run, else what went wrong. A cell tagged raises-exception shows an error on purpose; a cell without code
 # keeps its empty prompt.
@@ -116,7 +120,7 @@ def pictured(page, file):
             picture(page, file)
 
 
-@pytest.mark.parametrize("name", NOTEBOOKS)
+@pytest.mark.parametrize("name", ON_A_PAGE)
 @pytest.mark.parametrize("jupyter", ["lab"], indirect=True)
 def test_a_tutorial_runs_from_top_to_bottom_in_jupyterlab(jupyter, name):
     with opened_page(jupyter) as (page, complaints):
@@ -129,6 +133,7 @@ def test_a_tutorial_runs_from_top_to_bottom_in_jupyterlab(jupyter, name):
             assert complaints == []
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("jupyter", ["notebook"], indirect=True)
 def test_a_tutorial_runs_from_top_to_bottom_in_notebook_7(jupyter):
     with opened_page(jupyter) as (page, complaints), pictured(page, "notebook7-tutorial.png"):

@@ -172,13 +172,13 @@ def test_a_watchdog_that_is_not_stopped_barks():
 
 def test_a_stopped_watchdog_stays_silent():
     text = """
+      target Python { keepalive: true }
       main reactor {
-        watchdog dog(10 ms) {= see("barked") =}
-        timer t(5 ms)
-        timer end(30 ms)
-        reaction(startup) -> dog {= dog.start(0) =}
+        watchdog dog(500 ms) {= see("barked") =}
+        watchdog later(510 ms) {= lf.request_stop() =}
+        timer t(5 ms)  // on the fake clock, so at once
+        reaction(startup) -> dog, later {= dog.start(0); later.start(0) =}
         reaction(t) -> dog {= dog.stop() =}
-        reaction(end) {= lf.request_stop() =}
       }
     """
     assert run(text).seen == []

@@ -436,17 +436,17 @@ def test_state_is_made_anew_for_each_instance_and_each_run():
         @reaction(startup)
         def on_startup(self):
             self.items.append(self.start)
-            seen.append(list(self.items))
+            seen[self.full_name].append(list(self.items))
 
     class Top(Reactor):
         a = Keep(first=1)
         b = Keep(first=5)
 
-    seen = []
+    seen = {"top.a": [], "top.b": []}  # one level, so the two may run at the same time and in either order
     program = Program(Top())
     for _ in range(2):
         program.run(clock=FakeClock())
-    assert seen == [[2], [10]] * 2
+    assert seen == {"top.a": [[2], [2]], "top.b": [[10], [10]]}
 
 
 def test_a_missed_deadline_runs_its_handler_instead():
