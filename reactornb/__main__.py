@@ -318,7 +318,8 @@ def _bench(chosen: argparse.Namespace) -> int:
     from reactornb.errors import suggestion
 
     # Read, not imported: some need torch, and all of them together seconds. What they share has no `main`.
-    texts = {path.stem: ast.parse(path.read_text(encoding="utf-8")) for path in Path(bench.__path__[0]).glob("*.py")}
+    files = Path(bench.__path__[0]).glob("*.py")
+    texts = {path.stem.replace("_", "-"): ast.parse(path.read_text(encoding="utf-8")) for path in files}
     there = sorted(
         name
         for name, text in texts.items()
@@ -326,13 +327,13 @@ def _bench(chosen: argparse.Namespace) -> int:
     )
     if chosen.name is None:
         for name in there:
-            print(f"reactornb bench {name:10} {(ast.get_docstring(texts[name]) or '').partition(chr(10))[0]}")
+            print(f"reactornb bench {name:11} {(ast.get_docstring(texts[name]) or '').partition(chr(10))[0]}")
         return 0
     if chosen.name not in there:
         _say(f"there is no benchmark {chosen.name!r}. {suggestion(chosen.name, there)}")
         return MISTAKE
     try:
-        module = import_module(f"reactornb.bench.{chosen.name}")
+        module = import_module(f"reactornb.bench.{chosen.name.replace('-', '_')}")
     except ModuleNotFoundError as error:
         if (error.name or "reactornb").startswith("reactornb"):
             raise  # a bug of ours

@@ -1,10 +1,14 @@
 """What every test must leave behind: no thread of ours, and the GIL as it was."""
 
+import os
 import sys
 import threading
 import time
 
 import pytest
+
+# Kernels that tests start import torch when a cell needs it, as most never do: five seconds of a core for each that does not.
+os.environ.setdefault("REACTORNB_PRELOAD", "0")
 
 FREE_THREADED = not getattr(sys, "_is_gil_enabled", lambda: True)()
 

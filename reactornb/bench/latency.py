@@ -13,7 +13,7 @@ import os
 import statistics
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Self
 
 from reactornb.errors import ReactorError
@@ -83,19 +83,25 @@ connect(learner.weights, rollouts.weights, after=0)
 
 
 class Kernel:
-    """A kernel of this very interpreter, and cells executed in it. A context manager."""
+    """A kernel of this very interpreter, and cells executed in it. A context manager.
 
-    def __init__(self) -> None:
+    Args:
+        environment: variables for it, besides those of this process.
+    """
+
+    def __init__(self, environment: Mapping[str, str] | None = None) -> None:
         from jupyter_client.manager import KernelManager
 
         self.manager = KernelManager()
+        self._environment = {"PYTHON_GIL": os.environ.get("PYTHON_GIL", "0")} if _free() else {}
+        self._environment |= environment or {}
         self._client: Any = None
 
     def __enter__(self) -> Self:
         # As the registered kernel is started: see .ci/setup.py.
         self.manager.start_kernel(
             extra_arguments=["--IPKernelApp.log_level=40"],  # its remarks on transports are no part of the result
-            env={**os.environ, "PYTHON_GIL": os.environ.get("PYTHON_GIL", "0")} if _free() else None,
+            env={**os.environ, **self._environment},
         )
         self._client = self.manager.client()
         self._client.start_channels()

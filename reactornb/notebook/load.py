@@ -9,7 +9,7 @@ from typing import Any
 
 from reactornb.errors import ReactorError, set_source_describer
 from reactornb.model import Reactor
-from reactornb.notebook import tracebacks
+from reactornb.notebook import preload, tracebacks
 from reactornb.notebook.cells import describer
 from reactornb.notebook.session import Session
 
@@ -32,6 +32,7 @@ def load(shell: Any) -> Session:
     tracebacks.install(shell)
     _session.displays.install()
     _find_classes_of_cells()
+    preload.start(shell)
     return _session
 
 

@@ -13,11 +13,14 @@ import torch
 from torch import nn
 
 from reactornb.model import Fixed, Input, LogicalAction, Output, Reactor, reaction, startup
+from reactornb.rl.dynamo import defer
 from reactornb.rl.errors import DivergenceError
 from reactornb.rl.networks import Flat
 from reactornb.tags import ms
 
 __all__ = ["Algorithm", "Learner", "MakeAlgorithm", "check_rate", "without_triton"]
+
+defer()  # the optimizers made here need none of torch's compiler
 
 
 class Algorithm(Protocol):

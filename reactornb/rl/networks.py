@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import cast
 
 import numpy as np
 import torch
@@ -38,19 +37,33 @@ torch.get_num_threads()
 _ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "tanh": nn.Tanh}
 
 
+class Linear(nn.Linear):
+    """torch's, left as it is allocated. (`nn.utils.skip_init` does that by way of a meta tensor, which imports sympy: two seconds.)"""
+
+    def reset_parameters(self) -> None:
+        """Nothing: see `_fill`."""
+
+
+class Conv2d(nn.Conv2d):
+    """torch's, left as it is allocated; see `Linear`."""
+
+    def reset_parameters(self) -> None:
+        """Nothing: see `_fill`."""
+
+
 def linear(n: int, m: int, generator: torch.Generator | None, gain: float | None = None) -> nn.Linear:
     """A linear layer; orthogonal with `gain` and zero biases, or as torch does it (uniform within 1/sqrt(n)) if that is None.
 
     Without a generator it is left empty, for weights that are loaded.
     """
-    layer = cast("nn.Linear", nn.utils.skip_init(nn.Linear, n, m))  # type: ignore[no-untyped-call]
+    layer = Linear(n, m)
     _fill(layer.weight, layer.bias, n, generator, gain)
     return layer
 
 
 def conv2d(n: int, m: int, size: int, stride: int, generator: torch.Generator | None, gain: float | None) -> nn.Conv2d:
     """A convolution; see `linear`."""
-    layer = cast("nn.Conv2d", nn.utils.skip_init(nn.Conv2d, n, m, size, stride))  # type: ignore[no-untyped-call]
+    layer = Conv2d(n, m, size, stride)
     assert layer.bias is not None
     _fill(layer.weight, layer.bias, n * size * size, generator, gain)
     return layer

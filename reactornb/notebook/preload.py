@@ -1,0 +1,74 @@
+"""Imports what a notebook's first run will need while its reader still reads: torch, then Gymnasium, on a thread beside the kernel's.
+
+Only where they are installed, and only in a kernel. Whoever imports the same package meanwhile, in a cell or a reaction, waits at the import
+system's own lock for that package, and gets it sooner than by starting then. Whatever goes wrong here is left to that import to say.
+
+`REACTORNB_PRELOAD=0` in the environment switches it off.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from importlib import import_module, util
+from typing import Any
+
+from reactornb.rl.dynamo import defer
+
+__all__ = ["PACKAGES", "start"]
+
+PACKAGES = ("torch", "gymnasium")
+
+
+def start(shell: Any) -> threading.Thread | None:
+    """Begin, where there is anything to do.
+
+    Args:
+        shell: IPython's; one that belongs to no kernel has no reader whose time could be used.
+
+    Returns:
+        The thread, which ends by itself.
+    """
+    if getattr(shell, "kernel", None) is None or os.environ.get("REACTORNB_PRELOAD") == "0":
+        return None
+    wanted = [name for name in PACKAGES if name not in sys.modules and util.find_spec(name) is not None]
+    if not wanted:
+        return None
+    # At the kernel's own priority: a cell that waits for torch would else wait for a thread that others push aside.
+    # No daemon: one that is inside a library's initialisation when the interpreter goes takes the process down with a signal.
+    thread = threading.Thread(target=_import, args=(wanted,), name="reactornb-preload")
+    thread.start()
+    return thread
+
+
+class _Brake:
+    """Ends the thread's import at its next module once the main thread is over, so that a kernel need not wait for the rest.
+
+    A finder is what the import system asks first for every module; this one knows none. For any other thread it does nothing.
+    """
+
+    def __init__(self) -> None:
+        self.thread = threading.get_ident()
+        self.main = threading.main_thread()
+
+    def find_spec(self, _name: str, _path: Any = None, _target: Any = None) -> None:
+        if threading.get_ident() == self.thread and not self.main.is_alive():
+            raise SystemExit
+
+
+def _import(names: list[str]) -> None:
+    brake = _Brake()
+    sys.meta_path.insert(0, brake)  # type: ignore[arg-type]
+    try:
+        for name in names:
+            try:
+                import_module(name)
+            except Exception:  # noqa: BLE001, S112 - said by the cell that imports it
+                continue
+            if name == "torch":
+                defer()
+    except SystemExit:
+        return
+    finally:
+        sys.meta_path.remove(brake)  # type: ignore[arg-type]
