@@ -59,7 +59,7 @@ class _Brake:
 
 def _import(names: list[str]) -> None:
     brake = _Brake()
-    sys.meta_path.insert(0, brake)  # type: ignore[arg-type]
+    sys.meta_path.insert(0, brake)
     try:
         for name in names:
             try:
@@ -71,4 +71,4 @@ def _import(names: list[str]) -> None:
     except SystemExit:
         return
     finally:
-        sys.meta_path.remove(brake)  # type: ignore[arg-type]
+        sys.meta_path.remove(brake)
