@@ -201,12 +201,12 @@ class SendingError(ReactorError, TypeError):
     """A value cannot be sent on a port, or scheduled, as it is: a port itself, a delay that is none, another type than declared."""
 
 
-class SharedValueError(ReactorError, TypeError):
-    """A list, dict or set that several reactors share is changed: one that was received, or a class attribute."""
-
-
 class ValueChangedError(RunError):
     """A value was changed after it had been sent on a port (found by `check_values=True`)."""
+
+
+class SharedValueError(ValueChangedError, TypeError):
+    """A list, dict or set that several reactors share is changed: one that was received, or a class attribute."""
 
 
 class PlacementError(ReactorError, ValueError):

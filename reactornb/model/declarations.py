@@ -95,7 +95,7 @@ class Port[T](Declaration):
 
 
 class Input[T](Port[T]):
-    """An input port. With `mutable=True` the reader gets a copy of its own (none is made for the only reader)."""
+    """An input port. With `mutable=True` the reader gets a copy of its own, which it may change and nobody else sees."""
 
     kind = "input"
 
@@ -108,9 +108,24 @@ class Input[T](Port[T]):
 
 
 class Output[T](Port[T]):
-    """An output port."""
+    """An output port. What is sent is what arrives, whatever sender or reader do with their objects afterwards.
+
+    Numbers and text go as they are. Arrays of every kind become read-only (views are copied first, if the memory that they show can
+    still be written). Lists, dicts, sets, tuples and dataclasses are copied with all that they contain, and the copies of lists, dicts and
+    sets refuse to be changed; tensors, `state_dict()`s and networks are copied. Any other object goes as it is, and nobody may change
+    it: `check_values=True` finds who does.
+
+    Args:
+        width, doc: see `Port`.
+        copy: True: objects of every kind are copied, deeply, when they are sent. False: nothing is copied or made read-only, and
+            the program answers for it that nobody changes what was sent. None, the default: the rule above.
+    """
 
     kind = "output"
+
+    def __init__(self, *, width: Spec | None = None, copy: bool | None = None, doc: str = "") -> None:
+        super().__init__(width=width, doc=doc)
+        self.copy = copy
 
 
 class Timer(Declaration):

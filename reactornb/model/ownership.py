@@ -128,7 +128,7 @@ _CHANGED_BY_USE = {
 def refused_attribute(value: Any) -> str | None:
     """Why a class attribute is refused at assembly: in words, what it is; None for one that may stay."""
     kind = type(value)
-    if kind in _AS_IT_IS or kind in _GUARDS or isinstance(value, (type, numpy.ndarray)):
+    if kind in _AS_IT_IS or kind in GUARDS or isinstance(value, (type, numpy.ndarray)):
         return None
     # By name, since torch and random need not be imported to look for what is theirs.
     names = {f"{base.__module__}.{base.__qualname__}" for base in kind.__mro__}
@@ -152,12 +152,15 @@ class Guarded:
     A copy of it is an ordinary list, dict or set.
 
     Attributes:
-        _refusal: the words of the error: whose it is and what to do.
+        _refusal: the words of the error, whose it is and what to do; or the name of the port that it was sent on.
     """
 
     __slots__ = ()
     plain: ClassVar[type]
     _refusal: str
+
+    def __repr__(self) -> str:
+        return repr(self.plain(self))
 
     def __copy__(self) -> Any:
         return self.plain(self)
@@ -174,7 +177,13 @@ class Guarded:
 
 
 def _refuse(self: Any, *_: Any, **__: Any) -> NoReturn:
-    raise SharedValueError(self._refusal)
+    words = getattr(self, "_refusal", "what is shared")
+    if " " not in words:  # the name of what it was sent on
+        words = (
+            f"the {type(self).__name__} that was sent on {words} is shared by all who read it. Change a copy, such as {type(self).__name__}(….value), "
+            f"or declare Input(mutable=True): its reader gets a copy of its own."
+        )
+    raise SharedValueError(words)
 
 
 def _guard(plain: type, names: str) -> type:
@@ -182,7 +191,7 @@ def _guard(plain: type, names: str) -> type:
     return type(plain.__name__, (Guarded, plain), {"__slots__": ("_refusal",), "plain": plain, **refusing})
 
 
-_GUARDS: dict[type, type] = {
+GUARDS: dict[type, type] = {
     list: _guard(list, "append extend insert remove pop clear sort reverse __setitem__ __delitem__ __iadd__ __imul__"),
     dict: _guard(dict, "__setitem__ __delitem__ __ior__ clear pop popitem setdefault update"),
     set: _guard(
@@ -207,7 +216,7 @@ def guarded(value: Any, refusal: str) -> Any:
         view = value.view()
         view.setflags(write=False)
         return view
-    guard = _GUARDS.get(kind)
+    guard = GUARDS.get(kind)
     if guard is None:
         return value
     if kind is dict:
@@ -229,7 +238,7 @@ def needs_guard(value: Any) -> bool:
     """Whether a class attribute is a list, dict, set or array that could be changed, or a tuple that holds one."""
     if type(value) is tuple:
         return any(map(needs_guard, value))
-    return type(value) in _GUARDS or (isinstance(value, numpy.ndarray) and value.flags.writeable)
+    return type(value) in GUARDS or (isinstance(value, numpy.ndarray) and value.flags.writeable)
 
 
 def parameter_words(node: Any, name: str) -> str:

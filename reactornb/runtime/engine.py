@@ -149,7 +149,7 @@ class Engine:
         try:
             self.schedule = Schedule(
                 self.graph, self.schedulers, self.seed, record=self.recorder.records_values,
-                timed=self.profiler.timed if self.profiler is not None else None,
+                timed=self.profiler.timed if self.profiler is not None else None, checks=self.recorder.checks,
             )  # fmt: skip
             start_time_ns = self.clock.start()
             for scheduler in self.schedulers:

@@ -38,6 +38,7 @@ from collections.abc import Callable, Iterable, Iterator
 from hashlib import blake2b
 from typing import Any
 
+from reactornb.model.ownership import Guarded
 from reactornb.runtime import arrays
 from reactornb.runtime.arrays import Node
 
@@ -354,6 +355,9 @@ def _kind(cls: type) -> Callable[[_Walk, Any], Any]:
     known = _KINDS.get(cls)
     if known is not None:
         return known
+    if issubclass(cls, Guarded):  # a list, dict or set that was sent
+        plain, kind = cls.plain, _KINDS[cls.plain]
+        return lambda walk, value: kind(walk, plain(value))
     if issubclass(cls, type):
         return lambda _, value: b"k" + _type_name(value)
     if issubclass(cls, enum.Enum):

@@ -21,10 +21,14 @@ from typing import Any, cast
 from reactornb.graph import Graph, homes
 from reactornb.model import Input, Reactor
 from reactornb.model.ownership import attribute_refusal, guarded, needs_guard, owned, parameter_words
+from reactornb.runtime.checking import ValueChecks
 from reactornb.runtime.groups import Group
 from reactornb.runtime.handles import (
+    LOOKED_AT,
     ActionHandle,
+    AskedOutPort,
     FeedingOutPort,
+    FirstOutPort,
     Hidden,
     InPort,
     ModeHandle,
@@ -34,9 +38,11 @@ from reactornb.runtime.handles import (
     SingleOutPort,
     View,
     WatchdogHandle,
+    accepted_by,
     deliver_to,
 )
 from reactornb.runtime.logs import Log
+from reactornb.runtime.sending import PLAIN, copied, delay_of, settled
 from reactornb.runtime.signals import Beat, Pending, RunningReaction, Signal
 from reactornb.tags import forever
 
@@ -79,6 +85,7 @@ class Schedule:
         seed: the run's seed.
         record: every written signal is reported at the end of its tag.
         timed: what to wrap around the call of each reaction, for a profile.
+        checks: what looks for values that are changed, if that was asked for.
 
     Attributes:
         agendas: per enclave.
@@ -93,6 +100,7 @@ class Schedule:
         *,
         record: bool = False,
         timed: Callable[[RunningReaction, Callable[[], None], Any], Callable[[], None]] | None = None,
+        checks: ValueChecks | None = None,
     ) -> None:
         self.graph = graph
         self.instances = [_instance(node, contexts[node.enclave], seed) for node in graph.reactors]
@@ -101,6 +109,7 @@ class Schedule:
             r.enclave = graph.reactors[r.node.reactor].enclave
         self._record = record
         self._timed = timed
+        self._checks = checks
         self._contexts = contexts
         self._depth = max(graph.levels, 1)
         self._made: dict[tuple[int, ...], Group] = {}
@@ -190,13 +199,34 @@ class Schedule:
         port._handles, port._groups, port._deliver, port._signal = signal.handles, signal.groups, signal.deliver, signal
         port._clear = agenda.cleared.extend if note else None
         port._fire = agenda.fired.append if signal.special else None
-        if len(signal.handles) == 1 and len(signal.groups) == 1 and not (signal.special or note or signal.copied):
+        declared = self.graph.ports[signal.port].port
+        asked = getattr(declared, "copy", None)
+        port._settle = copied if asked else None
+        if self._checks is not None:
+            port._deliver = self._checks.sending(port.name, signal.deliver)
+            if asked is not None:
+                port.__class__ = AskedOutPort
+        elif (
+            len(signal.handles) == 1
+            and len(signal.groups) == 1
+            and not (signal.special or note or signal.copied or asked)
+        ):
             ((port._enqueue, port._group),) = signal.groups
             (port._only,) = signal.handles
-            port.__class__ = ScalarOutPort if self.graph.ports[signal.port].port.is_scalar else SingleOutPort
+            port.__class__ = ScalarOutPort if declared.is_scalar or asked is False else SingleOutPort
+        elif asked is not None:
+            port.__class__ = AskedOutPort
         elif len(signal.handles) == 1 and not signal.groups and signal.special and not (note or signal.copied):
             (port._only,) = signal.handles
             port.__class__ = FeedingOutPort
+        accepted = accepted_by(declared)
+        if accepted:
+            port._accepted, port._left, port._then = (
+                accepted,
+                0 if self._checks is not None else LOOKED_AT,
+                port.__class__,
+            )
+            port.__class__ = FirstOutPort
 
     # -- ports ------------------------------------------------------------------------------------------------------
 
@@ -264,11 +294,10 @@ class Schedule:
             share_handles(read_here)
             handles = {self.readers[c]: _mutable(graph.ports[c]) for c in read_here}
             signal.handles, mutable = tuple(handles), list(handles.values())
-            # Lingua Franca hands a mutable input a copy even where it is the only reader.
-            copied = any(_mutable(graph.ports[c]) and graph.ports[c].port.__dict__["reader"] for c in read_here)
+            copied = any(handles.values())  # a mutable input's reader changes its copy, not what was sent
             # Where there are modes, a reader further on may be another port's reader too.
             shared = bool(graph.modes) and read_here[:1] != starts[:1]
-            if not read_here or copied or shared or (edges and any(mutable)):
+            if not read_here or copied or shared:
                 # Something must keep the value for `port.value` and for the delayed connections.
                 signal.handles, mutable = (InPort(signal.name), *signal.handles), [False, *mutable]
             signal.state = signal.handles[0]
@@ -410,13 +439,17 @@ class Schedule:
 
             def schedule(delay: int = 0, value: Any = None) -> None:
                 """See `ActionHandle`."""
-                post(signal, int(delay), value)
+                if type(delay) is not int or not 0 <= delay <= forever:
+                    delay = delay_of(delay, signal.name)
+                post(signal, delay, value if type(value) in PLAIN else settled(value, signal.name))
 
         else:
             append = self.agendas[signal.enclave].requests.append
 
             def schedule(delay: int = 0, value: Any = None) -> None:
-                append((signal, int(delay), value))
+                if type(delay) is not int or not 0 <= delay <= forever:
+                    delay = delay_of(delay, signal.name)
+                append((signal, delay, value if type(value) in PLAIN else settled(value, signal.name)))
 
         return schedule
 
@@ -439,6 +472,8 @@ class Schedule:
                 late = functools.partial(handler, *r.row) if handler is not None else r.call
                 r.call = self._contexts[r.enclave].with_deadline(r.call, late, node.deadline, instance)
                 r.body = None
+        if self._checks is not None:
+            r.call, r.body = self._checks.checked(r, r.call), None
         if self._timed is not None:
             r.call = self._timed(r, r.call, self._contexts[r.enclave])
             r.body = None

@@ -14,10 +14,11 @@ import traceback
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from reactornb.errors import ReactionError, Source, UnrecordableValueError, ValueChangedError
+from reactornb.errors import ReactionError, Source, UnrecordableValueError
 from reactornb.graph import Graph
 from reactornb.model import Reactor
-from reactornb.runtime.fingerprint import Fingerprint, RefusedValueError, digest, term
+from reactornb.runtime.checking import ValueChecks
+from reactornb.runtime.fingerprint import Fingerprint, RefusedValueError, term
 from reactornb.runtime.signals import RunningReaction, Signal
 from reactornb.tags import Tag
 
@@ -56,7 +57,7 @@ class Recorder:
     def __init__(self, *, trace: bool = False, fingerprint: bool = False, check_values: bool = False) -> None:
         self.trace = Trace() if trace else None
         self._sum = Fingerprint() if fingerprint else None
-        self._check = check_values
+        self.checks = ValueChecks() if check_values else None
         self.serial = check_values  # finding the culprit needs one reaction at a time
         self.records_values = trace or fingerprint
         self.records_reactions = trace or check_values
@@ -71,25 +72,13 @@ class Recorder:
         return None if self._sum is None else self._sum.hexdigest()
 
     def level(self, tag: Tag, ready: Sequence[RunningReaction]) -> Callable[[RunningReaction], None] | None:
-        """A level is about to run; what is returned is to be called after each of its reactions."""
+        """A level is about to run; what is returned is to be called after each of its reactions, unless it is None."""
         if self.trace is not None:
             if self.apart:
                 self._ran += [(tag, r.level, r.index, r.name, r.enclave) for r in ready]
             else:
                 self.trace.executions += [(tag, r.name) for r in sorted(ready, key=lambda r: r.index)]
-        if not self._check:
-            return None
-        before = {id(p): digest(p.value, strict=False) for r in ready for p in r.reads if p.is_present}
-
-        def check(r: RunningReaction) -> None:
-            for port in r.reads:
-                if port.is_present and before.get(id(port)) not in (None, digest(port.value, strict=False)):
-                    raise ValueChangedError(
-                        f"{r.name} ({r.node.source}) changed the value that it read from {port.name}. Values are shared with other "
-                        f"readers: copy before changing, or declare Input(mutable=True)."
-                    )
-
-        return check
+        return None
 
     def written(self, tag: tuple[int, int], present: Sequence[Signal]) -> Written | None:
         """What is worth recording of a tag that ends in one enclave: as it is now, since who sent it may go on changing it.

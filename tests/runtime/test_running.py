@@ -1,6 +1,7 @@
 """Running for real: threads, stopping, failing, and the same result whatever the number of workers."""
 
 import threading
+from types import SimpleNamespace
 
 import pytest
 
@@ -320,14 +321,14 @@ def test_a_reaction_that_changes_a_value_is_named():
 
         @reaction(startup)
         def on_startup(self, out):
-            out.set([1, 2])
+            out.set(SimpleNamespace(items=[1, 2]))
 
     class Change(Reactor):
         inp = Input()
 
         @reaction(inp)
         def on_inp(self, inp):
-            inp.value.append(3)
+            inp.value.items.append(3)
 
     class Top(Reactor):
         send = Send()
