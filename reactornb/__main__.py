@@ -252,8 +252,10 @@ def _run(chosen: argparse.Namespace) -> int:
         print(failure.__cause__.code, file=sys.stderr)  # as Python does
     if not chosen.quiet:
         _say(_summary(run))
-    if run.fingerprint is not None:
+    if run.fingerprint is not None and not exit_code(failure):
         print(f"fingerprint {run.fingerprint}")
+    elif run.fingerprint is not None:
+        _say(f"no fingerprint, since the run failed; that of the tags before is {run.fingerprint}")
     if chosen.profile:
         print(run.profile())
     if chosen.timeline is not None:

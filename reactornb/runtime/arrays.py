@@ -37,11 +37,11 @@ class Node:
         labels: of each part, where it has a name.
         unordered: parts are added up.
         parts: the bytes of those walked.
-        numbers: by id (position of first visit, object), for references back; shared with what is around.
-        mark: how many of these, and references to them, there were before.
+        numbers: of a value that contains itself, the position of first visit of each part, by id.
+        closed: it refers to nothing around it.
     """
 
-    __slots__ = ("children", "head", "labels", "mark", "numbers", "parts", "unordered", "value")
+    __slots__ = ("children", "closed", "head", "labels", "numbers", "parts", "unordered", "value")
 
     def __init__(
         self,
@@ -58,8 +58,8 @@ class Node:
         self.labels = labels
         self.unordered = unordered
         self.parts: list[bytes] = []
-        self.numbers: dict[int, tuple[int, Any]]
-        self.mark = (0, 0)
+        self.numbers: dict[int, int] = {}
+        self.closed = True
 
 
 @functools.lru_cache(1024)
@@ -211,6 +211,8 @@ def _elements(torch: Any, tensor: Any) -> list[Any]:
     tensor = tensor.resolve_conj().resolve_neg().cpu().contiguous().reshape(-1)
     if tensor.numel() == 0:
         return [shape]
+    if tensor.stride(0) != 1:  # a single element counts as contiguous whatever its stride
+        tensor = tensor.clone(memory_format=torch.contiguous_format)
     return [shape, tensor.view(torch.uint8).numpy()]
 
 

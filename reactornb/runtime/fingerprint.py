@@ -12,8 +12,8 @@ nothing of runs; `trace.py` says when what is added.
   never by its strides, flags, or padding. What a mask hides does not count.
 - Dictionaries count with the order of their keys, which a reader sees; sets without any, so that PYTHONHASHSEED leaves no
   mark; attributes of objects by name.
-- It does not count whether two equal parts are one object: `[a, a]` equals `[a, b]` if a equals b. Only in a value that contains
-  itself it does for what can be changed: such a value is walked by the positions of first visits.
+- It does not count whether two equal parts are one object: `[a, a]` equals `[a, b]` if a equals b. Of what contains itself, the
+  parts that lie on its cycles are told by the positions of their first visits.
 - Functions, classes and modules count by their name; hooks of a `torch.nn.Module` as a list; the graph behind a tensor's gradient,
   and whose memory it shares, not at all.
 
@@ -28,12 +28,18 @@ than its widest level, and a part that hangs in many places is walked once. The 
 from __future__ import annotations
 
 import copyreg
+import dataclasses
 import enum
 import fractions
+import io
 import pathlib
 import struct
 import sys
+import threading
 import types
+import typing
+import weakref
+from collections import abc
 from collections.abc import Callable, Iterable, Iterator
 from hashlib import blake2b
 from typing import Any
@@ -42,7 +48,7 @@ from reactornb.model.ownership import Guarded
 from reactornb.runtime import arrays
 from reactornb.runtime.arrays import Node
 
-__all__ = ["Fingerprint", "RefusedValueError", "digest", "term"]
+__all__ = ["Fingerprint", "RefusedValueError", "digest", "hopeless", "term"]
 
 _SIZE = 32
 _MODULUS = 1 << 256
@@ -330,6 +336,37 @@ def _refuse(_: _Walk, value: Any) -> bytes:
     raise RefusedValueError("it is different in each process", type(value))
 
 
+# Of these no value can be judged.
+_HOPELESS = (
+    types.GeneratorType, types.CoroutineType, types.AsyncGeneratorType, types.FrameType, types.TracebackType, abc.Generator, abc.Coroutine,
+    abc.AsyncGenerator, io.IOBase, typing.IO, weakref.ref, threading.Thread, threading.Event, threading.Condition,
+    threading.Semaphore, type(threading.Lock()), type(threading.RLock()),
+)  # fmt: skip
+
+
+def hopeless(annotation: Any, seen: tuple[Any, ...] = ()) -> RefusedValueError | None:
+    """Why no value of a declared type could be judged; None if one may be. Looks into generic types, unions and dataclasses."""
+    if annotation in seen:
+        return None
+    seen = (*seen, annotation)
+    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin in (typing.Union, types.UnionType):
+        found = [hopeless(argument, seen) for argument in arguments]
+        return found[0] if all(found) else None
+    kind = origin or annotation
+    if isinstance(kind, type):
+        if issubclass(kind, _HOPELESS):
+            return RefusedValueError("it is different in each process", kind)
+        if dataclasses.is_dataclass(kind):
+            try:
+                arguments = tuple(typing.get_type_hints(kind)[field.name] for field in dataclasses.fields(kind))
+            except Exception:  # noqa: BLE001 - a name that is not defined yet: values are looked at in any case
+                return None
+        elif not issubclass(kind, abc.Collection):
+            return None
+    return next((why for argument in arguments if (why := hopeless(argument, seen)) is not None), None)
+
+
 _FUNCTIONS = (types.FunctionType, types.BuiltinFunctionType, types.MethodDescriptorType, types.WrapperDescriptorType)
 _CONTAINERS = (dict, list, tuple, str, bytes, int, float, complex)
 
@@ -382,20 +419,18 @@ class _Walk:
         strict: refuse what cannot be judged.
     """
 
-    __slots__ = ("_cyclic", "_known", "_path", "_references", "_stack", "strict")
+    __slots__ = ("_component", "_known", "_laid", "_path", "_stack", "strict")
 
     def __init__(self, *, strict: bool = True) -> None:
         self.strict = strict
-        self._cyclic = False
-        self._begin()
-
-    def _begin(self) -> None:
         self._stack: list[Node] = []
-        self._path: dict[int, Node] = {}  # what contains the part that is walked, by id
+        self._path: set[int] = set()  # ids of what contains the part that is walked
         self._known: dict[
             int, tuple[Any, bytes]
-        ] = {}  # what took more than _LIMIT bytes, kept so that ids stay their own
-        self._references = 0
+        ] = {}  # what took more than _LIMIT bytes; with the object, so that its id stays its own
+        # Of a value that contains itself, by id: the object, its bytes or its node, and its children; and which parts lie on cycles together.
+        self._laid: dict[int, tuple[Any, Any, list[Any]]] = {}
+        self._component: dict[int, int] = {}
 
     def encode(self, value: Any) -> bytes:
         """The value as bytes.
@@ -410,33 +445,33 @@ class _Walk:
             try:
                 return self._loop(value)
             except _CycleError:
-                self._cyclic = True
-                self._begin()
+                self._stack.clear()
+                self._known.clear()
+                self._find_components(value)
                 return self._loop(value)
         except RefusedValueError as error:
             raise RefusedValueError(error.reason, error.kind, self._where()) from error.__cause__
 
     def _loop(self, value: Any) -> bytes:
-        entered = self._enter(value, {})
+        entered = self._enter(value, None)
         if type(entered) is bytes:
             return entered
         stack = self._stack
-        self._push(entered)
+        stack.append(entered)
         while True:
             node = stack[-1]
-            parts = node.parts
-            append = parts.append
+            append = node.parts.append
             try:
                 for child in node.children:
                     leaf = _LEAVES.get(type(child))
                     if leaf is not None:
                         append(leaf(child))
                         continue
-                    entered = self._enter(child, {} if node.unordered else node.numbers)
+                    entered = self._enter(child, node)
                     if type(entered) is bytes:
                         append(entered)
                         continue
-                    self._push(entered)
+                    stack.append(entered)
                     break
                 else:
                     encoded = self._close(stack.pop())
@@ -446,53 +481,40 @@ class _Walk:
             except (RefusedValueError, _CycleError):
                 raise
             except Exception as error:
-                raise RefusedValueError(
-                    f"it cannot be walked ({type(error).__name__}: {error})", type(node.value)
-                ) from error
+                raise _unwalkable(type(node.value), error) from error
 
-    def _push(self, node: Node) -> None:
-        node.mark = (len(node.numbers), self._references)
-        self._path[id(node.value)] = node
-        self._stack.append(node)
-
-    def _enter(self, value: Any, numbers: dict[int, tuple[int, Any]]) -> Any:
+    def _enter(self, value: Any, around: Node | None) -> Any:
         """The bytes of a value, or a node whose children are to be walked first."""
+        me = id(value)
+        known = self._known.get(me)
+        if known is not None:
+            return known[1]
+        if self._component:
+            return self._enter_laid(me, around)
+        if me in self._path:
+            raise _CycleError
+        entered = self._open(value)
+        if type(entered) is Node:
+            if type(value) is not Node:
+                entered.value = value  # not a copy that was laid out in its place
+            self._path.add(id(entered.value))
+        return entered
+
+    def _open(self, value: Any) -> Any:
         cls = type(value)
         if cls is Node:  # content that another node has laid out
-            value.numbers = numbers
             return value
         kind = _KINDS.get(cls)
         if kind is None:
             kind = _kind(cls)
             if len(_KINDS) < _MOST_CLASSES:
                 _KINDS[cls] = kind
-        me = id(value)
-        known = self._known.get(me)
-        if known is not None:
-            return known[1]
-        if not self._cyclic:
-            if me in self._path:
-                raise _CycleError
-        elif me in numbers:
-            self._references += 1
-            return b"^" + _count(numbers[me][0])
-        elif me in self._path and not isinstance(value, (tuple, frozenset)):
-            return self._refused(
-                RefusedValueError("it contains itself by way of a set, which has no order", cls), value
-            )
         try:
-            entered = kind(self, value)
+            return kind(self, value)
         except RefusedValueError as error:
             return self._refused(error, value)
         except Exception as error:  # noqa: BLE001 - an object's own code may raise anything
-            made = RefusedValueError(f"it cannot be walked ({type(error).__name__}: {error})", cls)
-            made.__cause__ = error
-            return self._refused(made, value)
-        if type(entered) is Node:
-            entered.numbers = numbers
-            if self._cyclic and not isinstance(value, (tuple, frozenset)):
-                numbers[me] = (len(numbers), value)
-        return entered
+            return self._refused(_unwalkable(cls, error), value)
 
     def _refused(self, error: RefusedValueError, value: Any) -> bytes:
         if self.strict:
@@ -502,8 +524,7 @@ class _Walk:
     def _close(self, node: Node) -> bytes:
         """All children are walked."""
         me = id(node.value)
-        if self._path.get(me) is node:
-            del self._path[me]
+        self._path.discard(me)
         parts = node.parts
         if node.unordered:
             total = sum(int.from_bytes(blake2b(part, digest_size=_SIZE).digest(), "little") for part in parts)
@@ -512,9 +533,71 @@ class _Walk:
             encoded = b"".join((node.head, _count(len(parts)), *parts))
         if len(encoded) > _LIMIT:
             encoded = b"#" + blake2b(encoded, digest_size=_SIZE).digest()
-            if node.mark == (len(node.numbers), self._references):  # nothing in it refers to what is around
+            if node.closed:
                 self._known[me] = (node.value, encoded)
         return encoded
+
+    # -- what contains itself ---------------------------------------------------------------------------------------------
+
+    def _enter_laid(self, me: int, around: Node | None) -> Any:
+        value, laid, children = self._laid[me]
+        if type(laid) is bytes:
+            return laid
+        together = around is not None and self._component[me] == self._component[id(around.value)]
+        numbers = around.numbers if together and around is not None else {}
+        if me in numbers:
+            return b"^" + _count(numbers[me])
+        numbers[me] = len(numbers)
+        if around is not None and around.unordered and together:
+            raise RefusedValueError("it contains itself by way of a set, which has no order", type(value))
+        # Positions are counted from the nearest mark.
+        head = laid.head if together else b"@" + laid.head
+        node = Node(value, head, iter(children), laid.labels, unordered=laid.unordered)
+        node.numbers, node.closed = numbers, not together
+        return node
+
+    def _find_components(self, value: Any) -> None:
+        """Which parts lie on cycles together: strongly connected components (Tarjan 1972), each object looked at once."""
+        stack, laid, component = self._stack, self._laid, self._component
+        found: dict[int, int] = {}  # position of first visit
+        lowest: dict[int, int] = {}
+        open_: list[int] = []
+
+        def visit(value: Any) -> None:
+            me = id(value)
+            entered = self._open(value)
+            children = list(entered.children) if type(entered) is Node else []
+            laid[me] = (value, entered, children)
+            found[me] = lowest[me] = len(found)
+            open_.append(me)
+            stack.append(Node(value, b"", iter(children), entered.labels if type(entered) is Node else None))
+
+        visit(value)
+        while stack:
+            node = stack[-1]
+            me = id(node.value)
+            for child in node.children:
+                if type(child) in _LEAVES:
+                    node.parts.append(b"")
+                elif id(child) not in found:
+                    visit(child)
+                    break
+                else:
+                    node.parts.append(b"")
+                    if id(child) not in component:
+                        lowest[me] = min(lowest[me], found[id(child)])
+            else:
+                stack.pop()
+                if stack:
+                    stack[-1].parts.append(b"")
+                    around = id(stack[-1].value)
+                    lowest[around] = min(lowest[around], lowest[me])
+                if lowest[me] == found[me]:
+                    while True:
+                        member = open_.pop()
+                        component[member] = found[me]
+                        if member == me:
+                            break
 
     def _where(self) -> str:
         """The part that is walked, as one would write it in Python."""
@@ -536,5 +619,11 @@ class _Walk:
         return "".join(words if len(words) < 12 else [*words[:6], " … ", *words[-5:]])
 
 
+def _unwalkable(cls: type, error: BaseException) -> RefusedValueError:
+    made = RefusedValueError(f"it cannot be walked ({type(error).__name__}: {error})", cls)
+    made.__cause__ = error
+    return made
+
+
 class _CycleError(Exception):
-    """A value contains itself: walk it by the positions of first visits."""
+    """A value contains itself."""

@@ -26,7 +26,7 @@ from reactornb.runtime.notices import Notices
 from reactornb.runtime.profile import Profile, Profiler
 from reactornb.runtime.sampling import Sample
 from reactornb.runtime.timeline import Timeline
-from reactornb.runtime.trace import Recorder, Trace
+from reactornb.runtime.trace import Recorder, Trace, refuse_types
 from reactornb.runtime.tuning import Change, Target, replayed, targets_of
 from reactornb.tags import Tag
 
@@ -96,8 +96,9 @@ class Program:
             timeout: logical time in ns at which the run ends.
             fast: do not wait for physical time.
             keepalive: go on when no event is left; by default exactly when the program has physical actions.
-            fingerprint: keep a running hash over tag, port and value.
-            trace: keep what ran and what was written.
+            fingerprint: add up a hash over tag, port and value of all that is sent; see `reactornb.runtime.fingerprint`. A value that
+                cannot be judged, such as a lock or a lambda, ends the run.
+            trace: keep what ran, and copies of what was written.
             check_values: find a reaction that changes a value it was given; runs one reaction at a time, slowly.
             clock: physical time; a `FakeClock` in tests.
             placement: which cores; see `reactornb.cpu.place`.
@@ -111,6 +112,7 @@ class Program:
         Raises:
             RunError: if the program is running already, or `workers` or `nice` is not a number that fits.
             UnknownNameError, ParameterError: if what is to be replayed does not fit the program.
+            UnrecordableValueError: if a fingerprint is to be kept, and a port declares a type of which no value can be judged.
         """
         if workers is None:
             workers = cpu.default_workers()
@@ -126,6 +128,8 @@ class Program:
                     f"{self.name} is running already ({self._run}). Stop it first with run.stop() or %reactor stop; two runs at once "
                     f"need two programs."
                 )
+            if fingerprint:
+                refuse_types(self.graph)
             recorder = Recorder(trace=trace, fingerprint=fingerprint, check_values=check_values)
             self._run = Run(
                 self,
@@ -470,7 +474,9 @@ class Run:
 
     @property
     def fingerprint(self) -> str | None:
-        """The running hash over tag, port and value; None unless the run keeps one."""
+        """The hash over tag, port and value of the tags that are done, 64 digits; of a run that failed, of those before the failure. None unless
+        the run keeps one.
+        """
         return self._recorder.fingerprint
 
     @property

@@ -15,14 +15,14 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from reactornb.errors import ReactionError, Source, UnrecordableValueError
-from reactornb.graph import Graph
+from reactornb.graph import Graph, ReactionNode
 from reactornb.model import Reactor
 from reactornb.runtime.checking import ValueChecks
-from reactornb.runtime.fingerprint import Fingerprint, RefusedValueError, term
+from reactornb.runtime.fingerprint import Fingerprint, RefusedValueError, hopeless, term
 from reactornb.runtime.signals import RunningReaction, Signal
 from reactornb.tags import Tag
 
-__all__ = ["Recorder", "Trace", "UnrecordableSignal", "Written", "failure", "unrecordable"]
+__all__ = ["Recorder", "Trace", "UnrecordableSignal", "Written", "failure", "refuse_types", "unrecordable"]
 
 
 @dataclasses.dataclass
@@ -169,25 +169,65 @@ def _copy(value: Any) -> Any:
     try:
         return copy.deepcopy(value)
     except Exception:  # noqa: BLE001 - what cannot be copied, such as a lock or a generator, is what it is
-        return value
+        return _copy_parts(value)
+
+
+def _copy_parts(value: Any) -> Any:
+    """Of plain containers with something in them that cannot be copied, what can be."""
+    try:
+        if type(value) in (list, tuple):
+            return type(value)(_copy(part) for part in value)
+        if type(value) is dict:
+            return {key: _copy(part) for key, part in value.items()}
+    except RecursionError:  # it contains itself
+        pass
+    return value
 
 
 def unrecordable(graph: Graph, signal: Signal, tag: Tag, error: RefusedValueError) -> UnrecordableValueError:
     """The error that ends a run whose fingerprint cannot take in a value, with who wrote it."""
-    port = ("action", next((a.index for a in graph.actions if a.name == signal.name), -1))
-    writers = [
-        r
-        for r in graph.reactions
-        if signal.port in r.effects or any(tuple(a[:2]) == port for a in r.arguments if port not in r.triggers)
-    ]
-    who = f" by {writers[0].name}, {writers[0].source}" if writers else ""
+    action = ("action", next((a.index for a in graph.actions if a.name == signal.name), -1))
+    writer = next(
+        (
+            r
+            for r in graph.reactions
+            if signal.port in r.effects
+            or (action not in r.triggers and any(tuple(a[:2]) == action for a in r.arguments))
+        ),
+        None,
+    )
+    return _unrecordable(f"{signal.name} was given a value", f"at tag {tag}, ", signal.name, writer, tag, error)
+
+
+def refuse_types(graph: Graph) -> None:
+    """Look at what ports declare that they carry, before a run that keeps a fingerprint begins.
+
+    Raises:
+        UnrecordableValueError: for a type of which no value can be judged.
+    """
+    looked_at: set[int] = set()
+    for node in graph.ports:
+        alias = getattr(node.port, "__orig_class__", None)
+        if alias is None or id(node.port) in looked_at:
+            continue
+        looked_at.add(id(node.port))
+        refused = hopeless(alias.__args__[0])
+        writer = next((r for r in graph.reactions if node.index in r.effects), None)
+        if refused is not None and writer is not None:
+            raise _unrecordable(f"{node.name} carries {node.port.type_name}", "", node.name, writer, None, refused)
+
+
+def _unrecordable(
+    what: str, when: str, port: str, writer: ReactionNode | None, tag: Tag | None, error: RefusedValueError
+) -> UnrecordableValueError:
+    who = f" by {writer.name}, {writer.source}, " if writer is not None else ", "
     return UnrecordableValueError(
-        f"{signal.name} was given a value{who}, at tag {tag}, that a fingerprint cannot take in: {error}. Send plain data, arrays, "
-        f"tensors, dataclasses or objects that copy and pickle can take apart, or start without fingerprint=True.",
-        reaction=writers[0].name if writers else "",
+        f"{what}{who}{when}that a fingerprint cannot take in: {error}. Send plain data, arrays, tensors, dataclasses or objects that copy "
+        f"and pickle can take apart, or start without a fingerprint.",
+        reaction=writer.name if writer is not None else "",
         tag=tag,
-        source=writers[0].source if writers else None,
-        port=signal.name,
+        source=writer.source if writer is not None else None,
+        port=port,
         kind=error.kind,
         path=error.path,
     )

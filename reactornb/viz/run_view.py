@@ -130,7 +130,7 @@ class RunView:
             "missed": self._missed(),
             "use": [round(u, 2) for u in self._use] if run.is_alive else [],
             "seed": run.seed,
-            "fingerprint": run.fingerprint if not run.is_alive else None,
+            "fingerprint": run.fingerprint if not run.is_alive and run.failure is None else None,
             "failure": describe_failure(run.failure),
         }
 
