@@ -465,7 +465,7 @@ def test_other_declared_types_are_not_refused(declared):
 
         @reaction(startup)
         def on_startup(self, out):
-            out.set(None)
+            """Sends nothing."""
 
     assert Program(Declares).run(fingerprint=True).fingerprint
 
