@@ -232,6 +232,39 @@ def test_what_is_moved_is_set_and_what_is_set_elsewhere_is_shown(driven):
     made.close()
 
 
+@pytest.mark.parametrize(
+    ("path", "options", "clicked", "moved"),
+    [
+        ("learner.lr", {}, 10 ** (-6 + 48 * 0.05), 10 ** (-6 + 49 * 0.05)),
+        ("learner.lr", {"low": 0, "high": 0.001, "step": 1e-4}, 2e-4, 3e-4),
+        ("players.width", {"low": 5, "high": 16, "step": 4}, 9, 13),
+    ],
+)
+def test_a_click_on_a_slider_that_does_not_move_it_changes_nothing(driven, path, options, clicked, moved):
+    made = control(driven, path, **options)
+    before = next(iter(driven.parameters(path).values()))
+    made.widget.value = clicked  # the place on the slider's own grid that is nearest to what the parameter is
+    driven.advance()
+    assert driven.changes == []
+    made.refresh()
+    assert made.widget.value == pytest.approx(before), "it stands where the parameter is"
+    made.widget.value = moved
+    driven.advance()
+    assert {change.new for change in driven.changes} == {made.widget.value}
+    made.close()
+
+
+def test_moving_a_slider_back_before_the_run_took_the_change_is_a_change(driven):
+    made = control(driven, "learner.lr")
+    driven.pause()
+    made.widget.value = 1e-3
+    made.widget.value = 10 ** (-6 + 48 * 0.05)
+    driven.resume()
+    driven.advance()
+    assert driven.instance("learner").lr == pytest.approx(10 ** (-6 + 48 * 0.05))
+    made.close()
+
+
 def test_a_paused_run_keeps_what_the_slider_shows(driven):
     made = control(driven, "players.width")
     driven.pause()

@@ -113,11 +113,14 @@ def _run_line(session: Session, line: str) -> Any:
         case "start":
             return session.start(asked.name, parameters=asked.parameters, **given)
         case "stop":
-            session.say(session.describe(session.stop(asked.name)))
+            end = session.abandon if given.pop("abandon") else session.stop
+            session.say("\n\n".join(map(session.describe, end(asked.name, **given))))
         case "pause":
-            session.pause(asked.name)
+            session.pause(asked.name, **given)
         case "resume":
-            session.resume(asked.name)
+            session.resume(asked.name, **given)
+        case "run":
+            return session.run(asked.name, alive=False, command="run")
         case "step":
             session.step(given["tags"], asked.name)
         case "set" if given.pop("widget"):
@@ -144,5 +147,5 @@ def _run_line(session: Session, line: str) -> Any:
         case "list":
             session.say(session.list())
     if asked.command in ("pause", "resume", "step", "status"):
-        session.say(session.status(asked.name))
+        session.say(session.status("" if given.get("every") else asked.name))
     return None

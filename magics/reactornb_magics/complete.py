@@ -122,7 +122,14 @@ def _option(parser: Parser, word: str) -> Any:
 
 def _names(done: list[str], typed: str, session: Session) -> list[str]:
     names = session.shell.user_ns
-    over = done[0] in ("status", "curves", "graph", "profile", "timeline")  # they look at runs that have ended, too
+    over = done[0] in (
+        "run",
+        "status",
+        "curves",
+        "graph",
+        "profile",
+        "timeline",
+    )  # they look at runs that have ended, too
     runs = {name: run for name, run in _of(names, Run) if over or run.is_alive}
     match done[0]:
         case "start" | "graph":
@@ -136,12 +143,18 @@ def _names(done: list[str], typed: str, session: Session) -> list[str]:
             return _settable(done, typed, session) or [*runs]
         case "inspect":
             return _inspectable(typed, session)
-        case "stop" | "pause" | "resume" | "step" | "status" | "curves" | "profile" | "timeline":
+        case "stop" | "pause" | "resume" | "step" | "run" | "status" | "curves" | "profile" | "timeline":
             for name, program in session.programs.items():
                 if program.last_run is not None and (over or program.last_run.is_alive):
                     runs.setdefault(name, program.last_run)
             known = set(map(id, runs.values()))
-            return [*runs, *(run.program.name for run in live_runs() if id(run) not in known)]
+            others = [run for run in live_runs() if id(run) not in known]
+            programs = [run.program.name for run in others]
+            # A name that several runs share means none of them.
+            unique = [
+                p if programs.count(p) == 1 and p not in runs else r.name for r, p in zip(others, programs, strict=True)
+            ]
+            return [*runs, *unique]
     return []
 
 

@@ -27,12 +27,14 @@ HELP = """Start, stop and look at reactor programs. Each line has its plain Pyth
         --fingerprint      keep a running hash over tag, port and value
         --check-values     find a reaction that changes a value it was given
         --profile          take the time of every reaction, for profile and timeline
-    %reactor stop [Name]                    run.stop()
-    %reactor pause [Name]                   run.pause()
-    %reactor resume [Name]                  run.resume()
+        --replay RUN       make the changes of another run again: replay=run.changes
+    %reactor stop [Name] [--all] [--abandon]   run.stop(); run.abandon() gives up one that hangs
+    %reactor pause [Name] [--all]           run.pause()
+    %reactor resume [Name] [--all]          run.resume()
     %reactor step [N] [Name]                run.step(N): execute N tags
     %reactor set PATH VALUE [Name]          run.set("learner.lr", 1e-4): change a parameter while it runs
     %reactor set [PATH] [--widget]          run.parameters(PATH): what it is now; --widget: a slider for it
+    %reactor run [Name]                     run = reactornb.notebook.current_session().run("ppo#3")
     %reactor status [Name]                  run.status()
     %reactor graph [Name] [parameter=value ...] [--levels] [--depth N] [--save FILE]    Program(Name).graph
     %reactor curves [Name ...] [-m METRICS] [--save FILE]                 reactornb.viz.plot(run)
@@ -42,7 +44,8 @@ HELP = """Start, stop and look at reactor programs. Each line has its plain Pyth
     %reactor inspect Name                   reactornb.notebook.current_session().inspect("Name")
     %reactor help                           this text; %reactor COMMAND --help says more
 
-Name is a reactor class, a reactor, a Program or a Run in your namespace; it may be left out where only one is meant.
+Name is a reactor class, a reactor, a Program or a Run in your namespace, or a run's own name, ppo#3 or 3 (see %reactor list); it may
+be left out where only one is meant.
 `run = %reactor start Main` keeps the run; as the last line of a cell it shows its panel.
 """
 
@@ -129,7 +132,14 @@ def _commands() -> dict[str, Parser]:
             "Start a program in the background.",
             "  from reactornb import Program\n  run = Program(Main, lr=1e-4).start(workers=2, seed=1, timeout=sec(10))",
         ),
-        "stop": ("End a run at its next microstep, with its shutdown reactions.", f"{run}run.stop()"),
+        "stop": (
+            "End a run at its next microstep, with its shutdown reactions.",
+            f"{run}run.stop()\n  run.abandon()                     # gives up a run of which a reaction never returns",
+        ),
+        "run": (
+            "The run itself, to keep in a variable: one that the panel's button started, or that no variable holds.",
+            f'{_SESSION}run = current_session().run("ppo#3")',
+        ),
         "pause": ("Hold a run before its next tag.", f"{run}run.pause()"),
         "resume": ("Let a paused run go on.", f"{run}run.resume()"),
         "step": ("Execute so many tags of a run, and hold it.", f"{run}run.pause().step(3)"),
@@ -175,6 +185,9 @@ def _with_arguments(made: dict[str, Parser]) -> dict[str, Parser]:
     start.add_argument(
         "--profile", action="store_true", help="take the time of every reaction, for profile and timeline"
     )
+    start.add_argument(
+        "--replay", metavar="RUN", help="make the changes of another run, or of a list of changes, again"
+    )
     start.add_argument("words", nargs="*", metavar="Name | parameter=value")
     made["step"].add_argument("tags", nargs="?", type=int, default=1, metavar="N")
     graph = made["graph"]
@@ -208,7 +221,12 @@ def _with_arguments(made: dict[str, Parser]) -> dict[str, Parser]:
     )
     timeline.add_argument("--save", metavar="FILE", help="write a .json (Chrome trace format), .svg, .png or .pdf file")
     made["inspect"].add_argument("name", metavar="Name", help="such as Rollout, Rollout.weights, rollouts[0]")
-    for name in ("stop", "pause", "resume", "step", "status", "profile", "timeline"):
+    for name in ("stop", "pause", "resume"):
+        made[name].add_argument("--all", action="store_true", dest="every", help="all runs (of that name)")
+    made["stop"].add_argument(
+        "--abandon", action="store_true", help="give up a run of which a reaction does not return"
+    )
+    for name in ("stop", "pause", "resume", "step", "run", "status", "profile", "timeline"):
         made[name].add_argument("name", nargs="?", default="", metavar="Name")
     return made
 

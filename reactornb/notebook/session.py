@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import weakref
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from IPython.core.error import UsageError
 
-from reactornb.errors import ReactorError, suggestion
+from reactornb.errors import ReactorError, RunError, suggestion
 from reactornb.graph import Graph
 from reactornb.model import Reactor
 from reactornb.notebook.declaring import Declarations
 from reactornb.notebook.displays import Displays
 from reactornb.notebook.inspection import inspect_name, one_line
 from reactornb.notebook.tuning import brief, list_parameters
-from reactornb.runtime import Program, Run, live_runs
+from reactornb.runtime import Program, Run, known_runs, live_runs
 from reactornb.runtime.profile import Profile
 from reactornb.runtime.timeline import Timeline
 from reactornb.viz.curves import Plot, plot
@@ -105,12 +106,15 @@ class Session(Declarations):
         Args:
             name: see `program`.
             parameters: of the class.
-            options: see `Program.start`.
+            options: see `Program.start`; `replay` may be the name of a run, whose changes are made again.
 
         Raises:
             RunError: if it is running already.
         """
         __tracebackhide__ = True
+        replay = options.pop("replay", None)
+        if replay is not None:
+            options["replay"] = self._changes(replay) if isinstance(replay, str) else replay
         made = self.program(name, **parameters or {})
         for option, value in self.options.get(type(made.root), {}).items():
             if options.get(option) in (None, False):
@@ -119,6 +123,11 @@ class Session(Declarations):
         self._began[run] = (name or self._used, parameters or {}, options)
         self._say_stale(made.graph)
         return run
+
+    def _changes(self, name: str) -> Any:
+        """What `--replay NAME` means: a run's changes, or a list of changes in a variable."""
+        value = self.shell.user_ns.get(name)
+        return value if isinstance(value, (list, tuple)) else self.run(name, alive=False, command="run").changes
 
     def _begin(self, program: Program, options: dict[str, Any]) -> Run:
         self.last_run = self.displays.begin(lambda: program.start(**options))
@@ -146,60 +155,102 @@ class Session(Declarations):
                 f"This program still holds an older {name}: run the cell that makes its container again to use the new one."
             )
 
-    def run(self, name: str = "", *, alive: bool = True) -> Run:
+    def run(self, name: str = "", *, alive: bool = True, command: str = "stop") -> Run:
         """The run meant by a name, or the only one.
 
         Args:
-            name: of a class, program, reactor or run in the user's namespace, or the program's own; the only living run
-                unless given.
+            name: `ppo#3`, `3` or `#3`: the run of that number; a class, program, reactor or run in the user's namespace, or the
+                program's own name: its living run; the only living run unless given.
             alive: if false, the last run when none lives.
+            command: what the user typed, for the message.
 
         Raises:
             UsageError: if there is none, or more than one.
         """
         if name:
-            found = self._named(name)
+            found = self._named(name, command)
             if found is None or (alive and not found.is_alive):
                 state = "has no run yet" if found is None else f"is not running ({found.state})"
-                raise UsageError(f"%reactor: {name!r} {state}; start it with %reactor start {name}")
+                raise UsageError(f"%reactor: {name!r} {state}; start it with %reactor start {name.partition('#')[0]}")
             return found
         living = live_runs()
         if len(living) > 1:
-            names = ", ".join(run.program.name for run in living)
-            raise UsageError(
-                f"%reactor: several programs run ({names}); say which: %reactor stop {living[0].program.name}"
-            )
+            raise self._ambiguous("several programs run", living, command)
         if living:
             return living[0]
         if self.last_run is not None and not alive:
             return self.last_run
         raise UsageError("%reactor: nothing is running; start a program with %reactor start")
 
-    def _named(self, name: str) -> Run | None:
+    def _ambiguous(self, what: str, runs: list[Run], command: str) -> UsageError:
+        names = ", ".join(map(self.names, runs))
+        every = f", or %reactor {command} --all" if command in ("stop", "pause", "resume") else ""
+        return UsageError(f"%reactor: {what} ({names}); say which: %reactor {command} {runs[0].name}{every}")
+
+    def names(self, run: Run) -> str:
+        """What a run is called: its name, its seed, and the variables that hold it."""
+        held = [n for n, v in self.shell.user_ns.items() if v is run and not n.startswith("_")]
+        return f"{run.name}, seed {run.seed}{f', variable {held[0]}' if held else ''}"
+
+    def _named(self, name: str, command: str) -> Run | None:
         value = self.shell.user_ns.get(name)
         if isinstance(value, Run):
             return value
-        program = value if isinstance(value, Program) else self.programs.get(name)
-        if program is not None:
-            return program.last_run
-        living = [run for run in live_runs() if run.program.name == name]
-        return living[-1] if living else None
+        program, mark, number = name.rpartition("#")
+        if number.isdigit() and (mark or not program):
+            found = next((run for run in known_runs() if run.number == int(number)), None)
+            if found is None or program not in ("", found.program.name, type(found.program.root).__name__):
+                there = ", ".join(run.name for run in live_runs()) or "none"
+                raise UsageError(f"%reactor: there is no run {name}; running: {there}")
+            return found
+        if isinstance(value, Program):
+            return value.last_run
+        own = self.programs.get(name)
+        last = own.last_run if own is not None else None
+        living = {run.number: run for run in (*live_runs(), *([last] if last is not None and last.is_alive else []))}
+        meant = [run for number, run in sorted(living.items()) if run is last or name in _names_of(run)]
+        if len(meant) > 1:
+            raise self._ambiguous(f"{name} has several runs", meant, command)
+        return meant[0] if meant else last
 
-    def stop(self, name: str = "") -> Run:
-        """End a run at its next microstep, with its shutdown reactions; see `Run.stop`."""
-        return self.run(name).stop()
+    def _each(self, name: str, every: bool, command: str) -> list[Run]:
+        """The run meant by a name, or with `every` all living ones (of that name)."""
+        if not every:
+            return [self.run(name, command=command)]
+        value = self.shell.user_ns.get(name)
+        found = [
+            run
+            for run in live_runs()
+            if not name or value is run or value is run.program or name in (*_names_of(run), run.name)
+        ]
+        if not found:
+            raise UsageError(f"%reactor: nothing {f'named {name} ' if name else ''}is running")
+        return found
 
-    def pause(self, name: str = "") -> Run:
+    def stop(self, name: str = "", *, every: bool = False) -> list[Run]:
+        """End a run at its next microstep, with its shutdown reactions, or `every` one (of that name); see `Run.stop`."""
+        runs = self._each(name, every, "stop")
+        for run in runs:
+            if len(runs) > 1:  # all of them are asked before one is waited for
+                with contextlib.suppress(RunError):
+                    run.stop(timeout=0)
+        return [run.stop() for run in runs]
+
+    def abandon(self, name: str = "", *, every: bool = False) -> list[Run]:
+        """Give up a run that hangs; see `Run.abandon`."""
+        return [run.abandon() for run in self._each(name, every, "stop")]
+
+    def pause(self, name: str = "", *, every: bool = False) -> list[Run]:
         """Hold a run before its next tag; see `Run.pause`."""
-        return self.run(name).pause()
+        return [run.pause() for run in self._each(name, every, "pause")]
 
-    def resume(self, name: str = "") -> Run:
+    def resume(self, name: str = "", *, every: bool = False) -> list[Run]:
         """Let a paused run go on; see `Run.resume`."""
-        return self.run(name).resume()
+        return [run.resume() for run in self._each(name, every, "resume")]
 
     def step(self, tags: int = 1, name: str = "") -> Run:
         """Pause a run, if it is not, and execute that many tags; see `Run.step`."""
-        run = self.run(name)
+        run = self.run(name, command="step")
         if run.state == "running":
             run.pause()
         return run.step(tags)
@@ -403,6 +454,12 @@ class Session(Declarations):
     def list(self) -> str:
         """Reactor classes and runs, one line each."""
         lines = [one_line(name, cls) for name, cls in sorted(self.reactors().items())]
-        runs = {id(r): r for r in (*live_runs(), *(p.last_run for p in self.programs.values()), self.last_run) if r}
-        lines += [f"run {run.number} of {run.program.name}: {run.state}" for run in runs.values()]
+        over = (*(p.last_run for p in self.programs.values()), self.last_run)
+        runs = {id(r): r for r in (*live_runs(), *over) if r is not None}
+        lines += [f"run {run.number} of {run.program.name}: {run.state} ({self.names(run)})" for run in runs.values()]
         return "\n".join(lines) or "No reactor is declared yet: begin with %%reactor."
+
+
+def _names_of(run: Run) -> tuple[str, str]:
+    """What a run's program is called: by itself, and after its class."""
+    return run.program.name, type(run.program.root).__name__

@@ -30,7 +30,7 @@ from reactornb.runtime.trace import Recorder, Trace, refuse_types
 from reactornb.runtime.tuning import Change, Target, replayed, targets_of
 from reactornb.tags import Tag
 
-__all__ = ["Program", "Result", "Run", "live_runs"]
+__all__ = ["Program", "Result", "Run", "known_runs", "live_runs"]
 
 # The Jupyter kernel that `make setup` registers.
 KERNEL = "reactornb"
@@ -674,6 +674,11 @@ class Run:
 def live_runs() -> list[Run]:
     """The runs of this process that have not ended, oldest first."""
     return sorted((run for run in _alive if run.is_alive), key=lambda run: run.number)
+
+
+def known_runs() -> list[Run]:
+    """The runs of this process that somebody still holds, alive or over, oldest first."""
+    return sorted(_alive, key=lambda run: run.number)
 
 
 def exit_code(error: BaseException | None) -> int:

@@ -19,6 +19,8 @@ from reactornb.runtime import Run
 
 __all__ = ["Control", "bounds"]
 
+_SLIDERS = (ipywidgets.IntSlider, ipywidgets.FloatSlider, ipywidgets.FloatLogSlider)
+_NOTHING: Any = object()
 _ABOUT_BYTES = 400  # of what one refresh sends
 
 
@@ -69,6 +71,7 @@ class Control:
         """Belong to this run from now on."""
         self.run = run
         self._asked: str | None = None
+        self._target: Any = _NOTHING  # what was asked for and is not there yet
 
     def _value(self) -> Any:
         """What it is at present; of a bank, its first member's."""
@@ -119,6 +122,9 @@ class Control:
         value = change["new"]
         if value == self._shown:  # `refresh` put it there
             return
+        if self._stays(value):
+            self._seen = _NOTHING  # `refresh` puts the widget back where it was
+            return
         self._shown = value
         if isinstance(self.widget, ipywidgets.Text) and not fits(value, self._kind):
             try:
@@ -132,11 +138,31 @@ class Control:
             self._asked = str(error)
         else:
             self._asked = None
+            self._target = value
+
+    def _stays(self, value: Any) -> bool:
+        """Whether a slider is where it was: one that is clicked sends the value of its own grid nearest to the parameter's."""
+        before = self._value() if self._target is _NOTHING else self._target
+        at, stood = self._step_of(value), self._step_of(before)
+        if at is None or stood is None:
+            return bool(value == before)
+        return abs(at - round(at)) < 1e-6 and round(at) == round(stood)
+
+    def _step_of(self, value: Any) -> float | None:
+        """How many steps from a slider's least value a value is; None for other widgets, and what is no number."""
+        widget = self.widget
+        if not isinstance(widget, _SLIDERS) or isinstance(value, bool) or not isinstance(value, (int, float)):
+            return None
+        if isinstance(widget, ipywidgets.FloatLogSlider):
+            value = math.log(value, widget.base) if value > 0 else widget.min
+        return float((min(max(value, widget.min), widget.max) - widget.min) / widget.step)
 
     def refresh(self) -> bool:
         """Show what the run has; false once it is over."""
         alive = self.run.is_alive
         value = self._value()
+        if value == self._target:
+            self._target = _NOTHING
         self.sent_bytes = 0
         if value != self._seen:
             self._seen = value
