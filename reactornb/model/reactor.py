@@ -119,6 +119,34 @@ class per_member[T]:  # noqa: N801 - reads as a word of the declaration language
         self.fn = fn
 
 
+class _Parameters:
+    """What `inspect.signature`, and a notebook's `Rollout?`, show of a class: its parameters by name, with their defaults."""
+
+    def __get__(self, instance: object, owner: type[Reactor]) -> Any:
+        from inspect import Parameter, Signature
+
+        if owner.__init__ is not Reactor.__init__:
+            return None  # its own
+        return Signature(
+            [
+                Parameter(name, Parameter.KEYWORD_ONLY, default=Parameter.empty if default is REQUIRED else default)
+                for name, default in owner._spec.parameters.items()
+            ]
+        )
+
+
+def _by_name(cls: type[Reactor], positional: tuple[Any, ...], parameters: dict[str, Any]) -> DeclarationError:
+    """Parameters that were given without their names."""
+    declared = list(cls._spec.parameters)
+    said = f"{Source.caller()}: {cls.__name__} takes its parameters by name"
+    if len(positional) > len(declared):
+        return DeclarationError(
+            f"{said}, and takes {len(declared)} parameters: {', '.join(declared) or 'none'}; {len(positional)} were given without one."
+        )
+    given = {**dict(zip(declared, positional, strict=False)), **parameters}
+    return DeclarationError(f"{said}: {cls.__name__}({', '.join(f'{k}={v!r:.60}' for k, v in given.items())}).")
+
+
 class Reactor:
     """Base class of all reactors.
 
@@ -136,6 +164,7 @@ class Reactor:
         DeclarationError: for a required parameter that is missing.
     """
 
+    __signature__ = _Parameters()
     _spec: ClassVar[ClassSpec] = ClassSpec()
     _definition: ClassVar[Source] = Source(__file__, 1)
     _running = False
@@ -158,7 +187,9 @@ class Reactor:
         cls._definition = Source.caller()
         cls._spec = collect(cls)
 
-    def __init__(self, **parameters: Any) -> None:
+    def __init__(self, *positional: Any, **parameters: Any) -> None:
+        if positional:
+            raise _by_name(type(self), positional, parameters)
         values = self.__dict__
         values["_connections"] = []
         values["_mode"] = current_mode()

@@ -34,7 +34,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     from reactornb import Program, ReactorError, rl
 
     name = chosen.algorithm.upper()
-    config = getattr(rl, f"{name}Config").for_env(chosen.env_id)
+    try:
+        config = getattr(rl, f"{name}Config").for_env(chosen.env_id)
+    except ReactorError as error:
+        print(f"reactornb.rl: {error}", file=sys.stderr)
+        return 1
     known = [f.name for f in dataclasses.fields(config)]
     settings: dict[str, Any] = {}
     for word in chosen.settings:

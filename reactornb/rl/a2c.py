@@ -18,6 +18,7 @@ import numpy as np
 import torch
 
 from reactornb.model import Reactor
+from reactornb.rl.config import at_least, check, config_of, device, flag, number, optional, preset, whole, widths
 from reactornb.rl.envs import EnvSpec
 from reactornb.rl.networks import ActorCritic
 from reactornb.rl.ppo import compose_actor_critic, estimate
@@ -70,9 +71,21 @@ class A2CConfig:
     device: str = "cpu"
 
     @classmethod
-    def for_env(cls, env_id: Any) -> A2CConfig:  # noqa: ARG003 - as every algorithm's has it
-        """What is known to work for an environment: the defaults, so far."""
-        return cls()
+    def for_env(cls, env_id: Any) -> A2CConfig:
+        """What is known to work for an environment: the defaults, so far.
+
+        Raises:
+            UnknownEnvironmentError: for an id that is not registered.
+        """
+        return preset(cls, env_id, {})
+
+    def __post_init__(self) -> None:
+        check(
+            self, total_steps=whole(1), rollouts=whole(1), n_envs=whole(1), horizon=whole(1), lr=at_least(0), anneal_lr=flag,
+            rms_alpha=number(0, 1), rms_eps=number(0, above=True), gamma=number(0, 1), lam=number(0, 1), entropy=at_least(0),
+            value=at_least(0), max_grad_norm=optional(number(0, above=True)), hidden=widths, log_deviation=number(),
+            staleness=whole(0), eval_episodes=whole(0), device=device,
+        )  # fmt: skip
 
     @property
     def rounds(self) -> int:
@@ -118,14 +131,25 @@ class A2CAlgorithm:
 
 
 class A2C(Reactor):
-    """A2C on an environment, with discrete or continuous actions.
+    """Advantage actor-critic, synchronous: learns a policy and a value function, one step of descent on each short round of play.
+
+        result = Program(A2C(env_id="CartPole-v1", config=A2CConfig(total_steps=50_000))).run(seed=1)
 
     Parameters:
-        env_id: a Gymnasium id, or a function that makes an environment or a vector environment.
-        config: hyper-parameters; None: `A2CConfig.for_env`.
+        env_id: a Gymnasium id ("CartPole-v1" by default), or a function that makes an environment or a vector environment, such as
+            `lambda: MyEnv(size=8)`; each rollout makes its own. Observations of any kind that becomes one array (frames go through the
+            network of Mnih et al. 2015); actions Discrete or a floating Box.
+        config: hyper-parameters, a `A2CConfig` (`A2CConfig?` lists all with their defaults). None, the default:
+            `A2CConfig.for_env(env_id)`, what is known to work for that id.
+
+    Logs `episode_return`, `episode_length`, `loss`, `policy_loss`, `value_loss`, `entropy`, and at the end `eval_return` and `eval_mean`.
 
     Raises:
-        UnknownEnvironmentError, SpaceError: at assembly.
+        UnknownEnvironmentError: at assembly, for an environment that cannot be made.
+        SpaceError: at assembly, for observations or actions that it does not take.
+        ConfigError: at assembly, for another configuration.
+
+    Source: Mnih et al. 2016, arXiv:1602.01783, made synchronous (Wu et al. 2017, OpenAI baselines).
     """
 
     env_id: Any = "CartPole-v1"
@@ -133,6 +157,6 @@ class A2C(Reactor):
 
     def compose(self) -> None:
         """See `compose_actor_critic`."""
-        c = self.config or A2CConfig.for_env(self.env_id)
+        c = config_of(self, A2CConfig)
         optimizer = partial(torch.optim.RMSprop, alpha=c.rms_alpha, eps=c.rms_eps)
         compose_actor_critic(self, c, A2CAlgorithm, optimizer)

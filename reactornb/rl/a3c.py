@@ -14,7 +14,7 @@ Source: Mnih et al. 2016, arXiv:1602.01783, algorithm S3, and its shared RMSprop
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -24,15 +24,22 @@ import torch
 
 from reactornb.model import Bank, Fixed, Input, LogicalAction, Output, Reactor, connect, per_member, reaction, startup
 from reactornb.rl.a2c import A2CAlgorithm
+from reactornb.rl.config import Rule, at_least, broken, check, config_of, flag, number, preset, whole, widths
 from reactornb.rl.envs import EnvSpec, spec_of
 from reactornb.rl.errors import DivergenceError
 from reactornb.rl.learner import check_rate, without_triton
-from reactornb.rl.networks import ActorCritic, Flat, check_supported
+from reactornb.rl.networks import ActorCritic, Flat, OwnGenerator, check_supported
 from reactornb.rl.ppo import actor_policy
 from reactornb.rl.rollout import Evaluator, Rollout
 from reactornb.tags import us
 
 __all__ = ["A3C", "A3CConfig", "Gradient", "SharedWeights", "Worker"]
+
+
+_DELAYS = Rule(
+    "None or a tuple of times in ns, such as (us(200), ms(1)), one for each worker",
+    lambda v: v is None or (isinstance(v, Sequence) and all(whole(0).holds(d) for d in v)),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,9 +86,25 @@ class A3CConfig:
     eval_episodes: int = 20
 
     @classmethod
-    def for_env(cls, env_id: Any) -> A3CConfig:  # noqa: ARG003 - as every algorithm's has it
-        """What is known to work for an environment: the defaults, so far."""
-        return cls()
+    def for_env(cls, env_id: Any) -> A3CConfig:
+        """What is known to work for an environment: the defaults, so far.
+
+        Raises:
+            UnknownEnvironmentError: for an id that is not registered.
+        """
+        return preset(cls, env_id, {})
+
+    def __post_init__(self) -> None:
+        check(
+            self, total_steps=whole(1), workers=whole(1), n_envs=whole(1), horizon=whole(1), delays=_DELAYS, lr=at_least(0),
+            anneal_lr=flag, rms_alpha=number(0, 1), rms_eps=number(0, above=True), gamma=number(0, 1), lam=number(0, 1),
+            entropy=at_least(0), value=at_least(0), max_grad_norm=number(0, above=True), hidden=widths, log_deviation=number(),
+            eval_episodes=whole(0),
+        )  # fmt: skip
+        if self.delays is not None and len(self.delays) != self.workers:
+            raise broken(
+                self, f"{len(self.delays)} delays for {self.workers} workers: one for each.", "delays", "workers"
+            )
 
     def delay(self, worker: int) -> tuple[int, int]:
         """Logical times in ns: from weights to the gradient's arrival, and from there to the next weights."""
@@ -119,7 +142,8 @@ class ActorLearner(Rollout):
     @reaction(startup)
     def on_made(self) -> None:
         """The network whose gradients are taken."""
-        self.algo = self.make()
+        with OwnGenerator(self.seed):
+            self.algo = self.make()
         self.flat = Flat(self.algo.network, gradients=True)
 
     @reaction(weights)
@@ -252,15 +276,25 @@ class SharedWeights(Reactor):
 
 
 class A3C(Reactor):
-    """A3C on an environment, with discrete or continuous actions.
+    """Asynchronous advantage actor-critic, its asynchrony declared as delays: workers learn a policy and a value function together.
+
+        result = Program(A3C(env_id="CartPole-v1", config=A3CConfig(workers=4))).run(seed=1)
 
     Parameters:
-        env_id: a Gymnasium id, or a function that makes an environment or a vector environment.
-        config: hyper-parameters; None: `A3CConfig.for_env`.
+        env_id: a Gymnasium id ("CartPole-v1" by default), or a function that makes an environment or a vector environment, such as
+            `lambda: MyEnv(size=8)`; each rollout makes its own. Observations of any kind that becomes one array (frames go through the
+            network of Mnih et al. 2015); actions Discrete or a floating Box.
+        config: hyper-parameters, a `A3CConfig` (`A3CConfig?` lists all with their defaults). None, the default:
+            `A3CConfig.for_env(env_id)`, what is known to work for that id.
+
+    Logs `episode_return`, `episode_length`, `loss`, `staleness`, and at the end `eval_return` and `eval_mean`.
 
     Raises:
-        UnknownEnvironmentError, SpaceError: at assembly.
-        ValueError: if there are not as many delays as workers.
+        UnknownEnvironmentError: at assembly, for an environment that cannot be made.
+        SpaceError: at assembly, for observations or actions that it does not take.
+        ConfigError: at assembly, for another configuration.
+
+    Source: Mnih et al. 2016, arXiv:1602.01783, algorithm S3.
     """
 
     env_id: Any = "CartPole-v1"
@@ -268,9 +302,7 @@ class A3C(Reactor):
 
     def compose(self) -> None:
         """Shared weights <-> workers, and an evaluation at the end."""
-        c = self.config or A3CConfig.for_env(self.env_id)
-        if c.delays is not None and len(c.delays) != c.workers:
-            raise ValueError(f"{len(c.delays)} delays for {c.workers} workers: one for each.")
+        c = config_of(self, A3CConfig)
         spec = spec_of(self.env_id)
         check_supported(spec)
         policy = partial(actor_policy, c.hidden)

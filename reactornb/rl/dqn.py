@@ -18,6 +18,19 @@ import numpy as np
 import torch
 
 from reactornb.model import Bank, Reactor, connect
+from reactornb.rl.config import (
+    at_least,
+    broken,
+    check,
+    config_of,
+    device,
+    flag,
+    number,
+    optional,
+    preset,
+    whole,
+    widths,
+)
 from reactornb.rl.envs import EnvSpec, spec_of
 from reactornb.rl.learner import Learner
 from reactornb.rl.losses import td_errors, weighted_huber, weighted_squares
@@ -90,8 +103,30 @@ class DQNConfig:
 
     @classmethod
     def for_env(cls, env_id: Any) -> DQNConfig:
-        """What is known to work for an environment, else the defaults."""
-        return _PRESETS.get(env_id, cls()) if isinstance(env_id, str) else cls()
+        """What is known to work for an environment, else the defaults.
+
+        Raises:
+            UnknownEnvironmentError: for an id that is not registered.
+        """
+        return preset(cls, env_id, _PRESETS)
+
+    def __post_init__(self) -> None:
+        check(
+            self, total_steps=whole(1), rollouts=whole(1), n_envs=whole(1), horizon=whole(1), updates=whole(1),
+            batch_size=whole(1), capacity=whole(2), learning_starts=whole(0), target_every=whole(0),
+            tau=number(0, 1, above=True), lr=at_least(0), anneal_lr=flag, gamma=number(0, 1), epsilon=number(0, 1),
+            exploration_fraction=number(0, 1), n_step=whole(1), double=flag, duelling=flag, prioritised=flag,
+            alpha=at_least(0), beta=number(0, 1), huber=flag, max_grad_norm=optional(number(0, above=True)), hidden=widths,
+            eval_episodes=whole(0), device=device,
+        )  # fmt: skip
+        if self.learning_starts > self.total_steps:
+            raise broken(
+                self,
+                f"learning_starts={self.learning_starts} is more than total_steps={self.total_steps}: there would be no update. "
+                f"Lower it, such as learning_starts={max(1, self.total_steps // 10)}.",
+                "learning_starts",
+                "total_steps",
+            )
 
     @property
     def rounds(self) -> int:
@@ -166,14 +201,25 @@ def value_policy(hidden: tuple[int, ...], duelling: bool, epsilon: LinearSchedul
 
 
 class DQN(Reactor):
-    """DQN on an environment with discrete actions.
+    """Deep Q-learning: learns action values from a replay buffer; double, duelling and prioritised variants.
+
+        result = Program(DQN(env_id="CartPole-v1", config=DQNConfig(total_steps=50_000, double=True))).run(seed=1)
 
     Parameters:
-        env_id: a Gymnasium id, or a function that makes an environment or a vector environment.
-        config: hyper-parameters; None: `DQNConfig.for_env`.
+        env_id: a Gymnasium id ("CartPole-v1" by default), or a function that makes an environment or a vector environment, such as
+            `lambda: MyEnv(size=8)`; each rollout makes its own. Observations of any kind that becomes one array (frames go through the
+            network of Mnih et al. 2015); actions Discrete.
+        config: hyper-parameters, a `DQNConfig` (`DQNConfig?` lists all with their defaults). None, the default:
+            `DQNConfig.for_env(env_id)`, what is known to work for that id.
+
+    Logs `episode_return`, `episode_length`, `loss`, `value`, and at the end `eval_return` and `eval_mean`.
 
     Raises:
-        UnknownEnvironmentError, SpaceError: at assembly.
+        UnknownEnvironmentError: at assembly, for an environment that cannot be made.
+        SpaceError: at assembly, for observations or actions that it does not take.
+        ConfigError: at assembly, for another configuration.
+
+    Source: Mnih et al. 2015, doi:10.1038/nature14236; the module names those of the variants.
     """
 
     env_id: Any = "CartPole-v1"
@@ -181,7 +227,7 @@ class DQN(Reactor):
 
     def compose(self) -> None:
         """Learner -> rollouts -> replay buffer -> learner, and an evaluation at the end."""
-        c = self.config or DQNConfig.for_env(self.env_id)
+        c = config_of(self, DQNConfig)
         spec = spec_of(self.env_id)
         spec.need_discrete("DQN")
         check_supported(spec)

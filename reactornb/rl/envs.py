@@ -110,7 +110,7 @@ def _make(env_id: str | Make, index: int = -1) -> Any:
         except Exception as error:
             error.add_note(f"raised by {checks.name_of(env_id)}, which was to make environment {max(index, 0)}")
             raise
-    if _is_atari(env_id):
+    if is_atari(env_id):
         from reactornb.rl.atari import make_frames
 
         return make_frames(env_id)  # one emulator is for one thread at a time
@@ -128,7 +128,7 @@ def _make(env_id: str | Make, index: int = -1) -> Any:
         raise
 
 
-def _is_atari(env_id: str) -> bool:
+def is_atari(env_id: str) -> bool:
     """Whether an id is one of ale-py's: in its namespace, or a name of old such as PongNoFrameskip-v4, known once ale-py is imported."""
     if env_id.startswith("ALE/"):
         return True

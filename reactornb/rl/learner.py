@@ -13,9 +13,10 @@ import torch
 from torch import nn
 
 from reactornb.model import Fixed, Input, LogicalAction, Output, Reactor, reaction, startup
+from reactornb.rl.config import at_least, check_parameters, flag, number, optional, whole
 from reactornb.rl.dynamo import defer
 from reactornb.rl.errors import DivergenceError
-from reactornb.rl.networks import Flat
+from reactornb.rl.networks import Flat, OwnGenerator
 from reactornb.tags import ms
 
 __all__ = ["Algorithm", "Learner", "MakeAlgorithm", "check_rate", "without_triton"]
@@ -59,7 +60,8 @@ class Learner(Reactor):
     Logs `loss`, `gradient_norm`, `steps` (environment steps that arrived) and the algorithm's own metrics, once a round.
 
     Parameters:
-        algorithm: makes an `Algorithm` from a generator for the first weights and a device; called at startup.
+        algorithm: makes an `Algorithm` from a generator for the first weights and a device; called at startup. What it draws without
+            that generator, as torch's own layers do, comes from one of this reactor, never from torch's global one.
         writers: channels of `batches`.
         optimizer: makes a `torch.optim.Optimizer` from a list of one flat parameter and `lr`.
         lr: learning rate; while the program runs, `%reactor set learner.lr 1e-4` reaches the optimizer before the next round.
@@ -106,8 +108,19 @@ class Learner(Reactor):
     @reaction(startup)
     def on_startup(self, weights: Any, prime: Any) -> None:
         """Make the network and publish its first weights."""
+        check_parameters(
+            self.full_name,
+            lr=(self.lr, at_least(0)),
+            anneal_lr=(self.anneal_lr, flag),
+            max_grad_norm=(self.max_grad_norm, optional(number(0, above=True))),
+            target_every=(self.target_every, whole(0)),
+            tau=(self.tau, number(0, 1)),
+            rounds=(self.rounds, optional(whole(1))),
+            staleness=(self.staleness, whole(0)),
+        )
         device = torch.device(self.device)
-        self.algo = self.algorithm(torch.Generator().manual_seed(self.seed), device)
+        with OwnGenerator(self.seed):
+            self.algo = self.algorithm(torch.Generator().manual_seed(self.seed), device)
         self.algo.network.to(device)
         self.flat = Flat(self.algo.network, gradients=True)
         self.slow: Flat | None = None

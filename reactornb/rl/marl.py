@@ -20,8 +20,9 @@ from pettingzoo import ParallelEnv
 
 from reactornb.model import Bank, Input, Output, Reactor, connect, per_member, reaction, shutdown, startup
 from reactornb.rl.checks import name_of
+from reactornb.rl.config import check_parameters, whole
 from reactornb.rl.errors import ContractError, ObservationError, SpaceError, UnknownEnvironmentError
-from reactornb.rl.policies import Mlp
+from reactornb.rl.policies import Mlp, own_draws
 
 __all__ = ["Agent", "Choose", "MakeChoose", "MultiAgent", "World", "mlp_choice"]
 
@@ -82,6 +83,7 @@ class World(Reactor):
     @reaction(startup)
     def on_startup(self, joint: Any) -> None:
         """Begin the first episode."""
+        check_parameters(self.full_name, steps=(self.steps, whole(1)))
         self.env = self.make()
         self.names = list(self.env.possible_agents)
         self.spaces = [self.env.observation_space(name) for name in self.names]
@@ -244,7 +246,8 @@ class Agent(Reactor):
     @reaction(startup)
     def on_startup(self) -> None:
         """Make the policy."""
-        self.choose = self.policy(self.inputs, self.choices, self.rng)
+        with own_draws(self.seed):
+            self.choose = self.policy(self.inputs, self.choices, self.rng)
 
     @reaction(joint)
     def on_joint(self, joint: Any, action: Any) -> None:

@@ -9,10 +9,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
+from torch.overrides import TorchFunctionMode
 
 from reactornb.rl.envs import EnvSpec
 from reactornb.rl.errors import SpaceError
@@ -20,6 +22,7 @@ from reactornb.rl.errors import SpaceError
 __all__ = [
     "ActorCritic",
     "Flat",
+    "OwnGenerator",
     "Prepared",
     "QNetwork",
     "check_supported",
@@ -49,6 +52,81 @@ class Conv2d(nn.Conv2d):
 
     def reset_parameters(self) -> None:
         """Nothing: see `_fill`."""
+
+
+_IN_PLACE = frozenset(
+    [
+        "uniform_",
+        "normal_",
+        "random_",
+        "bernoulli_",
+        "exponential_",
+        "geometric_",
+        "cauchy_",
+        "log_normal_",
+        "trunc_normal_",
+        "orthogonal_",
+        "sparse_",
+        "kaiming_uniform_",
+        "kaiming_normal_",
+        "xavier_uniform_",
+        "xavier_normal_",
+    ]
+)
+_MAKING = frozenset(
+    [
+        "rand",
+        "randn",
+        "randint",
+        "randperm",
+        "normal",
+        "bernoulli",
+        "multinomial",
+        "poisson",
+        "rand_like",
+        "randn_like",
+        "randint_like",
+    ]
+)
+
+
+class OwnGenerator(TorchFunctionMode):
+    """While entered, what this thread draws without a generator comes from one that is seeded here, instead of torch's global one.
+
+    A network of torch's own layers is initialised from the global generator, whose state depends on what ran before, and, with several
+    threads, on which came first. The mode is this thread's alone and leaves the global generator as it is. Dropout has no such argument and
+    is not covered.
+
+    Args:
+        seed: below 2**63.
+    """
+
+    def __init__(self, seed: int) -> None:
+        super().__init__()
+        self._seed = seed
+        self._generators: dict[torch.device, torch.Generator] = {}
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Called for every function of torch."""
+        kwargs = kwargs or {}
+        name = getattr(func, "__name__", "")
+        if (name in _IN_PLACE or name in _MAKING) and kwargs.get("generator") is None:
+            try:
+                return func(*args, **{**kwargs, "generator": self._own(args, kwargs)})
+            except TypeError:  # torch before 2.14 has functions that take none
+                if not name.endswith("_like"):
+                    raise
+        return func(*args, **kwargs)
+
+    def _own(self, args: Any, kwargs: Any) -> torch.Generator:
+        tensor = next((a for a in (*args, *kwargs.values()) if isinstance(a, torch.Tensor)), None)
+        if tensor is not None:
+            device = tensor.device
+        else:
+            device = torch.device(kwargs.get("device") or torch.get_default_device())
+        if device not in self._generators:
+            self._generators[device] = torch.Generator(device).manual_seed(self._seed)
+        return self._generators[device]
 
 
 def linear(n: int, m: int, generator: torch.Generator | None, gain: float | None = None) -> nn.Linear:
@@ -271,9 +349,10 @@ class QNetwork(nn.Module):
             self.body: nn.Module = nature_cnn(spec, generator)
             width = 512
         else:
-            width = hidden[-1]
-            self.body = mlp((math.prod(spec.observation_shape), *hidden), "relu", generator, scaling=spec.scaling)
-            self.body.append(nn.ReLU())
+            sizes = (math.prod(spec.observation_shape), *hidden)
+            width = sizes[-1]
+            layers = mlp(sizes, "relu", generator, scaling=spec.scaling)
+            self.body = layers.append(nn.ReLU()) if hidden else layers
         self.advantage = linear(width, n_actions, generator)
         self.value = linear(width, 1, generator) if duelling else None
 

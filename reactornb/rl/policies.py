@@ -7,7 +7,9 @@ count references to the same objects. For a network of a few thousand weights Nu
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -27,9 +29,22 @@ __all__ = [
     "Policy",
     "RandomPolicy",
     "TorchForward",
+    "own_draws",
 ]
 
 Forward = Callable[[np.ndarray], np.ndarray]
+
+
+@contextmanager
+def own_draws(seed: int) -> Iterator[None]:
+    """While a policy is made, torch's draws come from a generator of its own; see `networks.OwnGenerator`. Nothing without torch."""
+    if "torch" not in sys.modules:
+        yield
+        return
+    from reactornb.rl.networks import OwnGenerator
+
+    with OwnGenerator(seed):
+        yield
 
 
 class Policy(Protocol):

@@ -20,6 +20,7 @@ import numpy as np
 import torch
 
 from reactornb.model import Bank, Reactor, connect
+from reactornb.rl.config import at_least, check, config_of, device, flag, number, optional, preset, whole, widths
 from reactornb.rl.envs import EnvSpec, spec_of
 from reactornb.rl.learner import Learner
 from reactornb.rl.losses import clipped_ppo, clipped_value, gae
@@ -86,8 +87,21 @@ class PPOConfig:
 
     @classmethod
     def for_env(cls, env_id: Any) -> PPOConfig:
-        """What is known to work for an environment, else the defaults."""
-        return _PRESETS.get(env_id, cls()) if isinstance(env_id, str) else cls()
+        """What is known to work for an environment, else the defaults.
+
+        Raises:
+            UnknownEnvironmentError: for an id that is not registered.
+        """
+        return preset(cls, env_id, _PRESETS)
+
+    def __post_init__(self) -> None:
+        check(
+            self, total_steps=whole(1), rollouts=whole(1), n_envs=whole(1), horizon=whole(1), epochs=whole(1),
+            minibatch_size=whole(1), lr=at_least(0), anneal_lr=flag, adam_eps=number(0, above=True), gamma=number(0, 1),
+            lam=number(0, 1), clip=number(0, above=True), anneal_clip=flag, clip_value=flag, entropy=at_least(0),
+            value=at_least(0), normalize_advantages=flag, max_grad_norm=optional(number(0, above=True)), hidden=widths,
+            log_deviation=number(), staleness=whole(0), eval_episodes=whole(0), device=device,
+        )  # fmt: skip
 
     @property
     def rounds(self) -> int:
@@ -288,14 +302,25 @@ def actor_policy(hidden: tuple[int, ...], spec: EnvSpec) -> Policy:
 
 
 class PPO(Reactor):
-    """PPO on an environment.
+    """Proximal policy optimization: learns a policy and a value function from what its rollouts play with the newest weights.
+
+        result = Program(PPO(env_id="CartPole-v1", config=PPOConfig(total_steps=50_000))).run(seed=1)
 
     Parameters:
-        env_id: a Gymnasium id, or a function that makes an environment or a vector environment.
-        config: hyper-parameters; None: `PPOConfig.for_env`.
+        env_id: a Gymnasium id ("CartPole-v1" by default), or a function that makes an environment or a vector environment, such as
+            `lambda: MyEnv(size=8)`; each rollout makes its own. Observations of any kind that becomes one array (frames go through the
+            network of Mnih et al. 2015); actions Discrete or a floating Box.
+        config: hyper-parameters, a `PPOConfig` (`PPOConfig?` lists all with their defaults). None, the default:
+            `PPOConfig.for_env(env_id)`, what is known to work for that id.
+
+    Logs `episode_return`, `episode_length`, `loss`, `policy_loss`, `value_loss`, `entropy`, `kl`, and at the end `eval_return` and `eval_mean`.
 
     Raises:
-        UnknownEnvironmentError, SpaceError: at assembly.
+        UnknownEnvironmentError: at assembly, for an environment that cannot be made.
+        SpaceError: at assembly, for observations or actions that it does not take.
+        ConfigError: at assembly, for another configuration.
+
+    Source: Schulman et al. 2017, arXiv:1707.06347; Huang et al. 2022, "The 37 implementation details of proximal policy optimization".
     """
 
     env_id: Any = "CartPole-v1"
@@ -303,5 +328,5 @@ class PPO(Reactor):
 
     def compose(self) -> None:
         """See `compose_actor_critic`."""
-        c = self.config or PPOConfig.for_env(self.env_id)
+        c = config_of(self, PPOConfig)
         compose_actor_critic(self, c, PPOAlgorithm, partial(torch.optim.Adam, eps=c.adam_eps, fused=True))

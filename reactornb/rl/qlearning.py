@@ -22,6 +22,7 @@ import numpy as np
 from gymnasium import spaces
 
 from reactornb.model import Bank, Input, Output, Reactor, connect, reaction, startup
+from reactornb.rl.config import Rule, check, config_of, number, whole
 from reactornb.rl.envs import EnvSpec, spec_of
 from reactornb.rl.errors import SpaceError
 from reactornb.rl.policies import EpsilonGreedyPolicy, LinearSchedule
@@ -30,6 +31,12 @@ from reactornb.rl.storage import Trajectory
 from reactornb.rl.toy_text import blackjack
 
 __all__ = ["BriefRollout", "QLearning", "QLearningConfig", "Table", "TableLearner", "strides_of"]
+
+
+_TWO = Rule(
+    "two probabilities, those of the first and of the last step, such as (1.0, 0.2)",
+    lambda v: isinstance(v, (tuple, list)) and len(v) == 2 and all(number(0, 1).holds(p) for p in v),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +62,12 @@ class QLearningConfig:
     epsilon: tuple[float, float] = (1.0, 0.2)
     omega: float = 0.8
     eval_episodes: int = 100_000
+
+    def __post_init__(self) -> None:
+        check(
+            self, rollouts=whole(1), n_envs=whole(1), horizon=whole(1), rounds=whole(1), gamma=number(0, 1),
+            epsilon=_TWO, omega=number(0.5, 1, above=True), eval_episodes=whole(0),
+        )  # fmt: skip
 
 
 def strides_of(env_id: Any) -> tuple[np.ndarray, int]:
@@ -207,14 +220,23 @@ class TableLearner(Reactor):
 
 
 class QLearning(Reactor):
-    """The program; see the module.
+    """Tabular Q-learning: learns a table of action values, in parallel, for environments with finitely many observations and actions.
+
+        result = Program(QLearning(env_id="FrozenLake-v1")).run(seed=1, fast=True)
 
     Parameters:
-        env_id: a Gymnasium id, or a function that makes the environment.
-        config: hyper-parameters.
+        env_id: a Gymnasium id, or a function that makes the environment; Blackjack by default. Observations Discrete, MultiDiscrete or a Tuple
+            of Discretes, counted from 0; actions Discrete.
+        config: hyper-parameters, a `QLearningConfig` (`QLearningConfig?` lists all with their defaults).
+
+    Logs `mean_return`, `td_error`, and at the end `eval_return` and `eval_mean`.
 
     Raises:
-        UnknownEnvironmentError, SpaceError: at assembly.
+        UnknownEnvironmentError: at assembly, for an environment that cannot be made.
+        SpaceError: at assembly, for observations or actions that are not finite.
+        ConfigError: at assembly, for another configuration.
+
+    Sources: Watkins and Dayan 1992, "Q-learning"; Sutton and Barto 2018, section 6.5.
     """
 
     env_id: Any = blackjack
@@ -222,7 +244,7 @@ class QLearning(Reactor):
 
     def compose(self) -> None:
         """A learner, rollouts, and who plays in the end."""
-        config = self.config
+        config = config_of(self, QLearningConfig)
         strides, states = strides_of(self.env_id)
         policy = partial(_policy, config, strides)
         self.learner = TableLearner(

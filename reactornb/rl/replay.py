@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from reactornb.model import Fixed, Input, Output, Reactor, reaction, startup
+from reactornb.rl.config import at_least, check_parameters, flag, number, whole
 from reactornb.rl.policies import LinearSchedule
 from reactornb.rl.storage import Batch, Ring, SumTree, Trajectory
 
@@ -55,6 +56,19 @@ class ReplayBuffer(Reactor):
     @reaction(startup)
     def on_startup(self) -> None:
         """The ring is made when the first trajectory says of what shape."""
+        check_parameters(
+            self.full_name,
+            capacity=(self.capacity, whole(2)),
+            batch_size=(self.batch_size, whole(1)),
+            updates=(self.updates, whole(0)),
+            learning_starts=(self.learning_starts, whole(0)),
+            gamma=(self.gamma, number(0, 1)),
+            n_step=(self.n_step, whole(1)),
+            prioritised=(self.prioritised, flag),
+            alpha=(self.alpha, at_least(0)),
+            beta=(self.beta, number(0, 1)),
+            rounds=(self.rounds, whole(1)),
+        )
         self.ring: Ring | None = None
         self.tree: SumTree | None = None
         self.round = 0

@@ -9,8 +9,9 @@ import numpy as np
 
 from reactornb.model import Fixed, Input, Output, Reactor, reaction, shutdown, startup
 from reactornb.rl.checks import name_of
+from reactornb.rl.config import at_least, check_parameters, number, optional, whole
 from reactornb.rl.envs import Envs, EnvSpec, check_finite, make_envs
-from reactornb.rl.policies import EpsilonGreedyPolicy, Policy, RandomPolicy
+from reactornb.rl.policies import EpsilonGreedyPolicy, Policy, RandomPolicy, own_draws
 from reactornb.rl.storage import Trajectory
 from reactornb.rl.watchdog import Watch
 
@@ -63,11 +64,19 @@ class Rollout(Reactor):
     @reaction(startup)
     def on_startup(self) -> None:
         """Make the environments and begin an episode in each."""
+        check_parameters(
+            self.full_name,
+            n_envs=(self.n_envs, whole(1)),
+            horizon=(self.horizon, whole(1)),
+            hang_s=(self.hang_s, at_least(0)),
+            epsilon=(self.epsilon, optional(number(0, 1))),
+        )
         self.watch = Watch(self.full_name, _words(self.env_id), self.hang_s)
         with self.watch.at(self.tag):
             self.envs: Envs = make_envs(self.env_id, self.n_envs, autoreset=self.autoreset, watch=self.watch)
             spec, n = self.envs.spec, self.envs.n
-            self.actor = self.policy(spec)
+            with own_draws(self.seed):
+                self.actor = self.policy(spec)
             self.explore()
             self.now = np.empty((n, *spec.observation_shape), spec.observation_dtype)
             # Below 2**31, which is all that some emulators take.
@@ -158,10 +167,18 @@ class Evaluator(Reactor):
     @reaction(startup)
     def on_startup(self) -> None:
         """Make the environments."""
+        check_parameters(
+            self.full_name,
+            n_envs=(self.n_envs, whole(1)),
+            episodes=(self.episodes, whole(1)),
+            every=(self.every, whole(0)),
+            hang_s=(self.hang_s, at_least(0)),
+        )
         self.watch = Watch(self.full_name, _words(self.env_id), self.hang_s)
         with self.watch.at(self.tag):
             self.envs: Envs = make_envs(self.env_id, self.n_envs, autoreset=self.autoreset, watch=self.watch)
-        self.actor = self.policy(self.envs.spec)
+        with own_draws(self.seed):
+            self.actor = self.policy(self.envs.spec)
         self.seen = 0
 
     @reaction(weights)
