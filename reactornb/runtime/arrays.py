@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy
 
-__all__ = ["Node", "kind"]
+__all__ = ["Node", "kind", "plain"]
 
 Array = numpy.ndarray[Any, Any]
 
@@ -86,8 +86,18 @@ def _shape(shape: tuple[int, ...]) -> bytes:
 
 
 @functools.lru_cache(4096)
-def _head(tag: bytes, dtype: Any, shape: tuple[int, ...]) -> bytes:
-    return tag + _dtype(dtype) + _shape(shape)
+def _head(tag: bytes, dtype: Any, shape: tuple[int, ...]) -> tuple[bytes, str]:
+    """What stands before the elements, and how these are written: "" as they lie there, "fields", "objects", or "padded"."""
+    how = (
+        "fields"
+        if dtype.names is not None
+        else "objects"
+        if dtype.kind in "OT"
+        else "padded"
+        if _is_padded(dtype)
+        else ""
+    )
+    return tag + _dtype(dtype) + _shape(shape), how
 
 
 def _is_padded(dtype: Any) -> bool:
@@ -95,16 +105,16 @@ def _is_padded(dtype: Any) -> bool:
     return dtype.kind in "fc" and dtype.type in (numpy.longdouble, numpy.clongdouble) and numpy.finfo(dtype).nmant == 63
 
 
-def _plain(tag: bytes, array: Array, name: bytes = b"") -> Any:
+def plain(tag: bytes, array: Array) -> Any:
     """An array of numpy's own class: bytes where its elements are that, else a node."""
     dtype = array.dtype
-    head = name + _head(tag, dtype, array.shape)
-    if dtype.names is not None:
+    head, how = _head(tag, dtype, array.shape)
+    if how == "fields":
         return Node(array, head, iter([array[field] for field in dtype.names]), list(dtype.names))
-    if dtype.kind in "OT":
+    if how == "objects":
         options = [getattr(dtype, "na_object", None), getattr(dtype, "coerce", None)] if dtype.kind == "T" else []
         return Node(array, head, iter([*options, *array.reshape(-1).tolist()]))
-    if _is_padded(dtype):
+    if how == "padded":
         array = numpy.ascontiguousarray(array).reshape(-1).view(numpy.uint8).reshape(-1, 16)[:, :10]
     if len(head) + array.nbytes <= _LIMIT:
         return head + array.tobytes()
@@ -115,11 +125,11 @@ def _plain(tag: bytes, array: Array, name: bytes = b"") -> Any:
 
 
 def _array(_: Any, value: Any) -> Any:
-    return _plain(b"A", value)
+    return plain(b"A", value)
 
 
 def _scalar(_: Any, value: Any) -> Any:
-    return _plain(b"G", numpy.asarray(value))
+    return plain(b"G", numpy.asarray(value))
 
 
 def _subclass(
