@@ -18,9 +18,10 @@ for meanwhile (of the process) holds once nothing runs.
 # _lock       orders all changes of the names below; nothing is imported, and no library looked for, while it is held: the import hook
 #             takes it under import locks
 # _holds      how many workers, advances and steps are under way; read without _lock where a late look does no harm
+# _turns      how often the first of them came; under _lock
 # _process, _thread
 #             the libraries; replaced as a whole under _lock, read by anyone
-# _asked      what each of `_process` gets when nothing runs any more; written under _lock while _holds > 0
+# _asked      what each of `_process` has while nothing runs; changed under _lock
 # _stale      a library may have come that was not looked for; set by any thread, cleared by who looks before it looks
 # _torch      once torch is imported: its functions, and its default when nothing runs; changed under _lock
 # _main_known the main thread's number in torch is its own; written by the main thread only
@@ -84,7 +85,7 @@ Limits = tuple[int, tuple[tuple[Library, int], ...]]
 """What a thread had before `enter`: torch's number, 0 if it was not there; those of libraries."""
 
 _lock = threading.Lock()
-_holds = 0
+_holds = _turns = 0
 _process: tuple[Library, ...] = ()
 _thread: tuple[Library, ...] = ()
 _asked: dict[str, int] = {}
@@ -110,7 +111,7 @@ who = _nobody
 
 def enter() -> Limits:
     """From now on this thread runs reactions: it computes alone, and so does whatever there is one of in the process."""
-    global _holds  # noqa: PLW0603 - a process has one count
+    global _holds, _turns  # noqa: PLW0603 - a process has one count
     if _stale:
         _look()
     torch = _torch
@@ -128,8 +129,13 @@ def enter() -> Limits:
     with _lock:
         _holds += 1
         if _holds == 1:
+            _turns += 1
             for library in _process:
-                _hold(library)
+                if (
+                    _turns & 255 == 0
+                ):  # somebody may have gone past threadpoolctl; asking each time costs as much as setting
+                    _asked[library.path] = library.get()
+                library.set(1)
     return had, libraries
 
 
@@ -232,15 +238,9 @@ def torch_imported(module: Any) -> None:
 # -- libraries ------------------------------------------------------------------------------------------------------------
 
 
-def _hold(library: Library) -> None:
-    _asked[library.path] = library.get()
-    library.set(1)
-
-
 def _let_go() -> None:
     for library in _process:
         library.set(_asked[library.path])
-    _asked.clear()
 
 
 def _look() -> None:
@@ -268,9 +268,10 @@ def _look() -> None:
             return
         _process += tuple(new)
         _thread += tuple(library for library in thread if library.path not in known)
-        if _holds:
-            for library in new:
-                _hold(library)
+        for library in new:
+            _asked[library.path] = library.get()
+            if _holds:
+                library.set(1)
         news += 1
         for run in _watchers:
             run.nudge()
@@ -384,16 +385,21 @@ def _guarded_pair(kind: Any) -> tuple[Callable[[Any, int], Any], Callable[[Any],
                     tell(f"a limit of {num_threads} threads for {os.path.basename(self.filepath)}")  # noqa: PTH119
                 return None
             with _lock:
-                if self.filepath in _asked:
+                if self.filepath in _asked and _holds:
                     _asked[self.filepath] = num_threads
                     return None
-        return plain_set(self, num_threads)
+        got = plain_set(self, num_threads)
+        if self.filepath in _asked:
+            with _lock:
+                if not _holds:
+                    _asked[self.filepath] = plain_get(self)
+        return got
 
     @functools.wraps(plain_get)
     def get_num_threads(self: Any) -> Any:
         if _holds and who() is None:
             with _lock:
-                if self.filepath in _asked:
+                if self.filepath in _asked and _holds:
                     return _asked[self.filepath]
         return plain_get(self)
 
@@ -409,9 +415,7 @@ def _free_child() -> None:
     _lock = threading.Lock()
     if _holds and who() is None:
         _holds = 0
-        for library in _process:
-            library.set(_asked.get(library.path, 1))
-        _asked.clear()
+        _let_go()
 
 
 if hasattr(os, "register_at_fork"):
