@@ -36,6 +36,7 @@ from reactornb.runtime import intraop
 from reactornb.runtime.clock import Clock, Wake
 from reactornb.runtime.events import EventQueue
 from reactornb.runtime.failures import after, finish, lowest, members, not_counted
+from reactornb.runtime.generators import Generators
 from reactornb.runtime.groups import Group
 from reactornb.runtime.handles import InPort
 from reactornb.runtime.modes import Modes
@@ -78,6 +79,7 @@ class Scheduler(EventQueue):
         spoilt: by index, reactors of which a reaction had begun that counts as not run; see `failures.py`.
         untagged: changes of parameters that have no tag yet; `tuning.waiting`.
         notices: the run's warnings.
+        early: looks at the first tags; None once that is over.
         news: of `intraop`, as far as the leader has seen.
     """
 
@@ -97,6 +99,7 @@ class Scheduler(EventQueue):
         "begun",
         "clock",
         "deadlines",
+        "early",
         "enclave",
         "ended",
         "failed",
@@ -172,6 +175,7 @@ class Scheduler(EventQueue):
         self.gate: Gate | None = None
         self.notices = Notices("a run")  # `Engine` puts the run's in its place
         self.news = 0
+        self.early: Generators | None = None
         self.profiled = False
         self.start_time_ns = 0
         self.tags_done = 0
@@ -222,6 +226,8 @@ class Scheduler(EventQueue):
         self.shutdown = [r for r in schedule.shutdown if r.enclave == self.enclave]
         self.modes = Modes(self) if self.graph.modes else None
         self.start_time_ns = start_time_ns
+        self.early = Generators(self, always=self.recorder.serial)
+        self._commanded = True
         for tag, targets in replay:
             mine = [t for t in targets if self.graph.reactors[t[0]].enclave == self.enclave]
             if mine:
@@ -266,7 +272,7 @@ class Scheduler(EventQueue):
                 self._paused = paused
                 self._steps = 0
             self._steps += steps
-            self._commanded = self._stop or self._paused or self._window is not None
+            self._commanded = self._stop or self._paused or self._window is not None or self.early is not None
         self.wake.set()
 
     def nudge(self) -> None:
@@ -921,9 +927,12 @@ class Scheduler(EventQueue):
             elif steps:
                 self._steps -= 1
             goes_on = stop or not paused or steps > 0
-            if self._window is not None and self._window.turn(goes_on):
+            if self.early is not None:  # both replace what is called: one after the other
+                if goes_on and self.early.turn():
+                    self.early = None
+            elif self._window is not None and self._window.turn(goes_on):
                 self._window = None
-            self._commanded = self._stop or self._paused or self._window is not None
+            self._commanded = self._stop or self._paused or self._window is not None or self.early is not None
         if stop and self.gate is not None:
             self.gate.stop_from(self)
         elif stop:
@@ -939,6 +948,8 @@ class Scheduler(EventQueue):
         if self.gate is not None:
             self.gate.ended(self, self._outbox)
         self.watchdogs.end()
+        if self.early is not None:
+            self.early.finish()
         self.on_end(self)
 
 
