@@ -19,6 +19,7 @@ import numpy as np
 from reactornb.errors import ReactorError
 from reactornb.rl import checks
 from reactornb.rl.errors import ContractError, ObservationError, SpaceError, UnknownEnvironmentError
+from reactornb.rl.shared import claim, need_distinct
 from reactornb.rl.storage import own
 
 if TYPE_CHECKING:
@@ -289,6 +290,7 @@ def make_envs(env_id: str | Make, n: int, *, autoreset: str = "next_step", watch
     Raises:
         UnknownEnvironmentError: if they cannot be made.
         SpaceError: if their spaces are of a kind that no algorithm here works with.
+        SharedEnvironmentError: if two are one object, or another reactor of the run uses one.
     """
     from gymnasium.vector import VectorEnv
 
@@ -297,8 +299,12 @@ def make_envs(env_id: str | Make, n: int, *, autoreset: str = "next_step", watch
     first = _make(env_id)
     spec = _spec(first, checks.name_of(env_id))
     if isinstance(first, VectorEnv):
+        claim([first], watch.reactor, spec.name)
         return Vectored(first, spec, watch)
-    return Singles([first, *(_make(env_id, i) for i in range(1, n))], spec, autoreset == "next_step", watch)
+    envs = [first, *(_make(env_id, i) for i in range(1, n))]
+    need_distinct(envs, f"{spec.name}: environments ")
+    claim(envs, watch.reactor, spec.name)
+    return Singles(envs, spec, autoreset == "next_step", watch)
 
 
 class Singles:

@@ -88,6 +88,18 @@ class ObservationError(ContractError):
         self.expected = expected
 
 
+class SharedEnvironmentError(ContractError):
+    """One environment object stands in several places, each of which steps it.
+
+    Attributes:
+        places: which: entries of a list such as "env_fns[1]", or full names of reactors.
+    """
+
+    def __init__(self, message: str, *, places: tuple[str, ...]) -> None:
+        super().__init__(message, call="make")
+        self.places = places
+
+
 class EnvironmentHangError(ReactorError, TimeoutError):
     """An environment did not return in time.
 

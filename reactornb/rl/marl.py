@@ -23,6 +23,7 @@ from reactornb.rl.checks import name_of
 from reactornb.rl.config import check_parameters, whole
 from reactornb.rl.errors import ContractError, ObservationError, SpaceError, UnknownEnvironmentError
 from reactornb.rl.policies import Mlp, own_draws
+from reactornb.rl.shared import claim
 
 __all__ = ["Agent", "Choose", "MakeChoose", "MultiAgent", "World", "mlp_choice"]
 
@@ -85,6 +86,7 @@ class World(Reactor):
         """Begin the first episode."""
         check_parameters(self.full_name, steps=(self.steps, whole(1)))
         self.env = self.make()
+        claim([self.env], self.full_name, name_of(self.make))
         self.names = list(self.env.possible_agents)
         self.spaces = [self.env.observation_space(name) for name in self.names]
         self.start = [int(self.env.action_space(name).start) for name in self.names]

@@ -13,7 +13,7 @@ one worker no thread is made at all.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from copy import deepcopy
 from typing import Any, cast
 
@@ -26,6 +26,7 @@ from gymnasium.vector.utils import concatenate, iterate
 from reactornb import cpu
 from reactornb.rl.checks import all_finite, check_action, check_reset, check_step, diagnosis, make_one, refusal, who
 from reactornb.rl.errors import ContractError
+from reactornb.rl.shared import innermost, need_distinct
 from reactornb.rl.storage import own
 from reactornb.runtime.workers import Call, Team
 
@@ -215,6 +216,7 @@ class ReactorVectorEnv(SyncVectorEnv):
         workers: how many threads step them.
 
     Raises:
+        SharedEnvironmentError: if two of the functions return one environment.
         RuntimeError: if the environments' spaces do not fit together.
         UnknownEnvironmentError: if what an entry of `env_fns` makes is no environment.
         ContractError: from `reset` and `step`, if an environment returns what Gymnasium's interface does not allow.
@@ -239,11 +241,12 @@ class ReactorVectorEnv(SyncVectorEnv):
         try:
             for fn in env_fns:
                 made.append(make_one(fn, len(made)))
+            need_distinct(made, "env_fns")
             super().__init__([lambda env=env: env for env in made], copy, observation_mode, autoreset_mode)  # type: ignore[misc]
         except BaseException as error:
             if len(made) < len(env_fns):
                 error.add_note(f"raised by env_fns[{len(made)}], which was to make environment {len(made)}")
-            _close(made)
+            _close({id(innermost(env)): env for env in made}.values())
             raise
         self.env_fns = env_fns
         space, batch = self.single_observation_space, self._observations
@@ -421,7 +424,7 @@ def _edges(envs: int, workers: int, chunks: int | None) -> list[int]:
     return np.unique(edges).tolist()  # type: ignore[no-any-return]
 
 
-def _close(envs: Sequence[Env[Any, Any]]) -> None:
+def _close(envs: Iterable[Env[Any, Any]]) -> None:
     first: Exception | None = None
     for i, env in enumerate(envs):
         try:

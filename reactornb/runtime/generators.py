@@ -6,7 +6,7 @@ then everything is as before, as with a window of `sampling`, and the run execut
 
 # _active     the reactions that run, each with those that ran beside it; read and written under _lock by the workers
 # _suspects   per generator who may have drawn from it; likewise
-# _calls, _groups, _open, _began
+# _calls, _groups, is_open
 #             the leader of the enclave only, between tags
 """
 
@@ -91,6 +91,9 @@ class Generators:
     Args:
         scheduler: of the enclave.
         always: look at all tags, and at every member of a bank; reactions run one at a time.
+
+    Attributes:
+        is_open: calls are replaced.
     """
 
     tags = 32
@@ -99,20 +102,29 @@ class Generators:
 
     def __init__(self, scheduler: Scheduler, *, always: bool) -> None:
         self._scheduler = scheduler
-        self._always = always
+        self.always = always
         self._lock = threading.Lock()
         self._active: dict[RunningReaction, set[RunningReaction]] = {}
         self._suspects: dict[str, set[RunningReaction]] = {}
         self._calls: list[tuple[RunningReaction, Callable[[], None], Callable[..., None] | None]] = []
         self._groups: dict[Group, tuple[Any, Any]] = {}
-        self._open = False
+        self.is_open = False
 
-    def turn(self) -> bool:
-        """Between two tags, on the leader's thread: begin, go on, or end. True once it is over."""
-        if not self._open:
+    def turn(self, *, wanted: bool = False) -> bool:
+        """Between two tags, on the leader's thread: begin, go on, or end.
+
+        Args:
+            wanted: somebody else would like to replace what is called.
+
+        Returns:
+            Whether it is over.
+        """
+        if not self.is_open:
+            if wanted and not self.always:
+                return True
             self._begin()
-            self._open = True
-        elif not self._always and self._scheduler.tags_done >= self.tags:
+            self.is_open = True
+        elif not self.always and (wanted or self._scheduler.tags_done >= self.tags):
             self._end()
             return True
         return False
@@ -126,7 +138,7 @@ class Generators:
             body = None if r.node.declaration is None else r.node.declaration.fn
             seen[body] += 1
             self._calls.append((r, r.call, r.body))
-            r.call, r.body = self._watched(r, r.call, self._always or seen[body] <= self.members), None
+            r.call, r.body = self._watched(r, r.call, self.always or seen[body] <= self.members), None
         for group in scheduler.schedule.groups_in(scheduler.enclave):
             self._groups[group] = group.caller
             group.caller = one_by_one(group.reactions)

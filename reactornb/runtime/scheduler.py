@@ -927,10 +927,15 @@ class Scheduler(EventQueue):
             elif steps:
                 self._steps -= 1
             goes_on = stop or not paused or steps > 0
-            if self.early is not None:  # both replace what is called: one after the other
-                if goes_on and self.early.turn():
-                    self.early = None
-            elif self._window is not None and self._window.turn(goes_on):
+            early = self.early
+            if early is not None and goes_on and early.turn(wanted=self._window is not None):
+                early = self.early = None
+            # Both replace what is called: one after the other, or the window within a look that never ends.
+            if (
+                self._window is not None
+                and (early is None or (early.always and early.is_open))
+                and self._window.turn(goes_on)
+            ):
                 self._window = None
             self._commanded = self._stop or self._paused or self._window is not None or self.early is not None
         if stop and self.gate is not None:
