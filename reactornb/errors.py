@@ -137,6 +137,10 @@ class RunError(ReactorError, RuntimeError):
     """A run was asked for something that its state does not allow, such as being started twice."""
 
 
+class RunOptionError(RunError, ValueError):
+    """An option of a run has a value that does not fit, such as 0 workers."""
+
+
 class InboxFullError(RunError):
     """A physical action was scheduled faster than its run handles it; the event was refused.
 

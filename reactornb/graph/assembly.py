@@ -37,6 +37,7 @@ from reactornb.graph.nodes import (
     TimerNode,
     WatchdogNode,
 )
+from reactornb.limits import MOST_CHANNELS, MOST_REACTORS
 from reactornb.model import (
     Action,
     Bank,
@@ -194,7 +195,14 @@ class _Assembly(Flat):
             kind = "input" if isinstance(port, Input) else "output"
             channels: tuple[int | None, ...] = (None,)
             if port.width is not None:
-                channels = tuple(range(number(port.width, f"the width of port {port.name!r}", port.source)))
+                what = f"the width of port {port.name!r}"
+                width = number(port.width, what, port.source)
+                if len(self.ports) + width > MOST_CHANNELS:
+                    raise AssemblyError(
+                        f"{port.source}: {what} of {name} is {width:,}: a program has at most {MOST_CHANNELS:,} ports, each channel of a "
+                        f"multiport counted. Send one array instead."
+                    )
+                channels = tuple(range(width))
             first = len(self.ports)
             for i in channels:
                 full = f"{name}.{port.name}" if i is None else f"{name}.{port.name}[{i}]"
@@ -237,6 +245,11 @@ class _Assembly(Flat):
 
         if isinstance(child, Bank):
             width = len(child)
+            if len(self.reactors) + width > MOST_REACTORS:
+                raise AssemblyError(
+                    f"{child.__dict__['_source']}: {here.name}.{label} is a bank of {width:,}, beside {len(self.reactors):,} reactors: a program "
+                    f"has at most {MOST_REACTORS:,}. Let each member do more."
+                )
             if apart == "whole" and width:
                 enclave = open_enclave()
             for i in range(width):

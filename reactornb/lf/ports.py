@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from reactornb.errors import AssemblyError, Source, UnknownNameError, suggestion
 from reactornb.lf import syntax as ast
+from reactornb.limits import MOST_CHANNELS
 from reactornb.model import Bank, PortRef, Reactor
 
 if TYPE_CHECKING:
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
 __all__ = ["path_of", "port_ref", "width_of"]
 
 # Wider is a slip, such as a time where a number is meant, and would fill the memory before it could be refused.
-_WIDEST = 1_000_000
 
 
 def width_of(builder: Builder, scope: Scope, width: ast.Width) -> Callable[[Any], int]:
@@ -29,8 +29,8 @@ def width_of(builder: Builder, scope: Scope, width: ast.Width) -> Callable[[Any]
         found = 0
         for term in terms:
             value = term(self)
-            if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= _WIDEST:
-                raise AssemblyError(f"{where}: a width is a whole number from 0 to {_WIDEST:,}, not {value!r}.")
+            if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= MOST_CHANNELS:
+                raise AssemblyError(f"{where}: a width is a whole number from 0 to {MOST_CHANNELS:,}, not {value!r}.")
             found += value
         return found
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, cast
 
 from reactornb.errors import DeclarationError, Source, UnknownNameError, suggestion
+from reactornb.limits import MOST_REACTORS
 from reactornb.model.declarations import Mode, Port, PortRef, Spec, as_tuple, current_mode
 from reactornb.model.spec import REQUIRED, ClassSpec, collect
 
@@ -392,6 +393,10 @@ class Bank:
             raise DeclarationError(f"{where}: Bank takes a reactor class, not {cls!r}: Bank(Rollout, 8, horizon=100).")
         if isinstance(width, bool) or not isinstance(width, int) or width < 0:
             raise DeclarationError(f"{where}: a bank's width is a whole number of at least 0, not {width!r}.")
+        if width > MOST_REACTORS:
+            raise DeclarationError(
+                f"{where}: a bank of {width:,} {cls.__name__}: a program has at most {MOST_REACTORS:,} reactors. Let each member do more."
+            )
         values = self.__dict__
         values.update(
             cls=cls, width=width, _parameters=parameters, _connections=[], _mode=current_mode(), _source=where

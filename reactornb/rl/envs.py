@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from reactornb.errors import ReactorError
+from reactornb.limits import MOST_ENVS
 from reactornb.rl import checks
 from reactornb.rl.errors import ContractError, ObservationError, SpaceError, UnknownEnvironmentError
 from reactornb.rl.shared import claim, need_distinct
@@ -296,6 +297,7 @@ def make_envs(env_id: str | Make, n: int, *, autoreset: str = "next_step", watch
 
     if autoreset not in AUTORESET:
         raise ValueError(f"autoreset is one of {', '.join(AUTORESET)}, not {autoreset!r}.")
+    _check_count("n_envs", n, MOST_ENVS)
     first = _make(env_id)
     spec = _spec(first, checks.name_of(env_id))
     if isinstance(first, VectorEnv):
@@ -305,6 +307,11 @@ def make_envs(env_id: str | Make, n: int, *, autoreset: str = "next_step", watch
     need_distinct(envs, f"{spec.name}: environments ")
     claim(envs, watch.reactor, spec.name)
     return Singles(envs, spec, autoreset == "next_step", watch)
+
+
+def _check_count(name: str, number: Any, most: int) -> None:
+    if isinstance(number, bool) or not isinstance(number, (int, np.integer)) or not 1 <= number <= most:
+        raise ValueError(f"{name} is a whole number from 1 to {most:,}, not {number!r}.")
 
 
 class Singles:

@@ -5,7 +5,9 @@ Reactions on several threads draw from it in an order that no program fixes, so 
 then everything is as before, as with a window of `sampling`, and the run executes not one instruction more.
 
 # _active     the reactions that run, each with those that ran beside it; read and written under _lock by the workers
-# _suspects   per generator who may have drawn from it; likewise
+# _unsure     generators that were drawn from, with all reactions that ran then; likewise
+# _named      (generator, body) of the warnings; likewise
+# _innocent   bodies that ran without a draw; added to by any worker (set.add is atomic), read at the end
 # _calls, _groups, is_open
 #             the leader of the enclave only, between tags
 """
@@ -105,7 +107,9 @@ class Generators:
         self.always = always
         self._lock = threading.Lock()
         self._active: dict[RunningReaction, set[RunningReaction]] = {}
-        self._suspects: dict[str, set[RunningReaction]] = {}
+        self._unsure: list[tuple[str, set[RunningReaction]]] = []
+        self._named: set[tuple[str, Any]] = set()
+        self._innocent: set[Any] = set()
         self._calls: list[tuple[RunningReaction, Callable[[], None], Callable[..., None] | None]] = []
         self._groups: dict[Group, tuple[Any, Any]] = {}
         self.is_open = False
@@ -120,7 +124,7 @@ class Generators:
             Whether it is over.
         """
         if not self.is_open:
-            if wanted and not self.always:
+            if (wanted or not self.tags) and not self.always:
                 return True
             self._begin()
             self.is_open = True
@@ -154,9 +158,15 @@ class Generators:
     def finish(self) -> None:
         """Name those of whom it is not sure which drew; the run is over, or the look is."""
         with self._lock:
-            suspects, self._suspects = self._suspects, {}
-        for generator, reactions in suspects.items():
-            self._warn(generator, sorted(reactions, key=lambda r: r.index))
+            unsure, self._unsure = sorted(self._unsure, key=lambda found: len(found[1])), []
+        for generator, reactions in unsure:
+            if any((generator, _body(r)) in self._named for r in reactions):
+                continue  # that one explains it
+            ordered = sorted(reactions, key=lambda r: r.index)
+            speak = [r for r in ordered if _line(r, generator) is not None]
+            never = [r for r in ordered if _body(r) not in self._innocent]
+            one_each = {_body(r): r for r in reversed(speak or never or ordered)}
+            self._warn(generator, sorted(one_each.values(), key=lambda r: r.index))
 
     def _watched(self, r: RunningReaction, call: Callable[[], None], compared: bool) -> Callable[[], None]:
         def watched() -> None:
@@ -175,31 +185,35 @@ class Generators:
                 drew = [name for name, state in after.items() if name in before and before[name] != state]
                 if drew:
                     self._found(drew, {r, *beside})
+                elif compared:
+                    self._innocent.add(_body(r))
 
         return watched
 
     def _found(self, drew: list[str], reactions: set[RunningReaction]) -> None:
-        """One of these drew; it is sure which where only one ran, or all have one body."""
+        """One of these drew, at least; it is sure which where only one ran, or all have one body."""
         for name in drew:
-            with self._lock:
-                known = self._suspects.get(name)
-                left = reactions if known is None else (known & reactions or reactions)
-                sure = len({id(r.node.declaration) for r in left}) == 1
-                self._suspects[name] = left
-                if sure:
-                    del self._suspects[name]
-            if sure:
-                self._warn(name, sorted(left, key=lambda r: r.index)[:1])
+            if len({_body(r) for r in reactions}) == 1:
+                self._warn(name, [min(reactions, key=lambda r: r.index)])
+            else:
+                with self._lock:
+                    self._unsure.append((name, reactions))
 
     def _warn(self, generator: str, reactions: list[RunningReaction]) -> None:
-        sure = [r for r in reactions if _line(r, generator) is not None]
-        reactions = sure or reactions
+        """One of these drew, or the only one did."""
+        with self._lock:
+            self._named.update((generator, _body(r)) for r in reactions)
         names = " or ".join(f"{r.name} ({_source(r, generator)})" for r in reactions[:3])
         self._scheduler.notices.add(
-            ("generator", generator, reactions[0].node.declaration and reactions[0].node.declaration.fn.__code__),
+            ("generator", generator, _body(reactions[0])),
             f"{names} drew from {generator}, which all threads share: in which order they come to it is not fixed, so two runs of one seed "
             f"differ. Draw from {_INSTEAD[generator]}.",
         )
+
+
+def _body(r: RunningReaction) -> Any:
+    """What all members of a bank have in common."""
+    return r.name if r.node.declaration is None else r.node.declaration.fn.__code__
 
 
 def _source(r: RunningReaction, generator: str) -> Source:

@@ -13,8 +13,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from reactornb import cpu
-from reactornb.errors import DeclarationError, ReactionError, RunError, UnknownNameError, suggestion
+from reactornb.errors import DeclarationError, ReactionError, RunError, RunOptionError, UnknownNameError, suggestion
 from reactornb.graph import Graph, assemble, find_parameter
+from reactornb.limits import MOST_WORKERS
 from reactornb.model import Reactor
 from reactornb.runtime import import_hook
 from reactornb.runtime.busy import Busy, BusyWatch
@@ -110,18 +111,22 @@ class Program:
             replay: `Run.changes` of another run, to be made again at the same tags.
 
         Raises:
-            RunError: if the program is running already, or `workers` or `nice` is not a number that fits.
+            RunError: if the program is running already.
+            RunOptionError: if `workers` or `nice` is not a number that fits.
             UnknownNameError, ParameterError: if what is to be replayed does not fit the program.
             UnrecordableValueError: if a fingerprint is to be kept, and a port declares a type of which no value can be judged.
         """
         if workers is None:
             workers = cpu.default_workers()
-        if isinstance(workers, bool) or not isinstance(workers, int) or workers < 1:
-            raise RunError(f"workers must be a whole number of at least 1, not {workers!r}.")
+        if isinstance(workers, bool) or not isinstance(workers, int) or not 1 <= workers <= MOST_WORKERS:
+            least = "of at least 1" if not isinstance(workers, int) or workers < 1 else f"of at most {MOST_WORKERS:,}"
+            raise RunOptionError(
+                f"workers must be a whole number {least}, not {workers!r}: one thread for each core that is to be used."
+            )
         if nice is None:
             nice = cpu.default_nice()
         if isinstance(nice, bool) or not isinstance(nice, int) or nice < 0:
-            raise RunError(f"nice must be a whole number of at least 0, not {nice!r}.")
+            raise RunOptionError(f"nice must be a whole number of at least 0, not {nice!r}.")
         with self._lock:
             if self._run is not None and self._run.is_alive:
                 raise RunError(

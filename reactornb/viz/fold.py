@@ -11,6 +11,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from reactornb.errors import DeclarationError
 from reactornb.graph import Graph, PortNode, ReactionNode, ReactorNode
 from reactornb.model.declarations import Port
 from reactornb.tags import forever, format_ns
@@ -119,6 +120,10 @@ def fold(graph: Graph, *, depth: int | None = None, expanded: Collection[str] = 
         depth: levels of the hierarchy drawn below the root; as many as give a readable picture unless given.
         expanded: keys of boxes, such as `main.rollouts`, whose members are drawn one by one.
     """
+    if depth is not None and depth < 0:
+        raise DeclarationError(
+            f"depth is how many levels below the root are drawn, a whole number of at least 0, not {depth!r}."
+        )
     work = _Fold(graph, depth, frozenset(expanded))
     work.boxes()
     work.symbols()

@@ -11,6 +11,7 @@ import pytest
 from reactornb import Bank, Input, Output, Program, Reactor, connect, per_member, reaction, startup
 from reactornb.errors import ReactionError
 from reactornb.runtime import workers
+from reactornb.runtime.generators import Generators
 from reactornb.runtime.scheduler import Scheduler, Trial
 from reactornb.runtime.workers import Batch, Call, Share, Timed, Worker, current_worker, share_out
 from reactornb.tags import forever
@@ -145,6 +146,12 @@ def test_cheap_reactions_are_handed_out_together_with_the_same_result(monkeypatc
     monkeypatch.setattr(Scheduler, "share_above_ns", 1)  # shares whatever is not surely worth it, by trial
     assert program.run(workers=3, fingerprint=True, placement="none").fingerprint == first
     assert len(program.last_run.instance("gather").threads) == 1  # one worker leads throughout
+
+
+@pytest.fixture(autouse=True)
+def no_look_at_generators(monkeypatch):
+    """At whose end levels are shared out anew."""
+    monkeypatch.setattr(Generators, "tags", 0)
 
 
 def tell_when_shared_out(monkeypatch, told):
