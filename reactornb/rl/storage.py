@@ -15,6 +15,8 @@ import numpy as np
 if TYPE_CHECKING:
     from reactornb.rl.envs import EnvSpec
 
+from reactornb.limits import MOST_STEPS
+
 __all__ = ["Batch", "Ring", "SumTree", "Trajectory", "own"]
 
 
@@ -65,7 +67,16 @@ class Trajectory:
 
     @classmethod
     def empty(cls, spec: EnvSpec, horizon: int, n: int) -> Trajectory:
-        """Arrays to be filled; rewards 0, nothing ended, everything valid."""
+        """Arrays to be filled; rewards 0, nothing ended, everything valid.
+
+        Raises:
+            ValueError: for more than `MOST_STEPS` steps.
+        """
+        if horizon * n > MOST_STEPS:
+            raise ValueError(
+                f"a horizon of {horizon:,} steps in {n:,} environments: a trajectory has at most {MOST_STEPS:,} steps. Weights that come more "
+                f"often need a shorter one."
+            )
         shape = (horizon, n)
         return cls(
             np.empty((horizon + 1, n, *spec.observation_shape), spec.observation_dtype),

@@ -11,9 +11,10 @@ from gymnasium import spaces  # noqa: E402
 
 from reactornb import Bank, Program, Reactor, Timer, ms, reaction, startup  # noqa: E402
 from reactornb.errors import ReactionError  # noqa: E402
-from reactornb.rl.envs import make_envs  # noqa: E402
+from reactornb.rl.envs import make_envs, spec_of  # noqa: E402
 from reactornb.rl.errors import SharedEnvironmentError  # noqa: E402
 from reactornb.rl.shared import _claims, innermost  # noqa: E402
+from reactornb.rl.storage import Trajectory  # noqa: E402
 from reactornb.rl.vector import ReactorVectorEnv  # noqa: E402
 from reactornb.rl.watchdog import Watch  # noqa: E402
 
@@ -156,3 +157,12 @@ def test_what_is_gone_is_forgotten():
     gc.collect()
     Program(Player(make=Counting)).run()
     assert sum(owner == "player" for _, _, owner in _claims.values()) == 1
+
+
+def test_as_many_environments_or_steps_as_would_only_fill_memory_are_refused():
+    spec = spec_of(Counting)
+    with pytest.raises(ValueError, match=r"n_envs is a whole number from 1 to 100,000, not 10000000"):
+        make_envs(Counting, 10**7, watch=Watch("test", "it", 0))
+    with pytest.raises(ValueError, match=r"a horizon of 10,000,000 steps in 100 environments.*100,000,000"):
+        Trajectory.empty(spec, 10**7, 100)
+    assert Trajectory.empty(spec, 10, 100).rewards.shape == (10, 100)
