@@ -119,9 +119,8 @@ class Program:
         if workers is None:
             workers = cpu.default_workers()
         if isinstance(workers, bool) or not isinstance(workers, int) or not 1 <= workers <= MOST_WORKERS:
-            least = "of at least 1" if not isinstance(workers, int) or workers < 1 else f"of at most {MOST_WORKERS:,}"
             raise RunOptionError(
-                f"workers must be a whole number {least}, not {workers!r}: one thread for each core that is to be used."
+                f"workers must be a whole number of at least 1 and at most {MOST_WORKERS:,}, not {workers!r}: one thread for each core that is to be used."
             )
         if nice is None:
             nice = cpu.default_nice()
