@@ -1,4 +1,8 @@
-"""The tutorials: each is executed in a kernel, headless, shows something at its end, and what it says is so."""
+"""The tutorials: each is executed in a kernel, headless, shows something at its end, and what it says is so.
+
+`make test` executes each once, with a cell of its own after the one that is tagged `parameters`: `SHRUNK`. As a reader runs them,
+`make test-all` does, here and in JupyterLab.
+"""
 
 import json
 import re
@@ -11,7 +15,7 @@ import pytest
 NOTEBOOKS = sorted((Path(__file__).parent.parent / "notebooks").glob("*.ipynb"))
 # The quick start is `make demo`'s, which executes it, and its exercises are its last words.
 TUTORIALS = [path for path in NOTEBOOKS if not path.name.startswith("00")]
-CELL_SECONDS = 120
+CELL_SECONDS = 300
 SHOWN = {
     "image/png",
     "image/svg+xml",
@@ -20,6 +24,15 @@ SHOWN = {
 }
 # What a notebook imports, and what to say where it is missing.
 NEEDS = {"torch": "reactornb.rl", "gymnasium": "reactornb.rl", "ale_py": "ale_py|make_atari|make_frames|ALE/"}
+# What a notebook need not do to be tested. What it asserts must still hold: those that learn keep the steps that takes.
+SHRUNK = {
+    "04_dqn": "compared = 2_000",
+    "06_asynchrony": "STEPS, ROUNDS = 8_000, 4",
+    "07_multi_agent": "EPISODES = 8",
+    "08_atari": "ROUNDS = 2",
+    "10_fast": "REPEATS, ROUNDS = 1, 10",
+    "11_tuning": "GAMBLERS, SECONDS = 16, 4",
+}
 
 each = pytest.mark.parametrize("path", TUTORIALS, ids=lambda path: path.stem)
 
@@ -71,8 +84,22 @@ def test_a_tutorial_draws_from_no_global_generator_and_loads_nothing_from_the_ne
     assert not re.search(r"torch\.manual_seed|urllib|requests|!pip|%pip|https?://(?!127)", code)
 
 
-def execute(path):
-    """The outputs of each code cell, in order."""
+def tagged(path, tag):
+    """The sources of the code cells with a tag."""
+    return ["".join(cell["source"]) for cell in read(path)["cells"] if tag in cell["metadata"].get("tags", ())]
+
+
+@each
+def test_one_cell_is_tagged_parameters_and_assigns_what_the_tests_assign_anew(path):
+    shrunk, cells = SHRUNK.get(path.stem), tagged(path, "parameters")
+    assert len(cells) == ("FULL = False" in "\n".join(sources(path, "code")))
+    if shrunk:
+        names = [word.strip() for word in shrunk.partition("=")[0].split(",")]
+        assert all(re.search(rf"^{name}\s+= ", cells[0], re.MULTILINE) for name in names)
+
+
+def execute(path, cell=None):
+    """The outputs of each code cell, in order; with `cell` executed after the one that is tagged `parameters`."""
     nbformat, nbclient = pytest.importorskip("nbformat"), pytest.importorskip("nbclient")
     from jupyter_client.kernelspec import KernelSpecManager, NoSuchKernel
 
@@ -84,6 +111,9 @@ def execute(path):
     except NoSuchKernel:
         pytest.skip("no Jupyter kernel 'reactornb' here: make setup registers it")
     book = nbformat.read(path, as_version=4)
+    if cell:
+        (at,) = [i for i, c in enumerate(book.cells) if "parameters" in c.metadata.get("tags", ())]
+        book.cells.insert(at + 1, nbformat.v4.new_code_cell(cell))
     client = nbclient.NotebookClient(
         book,
         kernel_name="reactornb",
@@ -101,10 +131,22 @@ def printed(outputs):
 
 @each
 @pytest.mark.slow
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(600)
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")  # nbclient's own, about its event loop
 def test_a_tutorial_runs_from_top_to_bottom_and_ends_in_something_to_look_at(path):
-    outputs = execute(path)
+    check_outputs(path, execute(path, SHRUNK.get(path.stem)))
+
+
+@pytest.mark.parametrize("path", [path for path in TUTORIALS if path.stem in SHRUNK], ids=lambda path: path.stem)
+@pytest.mark.slow
+@pytest.mark.soak
+@pytest.mark.timeout(600)
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_a_tutorial_runs_as_its_readers_run_it(path):
+    check_outputs(path, execute(path))
+
+
+def check_outputs(path, outputs):
     assert not [o for cell in outputs for o in cell if o["output_type"] == "error"]
     assert not [o for cell in outputs for o in cell if o["output_type"] == "stream" and o["name"] == "stderr"]
     assert any(SHOWN & set(o.get("data", ())) for o in outputs[-1]), "its last cell shows nothing"
