@@ -18,6 +18,9 @@ from reactornb.bench import peers
 from reactornb.bench.micro import Micro
 from reactornb.bench.peers import Peer, PeerError, PeerProcess, opened
 
+pytestmark = pytest.mark.xdist_group("peers")  # one environment a session, so one lane
+
+SERVE = Path(peers.__file__).parent / "serve.py"
 ECHO = """
 import os, sys, time
 from serve import serve
@@ -59,20 +62,37 @@ serve(echo=echo, fail=fail, end=end, hang=hang, spawn=spawn, state=state, measur
 """
 
 
-@pytest.fixture
-def echo(tmp_path, monkeypatch):
-    """A peer with nothing to install, in a cache folder of its own."""
-    monkeypatch.setenv("REACTORNB_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(peers, "SCRIPTS", tmp_path)
-    shutil.copy(Path(peers.__file__).parent / "serve.py", tmp_path)
-    (tmp_path / "echo_peer.py").write_text(textwrap.dedent(ECHO))
+def echo_in(folder, monkeypatch):
+    """A peer with nothing to install: its script in this folder, its environment below it."""
+    monkeypatch.setenv("REACTORNB_CACHE", str(folder / "cache"))
+    monkeypatch.setattr(peers, "SCRIPTS", folder)
+    shutil.copy(SERVE, folder)
+    (folder / "echo_peer.py").write_text(textwrap.dedent(ECHO))
     peer = Peer("echo", (), ("echo",))
     monkeypatch.setitem(peers.PEERS, "echo", peer)
     return peer
 
 
+@pytest.fixture(scope="session")
+def kept(tmp_path_factory):
+    """Where the first test that needs it makes the session's environment."""
+    return tmp_path_factory.mktemp("peers")
+
+
+@pytest.fixture
+def echo(kept, monkeypatch):
+    """The peer in the session's environment."""
+    return echo_in(kept, monkeypatch)
+
+
+@pytest.fixture
+def new_echo(tmp_path, monkeypatch):
+    """The peer whose environment is still to be made."""
+    return echo_in(tmp_path, monkeypatch)
+
+
 @pytest.mark.slow
-def test_a_peer_runs_in_an_environment_of_its_own_that_is_made_once(echo, tmp_path, capsys):
+def test_a_peer_runs_in_an_environment_of_its_own_that_is_made_once(new_echo, tmp_path, capsys):
     with opened("echo", ["echo"]) as found:
         answer = found["echo"].measure("echo", n=3)
         assert found["echo"].seconds("echo") == 0.5
@@ -88,18 +108,18 @@ def test_a_peer_runs_in_an_environment_of_its_own_that_is_made_once(echo, tmp_pa
 
 
 @pytest.mark.slow
-def test_an_environment_that_was_not_finished_is_made_again(echo):
-    folder = peers.environment(echo)
+def test_an_environment_that_was_not_finished_is_made_again(new_echo):
+    folder = peers.environment(new_echo)
     (folder / "complete").unlink()
     (folder / "rest").touch()
-    assert peers.environment(echo) == folder
+    assert peers.environment(new_echo) == folder
     assert not (folder / "rest").exists()
 
 
 @pytest.mark.slow
-def test_two_who_want_an_environment_make_it_once(echo, capsys):
+def test_two_who_want_an_environment_make_it_once(new_echo, capsys):
     found = []
-    threads = [threading.Thread(target=lambda: found.append(peers.environment(echo))) for _ in range(3)]
+    threads = [threading.Thread(target=lambda: found.append(peers.environment(new_echo))) for _ in range(3)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -196,7 +216,7 @@ def test_what_a_peer_has_started_stands_still_while_others_are_measured(echo):
 def test_what_a_peer_has_started_goes_on_if_nobody_takes_the_answer(echo, tmp_path):
     # A bench that is killed in the middle of a peer's turn: what stood still for good could not even be ended by its owner.
     told, (ours, theirs) = tmp_path / "told", os.pipe()
-    script = [sys.executable, str(tmp_path / "echo_peer.py")]
+    script = [sys.executable, str(peers.SCRIPTS / "echo_peer.py")]
     with subprocess.Popen(
         script, stdin=subprocess.PIPE, stdout=theirs, stderr=subprocess.DEVNULL, start_new_session=True
     ) as peer:
