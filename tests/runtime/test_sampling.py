@@ -117,9 +117,9 @@ def test_what_is_counted_is_what_ran_and_what_was_written(workers, shared, monke
 def test_a_watched_run_has_the_same_fingerprint(workers, always, monkeypatch):
     monkeypatch.setattr(Window, "least_ns", 0)
     monkeypatch.setattr(Window, "least_tags", 3)
-    expected = Program(Loop(rounds=3000)).run(workers=1, fast=True, fingerprint=True).fingerprint
+    expected = Program(Loop(rounds=1000)).run(workers=1, fast=True, fingerprint=True).fingerprint
     asked = threading.Event()
-    program = Program(Loop(rounds=3000, gate=lambda _: asked.wait(WAIT)))
+    program = Program(Loop(rounds=1000, gate=lambda _: asked.wait(WAIT)))
     run = program.start(workers=workers, fast=True, fingerprint=True, placement="none")
 
     def watch():
