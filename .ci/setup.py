@@ -565,13 +565,13 @@ def install_with_uv(venv, wanted, log, progress):
 
 def register_kernel(venv, log):
     # PYTHON_GIL=0: an extension not yet marked as safe without the GIL would otherwise turn it back on for the whole
-    # process when it is first imported, and every worker would run one at a time from then on.
-    name = ["--name", KERNEL, "--display-name", "reactornb (Python 3.14t)"]
-    run(
-        "ipykernel",
-        [venv / "bin" / "python", "-m", "ipykernel", "install", "--sys-prefix", *name, "--env", "PYTHON_GIL", "0"],
-        log,
-    )
+    # process when it is first imported, and every worker would run one at a time from then on. PYTHONHASHSEED=0: sets of strings have
+    # the same order in each kernel. ipykernel's own spec gets both, too: a new notebook preselects it.
+    settings = ["--env", "PYTHON_GIL", "0", "--env", "PYTHONHASHSEED", "0"]
+    for name in (["--name", KERNEL, "--display-name", "reactornb (Python 3.14t)"], []):
+        run(
+            "ipykernel", [venv / "bin" / "python", "-m", "ipykernel", "install", "--sys-prefix", *name, *settings], log,
+        )  # fmt: skip
 
 
 # ---- Atari --------------------------------------------------------------------------------------------------------------

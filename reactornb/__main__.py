@@ -11,15 +11,14 @@ from __future__ import annotations
 
 import argparse
 import ast
-import os
 import sys
-import sysconfig
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from reactornb.errors import AssemblyError, DeclarationError, LFSyntaxError, ReactionError, ReactorError
+from reactornb.interpreter import settle_interpreter
 from reactornb.tags import parse_duration
 
 if TYPE_CHECKING:
@@ -47,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     chosen = _parser().parse_args(argv)
     if argv is None and chosen.needs_no_gil:
-        _keep_gil_off()
+        settle_interpreter()
     try:
         return int(chosen.call(chosen))
     except KeyboardInterrupt:
@@ -59,19 +58,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ReactorError as error:
         _say(str(error))
         return MISTAKE if isinstance(error, (DeclarationError, AssemblyError, LFSyntaxError, ValueError)) else FAILED
-
-
-def _keep_gil_off() -> None:
-    """Start again with PYTHON_GIL=0 on a free-threaded build.
-
-    An extension that is not marked as safe without the GIL turns it back on for the whole process when it is imported (triton,
-    which comes with torch, does), and every worker would run one at a time from then on. The Jupyter kernel is
-    registered with the same setting. PYTHON_GIL=1, or any `-X gil`, is left as it is.
-    """
-    if sysconfig.get_config_var("Py_GIL_DISABLED") and "PYTHON_GIL" not in os.environ and "gil" not in sys._xoptions:
-        os.environ["PYTHON_GIL"] = "0"
-        sys.stdout.flush()
-        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606 - ourselves again
 
 
 def _say(words: str) -> None:

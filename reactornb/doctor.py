@@ -130,6 +130,9 @@ def _interpreter() -> list[Finding]:
     return [Finding("interpreter", "ok", words, "", facts)]
 
 
+# What turns the GIL on is not the import itself.
+LATER = {"torch": "the import does not, but the first optimizer (or torch.compile) loads triton, which turns"}
+
 _ASK_GIL = """
 import sys, warnings
 with warnings.catch_warnings(record=True) as caught:
@@ -159,7 +162,8 @@ def _gil() -> list[Finding]:
             )
         elif culprit:
             culprits[name] = culprit
-            words = f"turns the GIL on for the whole process: {culprit} is not marked as safe without it"
+            when = LATER.get(name, "turns")
+            words = f"{when} the GIL on for the whole process: {culprit} is not marked as safe without it"
             if setting is None:
                 fix = "start Python with PYTHON_GIL=0 (the kernel, reactornb run and reactornb bench do)"
                 found.append(Finding(f"import {name}", "note", words, fix, {"module": culprit}))
@@ -299,7 +303,9 @@ def _kernel() -> list[Finding]:
     if util.find_spec("ipykernel") is None:
         return [Finding("kernel", "note", "ipykernel is not installed: no notebook", "pip install reactornb[notebook]")]
     file = Path(sys.prefix) / "share" / "jupyter" / "kernels" / KERNEL / "kernel.json"
-    register = f"{sys.executable} -m ipykernel install --sys-prefix --name {KERNEL} --env PYTHON_GIL 0"
+    register = (
+        f"{sys.executable} -m ipykernel install --sys-prefix --name {KERNEL} --env PYTHON_GIL 0 --env PYTHONHASHSEED 0"
+    )
     if not file.is_file():
         return [
             Finding(
@@ -319,4 +325,20 @@ def _kernel() -> list[Finding]:
     if _free_threaded() and str(spec.get("env", {}).get("PYTHON_GIL")) != "0":
         fix = f"an extension such as torch's triton would turn the GIL on in it: {register}"
         return [Finding("kernel", "warning", f"{file} does not set PYTHON_GIL=0", fix, facts)]
-    return [Finding("kernel", "ok", f"{spec.get('display_name', KERNEL)}, {file}", "", facts)]
+    return [Finding("kernel", "ok", f"{spec.get('display_name', KERNEL)}, {file}", "", facts), *_other_kernel()]
+
+
+def _other_kernel() -> Iterator[Finding]:
+    """Ipykernel's own kernel of this environment, which a new notebook preselects."""
+    file = Path(sys.prefix) / "share" / "jupyter" / "kernels" / "python3" / "kernel.json"
+    if not _free_threaded() or not file.is_file():
+        return
+    try:
+        spec = json.loads(file.read_text(encoding="utf-8"))
+        kept = str(spec.get("env", {}).get("PYTHON_GIL")) == "0"
+    except (ValueError, AttributeError):
+        return
+    if not kept:
+        words = f"{file}, which a new notebook preselects, does not set PYTHON_GIL=0: torch's first optimizer turns the GIL on in it"
+        fix = f"{sys.executable} -m ipykernel install --sys-prefix --env PYTHON_GIL 0 --env PYTHONHASHSEED 0"
+        yield Finding("other kernel", "warning", words, fix, {"file": str(file)})

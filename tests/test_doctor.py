@@ -117,6 +117,23 @@ def test_the_kernel_must_be_this_python_without_a_gil(kernel):
     assert kernel("{").state == "broken"
 
 
+def test_the_kernel_that_a_new_notebook_preselects_must_keep_the_gil_off_too(kernel, tmp_path):
+    good = {"argv": [sys.executable, "-m", "ipykernel_launcher"], "env": {"PYTHON_GIL": "0"}}
+    kernel(good)
+    other = tmp_path / "share" / "jupyter" / "kernels" / "python3" / "kernel.json"
+    other.parent.mkdir()
+    for env, states in [
+        ({}, ["ok", "warning"]),
+        ({"PYTHON_GIL": "0"}, ["ok"]),
+        ({"PYTHON_GIL": "1"}, ["ok", "warning"]),
+    ]:
+        other.write_text(json.dumps(good | {"env": env}))
+        found = doctor._kernel()
+        assert [one.state for one in found] == states
+    assert "--env PYTHON_GIL 0" in found[1].fix
+    assert "first optimizer" in found[1].words
+
+
 def test_a_kernel_that_is_not_registered_is_broken(tmp_path, monkeypatch):
     monkeypatch.setattr(doctor.sys, "prefix", str(tmp_path))
     monkeypatch.setattr(doctor, "_free_threaded", lambda: True)

@@ -5,13 +5,12 @@ from __future__ import annotations
 import argparse
 import ast
 import dataclasses
-import os
 import sys
-import sysconfig
 from collections.abc import Sequence
 from typing import Any
 
 from reactornb.errors import suggestion
+from reactornb.interpreter import settle_interpreter
 
 ALGORITHMS = ("a2c", "a3c", "dqn", "ppo")
 
@@ -82,8 +81,5 @@ def _value(text: str) -> Any:
 
 
 if __name__ == "__main__":
-    if sysconfig.get_config_var("Py_GIL_DISABLED") and "PYTHON_GIL" not in os.environ and "gil" not in sys._xoptions:
-        # As `reactornb run` does: an extension that is not marked as safe would turn the GIL on for every thread.
-        os.environ["PYTHON_GIL"] = "0"
-        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606 - ourselves again
+    settle_interpreter()
     sys.exit(main())

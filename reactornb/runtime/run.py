@@ -15,6 +15,7 @@ from typing import Any
 from reactornb import cpu
 from reactornb.errors import DeclarationError, ReactionError, RunError, RunOptionError, UnknownNameError, suggestion
 from reactornb.graph import Graph, assemble, find_parameter
+from reactornb.interpreter import environment
 from reactornb.limits import MOST_WORKERS
 from reactornb.model import Reactor
 from reactornb.runtime import import_hook
@@ -258,6 +259,12 @@ class Run:
         self._watch = BusyWatch(self._engine)
         _alive.add(self)
         self._look_at_gil()
+        if recorder.serial and environment()["hash_seed"] == "random":
+            self.notices.add(
+                "hash",
+                "the order of a set of strings is another in each process: PYTHONHASHSEED is not set. Sort what is taken out of a set, or start "
+                "Python with PYTHONHASHSEED=0, as the kernel and `reactornb run` do.",
+            )
 
     def _look_at_gil(self) -> None:
         if import_hook.gil_is_back():
@@ -489,6 +496,11 @@ class Run:
         return self._failure
 
     @property
+    def environment(self) -> dict[str, str]:
+        """What a result may depend on besides program and seed: versions of Python and of packages, GIL, machine, "hash_seed"."""
+        return environment()
+
+    @property
     def warnings(self) -> list[str]:
         """What this run's user should know: each said once, in the order found. `notices.add(key, words)` adds one, from any thread."""
         return self.notices.words
@@ -593,6 +605,7 @@ class Run:
             "deadlines_missed": self.deadlines_missed,
             "fingerprint": self.fingerprint,
             "warnings": self.warnings,
+            "environment": self.environment,
             "failure": None if self._failure is None else str(self._failure),
         }
 
