@@ -15,6 +15,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterable, Sequence
 from copy import deepcopy
+from math import isfinite
 from typing import Any, cast
 
 import numpy as np
@@ -256,6 +257,10 @@ class ReactorVectorEnv(SyncVectorEnv):
         # An array of actions is taken apart where its elements are used: an object is cheapest to the thread that made it.
         self._indexed = isinstance(self.action_space, (spaces.MultiDiscrete, spaces.Box))
         self.finite = finite
+        # A sum of products with 0 is NaN or infinite if one of the numbers is: a third of the time of `isfinite` on few numbers.
+        few = self._in_rows and self._observations.dtype.kind == "f" and self._observations.size <= 4096
+        self._zeros = np.zeros(self._observations.size, self._observations.dtype) if few else None
+        self._zero_rewards = np.zeros(self.num_envs)
         self._by_hand = self.autoreset_mode is AutoresetMode.DISABLED
         self.workers = min(cpu.default_workers() if workers is None else workers, self.num_envs)
         edges = _edges(self.num_envs, self.workers, chunks)
@@ -337,7 +342,7 @@ class ReactorVectorEnv(SyncVectorEnv):
                 self._fail()
             for i, info in part.infos:
                 infos = self._add_info(infos, info, i)
-        if self.finite and not ((observations is None or all_finite(observations)) and all_finite(self._rewards)):
+        if self.finite and not self._all_finite(observations):
             self._unfinite(observations)
         if observations is not None:
             return observations, infos
@@ -363,6 +368,16 @@ class ReactorVectorEnv(SyncVectorEnv):
         except Exception as another:  # noqa: BLE001 - what went wrong first says more
             error.add_note(f"closing them raised {another!r}")
         raise error
+
+    def _all_finite(self, observations: np.ndarray | None) -> bool:
+        try:
+            if not isfinite(self._rewards.dot(self._zero_rewards)):
+                return False
+            if self._zeros is not None and observations is not None:
+                return isfinite(observations.ravel().dot(self._zeros))
+        except RuntimeWarning:  # infinity times 0, where warnings are errors
+            return False
+        return observations is None or all_finite(observations)
 
     def _unfinite(self, observations: np.ndarray | None) -> None:
         """Raise for the first environment whose observation or reward holds a NaN or an infinite number."""
