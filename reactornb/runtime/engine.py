@@ -17,6 +17,7 @@ from reactornb.runtime import intraop
 from reactornb.runtime.clock import Clock
 from reactornb.runtime.enclaves import Gate
 from reactornb.runtime.immortal import immortalize
+from reactornb.runtime.launch import start_all
 from reactornb.runtime.notices import Notices
 from reactornb.runtime.profile import Profiler
 from reactornb.runtime.sampling import Sample, Sampler
@@ -116,16 +117,16 @@ class Engine:
         self._left = len(self.schedulers)
         self._built = threading.Event()
         self._broken: BaseException | None = None
+        # Set once it is decided that the run begins, or, with `quitting` of all workers, that it does not.
+        self._decided = threading.Event()
+        for worker in self.workers:
+            worker.hold = self._decided.wait
         self._failed: Scheduler | None = None  # whose failure it is; written by `_enclave_over` under _lock
 
     # -- from other threads -----------------------------------------------------------------------------------------
 
-    def start(self) -> None:
-        """Build the schedule and start the threads.
-
-        Raises:
-            ReactorError, or whatever a parameter or state factory raises: then no thread is left.
-        """
+    def prepare(self) -> None:
+        """What the caller of `Program.start` does itself; no thread is started, so an interrupt leaves nothing behind."""
         if len(self.workers) > 1:
             bodies = {r.declaration.fn for r in self.graph.reactions if r.declaration is not None}
             immortalize(bodies | {base for reactor in self.graph.reactors for base in reactor.cls.__mro__})
@@ -135,15 +136,34 @@ class Engine:
                 self._open()
             finally:
                 intraop.leave(had)
-        else:
-            self.workers[0].thread.start()
+            if self._broken is not None:
+                raise self._broken
+
+    def start(self, who: str) -> None:
+        """Start the threads and build the schedule; reactions run once `begin` is called. On a thread that nothing interrupts.
+
+        Raises:
+            RunError: if the system gives no more threads.
+            BaseException: what a parameter or state factory raises. Then no thread is left, as after `give_up`.
+        """
+        mine = self.workers[1:] if self.driven else self.workers
+        start_all(mine, who, self.give_up)
+        if not self.driven:
             self._built.wait()
-        if self._broken is not None:
-            if not self.driven:
-                self.workers[0].thread.join()
-            raise self._broken
-        for worker in self.workers[1:]:
-            worker.thread.start()
+            if self._broken is not None:
+                self.give_up()
+                raise self._broken
+
+    def begin(self) -> None:
+        """Let the threads go on."""
+        self._decided.set()
+
+    def give_up(self) -> None:
+        """End the threads before they have begun."""
+        for worker in self.workers:
+            worker.quit()
+        self._decided.set()
+        self.join()
 
     def _open(self) -> None:
         try:

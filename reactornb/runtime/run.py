@@ -23,6 +23,7 @@ from reactornb.runtime.busy import Busy, BusyWatch
 from reactornb.runtime.clock import Clock, RealClock
 from reactornb.runtime.engine import Engine
 from reactornb.runtime.imports import Progress
+from reactornb.runtime.launch import Launch
 from reactornb.runtime.logs import Log, merged
 from reactornb.runtime.notices import Notices
 from reactornb.runtime.profile import Profile, Profiler
@@ -38,8 +39,8 @@ __all__ = ["Program", "Result", "Run", "known_runs", "live_runs"]
 KERNEL = "reactornb"
 
 _numbers = itertools.count(1)
-# Runs that have not ended. Added to by `Run.__init__` and walked at exit, both on ordinary Python threads; WeakSet guards
-# its own iteration.
+# Runs that have begun and not ended. Added to by `Program._begin` and walked at exit, both on ordinary Python threads; WeakSet
+# guards its own iteration.
 _alive: weakref.WeakSet[Run] = weakref.WeakSet()
 
 
@@ -127,34 +128,50 @@ class Program:
             nice = cpu.default_nice()
         if isinstance(nice, bool) or not isinstance(nice, int) or nice < 0:
             raise RunOptionError(f"nice must be a whole number of at least 0, not {nice!r}.")
-        with self._lock:
-            if self._run is not None and self._run.is_alive:
-                raise RunError(
-                    f"{self.name} is running already ({self._run}). Stop it first with run.stop() or %reactor stop; two runs at once "
-                    f"need two programs."
-                )
-            if fingerprint:
-                refuse_types(self.graph)
-            recorder = Recorder(trace=trace, fingerprint=fingerprint, check_values=check_values)
-            self._run = Run(
-                self,
-                {
-                    "workers": workers,
-                    "seed": seed,
-                    "timeout": timeout,
-                    "fast": fast,
-                    "keepalive": keepalive,
-                    "clock": clock or RealClock(),
-                    "driven": driven,
-                    "profile": profile,
-                    "replay": replayed(self.graph, replay),
-                },
-                recorder,
-                placement,
-                nice,
+        self._check_idle()
+        if fingerprint:
+            refuse_types(self.graph)
+        recorder = Recorder(trace=trace, fingerprint=fingerprint, check_values=check_values)
+        run = Run(
+            self,
+            {
+                "workers": workers,
+                "seed": seed,
+                "timeout": timeout,
+                "fast": fast,
+                "keepalive": keepalive,
+                "clock": clock or RealClock(),
+                "driven": driven,
+                "profile": profile,
+                "replay": replayed(self.graph, replay),
+            },
+            recorder,
+            placement,
+            nice,
+        )
+        run._engine.prepare()
+        Launch(lambda launch: self._begin(run, launch)).run()
+        return run
+
+    def _check_idle(self) -> None:
+        if self._run is not None and self._run.is_alive:
+            raise RunError(
+                f"{self.name} is running already ({self._run}). Stop it first with run.stop() or %reactor stop; two runs at once "
+                f"need two programs."
             )
-            self._run._engine.start()
-        return self._run
+
+    def _begin(self, run: Run, launch: Launch) -> None:
+        """Start a run and register it, or leave nothing; on a thread that nothing interrupts."""
+        engine = run._engine
+        with self._lock:
+            self._check_idle()
+            engine.start(self.name)
+            if launch.cancelled:
+                engine.give_up()
+                return
+            self._run = run
+            _alive.add(run)
+            engine.begin()
 
     def run(self, **options: Any) -> Result:
         """Run to the end and return the result; options as for `start`.
@@ -162,11 +179,13 @@ class Program:
         Raises:
             ReactionError: if a reaction raised.
         """
-        run = self.start(**options)
+        before = self._run
         try:
-            return run.result()
+            return self.start(**options).result()
         except BaseException:
-            run.stop()  # also where the wait was interrupted
+            run = self._run
+            if run is not None and run is not before:
+                run.stop()  # also where the wait, or the end of `start`, was interrupted
             raise
 
     @property
@@ -257,7 +276,6 @@ class Run:
             **options,
         )
         self._watch = BusyWatch(self._engine)
-        _alive.add(self)
         self._look_at_gil()
         if recorder.serial and environment()["hash_seed"] == "random":
             self.notices.add(

@@ -25,6 +25,7 @@ from reactornb.runtime import intraop
 from reactornb.runtime.clock import Wake
 from reactornb.runtime.failures import after, finish, members
 from reactornb.runtime.immortal import immortalize
+from reactornb.runtime.launch import Launch, start_all
 from reactornb.runtime.notices import Notices, whereabouts
 from reactornb.tags import forever
 
@@ -308,6 +309,7 @@ class Worker:
     #           before it looks for any of them: nothing is slept over
     # scheduler for which it runs reactions at present; read and written by its thread only
     # enclaves  the schedulers that this worker leads; fixed before its thread starts
+    # hold      called between `first` and the first turn: waits until all threads of the run are there. Set before the thread starts
     # holds     set before the thread starts: it runs reactions whenever it likes, not only while another thread waits for it
     # quitting  set once by whoever ends the run, before `wake`
     # settled, _place, _loosened, _helped, _helped_ns, _news
@@ -352,6 +354,7 @@ class Worker:
         self._alone = alone
         self.settled = True
         self.first: Callable[[], None] | None = None
+        self.hold: Callable[[], object] | None = None
         # A daemon only so that interpreter shutdown does not wait for an endless run; run.py ends all runs in order
         # at exit.
         self.thread = threading.Thread(target=self._main, name=name, daemon=True)
@@ -465,6 +468,8 @@ class Worker:
             self.settled = self._alone and not self._loosened
             if self.first is not None:
                 self.first()
+            if self.hold is not None:
+                self.hold()
             while not self.quitting:
                 until = self._turn()
                 if not self.quitting:
@@ -554,9 +559,15 @@ class Team:
         self.workers = make_workers(workers, name, place.pin, 1, patient=place.is_roomy)
         if workers > 1:
             immortalize()
-        for worker in self.workers[1:]:
-            worker.thread.start()
-        self.close = weakref.finalize(self, _end, self.workers[1:])
+        self.close: weakref.finalize[Any, Team]
+        Launch(self._start).run()
+
+    def _start(self, _: Launch) -> None:
+        helpers = self.workers[1:]
+        who = self.workers[0].thread.name.rpartition("-")[0]
+        start_all(helpers, who, lambda: _end([w for w in helpers if w.thread.ident is not None]))
+        # From here on whoever forgets the team, interrupted before it had it perhaps, ends its threads.
+        self.close = weakref.finalize(self, _end, helpers)
 
     def job(self, calls: Sequence[Call]) -> Callable[[], None]:
         """What makes these calls, each time it is called, and returns once all are made.

@@ -1,0 +1,96 @@
+"""Starting threads: all of them or none, whatever interrupts the thread that asks.
+
+Ctrl-C may raise KeyboardInterrupt between any two bytecodes of the main thread, also between taking a lock and the `try` that
+gives it back. So what must not stop halfway runs on a helper thread, which no signal reaches, and the caller only waits.
+"""
+
+from __future__ import annotations
+
+import _thread
+import itertools
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from reactornb.errors import RunError
+
+if TYPE_CHECKING:
+    from reactornb.runtime.workers import Worker
+
+__all__ = ["Launch", "start_all"]
+
+_SLICE_S = 0.5  # a signal that arrives just as the main thread falls asleep is noticed when it wakes up
+
+
+class Launch:
+    """One call on a helper thread, made to its end or not at all.
+
+    # _claim      an atomic counter: who draws 0 decides whether the call is made, the helper or the caller that gives up
+    # cancelled   set by a caller that was interrupted; the call may ask for it up to the moment from which it is not undone
+    # _error      written by the helper before it frees `_over`, read by the caller after it has taken that
+    # _over       held until the helper has done its work
+
+    Args:
+        call: what to do; given this object, for `cancelled`.
+    """
+
+    def __init__(self, call: Callable[[Launch], None]) -> None:
+        self._call = call
+        self._claim = itertools.count().__next__
+        self._error: BaseException | None = None
+        self._over = _thread.allocate_lock()
+        self._over.acquire()
+        self.cancelled = False
+
+    def run(self) -> None:
+        """Make the call, and return once it is over.
+
+        Raises:
+            RuntimeError: if the system has no thread for the helper.
+            BaseException: what the call raises; or what interrupted this thread: then the call is told so, and it is over too, unless
+                a second interrupt came.
+        """
+        try:
+            # Not threading.Thread: its `start` is Python that could be interrupted in the middle, this is one step.
+            _thread.start_new_thread(self._main, ())
+            self._wait()
+        except BaseException:
+            self.cancelled = True
+            if self._claim():
+                self._wait()
+            raise
+        if self._error is not None:
+            raise self._error
+
+    def _wait(self) -> None:
+        while not self._over.acquire(timeout=_SLICE_S):
+            pass
+        self._over.release()
+
+    def _main(self) -> None:
+        if self._claim():
+            return  # given up before it began
+        try:
+            self._call(self)
+        except BaseException as error:  # noqa: BLE001 - the caller is told
+            self._error = error
+        finally:
+            self._over.release()
+
+
+def start_all(workers: Sequence[Worker], who: str, give_up: Callable[[], None]) -> None:
+    """Start the threads of workers; on a `Launch`. If one cannot be started, `give_up` is to end those that were.
+
+    Raises:
+        RunError: if the system gives no more threads.
+    """
+    for worker in workers:
+        try:
+            worker.thread.start()
+        except BaseException as error:
+            give_up()
+            if isinstance(error, (RuntimeError, MemoryError)):
+                raise RunError(
+                    f"{who}: the system gives no thread for worker {worker.index} ({error}). Nothing is left of the start; take fewer "
+                    f"workers, or raise the limit of processes and threads (ulimit -u)."
+                ) from error
+            raise

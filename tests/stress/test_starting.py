@@ -1,0 +1,277 @@
+"""A run is started whole or not at all, whatever interrupts `start`, and wherever the system has no more threads."""
+
+import random as at_random  # noqa: TID251 - moments of signals, no results
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+from pathlib import Path
+
+import pytest
+
+import reactornb
+from reactornb import Output, Program, Reactor, State, Timer, ms, reaction, startup
+from reactornb.errors import RunError
+from reactornb.runtime import live_runs
+from reactornb.runtime.workers import Team
+
+PACKAGE = str(Path(reactornb.__file__).parent)
+
+
+class Slow(Reactor):
+    out = Output[int]()
+    tick = Timer(0, ms(1))
+    made = State(factory=lambda self: list(range(10)))
+
+    @reaction(startup)
+    def on_startup(self):
+        pass
+
+    @reaction(tick)
+    def on_tick(self, out):
+        out.set(1)
+
+
+def ours():
+    return [t for t in threading.enumerate() if t.name.startswith("reactornb-")]
+
+
+class Interrupter:
+    """Raises KeyboardInterrupt at the n-th bytecode that this thread executes in the package, or in threading."""
+
+    def __init__(self, at, only):
+        self.left = at
+        self.only = only
+        self.where = None
+
+    def __enter__(self):
+        sys._getframe().f_trace_opcodes = True  # or CPython reports none of any frame
+        sys.settrace(self.enter)
+
+    def __exit__(self, *_):
+        sys.settrace(None)
+
+    def enter(self, frame, event, arg):
+        name = frame.f_code.co_filename
+        if not (name.startswith(PACKAGE) and Path(name).name in self.only):
+            return None
+        frame.f_trace_opcodes = True
+        return self.look
+
+    def look(self, frame, event, arg):
+        if event == "opcode":
+            self.left -= 1
+            if self.left < 0 and self.where is None:
+                self.where = (Path(frame.f_code.co_filename).name, frame.f_code.co_name, frame.f_lineno)
+                sys.settrace(None)
+                raise KeyboardInterrupt
+        return self.look
+
+
+def check_whole_or_nothing(program, run):
+    """What must hold after an interrupt: a run that is registered and goes on, or nothing."""
+    alive = live_runs()
+    if alive:
+        assert alive == [program.last_run]
+        alive[0].stop(10)
+    assert not ours(), ours()
+    program.run(workers=2, timeout=ms(1), fast=True)
+    assert not live_runs()
+
+
+@pytest.mark.slow
+@pytest.mark.thread_unsafe(reason="counts the process's threads and traces")
+@pytest.mark.parametrize("driven", [False, True])
+def test_an_interrupt_at_any_bytecode_of_start_leaves_a_whole_run_or_nothing(driven):
+    program = Program(Slow)
+    seen, at, step = set(), 0, 23  # a step that is prime to how bytecodes repeat
+    while True:
+        interrupter = Interrupter(at, {"run.py", "launch.py", "engine.py"})
+        try:
+            with interrupter:
+                run = program.start(workers=2, driven=driven)
+        except KeyboardInterrupt:
+            seen.add(interrupter.where[:2])
+            check_whole_or_nothing(program, None)
+        else:
+            run.stop()
+            break
+        at += step
+    assert {("run.py", "start"), ("launch.py", "run"), ("launch.py", "_wait")} <= seen
+
+
+@pytest.mark.thread_unsafe(reason="counts the process's threads and traces")
+@pytest.mark.parametrize("first", range(0, 60, 4))
+def test_an_interrupt_in_the_moment_of_launch_leaves_a_whole_run_or_nothing(first):
+    program = Program(Slow)
+    interrupter = Interrupter(first, {"launch.py"})
+    try:
+        with interrupter:
+            run = program.start(workers=2)
+    except KeyboardInterrupt:
+        check_whole_or_nothing(program, None)
+    else:
+        run.stop()
+
+
+@pytest.mark.thread_unsafe(reason="counts the process's threads and traces")
+@pytest.mark.parametrize("first", range(0, 60, 4))
+def test_an_interrupt_while_a_team_begins_leaves_no_thread(first):
+    interrupter = Interrupter(first, {"launch.py"})
+    team = None
+    try:
+        with interrupter:
+            team = Team(3, "test")
+    except KeyboardInterrupt:
+        assert not ours(), ours()
+    else:
+        team.close()
+
+
+class NoThread(threading.Thread):
+    left = 0
+
+    def start(self):
+        if type(self).left == 0:
+            raise RuntimeError("can't start new thread")
+        type(self).left -= 1
+        super().start()
+
+
+@pytest.mark.thread_unsafe(reason="counts the process's threads")
+@pytest.mark.parametrize("position", range(4))
+@pytest.mark.parametrize("driven", [False, True])
+def test_where_the_system_has_no_more_threads_nothing_is_left(position, driven, monkeypatch):
+    program = Program(Slow)
+    with monkeypatch.context() as patch:
+        patch.setattr(NoThread, "left", position)
+        patch.setattr(threading, "Thread", NoThread)
+        if driven and position == 3:
+            program.start(workers=4, driven=True).stop()
+        else:
+            with pytest.raises(RunError, match=r"no thread for worker .*fewer workers"):
+                program.start(workers=4, driven=driven)
+            assert program.last_run is None
+    assert not ours()
+    check_whole_or_nothing(program, None)
+
+
+@pytest.mark.thread_unsafe(reason="counts the process's threads")
+@pytest.mark.parametrize("position", range(2))
+def test_a_team_without_threads_leaves_nothing(position, monkeypatch):
+    monkeypatch.setattr(NoThread, "left", position)
+    monkeypatch.setattr(threading, "Thread", NoThread)
+    with pytest.raises(RunError, match="no thread for worker"):
+        Team(3, "test")
+    assert not ours()
+
+
+@pytest.mark.thread_unsafe(reason="replaces what all threads use")
+def test_without_a_thread_for_the_start_itself_nothing_is_left(monkeypatch):
+    def refuse(*_):
+        raise RuntimeError("can't start new thread")
+
+    program = Program(Slow)
+    with monkeypatch.context() as patch:
+        patch.setattr("_thread.start_new_thread", refuse)
+        with pytest.raises(RuntimeError):
+            program.start(workers=1)
+    check_whole_or_nothing(program, None)
+
+
+def test_a_factory_that_raises_leaves_nothing():
+    class Broken(Reactor):
+        made = State(factory=lambda self: 1 / 0)
+
+        @reaction(startup)
+        def on_startup(self):
+            pass
+
+    program = Program(Broken)
+    for driven in (False, True):
+        with pytest.raises(ZeroDivisionError):
+            program.start(workers=3, driven=driven)
+        assert not ours()
+        assert not live_runs()
+
+
+SCRIPT = """
+import os, signal, sys, threading, time
+from reactornb import Program, Reactor, Timer, ms, reaction, State
+from reactornb.runtime import live_runs
+
+class Main(Reactor):
+    tick = Timer(0, ms(1))
+    made = State(factory=lambda self: list(range(1000)))
+    @reaction(tick)
+    def on_tick(self):
+        pass
+
+def ours():
+    return [t for t in threading.enumerate() if t.name.startswith("reactornb-")]
+
+program = Program(Main)
+count, first = int(sys.argv[1]), int(sys.argv[2])
+hit = 0
+for i in range(count):
+    delay = ((first + i * 7919) % 1000) / 1000 * 0.004
+    def send():
+        until = time.perf_counter() + delay
+        while time.perf_counter() < until:
+            pass
+        os.kill(os.getpid(), signal.SIGINT)
+    sender = threading.Thread(target=send)
+    sender.start()
+    run = None
+    try:
+        try:
+            run = program.start(workers=2)
+        finally:
+            while sender.is_alive():
+                time.sleep(0.001)
+    except KeyboardInterrupt:
+        hit += run is None
+    sender.join()
+    alive = live_runs()
+    assert len(alive) <= 1
+    if alive:
+        assert alive[0] is program.last_run
+        reactions = alive[0].reactions
+        until = time.monotonic() + 20
+        while alive[0].reactions <= reactions:
+            assert time.monotonic() < until, "a run that does nothing"
+            time.sleep(0.001)
+        alive[0].stop()
+    assert not ours(), ours()
+print("hit", hit)
+"""
+
+
+def signals(tmp_path, count):
+    script = tmp_path / "script.py"
+    script.write_text(textwrap.dedent(SCRIPT), encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, str(script), str(count), str(at_random.randrange(1000))],
+        capture_output=True,
+        text=True,
+        timeout=50 + count,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return int(done.stdout.split()[-1])
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="signals")
+def test_signals_at_random_moments_of_start(tmp_path):
+    signals(tmp_path, 25)
+
+
+@pytest.mark.slow
+@pytest.mark.soak
+@pytest.mark.timeout(600)
+@pytest.mark.skipif(sys.platform == "win32", reason="signals")
+def test_three_hundred_signals_at_random_moments_of_start(tmp_path):
+    assert signals(tmp_path, 300) > 30
+    assert signal.getsignal(signal.SIGINT) is not None
