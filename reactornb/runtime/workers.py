@@ -559,8 +559,12 @@ class Team:
         self.workers = make_workers(workers, name, place.pin, 1, patient=place.is_roomy)
         if workers > 1:
             immortalize()
-        self.close: weakref.finalize[Any, Team]
-        Launch(self._start).run()
+        self.close: Callable[[], object] = _nothing
+        try:
+            Launch(self._start).run()
+        except BaseException:
+            self.close()  # a traceback keeps the team that nobody got
+            raise
 
     def _start(self, _: Launch) -> None:
         helpers = self.workers[1:]
@@ -607,6 +611,10 @@ class Team:
             helper.offer(nothing)
         while any(helper.thread.is_alive() and not helper.has_seen(nothing) for helper in helpers):
             time.sleep(0.001)
+
+
+def _nothing() -> None:
+    """There are no threads to be ended."""
 
 
 def _end(workers: Sequence[Worker]) -> None:
