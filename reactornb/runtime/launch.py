@@ -26,8 +26,9 @@ class Launch:
 
     # _claim      an atomic counter: who draws 0 decides whether the call is made, the helper or the caller that gives up
     # cancelled   set by a caller that was interrupted; the call may ask for it up to the moment from which it is not undone
-    # _error      written by the helper before it frees `_over`, read by the caller after it has taken that
-    # _over       held until the helper has done its work
+    # _error      written by the helper before it sets `_is_over`, read by the caller after that
+    # _is_over, _over
+    #             set, and then freed, once the helper has done its work; the caller waits for the one and looks at the other
 
     Args:
         call: what to do; given this object, for `cancelled`.
@@ -39,6 +40,7 @@ class Launch:
         self._error: BaseException | None = None
         self._over = _thread.allocate_lock()
         self._over.acquire()
+        self._is_over = False
         self.cancelled = False
 
     def run(self) -> None:
@@ -62,9 +64,8 @@ class Launch:
             raise self._error
 
     def _wait(self) -> None:
-        while not self._over.acquire(timeout=_SLICE_S):
-            pass
-        self._over.release()
+        while not self._is_over:  # not the lock alone: an interrupt may have come just after it was taken
+            self._over.acquire(timeout=_SLICE_S)
 
     def _main(self) -> None:
         if self._claim():
@@ -74,6 +75,7 @@ class Launch:
         except BaseException as error:  # noqa: BLE001 - the caller is told
             self._error = error
         finally:
+            self._is_over = True
             self._over.release()
 
 
