@@ -191,7 +191,7 @@ def lingua_franca(_outputs, text):
 
 
 def same_on_any_number_of_workers(_outputs, text):
-    found = re.findall(r"^[128] workers\s+([0-9a-f]{32})$", text, re.MULTILINE)
+    found = re.findall(r"^[128] workers\s+([0-9a-f]{64})$", text, re.MULTILINE)
     assert len(found) == 3
     assert len(set(found)) == 1
 
