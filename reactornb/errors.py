@@ -16,6 +16,7 @@ from typing import Any
 # and a line into the words of the place ("cell 4, line 12") or None where the file is not a cell.
 _describe: Callable[[str, int], str | None] | None = None
 
+_FOLDER = __file__.removesuffix("errors.py")
 _NOT_USERS = ("reactornb", "reactornb_magics", "IPython")
 
 
@@ -39,7 +40,18 @@ class Source:
 
     def __str__(self) -> str:
         named = _describe(self.file, self.line) if _describe is not None else None
-        return named or f"{self.file}, line {self.line}"
+        return named or f"{_module_of(self.file) or self.file}, line {self.line}"
+
+    @classmethod
+    def of_class(cls, made: type) -> Source:
+        """Where the class is declared that is being made: in this package too, whose classes a user's cell only imports."""
+        if made.__module__.split(".")[0] in _NOT_USERS:
+            frame = sys._getframe(1)
+            while frame.f_back is not None and frame.f_globals.get("__name__") != made.__module__:
+                frame = frame.f_back
+            if frame.f_globals.get("__name__") == made.__module__:
+                return cls(frame.f_code.co_filename, frame.f_lineno)
+        return cls.caller()
 
     @classmethod
     def caller(cls) -> Source:
@@ -48,6 +60,18 @@ class Source:
         while frame.f_back is not None and frame.f_globals.get("__name__", "").split(".")[0] in _NOT_USERS:
             frame = frame.f_back
         return cls(frame.f_code.co_filename, frame.f_lineno)
+
+
+def is_library(file: str) -> bool:
+    """Whether a file is one of this package."""
+    return _module_of(file) is not None
+
+
+def _module_of(file: str) -> str | None:
+    """`reactornb.rl.ppo` for a file of this package, None for any other."""
+    if not file.startswith(_FOLDER) or not file.endswith(".py"):
+        return None
+    return "reactornb." + file[len(_FOLDER) :].removesuffix(".py").replace("/", ".").replace("\\", ".")
 
 
 def suggestion(name: str, known: Iterable[str]) -> str:

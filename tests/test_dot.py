@@ -1,14 +1,18 @@
 """The drawing of a graph: Lingua Franca's notation, folded banks, the same text for the same graph, any text in a label."""
 
+import functools
+import json
 import re
 import shutil
 import subprocess
 import sys
 import time
+from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
 
+import reactornb
 from reactornb import (
     Bank,
     Input,
@@ -186,7 +190,11 @@ def test_each_kind_has_its_symbol():
 
 def test_connections_are_solid_with_their_delay_and_dependencies_dashed():
     lines = dot.dot(graph(Main())).splitlines()
-    back = next(line for line in lines if line.startswith('"main.learner.weights":e -> "main.rollouts.weights":w'))
+    back = next(
+        line
+        for line in lines
+        if line.startswith('"main.rollouts.weights is turned to":w -> "main.learner.weights turns":e')
+    )
     assert 'label=" after 10 ms "' in back
     assert "dashed" not in back
     inside = next(
@@ -307,3 +315,114 @@ def test_the_outline_needs_no_graphviz():
         "  rollouts.episode -> learner.batch  ×8\n"
         "  learner.weights -> rollouts.weights after 10 ms  ×8\n"
     )
+
+
+class Judged(Reactor):
+    inp = Input()
+    wide = Input(width=4)
+    out = Output()
+
+    @reaction(inp, wide, deadline=ms(5))
+    def on_inp(self, out): ...
+
+    @on_inp.missed
+    def late(self, out): ...
+
+
+class Bench(Reactor):
+    players = Bank(Judged, 4)
+    learner = Judged()
+    connect(players.out, learner.wide)
+    connect(learner.out, players.inp, after=ms(0), broadcast=True)
+
+
+class ToItself(Reactor):
+    alone = Judged()
+    connect(alone.out, alone.inp, after=ms(10))
+
+
+class Ring(Reactor):
+    def compose(self):
+        self.parts = [Judged() for _ in range(3)]
+        connect(self.parts[0].out, self.parts[1].inp)
+        connect(self.parts[1].out, self.parts[2].inp)
+        connect(self.parts[2].out, self.parts[0].inp, after=ms(1))
+
+
+def drawn_points(pos):
+    """Points on a line: Graphviz gives the control points of cubic Bezier curves."""
+    controls = [tuple(map(float, p.split(",")[-2:])) for p in pos.split() if p[0] not in "se"]
+    for at in range(0, len(controls) - 3, 3):
+        (a, b, c, d) = controls[at : at + 4]
+        for t in (i / 20 for i in range(21)):
+            weights = ((1 - t) ** 3, 3 * t * (1 - t) ** 2, 3 * t**2 * (1 - t), t**3)
+            yield tuple(sum(w * p[k] for w, p in zip(weights, (a, b, c, d), strict=True)) for k in (0, 1))
+
+
+def crossings(root, **options):
+    """Lines back, and the boxes through which one of them is drawn."""
+    laid = json.loads(dot._graphviz(dot.dot(graph(root), **options), "json"))
+    boxes = [o for o in laid["objects"] if o["name"].startswith("cluster") and o.get("bb") and o["label"] != ""]
+    inner = [b for b in boxes if b is not boxes[0]]
+    names = {o["_gvid"]: o["name"] for o in laid["objects"]}
+    back = [
+        e for e in laid["edges"] if names[e["tail"]].endswith("is turned to") and names[e["head"]].endswith(" turns")
+    ]
+    found = []
+    for edge in back:
+        for x, y in drawn_points(edge["pos"]):
+            for box in inner:
+                left, low, right, high = map(float, box["bb"].split(","))
+                if left < x < right and low < y < high:
+                    found.append(box["name"])
+    return len(back), found
+
+
+@pytest.mark.skipif(not dot.is_installed(), reason="Graphviz's dot is not installed")
+@pytest.mark.parametrize(
+    ("root", "expanded", "count"),
+    [(Bench(), (), 1), (Bench(), ("bench.players",), 4), (ToItself(), (), 1), (Ring(), (), 1)],
+)
+def test_a_line_back_goes_around_the_boxes_and_what_is_written_in_them(root, expanded, count):
+    assert crossings(root, expanded=expanded) == (count, [])
+
+
+@pytest.mark.skipif(not dot.is_installed(), reason="Graphviz's dot is not installed")
+@pytest.mark.parametrize("width", [2, 4, 9])
+def test_members_of_an_unfolded_bank_stand_in_their_order(width):
+    class Wide(Reactor):
+        players = Bank(Judged, width)
+        learner = Judged()
+        connect(learner.out, players.inp, after=ms(0), broadcast=True)
+
+    laid = json.loads(dot._graphviz(dot.dot(graph(Wide()), expanded=["wide.players"]), "json"))
+    heights = {o["name"]: float(o["pos"].split(",")[1]) for o in laid["objects"] if "pos" in o}
+    own = [heights[f"wide.players[{i}].inp"] for i in range(width)]
+    assert own == sorted(own, reverse=True)
+
+
+def test_a_deadline_stands_on_its_reaction_and_on_no_other():
+    text = dot.dot(graph(Bench()))
+    assert "on_inp  ≤ 5 ms" in node(text, "bench.learner.on_inp")
+    assert "≤" not in dot.dot(graph(Main()))
+
+
+def test_a_partial_function_and_a_library_class_are_named_as_their_users_know_them():
+    from reactornb.viz.fold import _brief
+
+    assert _brief(functools.partial(divmod, 7, y=2)) == "divmod(7, y=2, …)"
+    assert _brief(graph) == "graph"
+    assert _brief(Bench) == "Bench"
+    assert _brief([1, 2]) == "[1, 2]"
+
+
+def test_a_class_of_the_library_is_where_it_stands_there_and_not_where_a_cell_imported_it():
+    file = str(Path(reactornb.__file__).parent / "rl" / "made_up.py")
+    names = {"__name__": "reactornb.rl.made_up", "Reactor": Reactor, "Bank": Bank}
+    text = "\n" * 6 + "class Ready(Reactor):\n    lr: float = 0.1\n\nclass Holds(Reactor):\n    inner = Ready()\n"
+    exec(compile(text, file, "exec"), names)
+    assert str(names["Ready"]._definition) == "reactornb.rl.made_up, line 7"
+    tips = {box.label: box.tooltip for box in fold(graph(names["Holds"]())).boxes.values()}
+    assert tips["inner"].endswith("class Ready in reactornb.rl.made_up, line 7")
+    assert "line 10" in tips["holds"]
+    assert str(Judged._definition).startswith(__file__), "a user's own class"

@@ -185,7 +185,7 @@ class Reactor:
         super().__init_subclass__(**kwargs)
         if "_composes" in cls.__dict__:
             return
-        cls._definition = Source.caller()
+        cls._definition = Source.of_class(cls)
         cls._spec = collect(cls)
 
     def __init__(self, *positional: Any, **parameters: Any) -> None:

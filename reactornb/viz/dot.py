@@ -147,6 +147,7 @@ class _Writer:
             if symbol.kind != "mode":
                 self.inside.setdefault(symbol.mode or symbol.box, []).append(symbol)
         self.clusters = 0
+        self.cluster_of: dict[str, str] = {}
         reactions = [s.key for s in picture.symbols.values() if s.kind == "reaction"]
         self.place = {key: place for place, key in enumerate([*picture.boxes])}
         self.place_of_reaction = {key: place for place, key in enumerate(reactions)}
@@ -163,8 +164,11 @@ class _Writer:
         ]
         for box in self.children.get("", []):
             self._box(box, 0)
+        self.back = _feedback(self.picture)
+        self.turns: set[str] = set()
         for place, line in enumerate(self.picture.lines):
             self._line(line, place)
+        self._in_order()
         self.out.append("}")
         return "\n".join(self.out) + "\n"
 
@@ -185,6 +189,7 @@ class _Writer:
         unfolds = f", id={_quote(box.key)}" if box.unfolds else ""
         if classes:
             unfolds += f', class="{" ".join(classes)}"'
+        self.cluster_of[box.key] = f"cluster_{self.clusters}"
         self._open(
             f'label=<{title}>{unfolds}, style="rounded,filled", fillcolor="{_FILLS[depth % 2]}"{bank}', box.tooltip
         )
@@ -226,7 +231,8 @@ class _Writer:
                 look = f"shape=plain, label={_quote(words + ' ▸')}"
             case "reaction":
                 level = f"  L{s.level}" if self.levels and s.level >= 0 else ""
-                words = f"{s.number}  {s.label}{level}"
+                deadline = f"  ≤ {s.deadline}" if s.deadline else ""
+                words = f"{s.number}  {s.label}{deadline}{level}"
                 look = f"class=r{self.place_of_reaction[s.key]}, "
                 look += f'shape=cds, style=filled, fillcolor="#475569", fontcolor=white, height=0.3, margin="0.1,0.04", label={_quote(words)}'
             case "timer":
@@ -268,7 +274,97 @@ class _Writer:
         if symbols[line.tail].kind == "mode" or symbols[line.head].kind == "mode":
             look.append("constraint=false")
         look += [f"tooltip={_quote(tooltip)}", f"class=l{place}"]
-        self.out.append(f"{_quote(line.tail)}:e -> {_quote(line.head)}:w [{', '.join(look)}];")
+        if place in self.back:
+            self._around(line, look, self.back[place])
+        else:
+            self.out.append(f"{_quote(line.tail)}:e -> {_quote(line.head)}:w [{', '.join(look)}];")
+
+    def _around(self, line: Line, look: list[str], around: str) -> None:
+        """A line back to the left, around the boxes: it turns at points that are in neither box, so that all three parts go to the right.
+
+        Straight from port to port Graphviz would draw it through both boxes, over what is written there.
+        """
+        right, left = f"{line.tail} turns", f"{line.head} is turned to"
+        plain = ", ".join(x for x in look if not x.startswith("label="))
+        for key, part in (
+            (right, f"{_quote(line.tail)}:e -> {_quote(right)}:w [{plain}];"),
+            (left, f"{_quote(left)}:e -> {_quote(line.head)}:w [{plain}];"),
+        ):
+            if key not in self.turns:  # else another line from or to the same port has this part
+                self.turns.add(key)
+                point = f'{_quote(key)} [shape=point, width=0.01, height=0.01, color="{_LINE}", tooltip=" "];'
+                self.out += [self._in_box(around, point), part]
+        self.out.append(f"{_quote(left)}:w -> {_quote(right)}:e [{', '.join(look)}];")
+
+    def _in_box(self, key: str, words: str) -> str:
+        """A statement within the cluster of a box."""
+        return f"subgraph {self.cluster_of[key]} {{ {words} }}"
+
+    def _in_order(self) -> None:
+        """Members of an unfolded bank from top to bottom.
+
+        Graphviz takes no order of boxes, and crosses as few lines as it can: each member hangs on a line from an unseen point,
+        and the points, which are in no box of their own, are in order.
+        """
+        banks: dict[str, list[tuple[Box, list[str]]]] = {}
+        for box in self.picture.boxes.values():
+            base, bracket, _ = box.key.rpartition("[")
+            nodes = [s.key for s in self.inside.get(box.key, [])]
+            if bracket and box.parent and nodes:
+                banks.setdefault(base, []).append((box, nodes))
+        for base, members in banks.items():
+            if len(members) < 2:
+                continue
+            points = [f"{base} place {i}" for i in range(len(members))][::-1]
+            chain = " -> ".join(map(_quote, points))
+            made = f"node [shape=point, style=invis, width=0.01, height=0.01]; edge [style=invis]; {{ rank=same; {chain}; }}"
+            self.out.append(self._in_box(members[0][0].parent, made))
+            for point, (_, node) in zip(points[::-1], members, strict=True):
+                self.out += [f"{_quote(point)} -> {_quote(n)} [style=invis, weight=4];" for n in node]
+
+
+def _feedback(picture: Picture) -> dict[int, str]:
+    """Connections that lead back: the number of each, and the box within which it does.
+
+    Of boxes side by side those without a delay go first: a connection leads back if what is at its head reaches, by those taken
+    before it, what is at its tail.
+    """
+
+    def path(key: str) -> list[str]:
+        found = [picture.symbols[key].box]
+        while picture.boxes[found[-1]].parent:
+            found.append(picture.boxes[found[-1]].parent)
+        return found[::-1]
+
+    back: dict[int, str] = {}
+    onward: dict[str, set[str]] = {}
+    lines = [(place, line) for place, line in enumerate(picture.lines) if line.kind == "connection"]
+    for place, line in sorted(lines, key=lambda item: bool(item[1].label)):
+        tail, head = path(line.tail), path(line.head)
+        depth = 0
+        while depth < min(len(tail), len(head)) and tail[depth] == head[depth]:
+            depth += 1
+        if depth == len(tail) == len(head) and depth > 1:  # a reactor's output to its own input
+            back[place] = tail[-2]
+        elif 0 < depth < min(len(tail), len(head)):
+            a, b = tail[depth], head[depth]
+            if _reaches(onward, b, a):
+                back[place] = tail[depth - 1]
+            else:
+                onward.setdefault(a, set()).add(b)
+    return back
+
+
+def _reaches(onward: dict[str, set[str]], start: str, end: str) -> bool:
+    seen, stack = {start}, [start]
+    while stack:
+        here = stack.pop()
+        if here == end:
+            return True
+        new = onward.get(here, set()) - seen
+        seen |= new
+        stack += new
+    return False
 
 
 def _glyph(glyph: str, words: str) -> str:

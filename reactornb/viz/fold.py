@@ -6,12 +6,14 @@ knows nothing of Graphviz. Everything in it is ordered as in the graph, so the s
 
 from __future__ import annotations
 
+import functools
 import inspect
+import types
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from reactornb.errors import DeclarationError
+from reactornb.errors import DeclarationError, is_library
 from reactornb.graph import Graph, PortNode, ReactionNode, ReactorNode
 from reactornb.model.declarations import Port
 from reactornb.tags import forever, format_ns
@@ -69,7 +71,7 @@ class Symbol:
             "shutdown" or "reset".
         detail: the width of a multiport, the times of a timer, the delay of an action.
         number: order of a reaction within its reactor, from 1.
-        level: of a reaction; `reactions` are the indices of those that it stands for.
+        level: of a reaction; `reactions` are the indices of those that it stands for; `deadline` is its, in words, or empty.
     """
 
     key: str
@@ -82,6 +84,7 @@ class Symbol:
     level: int = -1
     tooltip: str = ""
     reactions: list[int] = field(default_factory=list)
+    deadline: str = ""
 
 
 @dataclass(slots=True)
@@ -224,7 +227,10 @@ class _Fold:
         shown += [f"{name} = {_brief(value)}" for name, value in _common(members).items()]
         if box.enclave:
             shown.append("an enclave: its tags are its own, and run ahead or behind as far as the delays allow")
-        shown.append(str(first.source))
+        if is_library(first.cls._definition.file):  # where it was made is some line of the library, or of who called it
+            shown.append(f"class {first.cls.__name__} in {first.cls._definition}")
+        else:
+            shown.append(str(first.source))
         box.tooltip = "\n".join(shown)
         return box
 
@@ -314,6 +320,8 @@ class _Fold:
                 symbol.level = max(symbol.level, node.level)
                 symbol.reactions.append(node.index)
                 symbol.tooltip = _reaction_words(node, symbol)
+                if node.deadline is not None and node.deadline < forever:
+                    symbol.deadline = format_ns(node.deadline)
                 self._dependencies(node, key)
 
     def _dependencies(self, node: ReactionNode, key: str) -> None:
@@ -421,5 +429,15 @@ _DIFFERS = _Differs()
 
 
 def _brief(value: object) -> str:
-    text = " ".join(repr(value).split())
+    text = " ".join(_shown(value).split())
     return text if len(text) <= 60 else text[:57] + "…"
+
+
+def _shown(value: object) -> str:
+    """A parameter's value; a function by its name, a partial one as it would be called."""
+    if isinstance(value, functools.partial):
+        given = [*map(_shown, value.args), *(f"{name}={_shown(v)}" for name, v in value.keywords.items())]
+        return f"{_shown(value.func)}({', '.join([*given, '…'])})"
+    if isinstance(value, (types.FunctionType, types.BuiltinFunctionType, types.MethodType, type)):
+        return value.__qualname__
+    return repr(value)

@@ -10,6 +10,8 @@ const NOTATION = [
   ["○", "startup; with an R: reset"],
   ["◇", "shutdown"],
   ["solid", "connection, with its delay; thick: of many channels"],
+  ["after 0", "delay of a connection: 0 is one microstep later at the same time, 10 ms that much later"],
+  ["≤ 5 ms", "deadline of a reaction: it is to begin at most so long after its tag in physical time"],
   ["dotted", "~ physical connection: its delay counts from physical time"],
   ["dashed", "what triggers a reaction, and what it writes or schedules; with a ring at its end: read without triggering"],
 ];

@@ -166,11 +166,14 @@ class Picture {
     ink.globalAlpha = 1;
   }
 
-  // A span's level and name, as much as there is room for.
+  // A span's name and level, as much as there is room for.
   write(ink, reaction, x, y, w, tall, color) {
     const [name, , level] = this.frame.names[reaction];
     const short = name.slice(name.indexOf(".") + 1);
-    const words = [`L${level} ${short}`, `L${level} ${short.slice(short.lastIndexOf(".") + 1)}`, `L${level}`].find((t) => ink.measureText(t).width < w - 6);
+    const last = short.slice(short.lastIndexOf(".") + 1);
+    // Its name first; where there is no room for it, its beginning.
+    const cut = [...Array(Math.max(last.length - 3, 0)).keys()].map((k) => `${last.slice(0, last.length - 1 - k)}…`);
+    const words = [`${short}  L${level}`, short, `${last}  L${level}`, last, ...cut].find((t) => ink.measureText(t).width < w - 6);
     if (!words) return;
     ink.fillStyle = color;
     ink.fillText(words, x + 3, y + tall / 2 + 0.5);
