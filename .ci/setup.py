@@ -2,6 +2,7 @@
 """Set the project up: Debian packages, free-threaded CPython 3.14, the environment `.venv`, the Jupyter kernel.
 
     python3 .ci/setup.py          what `make demo` and `make lab` need
+    python3 .ci/setup.py --fast   the same on a CPython compiled with a profile, kept beside the plain one and used from then on
     python3 .ci/setup.py --atari  also ALE, built from source once per machine, which takes four minutes or more
     python3 .ci/setup.py --tests  also what the browser tests need, and ALE
     python3 .ci/setup.py --lean   only what runs the notebooks, and torch's CPU build where uv is there to find it: for an image
@@ -43,15 +44,25 @@ CACHE = Path(os.environ.get("REACTORNB_CACHE") or os.path.join(XDG_CACHE, "react
 CPYTHON = "3.14.7"
 SOURCE = "pool/main/p/python3.14/python3.14_3.14.7.orig.tar.xz"  # below the archive's base
 SOURCE_SHA256 = "3b48dac8fb59f62eaa67ac83c1eb12bda1b7a08406dd286e252c11a66be27f81"
+# The archive keeps what one of its suites has. When another 3.14.x takes this one's place, what these suites list is taken instead.
+SOURCE_PACKAGE, SUITES = "python3.14", ["testing", "unstable"]
 # -O3 is CPython's own default. With a profile a step of CartPole takes a quarter less time, and a loop of integers 43 % less. CPython's
 # own choice of tests to be watched, and link-time optimisation, take half an hour for no more than these tests give in nine minutes.
 CONFIGURE = ["--disable-gil", "--disable-test-modules"]
+PLAIN = [
+    "--without-static-libpython",
+    "CFLAGS=-g0",
+]  # what nobody here links with, and debuggers read: a fifth of the time
 WATCHED = (
     "-m test --pgo test_array test_bisect test_collections test_dataclasses test_float test_functools test_generators "
     "test_heapq test_json test_operator test_ordered_dict test_patma test_re test_struct"
 )
 PROFILED = ["--enable-optimizations", "PROFILE_TASK=" + WATCHED]
 OBJECT_FILES = 300  # what a build compiles, for the progress line
+
+UV = "0.13.9"  # from PyPI, where there is none
+# A closed network refuses at once, or drops what is sent: then it is given up after four seconds, twice.
+UV_PATIENCE = {"UV_HTTP_CONNECT_TIMEOUT": "4", "UV_HTTP_TIMEOUT": "20", "UV_HTTP_RETRIES": "1"}
 
 VENV, VENV_EXTRAS, LEAN_EXTRAS = REPO / ".venv", "notebook,rl,test,dev", "notebook,rl"
 GIL_VENV, GIL_VENV_EXTRAS = REPO / ".venv-gil", "notebook,test,atari"
@@ -135,12 +146,13 @@ def output_of(command):
     return done.stdout if done.returncode == 0 else None
 
 
-def run(what, command, log, *, cwd=None, env=None, progress=None, fix="see the log"):
+def run(what, command, log, *, cwd=None, env=None, progress=None, fix="see the log", quiet=False):
     """Run a long command with its output in `log`, and a line on the screen every ten seconds.
 
     Args:
         progress: a function whose text ends each of these lines; the log's last line without it.
         fix: what to do when the command fails; said after the log's tail.
+        quiet: there is another way when it fails: do not show the log's tail.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
     start = time.monotonic()
@@ -168,8 +180,9 @@ def run(what, command, log, *, cwd=None, env=None, progress=None, fix="see the l
             process.wait()
             raise
     if status:
-        tail = log.read_text(errors="replace").splitlines()[-25:]
-        print("\n".join("    " + line for line in tail), flush=True)
+        if not quiet:
+            tail = log.read_text(errors="replace").splitlines()[-25:]
+            print("\n".join("    " + line for line in tail), flush=True)
         raise SetupError(f"{what} failed with status {status} (log: {log}); {fix}")
 
 
@@ -292,8 +305,12 @@ def unfit(facts):
     return None
 
 
-def interpreter():
-    """A free-threaded CPython 3.14: named by the environment, found, downloaded, or built from source."""
+def interpreter(*, fast=False):
+    """A free-threaded CPython 3.14: named by the environment, found, built before, downloaded, or built from source.
+
+    Args:
+        fast: build one with a profile unless the environment names one or the PATH has one, which are taken as they are.
+    """
     named = os.environ.get("REACTORNB_PYTHON")
     if named:
         python = shutil.which(named)
@@ -307,49 +324,103 @@ def interpreter():
         if not reason:
             return Path(on_path)
         say(f"passing over {on_path}: {reason}")
-    built = built_interpreter()
+    built = built_interpreter(profiled=True) or (None if fast else built_interpreter())
     if built:
         return built
-    return interpreter_from_uv() or build_interpreter()
+    return interpreter_from_uv() or build_interpreter(profiled=fast)
+
+
+def uv_program(*pythons):
+    """uv: the one on the PATH, or one that pip brings from PyPI into the cache folder; None where it cannot be had.
+
+    Args:
+        pythons: interpreters whose pip may be asked, in order; one may have no pip.
+    """
+    on_path = shutil.which("uv")
+    if on_path:
+        return Path(on_path)
+    folder = CACHE / "uv" / UV
+    program = folder / "bin" / "uv"
+    with locked("uv-" + UV):
+        for python in pythons:
+            if program.exists():
+                break
+            if output_of([python, "-m", "pip", "--version"]) is None:
+                continue
+            partial = folder.with_suffix(".partial")
+            shutil.rmtree(partial, ignore_errors=True)
+            pip = [
+                "timeout",
+                "60",
+                python,
+                "-m",
+                "pip",
+                "--disable-pip-version-check",
+                "--retries",
+                "1",
+                "--timeout",
+                "8",
+            ]
+            try:
+                run(
+                    "uv",
+                    [*pip, "install", "--no-deps", "--target", partial, "uv==" + UV],
+                    CACHE / "logs" / "uv.log",
+                    quiet=True,
+                )
+            except SetupError:
+                continue
+            shutil.rmtree(folder, ignore_errors=True)
+            partial.rename(folder)
+    return program if program.exists() and output_of([program, "--version"]) is not None else None
 
 
 def interpreter_from_uv():
     """CPython as uv downloads it, in the cache folder; None without uv, or where downloads are closed."""
-    if not shutil.which("uv"):
-        return None
     home = CACHE / "uv"
-    env = {"UV_PYTHON_INSTALL_DIR": str(home / "python"), "UV_CACHE_DIR": str(home / "cache")}
-    env["UV_PYTHON_INSTALL_BIN"] = "0"  # no link in ~/.local/bin
     pattern = str(home / "python" / "cpython-3.14.*freethreaded*" / "bin" / "python3.14t")
-    with locked("uv"):
-        if not glob.glob(pattern):
+    if not glob.glob(pattern):
+        uv = uv_program(sys.executable)
+        if uv is None:
+            return None
+        env = {"UV_PYTHON_INSTALL_DIR": str(home / "python"), "UV_CACHE_DIR": str(home / "cache"), **UV_PATIENCE}
+        env["UV_PYTHON_INSTALL_BIN"] = "0"  # no link in ~/.local/bin
+        with locked("uv"):
             say("asking uv for CPython 3.14t")
+            command = ["timeout", "300", uv, "python", "install", "3.14t"]
             try:
-                run("uv", ["timeout", "600", "uv", "python", "install", "3.14t"], CACHE / "logs" / "uv.log", env=env)
+                run("uv", command, CACHE / "logs" / "uv.log", env=env, quiet=True)
             except SetupError:
                 say("uv cannot download it here; building it from source")
                 return None
     return next((Path(p) for p in sorted(glob.glob(pattern)) if not unfit(probe(p))), None)
 
 
-def build_folder():
-    """Where this configuration's build is kept; another source or other options get another folder."""
-    key = hashlib.sha256("\n".join([SOURCE_SHA256, platform.machine(), *CONFIGURE, *PROFILED]).encode()).hexdigest()[:8]
+def options_of(profiled):
+    return [*CONFIGURE, *(PROFILED if profiled else PLAIN)]
+
+
+def build_folder(*, profiled=False):
+    """Where this configuration's build is kept; other options, or another source named above, get another folder.
+
+    Its build.json says which source it was made from: where the one named above has left the archive, a later one.
+    """
+    key = hashlib.sha256("\n".join([SOURCE_SHA256, platform.machine(), *options_of(profiled)]).encode()).hexdigest()[:8]
     return CACHE / f"cpython-{CPYTHON}t-{key}"
 
 
-def built_interpreter():
+def built_interpreter(*, profiled=False):
     # The marker is written last, so a folder without one is a build that was cut short.
-    prefix = build_folder()
+    prefix = build_folder(profiled=profiled)
     python = prefix / "bin" / "python3.14t"
     return python if (prefix / "build.json").exists() and not unfit(probe(python)) else None
 
 
-def build_interpreter():
-    """Build CPython from the Debian archive's source, once per machine."""
-    prefix = build_folder()
+def build_interpreter(*, profiled=False):
+    """Build CPython from the Debian archive's source, once per machine; with a profile it takes three times as long."""
+    prefix = build_folder(profiled=profiled)
     with locked(prefix.name):
-        built = built_interpreter()  # by whoever held the lock before
+        built = built_interpreter(profiled=profiled)  # by whoever held the lock before
         if built:
             return built
         need_disk(CACHE, BUILD_BYTES, "building CPython")
@@ -363,45 +434,36 @@ def build_interpreter():
         for folder in (work, prefix):
             shutil.rmtree(folder, ignore_errors=True)
         work.mkdir(parents=True)
-        archive = fetch_source()
+        archive, version = fetch_source()
         start = time.monotonic()
-        say(f"building free-threaded CPython {CPYTHON}, once on this machine")
+        say(f"building free-threaded CPython {version}{' with a profile' if profiled else ''}, once on this machine")
         log = CACHE / "logs" / (prefix.name + ".log")
         with contextlib.suppress(OSError):
             log.unlink()
         make = ["make", f"-j{len(os.sched_getaffinity(0))}"]
-
-        def configured(options):
-            for left_over in work.iterdir():
-                shutil.rmtree(left_over)
-            source = unpacked(archive, work)  # its sha256 was checked: the content is what we named
-            run("configuring", ["./configure", f"--prefix={prefix}", *options], log, cwd=source)
-            return source
+        source = unpacked(archive, work)  # its sha256 was checked: the content is what was named
 
         def compiled():
             count = sum(entry.name.endswith(".o") for entry in files_below(source))
             return f"{count} of about {OBJECT_FILES} object files"
 
-        options = [*CONFIGURE, *PROFILED]
-        try:
-            source = configured(options)
+        run("configuring", ["./configure", f"--prefix={prefix}", *options_of(profiled)], log, cwd=source)
+        if profiled:
             run("compiling CPython to watch it", [*make, "profile-gen-stamp"], log, cwd=source, progress=compiled)
             run("watching CPython", ["timeout", "900", *make, "profile-run-stamp"], log, cwd=source)
-            run("compiling CPython", make, log, cwd=source, progress=compiled)
-        except SetupError as error:
-            say(f"CPython is compiled without a profile: {str(error).splitlines()[0]}")
-            options = CONFIGURE
-            source = configured(options)
-            run("compiling CPython", make, log, cwd=source, progress=compiled)
-        run("installing", ["make", "install"], log, cwd=source, env={"PIP_ROOT_USER_ACTION": "ignore"})
+        run("compiling CPython", make, log, cwd=source, progress=compiled)
+        # Not compiled to bytecode three times over, and without pip: what is imported is compiled then, and environments bring their own.
+        install = ["make", "install", "ENSUREPIP=no", "COMPILEALL_OPTS=-x ."]
+        run("installing", install, log, cwd=source)
         python = prefix / "bin" / "python3.14t"
         facts = probe(python)
         reason = unfit(facts)
         if reason:
             raise SetupError(f"the CPython just built cannot be used: {reason} (log: {log})")
         marker = {
-            "source_sha256": SOURCE_SHA256,
-            "configure": options,
+            "version": version,
+            "source_sha256": sha256(archive),
+            "configure": options_of(profiled),
             "compiler": facts["compiler"],
             "built": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
             "minutes": round((time.monotonic() - start) / 60, 1),
@@ -414,44 +476,129 @@ def build_interpreter():
         return python
 
 
+# ---- its source ---------------------------------------------------------------------------------------------------------
+
+
 def fetch_source():
-    """CPython's source from whichever Debian archive apt is configured with, its sha256 checked."""
-    target = CACHE / "sources" / Path(SOURCE).name
+    """CPython's source from whichever Debian archive apt is configured with, its sha256 checked: the file, and its version.
+
+    The one named above, or, where no archive has it any more, the newest 3.14 that an archive's signed index lists.
+    """
+    folder = CACHE / "sources"
+    target = folder / Path(SOURCE).name
     if target.exists() and sha256(target) == SOURCE_SHA256:
-        return target
-    target.parent.mkdir(parents=True, exist_ok=True)
+        return target, CPYTHON
+    folder.mkdir(parents=True, exist_ok=True)
     listed = output_of(["apt-get", "indextargets", "--format", "$(REPO_URI)"]) or ""
     bases = sorted(set(listed.split()), key=listed.split().index)
     if not bases:
         raise SetupError(
             "no Debian archive is configured to fetch CPython's source from; install a python3.14t and set REACTORNB_PYTHON"
         )
-    reasons = []
+    reasons, gone = [], []
     for base in bases:
-        partial = target.with_suffix(".partial")
+        reason = download(base.rstrip("/") + "/" + SOURCE, target, SOURCE_SHA256)
+        if reason is None:
+            return target, CPYTHON
+        reasons.append(reason)
+        if reason.endswith(GONE):
+            gone.append(base)
+    for base in gone:
         try:
-            with (
-                urllib.request.urlopen(base.rstrip("/") + "/" + SOURCE, timeout=60) as response,
-                open(partial, "wb") as out,
-            ):
-                say("fetching CPython's source from the Debian archive")
-                shutil.copyfileobj(response, out, 1 << 20)
-        except urllib.error.HTTPError as error:
-            reasons.append(f"an archive answered {error.code}")
+            uri, version, expected = newest_source(base)
+        except SetupError as error:
+            reasons.append(str(error))
             continue
-        except (OSError, ValueError) as error:
-            reasons.append("an archive was not reached ({})".format(getattr(error, "reason", error)))
-            continue
-        found = sha256(partial)
-        if found != SOURCE_SHA256:
-            partial.unlink()
-            raise SetupError(
-                f"CPython's source has sha256 {found}, not {SOURCE_SHA256}: the download was damaged or changed; try again"
-            )
-        partial.rename(target)
-        return target
+        say(f"CPython {CPYTHON} has left the Debian archive; taking {version}, which its signed index lists")
+        later = folder / uri.rsplit("/", 1)[-1]
+        if later.exists() and sha256(later) == expected:
+            return later, version
+        reason = download(uri, later, expected)
+        if reason is None:
+            return later, version
+        reasons.append(reason)
     fix = "check the network, or set REACTORNB_PYTHON to a python3.14t"
     raise SetupError("CPython's source could not be fetched: {}; {}".format("; ".join(dict.fromkeys(reasons)), fix))
+
+
+GONE = "does not have it"
+
+
+def download(uri, target, expected):
+    """Fetch a file; why it could not be, or None when it is there.
+
+    Raises:
+        SetupError: if it is not what its sha256 says; then nothing is kept.
+    """
+    partial = target.with_suffix(".partial")
+    try:
+        with urllib.request.urlopen(uri, timeout=60) as response, open(partial, "wb") as out:
+            say("fetching CPython's source from the Debian archive")
+            shutil.copyfileobj(response, out, 1 << 20)
+    except urllib.error.HTTPError as error:
+        return f"an archive answered {error.code}" if error.code != 404 else f"an archive {GONE}"
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "reason", error)
+        if isinstance(reason, FileNotFoundError) or "No such file" in str(reason):
+            return f"an archive {GONE}"
+        return f"an archive was not reached ({reason})"
+    found = sha256(partial)
+    if found != expected:
+        partial.unlink()
+        raise SetupError(
+            f"CPython's source has sha256 {found}, not {expected}: the download was damaged or changed; try again"
+        )
+    partial.rename(target)
+    return None
+
+
+def newest_source(base, keyring=None):
+    """The newest 3.14 in an archive's index of sources: (its address, its version, its sha256).
+
+    apt does it, with lists of its own in the cache folder: it fetches the index, checks its signature and its checksums, and compares
+    versions. The machine's own lists and sources stay as they are.
+
+    Args:
+        base: the archive's.
+        keyring: whose signatures count; Debian's keyring where it is installed, and otherwise the keys that apt trusts.
+
+    Raises:
+        SetupError: if the index cannot be had or is not rightly signed, or lists no 3.14.
+    """
+    home = CACHE / "apt"
+    shutil.rmtree(home, ignore_errors=True)
+    for folder in ("lists/partial", "archives/partial"):
+        (home / folder).mkdir(parents=True)
+    if keyring is None:
+        usual = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
+        keyring = usual if usual.exists() else None
+    signed_by = f"[signed-by={keyring}] " if keyring else ""
+    (home / "sources.list").write_text("".join(f"deb-src {signed_by}{base} {suite} main\n" for suite in SUITES))
+    (home / "status").touch()
+    settings = {
+        "Dir::State": home, "Dir::State::Lists": home / "lists", "Dir::State::status": home / "status", "Dir::Cache": home,
+        "Dir::Etc::SourceList": home / "sources.list", "Dir::Etc::SourceParts": "/dev/null", "Acquire::Languages": "none",
+        "APT::Update::Error-Mode": "any", "APT::Get::AllowUnauthenticated": "false", "Acquire::AllowInsecureRepositories": "false",
+        "Acquire::http::Timeout": "20", "Acquire::Retries": "1", "APT::Update::Post-Invoke-Success": "",
+    }  # fmt: skip
+    if os.geteuid() == 0:
+        settings["APT::Sandbox::User"] = "root"  # whose folders these are
+    # The machine's hooks, such as one that cleans its cache after an update, are none of ours.
+    (home / "apt.conf").write_text("#clear APT::Update::Post-Invoke;\n#clear APT::Update::Post-Invoke-Success;\n")
+    apt = ["apt-get", *(word for key, value in settings.items() for word in ("-o", f"{key}={value}"))]
+    run(
+        "apt-get update",
+        [*apt, "update"],
+        CACHE / "logs" / "apt-sources.log",
+        env={"APT_CONFIG": str(home / "apt.conf")},
+        quiet=True,
+    )
+    listed = output_of([*apt, "source", "--print-uris", "--only-source", SOURCE_PACKAGE]) or ""
+    pattern = r"'(\S+)' \S*_(3\.14\.\d+)\.orig\.tar\.xz \d+ SHA256:([0-9a-f]{64})$"
+    found = re.search(pattern, listed, re.MULTILINE)
+    if found is None:
+        raise SetupError("an archive's index lists no source of CPython 3.14")
+    return found.groups()
 
 
 def unpacked(archive, folder):
@@ -523,7 +670,7 @@ def make_venv(venv, python, extras, size, *, kernel, lean=False):
 
         # --no-compile: Python compiles what is imported as it goes, in 3 s; compiling all of it here takes a minute.
         wanted = ["-c", CONSTRAINTS, "-e", f"{REPO}[{extras}]"]
-        if not (lean and install_with_uv(venv, wanted, log, unpacked)):
+        if not install_with_uv(venv, wanted, log, unpacked, lean=lean):
             run(
                 "pip",
                 [*pip, "install", *([] if lean else ["--no-compile"]), *wanted],
@@ -538,27 +685,29 @@ def make_venv(venv, python, extras, size, *, kernel, lean=False):
         say(f"{venv.name} is ready, after {minutes(time.monotonic() - start)} minutes")
 
 
-def install_with_uv(venv, wanted, log, progress):
-    """Install with uv, which knows by itself where torch's CPU build is; false without uv, or where that is out of reach.
+def install_with_uv(venv, wanted, log, progress, *, lean):
+    """Install with uv, which unpacks several packages at once, and keeps them unpacked: the second time takes seconds.
 
-    The build for graphics cards, which pip finds, works on a machine without one, but is 5 GB where the other is 1.
+    It looks neither at pip's configuration nor at its cache. Where it fails, pip may still do.
+
+    Args:
+        lean: take torch's CPU build, which uv knows where to find. The build for graphics cards, which PyPI has, works on a machine
+            without one, but is 5 GB where the other is 1.
+
+    Returns:
+        False without uv, or where what is wanted is out of its reach.
     """
-    if not shutil.which("uv"):
+    uv = uv_program(venv / "bin" / "python", sys.executable)
+    if uv is None:
         return False
-    command = [
-        "uv",
-        "pip",
-        "install",
-        "--python",
-        venv / "bin" / "python",
-        "--torch-backend",
-        "cpu",
-        "--compile-bytecode",
-    ]
+    command = [uv, "pip", "install", "--python", venv / "bin" / "python"]
+    command += ["--torch-backend", "cpu", "--compile-bytecode"] if lean else []
+    env = {"UV_CACHE_DIR": str(CACHE / "uv" / "cache"), "UV_HTTP_CONNECT_TIMEOUT": "4"}
     try:
-        run("uv", [*command, *wanted], log, env={"UV_CACHE_DIR": str(CACHE / "uv" / "cache")}, progress=progress)
+        run("uv", [*command, *wanted], log, env=env, progress=progress, quiet=True)
     except SetupError:
-        say("torch's CPU build is not to be had from here; the one for graphics cards does as well, and is larger")
+        what = "torch's CPU build is not to be had from here; the one for graphics cards does as well, and is larger"
+        say(what if lean else "uv cannot install them here; pip does")
         return False
     return True
 
@@ -714,6 +863,9 @@ def main():
     parser = argparse.ArgumentParser(description="Set the project up; see the top of this file.")
     parser.add_argument("--tests", action="store_true", help="also what the browser tests need, and ALE")
     parser.add_argument("--atari", action="store_true", help="also ALE, built from source")
+    parser.add_argument(
+        "--fast", action="store_true", help="on a CPython compiled with a profile, built once per machine"
+    )
     parser.add_argument("--lean", action="store_true", help="only what runs the notebooks, as small as can be had")
     parser.add_argument("--gil", action="store_true", help="only .venv-gil, on an ordinary CPython")
     chosen = parser.parse_args()
@@ -747,7 +899,7 @@ def main():
         extras, size = (LEAN_EXTRAS, LEAN_BYTES) if chosen.lean else (VENV_EXTRAS, VENV_BYTES)
         if not VENV.exists():  # said now, not after the build
             need_disk(REPO, BUILD_BYTES + size, "set-up")
-        make_venv(VENV, interpreter(), extras, size, kernel=True, lean=chosen.lean)
+        make_venv(VENV, interpreter(fast=chosen.fast), extras, size, kernel=True, lean=chosen.lean)
         # Not built for `make demo`, which needs none of it and would be delayed by minutes; once built, it is installed there too.
         install_ale(VENV, build=chosen.tests or chosen.atari)
     except SetupError as error:

@@ -25,12 +25,13 @@ def setup(tmp_path, monkeypatch):
     return module
 
 
-def pretend_built(setup, *, marker=True):
-    python = setup.build_folder() / "bin" / "python3.14t"
+def pretend_built(setup, *, marker=True, profiled=False):
+    folder = setup.build_folder(profiled=profiled)
+    python = folder / "bin" / "python3.14t"
     python.parent.mkdir(parents=True)
     python.touch()
     if marker:
-        (setup.build_folder() / "build.json").write_text("{}")
+        (folder / "build.json").write_text("{}")
     return python
 
 
@@ -79,6 +80,25 @@ def test_other_options_are_kept_in_another_folder(setup, monkeypatch):
     assert setup.build_folder() != plain
 
 
+def test_a_profiled_build_is_kept_beside_the_plain_one_and_preferred_to_it(setup, monkeypatch):
+    monkeypatch.setattr(setup, "probe", lambda python: FIT)
+    plain = pretend_built(setup)
+    assert setup.interpreter() == plain
+    profiled = pretend_built(setup, profiled=True)
+    assert plain.parent != profiled.parent
+    assert setup.interpreter() == setup.interpreter(fast=True) == profiled
+
+
+def test_a_fast_python_is_built_where_there_is_only_a_plain_one(setup, monkeypatch):
+    monkeypatch.setattr(setup, "probe", lambda python: FIT)
+    monkeypatch.setattr(setup, "uv_program", lambda *_: None)
+    asked = []
+    monkeypatch.setattr(setup, "build_interpreter", lambda *, profiled: asked.append(profiled))
+    pretend_built(setup)
+    setup.interpreter(fast=True)
+    assert asked == [True]
+
+
 def test_two_set_ups_at_once_build_once(setup, monkeypatch):
     # The second starts while the first is building, and must find its result instead of starting over.
     building, builds = threading.Event(), []
@@ -112,7 +132,7 @@ def compiler(setup, monkeypatch, tmp_path):
     setup.commands, setup.fails = [], None
     monkeypatch.setattr(setup.shutil, "which", lambda name: "/usr/bin/" + name)
     monkeypatch.setattr(setup, "install_debian_packages", lambda *_: None)
-    monkeypatch.setattr(setup, "fetch_source", lambda: tmp_path / "source.tar.xz")
+    monkeypatch.setattr(setup, "fetch_source", lambda: (tmp_path / "source.tar.xz", "3.14.7"))
     with tarfile.open(tmp_path / "source.tar.xz", "w:xz") as tar:
         tar.add(__file__, "Python-3.14.7/configure")
 
@@ -121,44 +141,48 @@ def compiler(setup, monkeypatch, tmp_path):
         setup.commands.append((what, command))
         if what == "configuring":
             assert [file.name for file in cwd.iterdir()] == ["configure"]  # nothing is left of another try
+            setup.prefix = Path(command[1].partition("=")[2])
         (cwd / "made").touch()
         if what == setup.fails:
             raise setup.SetupError(f"{what} failed with status 1")
         if what == "installing":
-            (setup.build_folder() / "bin").mkdir(parents=True)
+            (setup.prefix / "bin").mkdir(parents=True)
 
     monkeypatch.setattr(setup, "run", run)
     monkeypatch.setattr(setup, "probe", lambda python: FIT | {"compiler": "GCC"})
     return setup
 
 
-def test_cpython_is_compiled_anew_with_what_was_seen_of_it(compiler, tmp_path):
+def test_cpython_is_compiled_once_and_without_a_profile(compiler, tmp_path):
     python = compiler.build_interpreter()
-    assert [what for what, _ in compiler.commands] == [
-        "configuring", "compiling CPython to watch it", "watching CPython", "compiling CPython", "installing",
-    ]  # fmt: skip
+    assert [what for what, _ in compiler.commands] == ["configuring", "compiling CPython", "installing"]
     assert compiler.build_interpreter() == python
-    assert len(compiler.commands) == 5  # not again
+    assert len(compiler.commands) == 3  # not again
     marker = json.loads((python.parent.parent / "build.json").read_text())
     assert "--disable-gil" in marker["configure"]
-    assert "--enable-optimizations" in marker["configure"]
+    assert "--enable-optimizations" not in marker["configure"]
+    assert marker["version"] == "3.14.7"
     assert list((tmp_path / "cache").glob("build-*")) == []
 
 
-@pytest.mark.parametrize("fails", ["compiling CPython to watch it", "watching CPython", "compiling CPython"])
-def test_cpython_is_compiled_all_the_same_where_it_cannot_be_watched(fails, compiler, capsys):
+def test_a_fast_cpython_is_compiled_anew_with_what_was_seen_of_it(compiler, tmp_path):
+    python = compiler.build_interpreter(profiled=True)
+    assert [what for what, _ in compiler.commands] == [
+        "configuring", "compiling CPython to watch it", "watching CPython", "compiling CPython", "installing",
+    ]  # fmt: skip
+    marker = json.loads((python.parent.parent / "build.json").read_text())
+    assert {"--disable-gil", "--enable-optimizations"} <= set(marker["configure"])
+    assert list((tmp_path / "cache").glob("build-*")) == []
+
+
+@pytest.mark.parametrize("fails", ["configuring", "compiling CPython to watch it", "watching CPython", "installing"])
+def test_a_fast_build_that_fails_leaves_the_plain_one_in_use(fails, compiler):
+    plain = compiler.build_interpreter()
     compiler.fails = fails
-    if fails == "compiling CPython":
-        with pytest.raises(compiler.SetupError, match="compiling CPython failed"):
-            compiler.build_interpreter()
-        assert compiler.built_interpreter() is None
-        return
-    python = compiler.build_interpreter()
-    assert f"without a profile: {fails} failed" in capsys.readouterr().out
-    configured = [command for what, command in compiler.commands if what == "configuring"]
-    assert ["--enable-optimizations" in options for options in configured] == [True, False]
-    assert "--disable-gil" in configured[-1]
-    assert json.loads((python.parent.parent / "build.json").read_text())["configure"] == compiler.CONFIGURE
+    with pytest.raises(compiler.SetupError, match=f"{fails} failed"):
+        compiler.build_interpreter(profiled=True)
+    assert compiler.built_interpreter(profiled=True) is None
+    assert compiler.built_interpreter() == plain
 
 
 def test_no_archive_says_what_to_do(setup, monkeypatch):
@@ -168,7 +192,7 @@ def test_no_archive_says_what_to_do(setup, monkeypatch):
 
 
 def test_an_archive_out_of_reach_says_so(setup, monkeypatch, tmp_path):
-    monkeypatch.setattr(setup, "output_of", lambda command: f"file://{tmp_path}/nothing/\n")
+    monkeypatch.setattr(setup, "output_of", lambda command: "http://127.0.0.1:9/\n")
     with pytest.raises(setup.SetupError, match=r"an archive was not reached.*check the network"):
         setup.fetch_source()
 
@@ -183,7 +207,8 @@ def archive(setup, monkeypatch, tmp_path, content):
 def test_the_source_comes_from_the_first_archive_that_has_it(setup, monkeypatch, tmp_path):
     archive(setup, monkeypatch, tmp_path, b"source")
     monkeypatch.setattr(setup, "SOURCE_SHA256", hashlib.sha256(b"source").hexdigest())
-    assert setup.fetch_source().read_bytes() == b"source"
+    target, version = setup.fetch_source()
+    assert (target.read_bytes(), version) == (b"source", "3.14.7")
 
 
 def test_a_source_that_is_not_the_one_named_is_not_kept(setup, monkeypatch, tmp_path):
@@ -210,6 +235,7 @@ def test_a_failing_step_shows_the_end_of_its_log(setup, tmp_path, capsys):
 
 
 def test_an_environment_with_a_current_stamp_is_left_alone(setup, tmp_path, monkeypatch):
+    monkeypatch.setattr(setup, "uv_program", lambda *_: None)
     monkeypatch.setattr(setup, "run", lambda what, *_, **__: (tmp_path / "venv").mkdir(exist_ok=True))
     setup.make_venv(tmp_path / "venv", "/bin/true", "test", 0, kernel=False)
     assert json.loads((tmp_path / "venv" / "reactornb-setup.json").read_text())["python"]

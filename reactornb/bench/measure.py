@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from reactornb.bench import peers
+from reactornb.doctor import build
 from reactornb.errors import ReactorError
 
 __all__ = [
@@ -155,6 +156,7 @@ class Report:
         # Before anything of ours runs: what the machine does besides.
         self.machine = {
             "python": platform.python_version(),
+            "build": build(),
             "gil": getattr(sys, "_is_gil_enabled", lambda: True)(),
             "cores": os.cpu_count(),
             "usable_cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
@@ -264,7 +266,7 @@ class Report:
         machine = self.machine
         gil = "on" if machine["gil"] else "off"
         cores = f"{machine['usable_cores']} of {machine['cores']} cores"
-        lines += ["", f"{self.benchmark}: CPython {machine['python']}, GIL {gil}, {cores}"]
+        lines += ["", f"{self.benchmark}: CPython {machine['python']} ({machine['build']} build), GIL {gil}, {cores}"]
         lines += [f"note: {note}" for note in self.notes]
         return "\n".join(lines).lstrip("\n")
 
