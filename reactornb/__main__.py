@@ -154,7 +154,7 @@ def _duration(text: str) -> int:
 # -- commands -------------------------------------------------------------------------------------------------------------
 
 
-def _load(path: Path, name: str | None, **parameters: Any) -> Program:
+def _load(path: Path, name: str | None, /, **parameters: Any) -> Program:
     """The program in a file, whatever kind of file it is."""
     from reactornb import loading
     from reactornb.runtime import Program

@@ -125,9 +125,11 @@ def _namespace(path: Path) -> dict[str, Any]:
 
 def _read(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise ProgramFileError(f"{path}: is not text in UTF-8 ({error}).") from None
+    except OSError as error:
+        raise ProgramFileError(f"{path}: cannot be read ({error.strerror or error}).") from None
 
 
 def _execute(tree: ast.Module, where: str, names: dict[str, Any]) -> None:

@@ -59,7 +59,7 @@ class Program:
         name: the root's name.
     """
 
-    def __init__(self, root: Reactor | type[Reactor], **parameters: Any) -> None:
+    def __init__(self, root: Reactor | type[Reactor], /, **parameters: Any) -> None:
         if isinstance(root, type) and issubclass(root, Reactor):
             root = root(**parameters)
         elif parameters:
