@@ -166,7 +166,9 @@ class DQNAlgorithm:
         b = minibatch
         arrays = (b.observations, b.actions, b.rewards, b.next_observations, b.discounts, b.weights)
         observations, actions, rewards, next_observations, discounts, weights = (
-            torch.from_numpy(a).to(self.device) for a in arrays
+            # Copies: what was sent is read-only, which torch's tensors cannot be.
+            torch.tensor(a, device=self.device)
+            for a in arrays
         )
         with torch.no_grad():
             next_values = self.target(next_observations)

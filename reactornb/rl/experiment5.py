@@ -80,7 +80,7 @@ class SquaredError:
         """Mean squared temporal-difference error."""
         b = minibatch
         arrays = (b.observations, b.actions, b.rewards, b.next_observations, b.discounts)
-        observations, actions, rewards, next_observations, discounts = map(torch.from_numpy, arrays)
+        observations, actions, rewards, next_observations, discounts = map(torch.tensor, arrays)
         with torch.no_grad():
             following = self.target(next_observations)
         errors = td_errors(self.network(observations), actions, rewards, discounts, following, None)

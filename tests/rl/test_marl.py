@@ -77,9 +77,9 @@ def test_everybody_sees_what_all_see_and_the_absent_as_zeros():
     seen, told = [], []
     program = Program(
         MultiAgent,
-        make=partial(Pair, told),
+        make=lambda: Pair(told),
         steps=6,
-        policies=[partial(written, [], 1), partial(written, seen, 2)],
+        policies=[lambda *a: written([], 1, *a), lambda *a: written(seen, 2, *a)],
     )
     metrics = program.run(workers=1, fast=True).metrics
     assert seen == [

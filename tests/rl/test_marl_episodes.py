@@ -67,7 +67,7 @@ class Crowd(ParallelEnv):
 
 def said(steps=7, **how):
     told = []
-    result = Program(MultiAgent, make=partial(Crowd, told, **how), steps=steps).run(workers=1, seed=1, fast=True)
+    result = Program(MultiAgent, make=lambda: Crowd(told, **how), steps=steps).run(workers=1, seed=1, fast=True)
     return told, [value for _, value in result.metrics.get("episode_return", ())]
 
 
@@ -107,7 +107,7 @@ def test_the_end_of_all_counts_even_where_no_agent_says_it():
             return seen, rewards, {**dict.fromkeys(ended, False), "__all__": self.now == 2}, cut, infos
 
     told = []
-    Program(MultiAgent, make=partial(Whole, told, {"a": (0, 9)}, True), steps=5).run(workers=1, fast=True)
+    Program(MultiAgent, make=lambda: Whole(told, {"a": (0, 9)}, True), steps=5).run(workers=1, fast=True)
     assert told[:4] == ["reset", "a", "a", "reset"]
 
 

@@ -306,7 +306,7 @@ def test_an_unknown_environment_is_an_error_at_assembly(cls):
         Program(cls(env_id="CartPoll-v1"))
 
 
-def test_a_reward_that_is_not_a_number_stops_the_learner(matching):
+def test_a_reward_that_is_not_a_number_stops_the_run_and_names_its_environment(matching):
     class Broken(matching):
         count = 0
 
@@ -316,7 +316,9 @@ def test_a_reward_that_is_not_a_number_stops_the_learner(matching):
             return seen, (float("nan") if self.count > 40 else reward), *rest
 
     run = Program(PPO(env_id=Broken, config=replace(_PPO, total_steps=10_000))).start(workers=2)
-    with pytest.raises(ReactionError, match=r"ppo\.learner\.on_batches.*rewards or observations that are not finite"):
+    with pytest.raises(
+        ReactionError, match=r"ppo\.rollouts\[0\]\.on_weights.*Broken.*environment 0: the reward is nan at step"
+    ):
         run.result()
     assert run.metrics["loss"]
 
