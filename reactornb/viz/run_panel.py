@@ -215,7 +215,6 @@ def _unless_gone(twin: str) -> str:
     A notebook that is opened when its kernel is gone has both: the words, in a node that is marked as a widget and holds none, and
     the picture, which says by itself of when it is.
     """
-    picture = f'.jp-OutputArea-child:has([data-rnb-of="{twin}"])'
-    return (
-        f"<style>.jp-OutputArea-child:has(> .jupyter-widgets:not(:has(*))):has(+ {picture}) {{ display: none }}</style>"
-    )
+    child = ".jp-OutputArea-child"
+    error = f"{child}:has(> .jupyter-widgets):not(:has(.rnb-run))"  # one `:has` within another is no CSS
+    return f'<style>{error}:has(+ {child} [data-rnb-of="{twin}"]) {{ display: none }}</style>'
