@@ -20,6 +20,11 @@ _FOLDER = __file__.removesuffix("errors.py")
 _NOT_USERS = ("reactornb", "reactornb_magics", "IPython")
 
 
+def in_package(frame: Any) -> bool:
+    """Whether a stack frame is this package's own, its magics' or what calls magics, and so not its user's."""
+    return str(frame.f_globals.get("__name__", "")).split(".")[0] in _NOT_USERS
+
+
 def set_source_describer(describe: Callable[[str, int], str | None] | None) -> None:
     """Let a notebook say how its cells are called; None takes it back."""
     global _describe  # noqa: PLW0603 - one hook a process, documented above

@@ -21,7 +21,7 @@ from reactornb.errors import (
     WidthMismatchError,
     suggestion,
 )
-from reactornb.graph.checks import check_class
+from reactornb.graph.checks import check_class, check_template
 from reactornb.graph.enclaves import distances_of
 from reactornb.graph.levels import levels_of
 from reactornb.graph.nodes import (
@@ -57,6 +57,8 @@ from reactornb.model import (
     composing,
 )
 from reactornb.model.ownership import needs_copy, owned, parameter_words
+from reactornb.model.spec import is_own
+from reactornb.tags import forever
 
 __all__ = ["assemble"]
 
@@ -112,6 +114,8 @@ class _Place:
         if isinstance(value, bool) or not hasattr(value, "__index__"):
             raise AssemblyError(f"{source}: {what} of {self.name} must be a whole number, not {value!r}.")
         value = value.__index__()
+        if value > forever:
+            raise AssemblyError(f"{source}: {what} of {self.name} is {value}; the longest is forever, 2**63 - 1 ns.")
         if value < 0:
             raise AssemblyError(f"{source}: {what} of {self.name} is {value}; it cannot be negative.")
         return int(value)
@@ -144,6 +148,7 @@ class _Assembly(Flat):
         """Flatten one reactor and what it contains; `outer` is the innermost mode around it, `enclave` the one it is part of."""
         cls = type(template)
         values = template.__dict__
+        check_template(template)
         # `compose` gets a copy, so that assembling twice gives the same graph twice.
         copy = object.__new__(composing(cls))
         copy.__dict__.update(values)
@@ -277,7 +282,7 @@ class _Assembly(Flat):
         if isinstance(end, str):
             return self._path(here, end, source)
         if isinstance(end, Port):
-            if end.name not in here.ports:
+            if end.name not in here.ports or not is_own(here.cls, end):
                 raise UnknownNameError(
                     f"{source}: {here.cls.__name__} has no port {end.name!r}. {suggestion(end.name, here.ports)}",
                     unknown=end.name,

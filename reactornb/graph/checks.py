@@ -6,8 +6,8 @@ import dis
 import types
 import warnings
 
-from reactornb.errors import AssemblyError, Source
-from reactornb.model import Mode, PortRef, Reactor
+from reactornb.errors import AssemblyError, DeclarationError, Source
+from reactornb.model import Bank, Declaration, Mode, PortRef, Reactor
 from reactornb.model.ownership import needs_guard, refused_attribute
 
 __all__ = ["check_class"]
@@ -36,6 +36,64 @@ def check_class(cls: type[Reactor], name: str, children: dict[int, str]) -> None
                 raise AssemblyError(
                     f"{item.source}: reaction {name}.{item.name} declares {words} but cannot touch it: its signature lacks "
                     f"{child!r}. Write def {item.name}(self, …, {child}), or drop the declaration."
+                )
+
+
+_TEMPLATE = frozenset(
+    {
+        "_connections",
+        "_mode",
+        "_source",
+        "_children",
+        "_named",
+        "_parameters",
+        "_enclave",
+        "_looked_at",
+        "bank_index",
+        "bank_width",
+    }
+)
+
+
+def check_template(template: Reactor) -> None:
+    """Refuse what was given to an instance and would be lost: running instances are made anew.
+
+    Raises:
+        DeclarationError: for an `__init__` that does not call ours; for attributes, children and declarations set on an instance, and for
+            declarations that a class got after it was made.
+    """
+    cls, values = type(template), template.__dict__
+    where = values["_source"]
+    if "_parameters" not in values:
+        init = cls.__init__
+        code = getattr(init, "__code__", None)
+        place = Source(code.co_filename, code.co_firstlineno) if code is not None else where
+        raise DeclarationError(
+            f"{place}: {cls.__name__}.__init__ does not call super().__init__(**parameters), so that the reactor has no parameters. Better leave __init__ out: what "
+            f"is annotated in the class body, n: int = 3, is a parameter; children are made in compose, other things in a reaction to startup."
+        )
+    for name, value in values.items():
+        if name in _TEMPLATE or name in cls._spec.parameters or name.startswith("_lf"):
+            continue
+        items = value if isinstance(value, (list, tuple)) and value else (value,)
+        if all(isinstance(item, (Reactor, Bank)) for item in items):
+            fix = f"is no child of it: make children in the class body, {name} = {type(items[0]).__name__}(…), or in compose"
+        elif isinstance(value, Declaration):
+            fix = f"is no {value.kind} of it: declare it in the class body, {name} = {type(value).__name__}(…)"
+        else:
+            fix = (
+                f"is lost when a run begins, which makes its instances anew: declare a parameter, {name}: {type(value).__name__} = …, or a state, "
+                f"{name} = State(…), or set it in a reaction to startup"
+            )
+        raise DeclarationError(f"{where}: {name}, which was set on this {cls.__name__} after it was made, {fix}.")
+    for base in cls.__mro__:
+        if base is Reactor or not issubclass(base, Reactor):
+            continue
+        for name, value in vars(base).items():
+            if isinstance(value, (Declaration, Reactor, Bank)) and name not in base._spec.names:
+                raise DeclarationError(
+                    f"{getattr(value, 'source', where)}: {base.__name__}.{name} was set after the class was made ({base._definition}), too late to be part of it. "
+                    f"Declare it in the class body."
                 )
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Self, overload
 
 from reactornb.errors import DeclarationError, Source, UndeclaredEffectError
+from reactornb.model.mistakes import check_function, class_body, running_reactor
 
 Spec = int | str | Callable[[Any], int]
 """A number known at assembly: itself, the name of a parameter, or a function of the reactor."""
@@ -43,6 +44,15 @@ class Declaration:
         self.name = ""
         self.source = Source.caller()
         self.mode = current_mode()
+        late = running_reactor()
+        if late is not None:
+            raise DeclarationError(
+                f"{late[1]}: {late[0].full_name} declares {'an' if self.kind[0] in 'aio' else 'a'} {self.kind} while it runs. The graph of a running program is "
+                f"final: declare it in the class body, name = {type(self).__name__}(…)."
+            )
+        body = class_body()
+        if body is not None:
+            body.setdefault("__declared__", []).append(self)
 
     def __set_name__(self, owner: type, name: str) -> None:
         # An alias of an inherited declaration keeps its first name.
@@ -52,7 +62,38 @@ class Declaration:
         return f"<{self.kind} {self.name or '?'}>"
 
 
-class Port[T](Declaration):
+class _Reserved(Declaration):
+    """A declaration whose name stands for nothing on a running instance: it is reached through a reaction's parameters, and never bound anew."""
+
+    def __get__(self, instance: Any, owner: type) -> Any:
+        if instance is not None and instance._running:
+            raise self._unreachable(instance)
+        return self
+
+    def _instead(self) -> str:
+        verb = {"input": "value", "output": "set(…)", "mode": "set()", "timer": "is_present"}.get(
+            self.kind, "schedule(…)"
+        )
+        return f"Name {self.name!r} in the reaction's signature and use {self.name}.{verb}."
+
+    def _unreachable(self, instance: Any) -> Exception:
+        return UndeclaredEffectError(
+            f"{type(instance).__name__}: a reaction or method reads self.{self.name}, {'an' if self.kind[0] in 'aio' else 'a'} {self.kind}. It is reached through "
+            f"the reaction's parameters only: add {self.name!r} to the signature, and use {self.name} instead of self.{self.name}."
+        )
+
+
+class _Final(_Reserved):
+    """One that is no place to keep something either; the handle of an action, a watchdog or a mode may be kept under its own name."""
+
+    def __set__(self, instance: Any, value: Any) -> None:
+        raise UndeclaredEffectError(
+            f"{type(instance).__name__}: self.{self.name} = {value!r:.60} changes nothing: {self.name} is {'an' if self.kind[0] in 'aio' else 'a'} {self.kind}, "
+            f"declared at {self.source}. {self._instead()}"
+        )
+
+
+class Port[T](_Final):
     """A named place where values enter or leave a reactor.
 
     Args:
@@ -128,7 +169,7 @@ class Output[T](Port[T]):
         self.copy = copy
 
 
-class Timer(Declaration):
+class Timer(_Final):
     """Fires at `offset` and then every `period` (0: once), in ns of logical time."""
 
     kind = "timer"
@@ -139,7 +180,7 @@ class Timer(Declaration):
         self.period = period
 
 
-class Action(Declaration):
+class Action(_Reserved):
     """Something a reaction schedules for later.
 
     Args:
@@ -172,7 +213,7 @@ class PhysicalAction(Action):
     physical = True
 
 
-class Watchdog(Declaration):
+class Watchdog(_Reserved):
     """A timer of physical time that calls `handler(self)` unless it is restarted or stopped before `timeout` ns are over.
 
     A reaction that names it calls `start(extra=0)` and `stop()`. The handler runs as a reaction of its own, at a tag no
@@ -192,7 +233,7 @@ class Watchdog(Declaration):
         return self.handler
 
 
-class Mode(Declaration):
+class Mode(_Reserved):
     """One of a reactor's mutually exclusive modes; `with mode:` in the class body (or in `compose`) fills it."""
 
     kind = "mode"
@@ -250,7 +291,7 @@ reset = Builtin("reset")
 Trigger = Declaration | Builtin | str
 
 
-class Reaction(Declaration):
+class Reaction(_Final):
     """A function of a reactor, what triggers it, what else it reads and what it may write.
 
     Made by the decorator `reaction`. Triggers, uses and effects are kept as declarations, built-ins, or paths such as
@@ -270,6 +311,7 @@ class Reaction(Declaration):
         parameters: tuple[str, ...] | None = None,
         history: frozenset[str] = frozenset(),
     ) -> None:
+        check_function(fn)
         super().__init__()
         self.fn = fn
         self.source = Source(fn.__code__.co_filename, fn.__code__.co_firstlineno)
@@ -289,6 +331,7 @@ class Reaction(Declaration):
             raise DeclarationError(
                 f"{self.source}: {self.fn.__name__} has no deadline; write @reaction(..., deadline=ms(10))."
             )
+        check_function(handler, "handler")
         if signature(handler) != self.parameters:
             raise DeclarationError(
                 f"{self.source}: the handler {handler.__name__} must take the same parameters as {self.fn.__name__}: "
@@ -296,6 +339,15 @@ class Reaction(Declaration):
             )
         self.handler = handler
         return self
+
+    def _instead(self) -> str:
+        return "A reaction is declared in the class body and stays."
+
+    def _unreachable(self, instance: Any) -> Exception:
+        return UndeclaredEffectError(
+            f"{type(instance).__name__}: self.{self.name} is a reaction, which the scheduler calls and nobody else. Put what both need into a method "
+            f"without @reaction, and call that."
+        )
 
     def __set_name__(self, owner: type, name: str) -> None:
         # `@on_x.missed def on_x_late` binds the same object to a second name, which is not a second reaction.
@@ -334,7 +386,21 @@ def reaction(
             f"{Source.caller()}: @reaction needs its triggers: @reaction(startup), @reaction(weights), …."
         )
 
+    for trigger in triggers:
+        if isinstance(trigger, type) and trigger.__module__.partition(".")[0] == "reactornb":
+            raise DeclarationError(
+                f"{Source.caller()}: {trigger.__name__} is a class; a trigger is what it made: x = {trigger.__name__}()."
+            )
+
     def decorate(fn: Callable[..., None]) -> Reaction:
+        check_function(fn)
+        body = class_body()
+        before = body.get(fn.__name__) if body is not None else None
+        if isinstance(before, Declaration):
+            raise DeclarationError(
+                f"{Source(fn.__code__.co_filename, fn.__code__.co_firstlineno)}: the name {fn.__name__!r} is declared twice in this class, first as "
+                f"{'an' if before.kind[0] in 'aio' else 'a'} {before.kind} at {before.source}, which would be lost. Give the reaction a name of its own."
+            )
         return Reaction(fn, triggers=triggers, uses=as_tuple(uses), effects=as_tuple(effects), deadline=deadline)
 
     return decorate

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, cast
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self, cast
 
 from reactornb.errors import DeclarationError, Source, UnknownNameError, suggestion
 from reactornb.limits import MOST_REACTORS
-from reactornb.model.declarations import Mode, Port, PortRef, Spec, as_tuple, current_mode
+from reactornb.model.declarations import Declaration, Mode, Port, PortRef, Spec, as_tuple, current_mode
+from reactornb.model.mistakes import assigned_to, class_body, running_reactor
 from reactornb.model.spec import REQUIRED, ClassSpec, collect
 
 if TYPE_CHECKING:
@@ -57,6 +58,11 @@ def connect(
     sources, destinations = as_tuple(source), as_tuple(destination)
     where = made_at or Source.caller()
     home: Any = None
+    late = running_reactor()
+    if late is not None and isinstance(late[0], Reactor):
+        raise DeclarationError(
+            f"{where}: {late[0].full_name} calls connect while it runs. The graph of a running program is final: connect in the class body or in compose."
+        )
     for end in (*sources, *destinations):
         if isinstance(end, PortRef):
             home = home or end.owner
@@ -66,7 +72,13 @@ def connect(
             )
     made = Connection(sources, destinations, after, physical, broadcast, current_mode(), where, strict)
     if home is None:  # both ends are the class's own ports, in its body
-        sources[0].__dict__.setdefault("connections", []).append(made)
+        body = class_body()
+        if body is None:
+            raise DeclarationError(
+                f"{where}: connect joins ports of instances, and {sources[0].name!r} and {destinations[0].name!r} belong to classes. Inside a reactor, make "
+                f"children, a = A(), b = B(), and connect(a.{sources[0].name}, b.{destinations[0].name})."
+            )
+        body.setdefault("__declared__", []).append(made)
     else:
         home.__dict__["_connections"].append(made)
 
@@ -188,15 +200,23 @@ class Reactor:
         cls._definition = Source.of_class(cls)
         cls._spec = collect(cls)
 
+    def __new__(cls, *_: Any, **__: Any) -> Self:
+        """A template. What must be there even if a subclass's `__init__` forgets ours is put here."""
+        if "__dataclass_params__" in cls.__dict__ or "__attrs_attrs__" in cls.__dict__:
+            raise DeclarationError(
+                f"{cls._definition}: {cls.__name__} is a reactor under @dataclass, whose __init__ takes the place of the reactor's. Leave the decorator out: what "
+                f"is annotated in the body, lr: float = 0.1, is a parameter already."
+            )
+        made = super().__new__(cls)
+        where = Source.caller()
+        _not_late(cls.__name__)
+        made.__dict__.update(_connections=[], _mode=current_mode(), _source=where, _children=None, _named="")
+        return made
+
     def __init__(self, *positional: Any, **parameters: Any) -> None:
         if positional:
             raise _by_name(type(self), positional, parameters)
         values = self.__dict__
-        values["_connections"] = []
-        values["_mode"] = current_mode()
-        values["_source"] = Source.caller()
-        values["_children"] = None
-        values["_named"] = ""
         declared = type(self)._spec.parameters
         for name in parameters:
             if name not in declared and name not in ("bank_index", "bank_width"):
@@ -212,6 +232,9 @@ class Reactor:
                     f"{values['_source']}: {type(self).__name__} needs its parameter {name!r}: it has no default."
                 )
             values[name] = value
+        for name, value in parameters.items():
+            if type(value) is str or type(value) in (bool, int, float):
+                _check_plain(type(self), name, value, values["_source"])
         for name in ("bank_index", "bank_width"):
             if name in parameters:
                 values[name] = parameters[name]
@@ -331,6 +354,36 @@ class Reactor:
             self._log.add(self._context.current_tag(), metrics)
 
 
+def _not_late(name: str) -> None:
+    """Refuse `self.kid = A()` in a reaction: a child made while the program runs would never be one."""
+    late = running_reactor()
+    attribute = assigned_to() if late is not None else ""
+    if late is not None and attribute:
+        raise DeclarationError(
+            f"{late[1]}: {late[0].full_name} makes a child, self.{attribute} = {name}(…), while it runs, and the graph of a running program is final. Make it "
+            f"in the class body, {attribute} = {name}(…), or in compose."
+        )
+
+
+def _check_plain(cls: type[Reactor], name: str, value: Any, where: Source) -> None:
+    """Refuse text for a number, a number for text, a fraction for a whole number: `n=five` for an int parameter."""
+    if "_lf_defaults" in cls.__dict__ or name not in cls._spec.parameters:
+        return
+    from reactornb.model.values import kind_of  # imports this module
+
+    wanted = kind_of(cls, name)
+    fits = {
+        int: not isinstance(value, str) and float(value).is_integer(),
+        float: not isinstance(value, str),
+        bool: isinstance(value, bool) or value in (0, 1),
+        str: isinstance(value, str),
+    }.get(wanted, True) if isinstance(wanted, type) else True  # fmt: skip
+    if not fits and cls._spec.parameters[name] is not value:
+        raise DeclarationError(
+            f"{where}: {cls.__name__} takes {name} as {'an' if wanted is int else 'a'} {wanted.__name__}, not {value!r} (a {type(value).__name__})."
+        )
+
+
 def composing(cls: type[Reactor]) -> type[Reactor]:
     """The class of what `compose` is called on: a reactor or bank assigned to a name becomes a child, and a look at a parameter is noted.
 
@@ -368,6 +421,11 @@ class _Noted:
 
 def _set_child(self: Reactor, name: str, value: Any) -> None:
     children = self.__dict__["_children"]
+    if isinstance(value, Declaration):
+        raise DeclarationError(
+            f"{value.source}: compose of {type(self).__name__} makes {'an' if value.kind[0] in 'aio' else 'a'} {value.kind}, {name}. Ports, timers, actions and reactions are declared in the class body; a "
+            f"number that depends on a parameter goes there, too: {name} = Input(width='n')."
+        )
     if isinstance(value, (Reactor, Bank)):
         value.__dict__["_named"] = name
         children[name] = value
@@ -389,6 +447,7 @@ class Bank:
 
     def __init__(self, cls: Any, width: Any, /, **parameters: Any) -> None:
         where = Source.caller()
+        _not_late("Bank")
         if not (isinstance(cls, type) and issubclass(cls, Reactor)):
             raise DeclarationError(f"{where}: Bank takes a reactor class, not {cls!r}: Bank(Rollout, 8, horizon=100).")
         if isinstance(width, bool) or not isinstance(width, int) or width < 0:

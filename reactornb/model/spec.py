@@ -6,7 +6,7 @@ import re
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from types import MappingProxyType
+from types import FunctionType, MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from reactornb.errors import DeclarationError, UnknownNameError, suggestion
@@ -23,6 +23,7 @@ from reactornb.model.declarations import (
     Timer,
     Watchdog,
 )
+from reactornb.model.mistakes import check_body, check_function, check_signature
 
 if TYPE_CHECKING:
     from reactornb.model.reactor import Reactor
@@ -36,6 +37,7 @@ class ClassSpec:
         parameters: name to default; `REQUIRED` where there is none.
         fixed: those annotated as `Fixed`.
         shared: those annotated as `Shared`.
+        names: what the class's own body binds.
         attributes: other class attributes: name to value and whether it is annotated (as `ClassVar`).
         own_connections: connections between the class's own ports.
     """
@@ -54,6 +56,7 @@ class ClassSpec:
     attributes: Mapping[str, tuple[Any, bool]] = field(default_factory=dict)
     own_connections: tuple[Any, ...] = ()
     touchable: frozenset[str] = frozenset()
+    names: frozenset[str] = frozenset()
 
 
 class _Required:
@@ -94,7 +97,12 @@ def collect(cls: type[Reactor]) -> ClassSpec:
                     reactions[name] = value
             elif isinstance(value, Declaration):
                 next(group for kind, group in groups.items() if isinstance(value, kind))[name] = value
-                connections.extend(value.__dict__.get("connections", ()))
+    declared = cls.__dict__.get("__declared__", ())
+    if declared:
+        del cls.__declared__  # type: ignore[attr-defined]
+    cls.__connected__ = tuple(item for item in declared if not isinstance(item, Declaration))  # type: ignore[attr-defined]
+    for base in reversed(cls.__mro__):
+        connections += base.__dict__.get("__connected__", ())
     initial = [m for m in groups[Mode].values() if m.initial]
     if groups[Mode] and len(initial) != 1:
         raise DeclarationError(
@@ -117,11 +125,34 @@ def collect(cls: type[Reactor]) -> ClassSpec:
         attributes=MappingProxyType(_attributes(cls, parameters)),
         own_connections=tuple(connections),
         touchable=frozenset(touchable),
+        names=frozenset(vars(cls)),
     )
     composed = cls.compose is not Reactor.compose
+    cls._spec = spec
+    if isinstance(cls.compose, FunctionType) and composed:
+        check_function(cls.compose, "compose")
     for item in spec.reactions:
+        check_signature(cls, item)
         _check_reaction(cls, spec, item, composed)
+    check_body(cls, [item for item in declared if isinstance(item, Declaration)])
+    for made in spec.own_connections:
+        _check_own(cls, made)
     return spec
+
+
+def _check_own(cls: type[Reactor], made: Any) -> None:
+    """The ends of a connection between the class's own ports are its own."""
+    for end in (*made.sources, *made.destinations):
+        if isinstance(end, Port) and not is_own(cls, end):
+            raise DeclarationError(
+                f"{made.source}: connect was given {end.name!r}, a port of a class and not of one of its instances: {cls.__name__} does not declare it. "
+                f"Make children, a = A(), b = B(), and connect(a.{end.name}, …)."
+            )
+
+
+def is_own(cls: type[Reactor], port: Port[Any]) -> bool:
+    """Whether a class or one of its bases declares that very port."""
+    return any(value is port for base in cls.__mro__ for value in vars(base).values())
 
 
 _FIXED = re.compile(r"^(?:\w+\.)*Fixed(?:\[|$)")
