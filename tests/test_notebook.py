@@ -638,3 +638,13 @@ def test_a_lingua_franca_body_that_raises_names_its_line(cells):
     out = cells("import reactornb; reactornb.notebook.current_session().last_run.result(20)")
     assert f"cell {number}, line 5" in out
     assert "ZeroDivisionError" in out
+
+
+@pytest.mark.parametrize(
+    ("line", "meant"), [("@reaction(starttup)\ndef f(self): ...", "startup"), ("xs = Inptu()", "Input")]
+)
+def test_an_unknown_name_in_a_body_is_shown_once_with_what_was_meant(cells, line, meant):
+    said = cells(f"%%reactor Broken\nx = Input()\n{line}")
+    assert isinstance(cells.error, NameError)
+    assert said.count("x = Input()") <= 1
+    assert f"Did you mean {meant!r}?" in said

@@ -601,4 +601,5 @@ def assemble(root: Any, name: str | None = None) -> Graph:
 
 
 def _snake(name: str) -> str:
-    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
+    """`QLearner` -> `qlearner`, `TreeLearner` -> `tree_learner`, `A2C` -> `a2c`, `TD3Agent` -> `td3_agent`."""
+    return re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=[0-9])(?=[A-Z][a-z])", "_", name).lower()

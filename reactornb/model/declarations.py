@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self, overload
+from typing import Any, ClassVar, Self, get_origin, overload
 
 from reactornb.errors import DeclarationError, Source, UndeclaredEffectError
 from reactornb.model.mistakes import check_function, class_body, running_reactor
@@ -387,9 +387,11 @@ def reaction(
         )
 
     for trigger in triggers:
-        if isinstance(trigger, type) and trigger.__module__.partition(".")[0] == "reactornb":
+        kind = get_origin(trigger) or trigger
+        if isinstance(kind, type) and kind.__module__.partition(".")[0] == "reactornb":
             raise DeclarationError(
-                f"{Source.caller()}: {trigger.__name__} is a class; a trigger is what it made: x = {trigger.__name__}()."
+                f"{Source.caller()}: a trigger of this reaction is the class {kind.__name__} itself: brackets are missing. Write x = {kind.__name__}() or "
+                f"x = {kind.__name__}[int]()."
             )
 
     def decorate(fn: Callable[..., None]) -> Reaction:

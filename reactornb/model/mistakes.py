@@ -10,6 +10,7 @@ import inspect
 import itertools
 import sys
 import types
+import typing
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -137,6 +138,29 @@ def written_names(fn: types.FunctionType) -> tuple[dict[str, int], dict[tuple[st
         elif i.opname.startswith("STORE_FAST_LOAD_FAST") and isinstance(i.argval, tuple):
             before = i.argval[-1]
     return names, attributes
+
+
+def check_called(cls: type[Reactor]) -> None:
+    """Refuse `out = Output[int]` and `t = Timer`, which name a class and make nothing.
+
+    Raises:
+        DeclarationError: with the brackets that are missing.
+    """
+    for name, value in vars(cls).items():
+        kind = typing.get_origin(value) or value
+        if isinstance(kind, type) and in_package_name(kind.__module__) and kind.__name__ in _MADE:
+            given = (
+                f"[{', '.join(getattr(a, '__name__', str(a)) for a in typing.get_args(value))}]"
+                if value is not kind
+                else ""
+            )
+            raise DeclarationError(
+                f"{cls._definition}: {cls.__name__}.{name} is the class {kind.__name__}{given} and no {kind.__name__.lower()}: brackets are missing. Write "
+                f"{name} = {kind.__name__}{given}()."
+            )
+
+
+_MADE = frozenset({"Input", "Output", "Timer", "LogicalAction", "PhysicalAction", "Mode", "State", "Watchdog"})
 
 
 # -- the class, once it is made ----------------------------------------------------------------------------------------------

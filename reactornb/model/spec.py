@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from types import FunctionType, MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -23,7 +23,7 @@ from reactornb.model.declarations import (
     Timer,
     Watchdog,
 )
-from reactornb.model.mistakes import check_body, check_function, check_signature
+from reactornb.model.mistakes import check_body, check_called, check_function, check_signature
 
 if TYPE_CHECKING:
     from reactornb.model.reactor import Reactor
@@ -71,6 +71,7 @@ def collect(cls: type[Reactor]) -> ClassSpec:
     """Gather the declarations of a class and its bases, and check every name that a reaction uses."""
     from reactornb.model.reactor import Bank, Reactor  # imports this module
 
+    check_called(cls)
     groups: dict[type, dict[str, Any]] = {k: {} for k in (Port, Timer, Action, Watchdog, Mode, State)}
     children: dict[str, Any] = {}
     reactions: dict[str, Reaction] = {}
@@ -198,10 +199,10 @@ def _annotations(cls: type) -> dict[str, str]:
 
 
 def _check_reaction(cls: type[Reactor], spec: ClassSpec, item: Reaction, composed: bool) -> None:
-    def unknown(name: str, where: str) -> UnknownNameError:
+    def unknown(name: str, where: str, more: Iterable[str] = ()) -> UnknownNameError:
         return UnknownNameError(
             f"{item.source}: reaction {cls.__name__}.{item.name} names {name!r} {where}, which {cls.__name__} does not declare. "
-            f"{suggestion(name, spec.touchable)}",
+            f"{suggestion(name, {*spec.touchable, *more})}",
             unknown=name,
             source=item.source,
         )
@@ -214,7 +215,7 @@ def _check_reaction(cls: type[Reactor], spec: ClassSpec, item: Reaction, compose
         if isinstance(trigger, str):
             known = trigger in spec.parameters or trigger.partition(".")[0].partition("[")[0] in spec.touchable
             if not known and not composed:
-                raise unknown(trigger, "as a trigger")
+                raise unknown(trigger, "as a trigger", ("startup", "shutdown", "reset", *spec.parameters))
         elif isinstance(trigger, Declaration):
             if isinstance(trigger, (Output, State, Mode, Reaction)):
                 raise DeclarationError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import keyword
 import sys
 from dataclasses import dataclass
@@ -11,9 +12,11 @@ from typing import Any
 
 from IPython.core.error import UsageError
 
+import reactornb
 from reactornb.errors import LFSyntaxError, suggestion
 from reactornb.model import Bank, Declaration, Reactor
 from reactornb.notebook.cells import Cell, cell_number, compile_class, not_python, use_package_names
+from reactornb.notebook.tracebacks import show_deepest
 from reactornb.runtime import live_runs
 
 __all__ = ["Declarations", "Definition"]
@@ -175,6 +178,9 @@ class Declarations:
             # A class's body does not see what its base declares: so it is in Python, and easily forgotten in a cell.
             if error.name and isinstance(getattr(names.get(base), error.name, None), Declaration):
                 error.add_note(f"{error.name} is declared by {base}: write {base}.{error.name}")
+            else:
+                _suggest(error, names)
+            show_deepest(self.shell, error)
             raise
         made: type[Reactor] = names[name]
         return made
@@ -216,6 +222,18 @@ class Declarations:
             and value is not Reactor
             and not name.startswith("_")
         }
+
+
+def _suggest(error: NameError, names: dict[str, Any]) -> None:
+    """Python's own suggestion knows what the cell has, not what it could have from this package."""
+    at = error.__traceback__
+    while at is not None and at.tb_next is not None:
+        at = at.tb_next
+    body = at.tb_frame.f_locals if at is not None else {}
+    known = {n for n in (*reactornb.__all__, *body, *names) if not n.startswith("_")}
+    near = difflib.get_close_matches(error.name or "", sorted(known), n=1)
+    if near:
+        error.add_note(f"Did you mean {near[0]!r}?")
 
 
 def _uses(cls: type[Reactor], classes: set[type]) -> bool:

@@ -13,7 +13,7 @@ from typing import Any
 
 from reactornb.errors import ReactionError, ReactorError, Source
 
-__all__ = ["install", "own_traceback", "uninstall"]
+__all__ = ["install", "own_traceback", "show_deepest", "uninstall"]
 
 _PACKAGE = str(Path(__file__).parent.parent)
 _RED, _DIM, _PLAIN = "\x1b[1;31m", "\x1b[2m", "\x1b[0m"
@@ -40,6 +40,19 @@ def own_traceback(traceback: TracebackType | None) -> TracebackType | None:
     while at is not None and at.tb_frame.f_code.co_filename.startswith(_PACKAGE):
         at = at.tb_next
     return at or traceback
+
+
+def show_deepest(shell: Any, error: BaseException) -> None:
+    """Show the line at which a class body failed, once: the frames above it are the same cell, as its magic and as its class statement."""
+
+    def render() -> list[str]:
+        at = error.__traceback__
+        while at is not None and at.tb_next is not None:
+            at = at.tb_next
+        shown: list[str] = shell.InteractiveTB.structured_traceback(type(error), error, at)
+        return shown
+
+    error._render_traceback_ = render  # type: ignore[attr-defined]  # IPython's protocol
 
 
 def _block(shell: Any, error: ReactorError) -> list[str]:

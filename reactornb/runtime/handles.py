@@ -61,7 +61,8 @@ class InPort:
                 f"inputs of contained reactors, declared with effects=."
             )
         raise AttributeError(
-            f"{self.name}: a port has .value, .is_present and, where it may be written, .set; not .{name}"
+            f"{self.name}: a port has .value, .is_present and, where it may be written, .set; not .{name}. What was sent is its value: "
+            f"{self.name.rpartition('.')[2]}.value.{name}"
         )
 
 
@@ -303,6 +304,13 @@ class Multiport(tuple[Any, ...]):
     """The channels of a multiport, in order."""
 
     __slots__ = ()
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        raise UndeclaredEffectError(
+            f"a multiport has .width, .present, .values and .is_present, and its channels, ports of their own, are reached by number: [0].{name}; not .{name}"
+        )
 
     @property
     def width(self) -> int:

@@ -128,6 +128,9 @@ class Program:
             nice = cpu.default_nice()
         if isinstance(nice, bool) or not isinstance(nice, int) or nice < 0:
             raise RunOptionError(f"nice must be a whole number of at least 0, not {nice!r}.")
+        _whole("seed", seed)
+        if timeout is not None:
+            _whole("timeout", timeout, 0, ": logical time in ns, as sec(10) gives it")
         self._check_idle()
         if fingerprint:
             refuse_types(self.graph)
@@ -390,7 +393,12 @@ class Run:
         return self
 
     def step(self, tags: int = 1) -> Run:
-        """Execute that many tags of a paused run."""
+        """Execute that many tags of a paused run.
+
+        Raises:
+            RunError: unless it is a whole number of at least 1.
+        """
+        _whole("step", tags, 1, " of tags")
         self._engine.command(steps=tags)
         return self
 
@@ -704,6 +712,14 @@ class Run:
 
     def __repr__(self) -> str:
         return f"<run {self.number} of {self.program.name}: {self.state}, tag {self.tag}, {self.seconds:.1f} s>"
+
+
+def _whole(name: str, value: Any, least: int | None = None, what: str = "") -> None:
+    """Refuse what is no whole number, before anything begins."""
+    whole = hasattr(value, "__index__") and not isinstance(value, bool)
+    if not whole or (least is not None and value < least):
+        at_least = "" if least is None else f" of at least {least}"
+        raise RunOptionError(f"{name} must be a whole number{at_least}{what}, not {value!r}.")
 
 
 def live_runs() -> list[Run]:

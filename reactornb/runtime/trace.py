@@ -19,6 +19,7 @@ from reactornb.graph import Graph, ReactionNode
 from reactornb.model import Reactor
 from reactornb.runtime.checking import ValueChecks
 from reactornb.runtime.fingerprint import Fingerprint, RefusedValueError, hopeless, term
+from reactornb.runtime.hints import carried, hint, said
 from reactornb.runtime.signals import RunningReaction, Signal
 from reactornb.tags import Tag
 
@@ -241,9 +242,9 @@ def failure(r: RunningReaction, cls: type[Reactor], tag: Tag, error: BaseExcepti
     for frame in frames:
         if frame.filename == body:
             source = Source(frame.filename, frame.lineno or 0)
-    said = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    fix = _forgotten(r, cls, error) or hint(error)
     made = ReactionError(
-        f"reaction {r.name} raised at tag {tag}, {source}: {said}{_forgotten(r, cls, error)}",
+        f"reaction {r.name} raised at tag {tag}, {source}: {said(error)}{fix}{carried(error)}",
         reaction=r.name,
         tag=tag,
         source=source,

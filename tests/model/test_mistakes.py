@@ -156,7 +156,23 @@ WRONG = {
         "assigns to inp.value",
     ),
     "without self": ("Reactor", "x = Input()\n@reaction(x)\ndef on_x(x): pass", r"lacks self.*def on_x\(self, x\)"),
-    "a port class as a trigger": ("Reactor", "@reaction(Input)\ndef f(self): pass", "Input is a class"),
+    "Output[int] without brackets": (
+        "Reactor",
+        "out = Output[int]\n@reaction(startup)\ndef f(self, out): pass",
+        r"out = Output\[int\]\(\)",
+    ),
+    "Timer without brackets": ("Reactor", "t = Timer", r"t = Timer\(\)"),
+    "Input[int] as a trigger": (
+        "Reactor",
+        "x = Input[int]\n@reaction(x)\ndef f(self, x): pass",
+        "is the class Input itself: brackets",
+    ),
+    "starttup": ("Reactor", "@reaction('starttup')\ndef f(self): pass", "Did you mean 'startup'"),
+    "a port class as a trigger": (
+        "Reactor",
+        "@reaction(Input)\ndef f(self): pass",
+        "is the class Input itself: brackets",
+    ),
 }
 
 
