@@ -2,7 +2,7 @@
 
 The rule:
     copied      whatever can be changed in place: arrays, lists, dicts, tensors, `torch.nn.Module`s, generators of random numbers, objects
-    as it is    what nothing can change, or is made to be used from several threads: numbers, text, classes, modules, functions, enum
+    as it is    what nothing can change, or is made to be used from several threads: numbers, text, classes, modules, functions and partials, enum
                 members, locks, events, barriers and queues, ports' and actions' handles; and arrays that are read-only down to their memory
                 (a data set for a whole bank: `data.setflags(write=False)`)
     refused     what cannot be copied: open files, iterators, most environments, objects that hold a lock. Give a function that makes one,
@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import copy
 import enum
+import functools
 import io
 import types
 from collections.abc import Callable, Iterator, MutableMapping, MutableSequence, MutableSet
@@ -43,7 +44,7 @@ _AS_IT_IS: frozenset[type] = frozenset(
     {
         int, float, complex, bool, str, bytes, type(None), type(...), type(NotImplemented), range, slice, type,
         types.FunctionType, types.BuiltinFunctionType, types.MethodDescriptorType, types.WrapperDescriptorType, types.ModuleType,
-        types.GenericAlias, types.UnionType, numpy.ufunc,
+        types.GenericAlias, types.UnionType, numpy.ufunc, functools.partial,
     }
 )  # fmt: skip
 
@@ -99,7 +100,9 @@ def owned(value: Any, what: Callable[[], str]) -> Any:
         if kind is numpy.ndarray and not value.dtype.hasobject:
             return value.copy()
     try:
-        return copy.deepcopy(value)
+        # A partial is a function with arguments, and stays what it is, as a closure does; also in a list of such.
+        items = value.values() if kind is dict else value if kind in (list, tuple) else ()
+        return copy.deepcopy(value, {id(item): item for item in items if type(item) is functools.partial})
     except ReactorError:
         raise
     except Exception as error:
