@@ -452,8 +452,9 @@ def build_interpreter(*, profiled=False):
             run("compiling CPython to watch it", [*make, "profile-gen-stamp"], log, cwd=source, progress=compiled)
             run("watching CPython", ["timeout", "900", *make, "profile-run-stamp"], log, cwd=source)
         run("compiling CPython", make, log, cwd=source, progress=compiled)
-        # Not compiled to bytecode three times over, and without pip: what is imported is compiled then, and environments bring their own.
-        install = ["make", "install", "ENSUREPIP=no", "COMPILEALL_OPTS=-x ."]
+        # Without pip, which environments bring; and packages of the standard library are compiled to bytecode when they are imported, not
+        # all of them three times over now.
+        install = ["make", "install", "ENSUREPIP=no", "COMPILEALL_OPTS=-j0 -l"]
         run("installing", install, log, cwd=source)
         python = prefix / "bin" / "python3.14t"
         facts = probe(python)
