@@ -220,10 +220,10 @@ for i in range(count):
             pass
         os.kill(os.getpid(), signal.SIGINT)
     sender = threading.Thread(target=send)
-    sender.start()
     run = None
     try:
         try:
+            sender.start()
             run = program.start(workers=2)
         finally:
             while sender.is_alive():
