@@ -72,6 +72,8 @@ class Launch:
             return  # given up before it began
         try:
             self._call(self)
+            # The caller may forget what it started as soon as it goes on: this thread, which ends a little later, must not hold it.
+            del self._call
         except BaseException as error:  # noqa: BLE001 - the caller is told
             self._error = error
         finally:

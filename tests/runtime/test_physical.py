@@ -31,6 +31,8 @@ from reactornb.runtime.clock import RealClock, Wake
 from reactornb.runtime.scheduler import Scheduler
 from reactornb.testing import FakeClock
 
+pytestmark = pytest.mark.alone  # how threads share the machine's time is part of what is asserted
+
 WAIT = 20.0  # seconds; only ever reached when something is broken
 
 # ---------------------------------------------------------------- sleeping

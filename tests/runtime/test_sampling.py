@@ -12,6 +12,8 @@ from reactornb.runtime import FakeClock
 from reactornb.runtime.sampling import Window
 from reactornb.runtime.scheduler import Scheduler
 
+pytestmark = pytest.mark.alone  # how threads share the machine's time is part of what is asserted
+
 WAIT = 10.0
 
 

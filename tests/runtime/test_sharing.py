@@ -16,6 +16,8 @@ from reactornb.runtime.scheduler import Scheduler, Trial
 from reactornb.runtime.workers import Batch, Call, Share, Timed, Worker, current_worker, share_out
 from reactornb.tags import forever
 
+pytestmark = pytest.mark.alone  # how threads share the machine's time is part of what is asserted
+
 WAIT = 10.0
 
 

@@ -6,6 +6,8 @@ import pytest
 
 from reactornb.runtime.workers import Call, Team, Worker, current_scheduler
 
+pytestmark = pytest.mark.alone  # how threads share the machine's time is part of what is asserted
+
 WAIT = 20.0
 
 

@@ -19,6 +19,8 @@ from reactornb import (
 )
 from reactornb.errors import ReactionError
 
+pytestmark = pytest.mark.alone  # how threads share the machine's time is part of what is asserted
+
 WAIT = 20.0  # seconds; only ever reached when something is broken
 
 

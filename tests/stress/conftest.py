@@ -16,6 +16,7 @@ def pytest_collection_modifyitems(items):
         if Path(__file__).parent in item.path.parents:
             # Seconds each on two idle cores; but these tests are slow on purpose, and more so on a busy machine.
             item.add_marker(pytest.mark.timeout(180))
+            item.add_marker(pytest.mark.alone)
 
 
 @pytest.fixture(autouse=True)
