@@ -72,8 +72,10 @@ def test_the_same_bodies_learn_the_same_in_reactors_and_in_a_loop():
             ("qlearning", *SMALL, "--batch", "20,30"),
             {"K = 20, ours, 2 workers", "K = 30, same bodies, 1 worker"},
         ),
-        (("qlearning", *SMALL, "--as-published"), {"K = 500, plain loop, same bodies"}),
-        (("qlearning", *SMALL, "--arrays"), {"K = 500, same bodies, 2 workers"}),
+        pytest.param(
+            ("qlearning", *SMALL, "--as-published"), {"K = 500, plain loop, same bodies"}, marks=pytest.mark.soak
+        ),
+        pytest.param(("qlearning", *SMALL, "--arrays"), {"K = 500, same bodies, 2 workers"}, marks=pytest.mark.soak),
         (("marl", "--rounds", "3", "--cars", "2,4"), {"2 agents, NumPy, 2 workers", "4 agents, same bodies, 1 worker"}),
     ],
 )
