@@ -1,4 +1,4 @@
-"""`python -m reactornb.rl ppo Acrobot-v1 seed=1 total_steps=200_000`: train without a notebook and say how it went."""
+"""`python -m reactornb.rl ppo Acrobot-v1 --seed 1 total_steps=200_000`: train without a notebook and say how it went."""
 
 from __future__ import annotations
 

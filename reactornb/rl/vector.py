@@ -12,11 +12,14 @@ one worker no thread is made at all.
 
 from __future__ import annotations
 
+import atexit
 import itertools
+import sys
 from collections.abc import Callable, Iterable, Sequence
 from copy import deepcopy
 from math import isfinite
 from typing import Any, cast
+from weakref import WeakValueDictionary
 
 import numpy as np
 from gymnasium import Env, Space, spaces
@@ -273,6 +276,7 @@ class ReactorVectorEnv(SyncVectorEnv):
         ]
         self._reset_all = self._team.job([Call(part.reset, k % self.workers) for k, part in enumerate(self._parts)])
         self._step_all = self._team.job([Call(part.step, k % self.workers) for k, part in enumerate(self._parts)])
+        _close_at_exit(self)
 
     def reset(
         self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
@@ -421,6 +425,30 @@ class ReactorVectorEnv(SyncVectorEnv):
     def __del__(self) -> None:
         if not self.closed and hasattr(self, "_parts"):
             self.close()
+
+
+# Number -> vector environment, so that they are closed in the order in which they were made. Any thread adds (one item of a
+# dict); read by the thread that ends the interpreter, when no other makes environments.
+_alive: WeakValueDictionary[int, ReactorVectorEnv] = WeakValueDictionary()
+_numbers = itertools.count()
+
+
+def _close_at_exit(envs: ReactorVectorEnv) -> None:
+    """Close it at the interpreter's end, if nobody has: `__del__` comes too late then, when modules are emptied already."""
+    _alive[next(_numbers)] = envs
+    # Last registered, first called: before the ends of what the environments need, such as pygame, imported when they were made.
+    atexit.unregister(_close_alive)
+    atexit.register(_close_alive)
+
+
+def _close_alive() -> None:
+    for envs in list(_alive.values()):
+        if not envs.closed:
+            try:
+                envs.close()
+            except Exception as error:  # noqa: BLE001 - the others are to be closed all the same
+                notes = "; ".join(getattr(error, "__notes__", ()))
+                sys.stderr.write(f"closing {envs} at exit: {type(error).__name__}: {error} ({notes})\n")
 
 
 def _name(env: Env[Any, Any]) -> str:
