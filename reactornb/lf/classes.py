@@ -62,6 +62,7 @@ class ClassBuilder:
         names["__annotations__"] = {p.name: "Any" for p in declared.params}
         names["__module__"] = self._builder.namespace["__name__"]
         names["__qualname__"] = self._name
+        names["_definition"] = scope.source(declared)
         for p in declared.params:
             self._builder.attributes(scope, p.attributes)
             if p.init is not None:
@@ -90,7 +91,6 @@ class ClassBuilder:
             if isinstance(error, DeclarationError):
                 raise
             raise DeclarationError(f"{scope.source(declared)}: {self._name} cannot extend these: {error}") from None
-        made._definition = scope.source(declared)
         return made
 
     def _one_initial_mode(self) -> None:

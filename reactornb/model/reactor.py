@@ -197,7 +197,8 @@ class Reactor:
         super().__init_subclass__(**kwargs)
         if "_composes" in cls.__dict__:
             return
-        cls._definition = Source.of_class(cls)
+        if "_definition" not in cls.__dict__:  # the front end for Lingua Franca says where its text has the class
+            cls._definition = Source.of_class(cls)
         cls._spec = collect(cls)
 
     def __new__(cls, *_: Any, **__: Any) -> Self:

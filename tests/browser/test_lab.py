@@ -110,7 +110,7 @@ def test_the_panels_appear_move_and_follow_the_theme_and_a_saved_notebook_has_th
     panel = page.locator(".rnb-run")
     panel.wait_for()
     panel.locator("canvas").nth(1).wait_for()
-    facts = panel.locator(".rnb-fact").first
+    facts = panel.locator(".rnb-fact:not(.rnb-doing)").first
     before = facts.text_content()
     picture = panel.locator(".rnb-chart").first.screenshot()
     page.wait_for_timeout(2500)
@@ -127,7 +127,7 @@ def test_the_panels_appear_move_and_follow_the_theme_and_a_saved_notebook_has_th
     page.keyboard.press("Control+A")
     page.keyboard.type("%reactor stop")
     page.keyboard.press("Control+Enter")
-    page.wait_for_function("document.querySelector('.rnb-state').textContent === 'finished'")
+    page.wait_for_function("document.querySelector('.rnb-state').textContent === 'stopped'")
     assert page.complaints == []
 
     # Opened where the kernel of the widgets is no more; the picture for that comes a moment after the panel's last words.
@@ -207,15 +207,18 @@ def test_graphs_unfold_curves_lie_over_each_other_and_buttons_work(page):
     panel.get_by_text("hello from talker").first.wait_for()
     assert "talker (" in panel.locator(".rnb-printed pre").text_content()
     press("Pause", "paused")
-    tag = panel.locator(".rnb-fact").first.text_content().partition(" · ")[0]
+    tag = panel.locator(".rnb-fact:not(.rnb-doing)").first.text_content().partition(" · ")[0]
     panel.get_by_role("button", name="Step", exact=True).click()
     page.wait_for_timeout(1000)
-    assert panel.locator(".rnb-fact").first.text_content().partition(" · ")[0] != tag
+    assert panel.locator(".rnb-fact:not(.rnb-doing)").first.text_content().partition(" · ")[0] != tag
     page.screenshot(path=OUT / "lab-paused.png")
     press("Resume", "running")
     press("Stop", "stopped")
-    press("Start again", "running")
-    press("Stop", "stopped")
+    panel.get_by_role("button", name="Start again", exact=True).click()
+    panel.locator(".rnb-state", has_text="running").wait_for()  # beside the one that was stopped
+    assert panel.locator(".rnb-state", has_text="stopped").count() == 1
+    panel.get_by_role("button", name="Stop", exact=True).locator("visible=true").last.click()
+    page.wait_for_function("[...document.querySelectorAll('.rnb-run')].at(-1).textContent.split('stopped').length > 2")
     theme(page, "JupyterLab Dark")
     page.screenshot(path=OUT / "lab-more-dark.png")
     assert page.complaints == []

@@ -153,7 +153,7 @@ def test_the_panels_appear_move_unfold_and_obey_in_notebook_7(jupyter):
 
         panel = page.locator(".rnb-run")
         panel.locator("canvas").first.wait_for()
-        facts = panel.locator(".rnb-fact").first
+        facts = panel.locator(".rnb-fact:not(.rnb-doing)").first
         moved = "([node, before]) => node.textContent !== before"
         page.wait_for_function(moved, arg=[facts.element_handle(), facts.text_content()])
         assert panel.locator(".rnb-state").text_content() == "running"
@@ -164,5 +164,5 @@ def test_the_panels_appear_move_unfold_and_obey_in_notebook_7(jupyter):
         panel.get_by_role("button", name="Resume", exact=True).click()
         page.wait_for_function("document.querySelector('.rnb-state').textContent === 'running'")
         panel.get_by_role("button", name="Stop", exact=True).click()
-        page.wait_for_function("document.querySelector('.rnb-state').textContent === 'finished'")
+        page.wait_for_function("document.querySelector('.rnb-state').textContent === 'stopped'")
         assert complaints == []
