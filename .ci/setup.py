@@ -49,10 +49,7 @@ SOURCE_PACKAGE, SUITES = "python3.14", ["testing", "unstable"]
 # -O3 is CPython's own default. With a profile a step of CartPole takes a quarter less time, and a loop of integers 43 % less. CPython's
 # own choice of tests to be watched, and link-time optimisation, take half an hour for no more than these tests give in nine minutes.
 CONFIGURE = ["--disable-gil", "--disable-test-modules"]
-PLAIN = [
-    "--without-static-libpython",
-    "CFLAGS=-g0",
-]  # what nobody here links with, and debuggers read: a fifth of the time
+PLAIN = ["--without-static-libpython", "CFLAGS=-g0"]  # without what nobody here links with, and what debuggers read
 WATCHED = (
     "-m test --pgo test_array test_bisect test_collections test_dataclasses test_float test_functools test_generators "
     "test_heapq test_json test_operator test_ordered_dict test_patma test_re test_struct"
