@@ -59,10 +59,15 @@ class Source:
         return cls.caller()
 
     @classmethod
-    def caller(cls) -> Source:
-        """The nearest place up the stack that its user wrote: not in this package, its magics or what calls magics."""
+    def caller(cls, *, past: tuple[str, ...] = ()) -> Source:
+        """The nearest place up the stack that its user wrote: not in this package, its magics or what calls magics.
+
+        Args:
+            past: top-level packages that are not the user's either.
+        """
         frame = sys._getframe(1)
-        while frame.f_back is not None and frame.f_globals.get("__name__", "").split(".")[0] in _NOT_USERS:
+        others = (*_NOT_USERS, *past)
+        while frame.f_back is not None and frame.f_globals.get("__name__", "").split(".")[0] in others:
             frame = frame.f_back
         return cls(frame.f_code.co_filename, frame.f_lineno)
 

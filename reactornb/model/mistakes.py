@@ -70,11 +70,17 @@ def check_function(fn: Any, what: str = "reaction") -> None:
             )
 
 
-def class_body() -> dict[str, Any] | None:
-    """The names of the class body from which the declaration is made, or None."""
+def _users_frame() -> types.FrameType | None:
+    """The innermost frame that is its user's."""
     frame: types.FrameType | None = sys._getframe(1)
     while frame is not None and in_package(frame):
         frame = frame.f_back
+    return frame
+
+
+def class_body() -> dict[str, Any] | None:
+    """The names of the class body from which the declaration is made, or None."""
+    frame = _users_frame()
     if frame is None or frame.f_locals is frame.f_globals or "__qualname__" not in frame.f_code.co_names:
         return None
     names = frame.f_locals
@@ -83,9 +89,7 @@ def class_body() -> dict[str, Any] | None:
 
 def running_reactor() -> tuple[Any, str] | None:
     """The running reactor in whose reaction or method this is called, and the place; None elsewhere."""
-    frame: types.FrameType | None = sys._getframe(1)
-    while frame is not None and in_package(frame):
-        frame = frame.f_back
+    frame = _users_frame()
     if frame is None or not frame.f_code.co_argcount or frame.f_code.co_name == "<module>":
         return None
     first: Any = frame.f_locals.get(frame.f_code.co_varnames[0])
@@ -96,9 +100,7 @@ def running_reactor() -> tuple[Any, str] | None:
 
 def assigned_to() -> str:
     """The attribute of `self` to which the user's frame is about to bind what it makes: `self.kid = A()`; "" if it is not so."""
-    frame: types.FrameType | None = sys._getframe(1)
-    while frame is not None and in_package(frame):
-        frame = frame.f_back
+    frame = _users_frame()
     if frame is None or not frame.f_code.co_argcount:
         return ""
     after = [

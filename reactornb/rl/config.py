@@ -9,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 import math
 import re
-import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -127,14 +126,8 @@ def _refuse(name: str, values: dict[str, tuple[Any, Rule]], where: Source | None
 
 
 def _caller() -> Source:
-    """As `Source.caller`, past `dataclasses.replace` too."""
-    frame: Any = sys._getframe(1)
-    while frame.f_back is not None and frame.f_globals.get("__name__", "").split(".")[0] in (
-        "reactornb",
-        "dataclasses",
-    ):
-        frame = frame.f_back
-    return Source(frame.f_code.co_filename, frame.f_lineno)
+    """Where the configuration was made; `dataclasses.replace` makes one, too."""
+    return Source.caller(past=("dataclasses",))
 
 
 def broken(config: Any, message: str, *fields: str) -> ConfigError:

@@ -126,6 +126,10 @@ class OutPort:
             freeze_array(value, False)
         elif kind not in PLAIN:
             value = settled(value, self.name)
+        self._send(value)
+
+    def _send(self, value: Any) -> None:
+        """Hand a value, settled, to the readers, and have what it triggers run."""
         self._deliver(value)
         if self._clear is not None:
             self._clear(self._handles)
@@ -202,18 +206,7 @@ class AskedOutPort(OutPort):
 
     def set(self, value: Any) -> None:
         """See `OutPort`."""
-        self._deliver(value if self._settle is None else self._settle(value, self.name))
-        if self._clear is not None:
-            self._clear(self._handles)
-        for enqueue, group in self._groups:
-            if not group.queued:
-                group.queued = True
-                enqueue(group)
-        if self._fire is not None:
-            signal = self._signal
-            if not signal.fired:
-                signal.fired = True
-                self._fire(signal)
+        self._send(value if self._settle is None else self._settle(value, self.name))
 
 
 LOOKED_AT = 8

@@ -61,12 +61,8 @@ def settled(value: Any, name: str) -> Any:
     Raises:
         SendingError: for a port, an action or another handle.
     """
-    kind = type(value)
-    rule = _RULES.get(kind)
-    if rule is None:
-        rule = _RULES[kind] = _rule_for(kind)
     try:
-        return rule(value, name)
+        return _inside(value, name)
     except RecursionError:  # it contains itself, or is thousands deep: like any other object
         return value
 

@@ -557,9 +557,10 @@ class Team:
     def __init__(self, workers: int, name: str) -> None:
         place = replace(cpu.place(workers), nice=cpu.default_nice())
         self.workers = make_workers(workers, name, place.pin, 1, patient=place.is_roomy)
-        if workers > 1:
-            immortalize()
         self.close: Callable[[], object] = _nothing
+        if workers == 1:
+            return
+        immortalize()
         try:
             Launch(self._start).run()
         except BaseException:

@@ -13,6 +13,9 @@ from reactornb import Output, Program, Reactor, Timer, ms, reaction, startup  # 
 from reactornb.errors import UnrecordableValueError  # noqa: E402
 from reactornb.runtime.fingerprint import RefusedValueError, digest  # noqa: E402
 
+# Torch says it once in a process, in whichever test is the first.
+pytestmark = pytest.mark.filterwarnings("ignore:Sparse invariant checks:UserWarning")
+
 
 class Net(torch.nn.Module):
     def __init__(self, width=3):
