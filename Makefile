@@ -12,7 +12,8 @@ ALLOW_ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
 .PHONY: setup-tests setup-gil lint format types layers fast lanes alone whole parallel gil test-gil golden
 
 # Test processes at once. Tests that share something dear stay together (xdist_group); long ones begin first (tests/conftest.py).
-LANES ?= 2
+# Three on two cores: a test of a page waits for it most of the time.
+LANES ?= 3
 PYTEST := python -m pytest -q
 IN_LANES := -n $(LANES) --dist loadgroup --no-loadscope-reorder
 

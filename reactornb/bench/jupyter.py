@@ -128,6 +128,10 @@ class Jupyter:
         with self._ask("sessions") as answer:
             return json.load(answer)
 
+    def forget_theme(self) -> None:
+        """Back to the theme that a new user has."""
+        (self._own / "settings" / "@jupyterlab" / "apputils-extension" / "themes.jupyterlab-settings").unlink(True)
+
     def end_kernels(self) -> None:
         """End the kernels of all notebooks that were opened."""
         for session in self._sessions():

@@ -14,6 +14,7 @@ def marks(seconds):
     return [
         pytest.mark.e2e,
         pytest.mark.slow,
+        pytest.mark.xdist_group("browser"),  # one lane: one JupyterLab, one Chromium at a time
         pytest.mark.timeout(seconds),
         pytest.mark.skipif(chromium() is None, reason="no chromium here: apt-get install chromium"),
     ]

@@ -98,7 +98,7 @@ TIMELINE = [
 ]
 
 
-def test_the_panels_appear_move_and_follow_the_theme_and_a_saved_notebook_has_their_pictures(page, tmp_path):
+def test_the_panels_appear_move_and_follow_the_theme_and_a_saved_notebook_has_their_pictures(page):
     open_and_run(page, "panels", CELLS)
     graph = page.locator(".rnb-picture svg")
     graph.wait_for()
@@ -133,11 +133,11 @@ def test_the_panels_appear_move_and_follow_the_theme_and_a_saved_notebook_has_th
     # Opened where the kernel of the widgets is no more; the picture for that comes a moment after the panel's last words.
     page.locator("[data-rnb-of] svg", has_text="stopped").wait_for(state="attached")
     page.keyboard.press("Control+S")
-    saved = tmp_path / "panels.ipynb"
+    saved = page.jupyter.folder / "panels.ipynb"
     until = time.monotonic() + 60
     while "stopped" not in saved.read_text() and time.monotonic() < until:
         page.wait_for_timeout(500)
-    (tmp_path / "saved.ipynb").write_text(saved.read_text())
+    (page.jupyter.folder / "saved.ipynb").write_text(saved.read_text())
     page.goto(page.jupyter.address("saved.ipynb"))
     page.locator(".rnb-graph svg").wait_for()
     curves = page.locator("[data-rnb-of] svg", has_text="episode_return")
@@ -264,7 +264,7 @@ def test_a_slider_changes_a_parameter(page):
     page.screenshot(path=OUT / "lab-tuned-dark.png")
 
 
-def test_a_timeline_follows_its_run_is_zoomed_told_by_keys_and_saved(page, tmp_path):
+def test_a_timeline_follows_its_run_is_zoomed_told_by_keys_and_saved(page):
     open_and_run(page, "timeline", TIMELINE)
     panel = page.locator(".rnb-time")
     canvas = panel.locator("canvas")
@@ -321,7 +321,7 @@ def test_a_timeline_follows_its_run_is_zoomed_told_by_keys_and_saved(page, tmp_p
         shutil.copy(download.value.path(), OUT / f"lab-timeline.{kind.lower()}")
     panel.get_by_role("button", name="Trace", exact=True).click()
     panel.get_by_text("open it at ui.perfetto.dev").wait_for()
-    (trace,) = tmp_path.glob("*-timeline.json")
+    (trace,) = page.jupyter.folder.glob("*-timeline.json")
     assert any(event["ph"] == "X" for event in json.loads(trace.read_text())["traceEvents"])
 
     page.locator(".jp-CodeCell").last.locator(".cm-content").click()

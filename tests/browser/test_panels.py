@@ -189,7 +189,7 @@ def test_a_living_run_colors_its_graph_and_nobody_is_watched_whom_nobody_sees(pa
     assert page.complaints == []
 
 
-def test_a_failure_shows_at_once_with_its_line_and_a_notebook_saved_before_has_the_curves_so_far(page, tmp_path):
+def test_a_failure_shows_at_once_with_its_line_and_a_notebook_saved_before_has_the_curves_so_far(page):
     open_and_run(page, "fails", FAILS)
     panel = page.locator(".rnb-run")
     panel.locator("canvas").nth(1).wait_for()
@@ -201,12 +201,12 @@ def test_a_failure_shows_at_once_with_its_line_and_a_notebook_saved_before_has_t
 
     # Saved while it runs, and opened where there is no kernel of it.
     page.keyboard.press("Control+S")
-    saved, until = tmp_path / "fails.ipynb", time.monotonic() + 60
+    saved, until = page.jupyter.folder / "fails.ipynb", time.monotonic() + 60
     while "polyline" not in saved.read_text() and time.monotonic() < until:
         page.wait_for_timeout(500)
         page.keyboard.press("Control+S")
     assert ": running" in saved.read_text()
-    (tmp_path / "kept.ipynb").write_text(saved.read_text())
+    (page.jupyter.folder / "kept.ipynb").write_text(saved.read_text())
 
     page.locator(".jp-CodeCell").last.locator(".cm-content").click()
     page.keyboard.press("Control+A")
