@@ -26,6 +26,15 @@ def pytest_collection_modifyitems(config, items):
         items.sort(key=lambda item: -sum(item.get_closest_marker(name) is not None for name in ("e2e", "soak", "slow")))
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_collection_finish(session):
+    """Groups that a pair of pytest and pytest-xdist forgets without a word would start each shared server once in every lane."""
+    if getattr(session.config.option, "loadgroup", False):
+        lost = [i.nodeid for i in session.items if i.get_closest_marker("xdist_group") and "@" not in i.nodeid]
+        if lost:
+            raise pytest.UsageError(f"pytest-xdist does not group {lost[0]} and {len(lost) - 1} other tests")
+
+
 @pytest.fixture(autouse=True)
 def nothing_left_behind():
     yield

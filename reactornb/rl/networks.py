@@ -33,10 +33,6 @@ __all__ = [
     "nature_cnn",
 ]
 
-# A thread takes over how many intra-op threads it has from what any thread set last, when it first asks; workers set 1. Whoever
-# imports this asks now, so that a notebook's own torch code stays as fast as it was.
-torch.get_num_threads()
-
 _ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "tanh": nn.Tanh}
 
 

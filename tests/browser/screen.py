@@ -14,7 +14,7 @@ def marks(seconds):
     return [
         pytest.mark.e2e,
         pytest.mark.slow,
-        pytest.mark.xdist_group("browser"),  # one lane: one JupyterLab, one Chromium at a time
+        pytest.mark.xdist_group("browser"),  # one lane, so one JupyterLab
         pytest.mark.timeout(seconds),
         pytest.mark.skipif(chromium() is None, reason="no chromium here: apt-get install chromium"),
     ]

@@ -19,7 +19,7 @@ NOTEBOOKS = sorted(path.name for path in (REPO / "notebooks").glob("*.ipynb"))
 LONGEST = 300  # seconds that all cells of a tutorial may take on a busy machine
 
 # One server a module and front end, so one lane.
-pytestmark = [*marks(LONGEST + 120), pytest.mark.xdist_group("front ends")]
+pytestmark = marks(LONGEST + 120)
 
 # `make test` executes the tutorials in a kernel (tests/test_tutorials.py), and on a page the first; `make test-all` all of them.
 ON_A_PAGE = [NOTEBOOKS[0], *(pytest.param(name, marks=pytest.mark.soak) for name in NOTEBOOKS[1:])]
