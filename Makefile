@@ -7,6 +7,9 @@ NOTEBOOK := notebooks/00_quickstart.ipynb
 # JupyterLab refuses to start as root without it: containers run as root.
 ALLOW_ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
 
+# Where this is set each of a hundred processes compiles torch again, for five seconds: here what is imported is compiled once.
+unexport PYTHONDONTWRITEBYTECODE
+
 .NOTPARALLEL:
 .PHONY: help setup atari fast-python demo check test test-all lab doctor clean binder badges
 .PHONY: setup-tests setup-gil lint format types layers fast lanes alone whole parallel gil test-gil golden
