@@ -101,7 +101,7 @@ def everything():
 def shared():
     """Rounds in which every level is shared."""
     Scheduler.share_above_ns = 0
-    return soak(2_000, workers=2)
+    return soak(2_000, workers=2, looks=40)
 
 
 def starts():
