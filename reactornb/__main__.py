@@ -246,7 +246,7 @@ def _run(chosen: argparse.Namespace) -> int:
         print(run.profile())
     if chosen.timeline is not None:
         _say(f"wrote {run.timeline().save(chosen.timeline)}")
-    return exit_code(failure)
+    return run.exit_status()
 
 
 def _summary(run: Run) -> str:

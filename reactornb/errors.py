@@ -171,6 +171,10 @@ class RunError(ReactorError, RuntimeError):
     """A run was asked for something that its state does not allow, such as being started twice."""
 
 
+class RunOverError(RunError):
+    """A thread that a reaction started asks for something of its run, which has ended."""
+
+
 class RunOptionError(RunError, ValueError):
     """An option of a run has a value that does not fit, such as 0 workers."""
 

@@ -1,7 +1,7 @@
 """The names that Lingua Franca's Python target gives to reaction bodies and preambles: `lf`, `SEC`, `request_stop`, ….
 
-They find their run through the thread that calls them (each worker belongs to one run), or, on a thread that a reaction
-started, through the run of this program that was started last.
+They find their run through the thread that calls them: each worker belongs to one run, and so does a thread that a reaction started
+(`runtime/threads.py`). On any other thread, such as one that a preamble started, it is the only run of the program.
 """
 
 from __future__ import annotations
@@ -15,10 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from reactornb import tags
-from reactornb.errors import ReactorError
-from reactornb.runtime import workers
+from reactornb.errors import ReactorError, RunError
+from reactornb.runtime import Run, live_runs, workers
 from reactornb.runtime.handles import InPort
 from reactornb.runtime.scheduler import Scheduler
+from reactornb.runtime.threads import scheduler_here
 
 __all__ = ["LFInPort", "LFNames", "LFTag"]
 
@@ -122,26 +123,38 @@ class _Time:
 class LFNames:
     """The object `lf` of one program, and the globals of its code.
 
-    # _context   written by the first worker of each run, before its startup reactions; read by any thread that a
-    #            reaction started, hence later
+    # _namespace   written before the program's code is compiled, then only read
     """
 
     def __init__(self, file: Path) -> None:
         self._file = file
-        self._context: Scheduler | None = None
+        self._namespace: dict[str, Any] | None = None
         self._maxwait = 0
         self.time = _Time(self)
 
     @property
     def context(self) -> Scheduler:
-        """The scheduler of the run that asks."""
-        mine: Scheduler | None = workers.current_scheduler()
+        """The scheduler of the run that asks.
+
+        Raises:
+            RunOverError: on a thread that a reaction of a run started that has ended.
+            RunError: on a thread of no run, unless one run of the program is alive.
+        """
+        mine = scheduler_here()
         if mine is not None:
-            self._context = mine
             return mine
-        if self._context is None:
-            raise RuntimeError("lf.… has a meaning only while the program runs")
-        return self._context
+        runs = [run for run in live_runs() if self._is_mine(run)]
+        if len(runs) != 1:
+            why = "no run of it is alive" if not runs else f"{len(runs)} runs of it are alive"
+            raise RunError(
+                f"lf.… has a meaning only while the program runs: {why}, and no reaction started this thread. Start it in a reaction to startup."
+            )
+        found: Scheduler = runs[0].schedulers[0]
+        return found
+
+    def _is_mine(self, run: Run) -> bool:
+        bodies = [r.declaration.fn for r in run.program.graph.reactions if r.declaration is not None]
+        return any(getattr(body, "__globals__", None) is self._namespace for body in bodies)
 
     def tag(self) -> LFTag:
         """The current tag."""
@@ -212,6 +225,7 @@ class LFNames:
             "set_fed_maxwait": self.set_fed_maxwait,
             "sys": sys,
         }
+        self._namespace = found
         return found
 
 

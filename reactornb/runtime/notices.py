@@ -5,6 +5,7 @@ user's own logging says otherwise.
 
 # _said    written under _lock, by whatever thread finds something: a worker, or who shows the run
 # _words   appended to under _lock; read at any time, as a copy
+# died     appended to by a thread that dies, in one operation; read by any
 """
 
 from __future__ import annotations
@@ -24,13 +25,17 @@ class Notices:
 
     Args:
         who: of whom they tell, such as "run 3 of main".
+
+    Attributes:
+        died: names of threads that reactions started and that ended in an exception.
     """
 
     def __init__(self, who: str) -> None:
-        self._who = who
+        self.who = who
         self._lock = threading.Lock()
         self._said: set[Hashable] = set()
         self._words: list[str] = []
+        self.died: list[str] = []
 
     def add(self, key: Hashable, words: str) -> bool:
         """Warn, unless there was a warning with that key; true if this is the first. Any thread."""
@@ -41,7 +46,7 @@ class Notices:
             self._words.append(words)
         import logging  # not needed by runs without a warning
 
-        logging.getLogger("reactornb").warning("%s: %s", self._who, words)
+        logging.getLogger("reactornb").warning("%s: %s", self.who, words)
         return True
 
     @property

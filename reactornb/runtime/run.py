@@ -18,7 +18,7 @@ from reactornb.graph import Graph, assemble, find_parameter
 from reactornb.interpreter import environment
 from reactornb.limits import MOST_WORKERS
 from reactornb.model import Reactor
-from reactornb.runtime import import_hook
+from reactornb.runtime import import_hook, threads
 from reactornb.runtime.busy import Busy, BusyWatch
 from reactornb.runtime.clock import Clock, RealClock
 from reactornb.runtime.engine import Engine
@@ -28,6 +28,7 @@ from reactornb.runtime.logs import Log, merged
 from reactornb.runtime.notices import Notices
 from reactornb.runtime.profile import Profile, Profiler
 from reactornb.runtime.sampling import Sample
+from reactornb.runtime.scheduler import Scheduler
 from reactornb.runtime.timeline import Timeline
 from reactornb.runtime.trace import Recorder, Trace, refuse_types
 from reactornb.runtime.tuning import Change, Target, replayed, targets_of
@@ -520,6 +521,20 @@ class Run:
     def failure(self) -> BaseException | None:
         """What ended the run, or None."""
         return self._failure
+
+    @property
+    def schedulers(self) -> list[Scheduler]:
+        """Of each enclave, that of the root first; for this package."""
+        return self._engine.schedulers
+
+    def exit_status(self) -> int:
+        """The exit status of a process that ran the program, once the run is over: what a reaction passed to `sys.exit`, 1 for a failure or if
+        a thread that a reaction started died of an exception (`warnings` says which), else 0.
+
+        Waits for the threads that reactions started, as Python does before it exits; for daemons half a second.
+        """
+        threads.join(self.schedulers)
+        return exit_code(self._failure) or int(bool(self.notices.died))
 
     @property
     def environment(self) -> dict[str, str]:

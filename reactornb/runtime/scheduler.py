@@ -84,6 +84,7 @@ class Scheduler(EventQueue):
     """
 
     __slots__ = (
+        "__weakref__",
         "_command_lock",
         "_commanded",
         "_outbox",
@@ -302,6 +303,11 @@ class Scheduler(EventQueue):
     def physical_elapsed_ns(self) -> int:
         """Physical time since the start of the run."""
         return self.clock.elapsed_ns()
+
+    @property
+    def run_is_over(self) -> bool:
+        """Whether every enclave of the run has executed its last tag."""
+        return all(s.over for worker in self.workers for s in worker.enclaves)
 
     def request_stop(self) -> None:
         """Stop at the next microstep; from a reaction or from any other thread."""
