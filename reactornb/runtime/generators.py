@@ -1,14 +1,15 @@
 """Whether a reaction draws from a generator of the whole process: `random`, `numpy.random`, torch's own.
 
-Reactions on several threads draw from it in an order that no program fixes, so two runs of one seed differ. In a run's first tags
-(in all of them under `check_values`) each reaction's call is replaced by one that compares the generators before and after;
-then everything is as before, as with a window of `sampling`, and the run executes not one instruction more.
+Reactions on several threads draw from it in an order that no program fixes, so two runs of one seed differ. In a run's first few
+tags (in all of them under `check_values`) each reaction's call is replaced by one that compares the generators before and after. Then
+the leader compares them between tags, which costs 2 µs a tag; where one has changed, calls are replaced again for some tags, to
+find out who it was. After that everything is as before, as with a window of `sampling`, and the run executes not one instruction more.
 
 # _active     the reactions that run, each with those that ran beside it; read and written under _lock by the workers
 # _unsure     generators that were drawn from, with all reactions that ran then; likewise
 # _named      (generator, body) of the warnings; likewise
 # _innocent   bodies that ran without a draw; added to by any worker (set.add is atomic), read at the end
-# _calls, _groups, is_open
+# _calls, _groups, _drawn, _last, _until, is_open
 #             the leader of the enclave only, between tags
 """
 
@@ -40,30 +41,32 @@ _INSTEAD = {
 }
 
 
-def states() -> dict[str, Any]:
-    """What tells whether one of the process's generators was drawn from; of those that are loaded.
+def states() -> tuple[Any, Any, Any]:
+    """What tells whether one of the process's generators was drawn from, in the order of `_INSTEAD`; None for what is not loaded.
 
     Of a Mersenne Twister its position and first word: the position changes at each draw, the word at the 624th.
     """
-    found: dict[str, Any] = {"random": _of_random()}
-    numpy_random = sys.modules.get("numpy.random.mtrand")
-    if numpy_random is not None:
-        found["numpy.random"] = _of_numpy(numpy_random._rand._bit_generator)
-    torch = sys.modules.get("torch")
-    generator = getattr(torch, "default_generator", None)
-    if generator is not None:
-        found["torch's global generator"] = generator.get_state().numpy().tobytes()
-    return found
+    modules = sys.modules
+    mtrand = modules.get("numpy.random.mtrand")
+    torch = getattr(modules.get("torch"), "default_generator", None)
+    return (
+        _of_random(),
+        None if mtrand is None else _of_numpy(mtrand._rand._bit_generator),
+        None if torch is None else torch.get_state().numpy().tobytes(),
+    )
+
+
+def _words(position_at: int, first_at: int) -> Callable[[], tuple[int, int]]:
+    """A look at these two words in memory: 0.1 µs."""
+    position, first = ctypes.c_int.from_address(position_at), ctypes.c_uint32.from_address(first_at)
+    return lambda: (position.value, first.value)
 
 
 def _python_random() -> Callable[[], Any]:
     """A look at the two words in the object of `random`; where they are not where CPython has them, the whole state: 50 times as long."""
     this = random._inst
     at = id(this) + object.__basicsize__
-    position, first = ctypes.c_int.from_address(at), ctypes.c_uint32.from_address(at + 4)
-
-    def look() -> Any:
-        return position.value, first.value
+    look = _words(at, at + 4)
 
     def look_at_all() -> Any:
         return this.getstate()
@@ -78,13 +81,22 @@ def _python_random() -> Callable[[], Any]:
 
 
 _of_random = _python_random()
+# NumPy's generator, held so that its memory stays its own, and how to look at it. Replaced as a whole by any worker that finds another
+# one (`np.random.set_bit_generator`).
+_numpy: tuple[Any, Callable[[], Any]] = (None, _of_random)
 
 
 def _of_numpy(generator: Any) -> Any:
-    if type(generator).__name__ != "MT19937":
-        return repr(generator.state)
-    address = generator.ctypes.state_address
-    return ctypes.c_uint32.from_address(address).value, ctypes.c_int.from_address(address + 4 * 624).value
+    global _numpy  # noqa: PLW0603 - a process has one
+    known, look = _numpy
+    if known is not generator:
+        if type(generator).__name__ == "MT19937":
+            at = generator.ctypes.state_address
+            look = _words(at + 4 * 624, at)
+        else:
+            look = lambda: repr(generator.state)  # noqa: E731
+        _numpy = (generator, look)
+    return look()
 
 
 class Generators:
@@ -99,6 +111,8 @@ class Generators:
     """
 
     tags = 32
+    # So many of them reaction by reaction; and as many more, whenever one of the others has drawn.
+    close = 3
     # So many members of a bank are compared; the others only say that they run.
     members = 3
 
@@ -112,10 +126,13 @@ class Generators:
         self._innocent: set[Any] = set()
         self._calls: list[tuple[RunningReaction, Callable[[], None], Callable[..., None] | None]] = []
         self._groups: dict[Group, tuple[Any, Any]] = {}
+        self._last: tuple[Any, Any, Any] | None = None
+        self._drawn: set[str] = set()
+        self._until = 0
         self.is_open = False
 
     def turn(self, *, wanted: bool = False) -> bool:
-        """Between two tags, on the leader's thread: begin, go on, or end.
+        """Between two tags, on the leader's thread: compare, replace what is called or put it back, or end.
 
         Args:
             wanted: somebody else would like to replace what is called.
@@ -123,14 +140,27 @@ class Generators:
         Returns:
             Whether it is over.
         """
-        if not self.is_open:
-            if (wanted or not self.tags) and not self.always:
-                return True
-            self._begin()
-            self.is_open = True
-        elif not self.always and (wanted or self._scheduler.tags_done >= self.tags):
-            self._end()
+        done = self._scheduler.tags_done
+        if self.always:
+            if not self.is_open:
+                self._begin()
+        elif wanted or done >= max(self.tags, self._until):
+            if self.is_open:
+                self._end()
+            self.finish()
             return True
+        elif self.is_open:
+            if done >= self._until:
+                self._end()
+                self._last = states()
+        elif self._last is None:
+            self._begin()
+            self._until = done + self.close
+        elif (now := states()) != self._last:
+            pairs = zip(_INSTEAD, self._last, now, strict=True)
+            self._drawn.update(name for name, a, b in pairs if a != b and a is not None)
+            self._begin()
+            self._until = max(self.tags, done + self.close)
         return False
 
     def _begin(self) -> None:
@@ -141,19 +171,24 @@ class Generators:
                 continue
             body = None if r.node.declaration is None else r.node.declaration.fn
             seen[body] += 1
-            self._calls.append((r, r.call, r.body))
-            r.call, r.body = self._watched(r, r.call, self.always or seen[body] <= self.members), None
+            compared = self.always or seen[body] <= self.members
+            if compared or scheduler.width > 1:  # beside one worker nothing runs
+                self._calls.append((r, r.call, r.body))
+                r.call, r.body = self._watched(r, r.call, compared), None
         for group in scheduler.schedule.groups_in(scheduler.enclave):
             self._groups[group] = group.caller
             group.caller = one_by_one(group.reactions)
+        self.is_open = True
 
     def _end(self) -> None:
         for r, call, body in self._calls:
             r.call, r.body = call, body
         for group, caller in self._groups.items():
             group.caller = caller
+        self._calls.clear()
+        self._groups.clear()
         self._scheduler.forget_shares()
-        self.finish()
+        self.is_open = False
 
     def finish(self) -> None:
         """Name those of whom it is not sure which drew; the run is over, or the look is."""
@@ -165,8 +200,12 @@ class Generators:
             ordered = sorted(reactions, key=lambda r: r.index)
             speak = [r for r in ordered if _line(r, generator) is not None]
             never = [r for r in ordered if _body(r) not in self._innocent]
-            one_each = {_body(r): r for r in reversed(speak or never or ordered)}
-            self._warn(generator, sorted(one_each.values(), key=lambda r: r.index))
+            self._warn(generator, _one_each(speak or never or ordered))
+        for generator in self._drawn - {name for name, _ in self._named}:
+            # Between two tags that were not watched, and never again; a cell may have done so, too.
+            speak = [r for r in self._scheduler.schedule.reactions if _line(r, generator) is not None]
+            if speak:
+                self._warn(generator, _one_each(speak))
 
     def _watched(self, r: RunningReaction, call: Callable[[], None], compared: bool) -> Callable[[], None]:
         def watched() -> None:
@@ -175,18 +214,20 @@ class Generators:
                 for others in self._active.values():
                     others.add(r)
                 self._active[r] = beside
-            before = states() if compared else {}
+            before = states() if compared else None
             try:
                 call()
             finally:
-                after = states() if compared else {}
+                after = states() if compared else None
                 with self._lock:
                     del self._active[r]
-                drew = [name for name, state in after.items() if name in before and before[name] != state]
-                if drew:
-                    self._found(drew, {r, *beside})
-                elif compared:
-                    self._innocent.add(_body(r))
+                if before is not None and after is not None:
+                    if before == after:
+                        self._innocent.add(_body(r))
+                    else:
+                        # What was not loaded before has only been imported.
+                        pairs = zip(_INSTEAD, before, after, strict=True)
+                        self._found([name for name, a, b in pairs if a != b and a is not None], {r, *beside})
 
         return watched
 
@@ -211,6 +252,12 @@ class Generators:
         )
 
 
+def _one_each(reactions: list[RunningReaction]) -> list[RunningReaction]:
+    """The first reaction of each body, in the graph's order."""
+    first = {_body(r): r for r in sorted(reactions, key=lambda r: r.index, reverse=True)}
+    return sorted(first.values(), key=lambda r: r.index)
+
+
 def _body(r: RunningReaction) -> Any:
     """What all members of a bank have in common."""
     return r.name if r.node.declaration is None else r.node.declaration.fn.__code__
@@ -227,19 +274,21 @@ def _line(r: RunningReaction, generator: str) -> int | None:
     if r.node.declaration is None:
         return None
     fn = r.node.declaration.fn
-    held: Any = None
+    held, line = None, None  # a global or what was reached from one, and on which line
     for step in dis.get_instructions(fn):
-        name, line = step.argval, step.positions.lineno if step.positions is not None else None
-        if step.opname.startswith(("LOAD_GLOBAL", "LOAD_NAME")):
-            held = fn.__globals__.get(name)
-        elif step.opname.startswith(("LOAD_ATTR", "LOAD_METHOD")) and held is not None:
+        name = step.argval
+        if step.opname in ("PUSH_NULL", "CACHE"):
+            continue
+        if step.opname.startswith(("LOAD_ATTR", "LOAD_METHOD", "IMPORT_FROM")):
             held = getattr(held, name, None) if type(held) is type(sys) else None
-        elif step.opname == "IMPORT_NAME":
-            held = sys.modules.get(name)
-        elif step.opname not in ("PUSH_NULL", "CACHE"):
-            held = None
-        if held is not None and _speaks_of(held, generator):
-            return line
+        else:
+            if held is not None and _speaks_of(held, generator):
+                return line
+            if step.opname.startswith(("LOAD_GLOBAL", "LOAD_NAME")):
+                held = fn.__globals__.get(name)
+            else:
+                held = sys.modules.get(name) if step.opname == "IMPORT_NAME" else None
+        line = step.positions.lineno if step.positions is not None else None
     return None
 
 
@@ -251,7 +300,7 @@ def _speaks_of(value: Any, generator: str) -> bool:
         mtrand = sys.modules.get("numpy.random.mtrand")
         if mtrand is None or isinstance(value, type):
             return False
-        return owner is mtrand._rand or getattr(value, "__module__", "") in ("numpy.random", "numpy.random.mtrand")
+        return owner is mtrand._rand or any(value is getattr(mtrand, name, None) for name in ("seed", "ranf", "sample"))
     name = getattr(value, "__name__", "")
     return str(getattr(value, "__module__", "") or "").startswith("torch") or (
         name in _TORCH and type(value).__name__ == "builtin_function_or_method"

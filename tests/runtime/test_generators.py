@@ -3,12 +3,13 @@
 import random  # noqa: TID251 - that it is not to be used is what this is about
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from reactornb import Bank, Input, Output, Program, Reactor, Timer, connect, ms, reaction, startup
-from reactornb.runtime.generators import states
+from reactornb.runtime.generators import _INSTEAD, Generators, _line, states
 
 OPTIONS = {"timeout": ms(6), "fast": True}
 
@@ -113,6 +114,68 @@ class Late(Reactor):
             random.random()
 
 
+class Tenth(Reactor):
+    t = Timer(0, ms(1))
+    count: int = 0
+
+    @reaction(t)
+    def on_t(self):
+        self.count += 1
+        if self.count == 10:
+            np.random.rand()  # once  # noqa: NPY002
+
+
+class FromTheTenth(Reactor):
+    t = Timer(0, ms(1))
+    count: int = 0
+
+    @reaction(t)
+    def on_t(self):  # again and again
+        self.count += 1
+        if self.count >= 10:
+            deeper()
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize(
+    ("kind", "generator", "where"),
+    [
+        (Tenth, "numpy.random", "np.random.rand()  # once"),
+        (FromTheTenth, "random", "@reaction(t)\n    def on_t(self):  # again"),
+    ],
+)
+def test_who_begins_to_draw_between_two_tags_that_are_compared_as_a_whole_is_named_too(kind, generator, where, workers):
+    class Main(Reactor):
+        own = Bank(Own, 3)
+        drawing = kind()
+
+    run = Program(Main).start(workers=workers, timeout=ms(40), fast=True)
+    run.result()
+    (said,) = run.warnings
+    line = Path(__file__).read_text().partition(where)[0].count("\n") + 1
+    assert said.startswith("main.drawing.on_t (")
+    assert f"line {line}) drew from {generator}, which" in said
+
+
+def test_a_class_of_the_module_is_not_taken_for_its_generator():
+    class Main(Reactor):
+        @reaction(startup)
+        def on_startup(self):
+            from random import Random  # noqa: TID251
+
+            self.mine = random.Random(self.seed), Random(self.seed), np.random.default_rng(self.seed)
+
+        @reaction(startup)
+        def and_draw(self):
+            from random import shuffle  # noqa: TID251
+
+            shuffle([])  # draws
+
+    never, draws = (SimpleNamespace(node=node) for node in Program(Main).graph.reactions)
+    assert _line(never, "random") is _line(never, "numpy.random") is None
+    assert _line(draws, "random") == line_of("shuffle([])  # draws") - 2
+
+
 @pytest.mark.parametrize("check", [False, True])
 def test_a_draw_after_the_first_tags_is_found_under_check_values(check):
     run = Program(Late).start(workers=2, timeout=ms(70), fast=True, check_values=check)
@@ -148,8 +211,9 @@ class Chain(Reactor):
 @pytest.mark.parametrize("workers", [1, 2, 8])
 def test_the_look_leaves_the_run_as_it_is(workers, monkeypatch):
     prints = set()
-    for tags in (0, 5, 10**6):
-        monkeypatch.setattr("reactornb.runtime.generators.Generators.tags", tags)
+    for tags, close in [(0, 3), (5, 3), (10**6, 3), (10**6, 10**6)]:
+        monkeypatch.setattr(Generators, "tags", tags)
+        monkeypatch.setattr(Generators, "close", close)
         run = Program(Chain).start(workers=workers, timeout=ms(40), fast=True, fingerprint=True)
         prints.add((run.result().fingerprint, run.reactions))
         assert run.warnings == []
@@ -164,5 +228,5 @@ def test_each_draw_changes_what_is_compared_and_nothing_else_does():
             was = states()
             draw()
             now = states()
-            assert [key for key in now if was[key] != now[key]] == [name]
-    assert "torch" in sys.modules or "torch's global generator" not in before
+            assert [key for key, a, b in zip(_INSTEAD, was, now, strict=True) if a != b] == [name]
+    assert "torch" in sys.modules or before[2] is None
