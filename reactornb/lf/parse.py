@@ -36,7 +36,10 @@ def parse(text: str, *, file: str) -> ast.Program:
     Raises:
         LFSyntaxError: if the text is not a program. Nothing else, whatever the text.
     """
-    text = text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
+    if "\ufeff" in text:  # a byte order mark; the text of a cell has blank lines above it
+        above = len(text) - len(text.lstrip("\n"))
+        text = text[:above] + text[above:].removeprefix("\ufeff")
     try:
         _check_characters(text)
         try:

@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,17 @@ __all__ = ["LFProgram", "load", "loads"]
 
 # Target properties that mean something here; all others that Lingua Franca knows get one warning.
 _MEANT = {"timeout", "fast", "keepalive", "workers", "single-threaded", "threading", "files", "tracing", "logging"}
+_PYTHON = ("Python", "Py")
+# Lingua Franca's other targets, and the languages of their bodies.
+_LANGUAGES = {
+    "C": "C",
+    "CCpp": "C++",
+    "Cpp": "C++",
+    "Rust": "Rust",
+    "TypeScript": "TypeScript",
+    "TS": "TypeScript",
+    "uC": "C",
+}
 # About generating, compiling or drawing code: nothing is lost by their having no effect.
 _HARMLESS = {
     "build", "build-type", "cmake", "cmake-include", "cmake-args", "compiler", "compiler-flags", "compile-definitions", "flags",
@@ -159,6 +170,7 @@ class _Loader:
 
     def scope(self, file: str, program: ast.Program, path: Path) -> Scope:
         """The names of one file, its imports (relative to `path`) followed and its preambles run."""
+        _refuse_other_language(self.builder, file, program)
         made = self._scopes[file] = Scope(file, program, self._outside)
         _search(path.parent)
         if program.target is not None:
@@ -186,6 +198,47 @@ class _Loader:
         except OSError as error:
             raise UnknownNameError(f"{where}: cannot import {path}: {error}", unknown=str(path), source=where) from None
         return self.scope(str(path), parse(text, file=str(path)), path)
+
+
+def _refuse_other_language(builder: Builder, file: str, program: ast.Program) -> None:
+    """A program in another language than Python is no program here: `printf("hi");` would pass for a call.
+
+    One without target code is only drawn and assembled, and that is the same for all targets.
+    """
+    target = program.target
+    if target is None or target.name in _PYTHON:
+        return
+    where = Source(file, target.line)
+    language = _LANGUAGES.get(target.name)
+    code = min(_code_in((program.preambles, program.reactors)), key=lambda c: (c.line, c.column), default=None)
+    if code is None:
+        builder.warn(
+            f"{where}: target {target.name}; nothing in this file is target code, so it can be assembled all the same."
+        )
+        return
+    if language is None:
+        there = f"there is no target {target.name!r}. {suggestion(target.name, [*_PYTHON, *_LANGUAGES])}"
+        raise LFSyntaxError(there, file=file, line=target.line, column=target.column)
+    raise LFSyntaxError(
+        f"this body is {language}, since the target in line {target.line} is {target.name}; only Python bodies run here",
+        file=file,
+        line=code.line,
+        column=code.column,
+        hint="Write the bodies in Python, and target Python",
+    )
+
+
+def _code_in(part: Any) -> Iterator[ast.Code]:
+    """All target code in a part of a program that is not empty."""
+    if isinstance(part, ast.Code):
+        if part.text.strip():
+            yield part
+    elif isinstance(part, tuple):
+        for item in part:
+            yield from _code_in(item)
+    elif is_dataclass(part):
+        for each in fields(part):
+            yield from _code_in(getattr(part, each.name))
 
 
 def _resolve(file: Path, item: ast.Import, name: str, scope: Scope) -> Path:
@@ -238,8 +291,6 @@ def _options(builder: Builder, scope: Scope, target: ast.Target | None) -> dict[
     """Run options from the target declaration."""
     if target is None:
         return {}
-    if target.name not in ("Python", "Py"):
-        builder.warn(f"{scope.source(target)}: target {target.name}; bodies are taken as Python all the same.")
     options: dict[str, Any] = {}
     for item in target.properties:
         value: Any = _plain(item.value)

@@ -168,11 +168,6 @@ def test_properties_of_the_wrong_kind_are_refused_with_their_line(text, words):
     assert caught.value.line == 2
 
 
-def test_another_target_is_a_warning():
-    with pytest.warns(UserWarning, match="target C; bodies are taken as Python"):
-        loaded("target C main reactor { }")
-
-
 def test_keepalive_goes_on_until_the_timeout():
     assert run("target Python { keepalive: true, timeout: 30 ms } main reactor { }").run.tag == Tag(ms(30))
 
