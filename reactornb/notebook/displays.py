@@ -19,7 +19,6 @@ from reactornb.runtime.profile import Profile
 from reactornb.runtime.timeline import Timeline
 from reactornb.viz.curves import plot
 from reactornb.viz.graph_view import GraphView
-from reactornb.viz.printed import Printed
 from reactornb.viz.profile_table import profile_html
 from reactornb.viz.run_view import RunsView
 from reactornb.viz.timeline_view import TimelineView
@@ -49,7 +48,7 @@ class Displays:
         self.shell = shell
         kernel = getattr(shell, "kernel", None)
         self.pump = Pump(kernel.io_loop) if kernel is not None and hasattr(kernel, "io_loop") else None
-        self.output = Output(sys.stdout) if self.pump is not None else None
+        self.output = Output(sys.stdout, sys.stderr, self.pump.after) if self.pump is not None else None
         # One panel for a run, or for the same runs, however often it is shown: each showing is a view of the same model.
         self._panels: dict[tuple[Any, ...], RunPanel] = {}
         self._open: list[Panel] = []
@@ -74,11 +73,12 @@ class Displays:
         formatter.ipython_display_formatter.for_type(Run, self.show_runs)
         formatter.ipython_display_formatter.for_type(Timeline, self.show_timeline)
         formatter.formatters["text/html"].for_type(Profile, profile_html)
+        self.shell.events.register("pre_run_cell", self._before_cell)
         self.shell.events.register("post_run_cell", self._after_cell)
         # `run.plot()`: the runtime knows nothing of figures, so what shows runs gives them the method.
         Run.plot = plot  # type: ignore[attr-defined]
         if self.pump is not None and self.output is not None:
-            wait_in_slices(self.pump, self.output.let_go)
+            wait_in_slices(self.pump, self._waits, self.output.settle)
             self.output.install()
 
     def uninstall(self) -> None:
@@ -88,6 +88,7 @@ class Displays:
         for kind in (Program, Graph, GraphView, Run, Timeline):
             formatter.mimebundle_formatter.pop(kind, None)
             formatter.ipython_display_formatter.pop(kind, None)
+        self.shell.events.unregister("pre_run_cell", self._before_cell)
         self.shell.events.unregister("post_run_cell", self._after_cell)
         if "plot" in vars(Run):
             del Run.plot  # type: ignore[attr-defined]
@@ -242,11 +243,11 @@ class Displays:
         key = (*map(id, runs), wanted)
         panel = self._panels.get(key)
         if panel is None or not panel.is_open or [view.run for view in panel.view.views] != list(runs):
-            panel = self._panels[key] = RunPanel(runs, wanted, self._log, self._restart_later)
+            panel = self._panels[key] = RunPanel(runs, wanted, self._restart_later)
+        if self.output is not None:
+            for run in runs:
+                self.output.shown(run)
         return panel
-
-    def _log(self, run: Run) -> Printed | None:
-        return self.output.of(run) if self.output is not None else None
 
     def begin(self, start: Callable[[], Run]) -> Run:
         """Call what starts a run, which may be shown later in the same cell: keep what it prints until then."""
@@ -262,22 +263,31 @@ class Displays:
             self._follow_new()  # at once: the cell may wait for the run, and the loop with it
         return run
 
-    def printed(self, run: Run) -> Printed | None:
-        """What a run has printed, if that is kept."""
-        return self.output.found(run) if self.output is not None else None
-
     def _restart_later(self, panel: RunPanel, place: int) -> None:
         """A button's message may arrive on a thread of a subshell; starting and showing belong to the loop's."""
 
         def start() -> None:
             run = panel.view.views[place].run
             if self.restart is not None and not run.is_alive:
-                panel.add(self.restart(run))
+                again = self.restart(run)
+                panel.add(again)
+                if self.output is not None:
+                    self.output.shown(again)
                 self._move(panel)
                 self._follow_new()
 
         assert self.pump is not None
         self.pump.call(start)
+
+    def _before_cell(self, *_: Any) -> None:
+        if self.output is not None:
+            self.output.executing(True)
+
+    def _waits(self, waits: bool) -> None:
+        assert self.output is not None
+        self.output.executing(not waits)
+        if waits:
+            self.output.let_go()
 
     def _after_cell(self, *_: Any) -> None:
         # A run that ended during the cell gets its last picture as output of that cell's time: front ends that execute a
@@ -286,7 +296,9 @@ class Displays:
             self.pump.finish_ended()
             self.pump.call(self._follow_new)
         if self.output is not None:
+            self.output.executing(False)
             self.output.let_go()
+            self.output.settle()
 
 
 def _close(panel: Panel) -> None:

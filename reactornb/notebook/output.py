@@ -1,112 +1,354 @@
-"""Where `print` goes: that of a reaction to the log of its run, if the run has a panel; everything else to the cell, as ever.
+"""Where `print` goes: that of a reaction to its run, `Run.printed`, and to the run's panel or the cell that started it; everything
+else to the cell that runs, as ever.
 
-A run that nobody shows prints below its cell, like any thread. `%reactor start` does not know yet whether its run will be shown
-(it is when the line is the last of its cell), so its output is kept until the cell is over, or waits for it.
+The kernel's own stream objects are tapped, at their `write`: so nothing escapes that was given them earlier, such as a handler of
+`logging`. A redirection (`contextlib.redirect_stdout`, `%%capture`) takes what its own cell prints, and nothing of runs that were
+started before; one that a reaction makes takes what that reaction prints.
 """
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import threading
+from collections.abc import Callable
 from typing import Any
 
+from IPython.utils import capture
+
+from reactornb.notebook.below import Below
 from reactornb.runtime import Run, live_runs
+from reactornb.runtime.run import on_new
+from reactornb.runtime.threads import scheduler_of_thread
 from reactornb.runtime.workers import current_scheduler
-from reactornb.viz.printed import Printed
 
 __all__ = ["Output"]
 
+_INNER = (
+    object()
+)  # among the targets that a redirection goes back to: it was made by a reaction, and changed nothing but a list
 
-class Output:
-    """Stands in for `sys.stdout` while the notebook session lasts; whatever else is asked of it the real one answers.
 
-    # _logs      id of a run's workers (the list that the schedulers of its enclaves share) -> (that list, log); changed under
-    #            _lock, read without: one lookup of a dict, which either sees a change or does not. The list is kept as long
-    #            as the log, so that its id stays its own.
-    #            It also orders what a closed log kept before what its run prints from then on.
-    # _keeping   written by the thread that runs cells only; a worker that reads it late prints below the cell
+class Tap:
+    """One stream of the kernel, at whose `write` it is decided where a text goes.
+
+    The stream gets a class of its own, in which `write` is a property: IPython puts a function of its own there for each cell, which
+    keeps what the cell prints, and takes it away again. That function is called for what is the cell's, and not for what is a run's.
+
+    # _wrapper    set by who replaces the stream's `write`, the thread that runs cells; read by any
+    # _here       each thread reads and writes its own
+
+    Args:
+        real: the stream.
+        name: "stdout" or "stderr".
+        output: asked about what comes from outside Python.
     """
 
-    def __init__(self, real: Any) -> None:
-        self._real = real
-        self._lock = threading.Lock()
-        self._logs: dict[int, tuple[Any, Printed]] = {}
-        self._keeping = False
-        self._undecided: list[Run] = []
+    def __init__(self, real: Any, name: str, output: Output) -> None:
+        self.real = real
+        self.name = name
+        self.error = name == "stderr"
+        self._output = output
+        self._kind = type(real)
+        self._own: Callable[[str], Any] = self._kind.write.__get__(real)
+        self._wrapper: Callable[[str], Any] | None = None
+        self._here = (
+            threading.local()
+        )  # the redirections of the reaction that a thread runs; whether it is in the wrapper
+        # ipykernel's thread that reads what C code writes to the file descriptor.
+        self._outside = getattr(real, "watch_fd_thread", None)
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._real, name)
+    def install(self) -> None:
+        """Decide from now on."""
+        vars(self.real).pop("write", None)
+        replaced = property(lambda _: self.write, lambda _, by: self._wrap(by), lambda _: self._wrap(None))
+        self.real.__class__ = type(self._kind.__name__, (self._kind,), {"write": replaced})
+
+    def _wrap(self, by: Callable[[str], Any] | None) -> None:
+        self._wrapper = None if by in (self.write, self._own) else by
+
+    def uninstall(self) -> None:
+        """Let the stream write by itself."""
+        self.real.__class__ = self._kind
 
     def write(self, text: str) -> int:
-        """Write to the log of the run that this thread works for, or to the real stream."""
-        scheduler = current_scheduler()
-        if scheduler is None:
-            written: int = self._real.write(text)
+        """Write to the run that this thread works for, or below the running cell."""
+        scheduler = scheduler_of_thread()
+        if scheduler is None or not isinstance(text, str):
+            if self._outside is not None and threading.current_thread() is self._outside:
+                return self._output.from_outside(text, self)
+            return self._write(text)
+        inner = getattr(self._here, "targets", None)
+        if inner:
+            inner[-1].write(text)
+            return len(text)
+        return self.write_of(scheduler, text)
+
+    def _write(self, text: str) -> int:
+        """Write what the cell prints, or any thread that is no run's."""
+        wrapper, here = self._wrapper, self._here
+        written: int
+        if wrapper is None or getattr(here, "wrapped", False):
+            written = self._own(text)
             return written
-        found = self._logs.get(id(scheduler.workers))
-        if found is None:
-            if not self._keeping:
-                self._real.write(text)
-                return len(text)
-            found = self._made(scheduler.workers)
-        rest = found[1].write(text, scheduler)
-        if rest:
-            with self._lock:  # not before `let_go` has written what was kept
-                self._real.write(rest)
+        here.wrapped = True  # the wrapper writes in turn
+        try:
+            written = wrapper(text)
+            return written
+        finally:
+            here.wrapped = False
+
+    def write_of(self, scheduler: Any, text: str) -> int:
+        """Write what a run prints."""
+        printed = scheduler.printed
+        printed.write(text, scheduler, self.error)
+        below = printed.below
+        if below is None:
+            self._own(text)
+        else:
+            below.write(text, self)
         return len(text)
+
+    def put(self, text: str, cell: Any) -> None:
+        """Write below a cell, given by its header; below the running one for None."""
+        if cell is None:
+            self._own(text)
+            return
+        before = self.real.set_thread_parent(cell)
+        try:
+            self._own(text)
+        finally:
+            self.real.reset_thread_parent(before)
+
+    def header(self) -> Any:
+        """What the kernel knows the running cell by; None if it does not say."""
+        return (getattr(self.real, "parent_header", None) or None) if hasattr(self.real, "set_thread_parent") else None
+
+    def inner(self) -> list[Any]:
+        """The redirections of the reaction that this thread runs."""
+        if not hasattr(self._here, "targets"):
+            self._here.targets = []
+        targets: list[Any] = self._here.targets
+        return targets
+
+
+class Aside:
+    """Stands in `sys.stdout` for what a cell redirects it to: takes what is not a run's.
+
+    Args:
+        target: where the cell redirects its output to.
+        tap: the stream that it does so with.
+    """
+
+    def __init__(self, target: Any, tap: Tap) -> None:
+        self.target = target
+        self._tap = tap
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.target, name)
+
+    def write(self, text: str) -> Any:
+        """Write to the target, or to the run that this thread works for."""
+        scheduler = scheduler_of_thread()
+        if scheduler is None:
+            return self.target.write(text)
+        below = scheduler.printed.below
+        if below is not None and below.driven:  # by the cell that redirects
+            scheduler.printed.write(text, scheduler, self._tap.error)
+            return self.target.write(text)
+        return self._tap.write(text)
 
     def writelines(self, lines: Any) -> None:
         """Write each."""
         for line in lines:
             self.write(line)
 
-    def _made(self, workers: Any) -> tuple[Any, Printed]:
-        with self._lock:
-            return self._logs.setdefault(id(workers), (workers, Printed()))
+
+class Output:
+    """Decides where output goes while the notebook session lasts.
+
+    Args:
+        stdout, stderr: the kernel's streams.
+        later: calls something on the loop's thread after so many seconds; any thread.
+
+    # _keeping, _undecided, _executing
+    #             the thread that runs cells only
+    # _due        lists of runs that left out lines; changed under _lock, by threads of runs and by the one that runs cells
+    """
+
+    def __init__(
+        self, stdout: Any, stderr: Any, later: Callable[[float, Callable[[], None]], None] = lambda *_: None
+    ) -> None:
+        self.taps = {"stdout": Tap(stdout, "stdout", self), "stderr": Tap(stderr, "stderr", self)}
+        self._later = later
+        self._lock = threading.Lock()
+        self._due: list[Below] = []
+        self._keeping = False
+        self._undecided: list[Run] = []
+        self._executing = True  # that in which the session begins
+        self._undo: list[Callable[[], None]] = []
 
     def install(self) -> None:
-        """Take the place of `sys.stdout`."""
-        sys.stdout = self
+        """Tap the streams."""
+        for tap in self.taps.values():
+            tap.install()
+        on_new.append(self._begun)
+        kinds: dict[str, type] = {"stdout": contextlib.redirect_stdout, "stderr": contextlib.redirect_stderr}
+        for name, kind in kinds.items():
+            self._undo.append(_replace(kind, "__enter__", _entering(self.taps[name])))
+            self._undo.append(_replace(kind, "__exit__", _leaving(self.taps[name])))
+        self._undo.append(_replace(capture.capture_output, "__enter__", self._capturing))
 
     def uninstall(self) -> None:
-        """Give it back."""
-        if sys.stdout is self:
-            sys.stdout = self._real
+        """Leave all as it was; runs print as any thread does."""
+        for tap in self.taps.values():
+            tap.uninstall()
+        if self._begun in on_new:
+            on_new.remove(self._begun)
+        while self._undo:
+            self._undo.pop()()
+        for run in live_runs():
+            run.printed.below = None
 
-    # -- whose output is kept: called by the thread that runs cells -------------------------------------------------
+    def _capturing(self, enter: Callable[[Any], Any]) -> Callable[[Any], Any]:
+        def entered(which: Any) -> Any:
+            captured = enter(which)
+            if current_scheduler() is None:
+                for name, tap in self.taps.items():
+                    if getattr(which, name):
+                        setattr(sys, name, Aside(getattr(sys, name), tap))
+            return captured
+
+        return entered
+
+    # -- runs -------------------------------------------------------------------------------------------------------
+
+    def _begun(self, run: Run) -> None:
+        """A run is made, on the thread that starts it."""
+        driven = bool(run.options.get("driven"))
+        targets: dict[Any, Any] = {}
+        if not driven:
+            for name, tap in self.taps.items():
+                at_present = getattr(sys, name)
+                if isinstance(at_present, Aside):
+                    targets[tap] = at_present.target
+        cell = None if driven else self.taps["stdout"].header()
+        run.printed.below = Below(run, cell, targets, self._keeping, self._behind)
+
+    def _behind(self, below: Below) -> None:
+        with self._lock:
+            if below in self._due:
+                return
+            self._due.append(below)
+            first = len(self._due) == 1
+        if first:
+            self._later(1.0, self._tick)
+
+    def _tick(self) -> None:
+        self.settle()
+        with self._lock:
+            again = bool(self._due)
+        if again:
+            self._later(1.0, self._tick)
+
+    def settle(self) -> None:
+        """Show what runs left out, where it is time to; on the thread that runs cells."""
+        with self._lock:
+            due = self._due.copy()
+        for below in due:
+            if not below.settle():
+                with self._lock, contextlib.suppress(ValueError):
+                    self._due.remove(below)
+
+    def from_outside(self, text: str, tap: Tap) -> int:
+        """What C code wrote, or a child process: of whom, nobody knows. While no cell executes it is taken for a run's."""
+        runs = [] if self._executing else live_runs()
+        if not runs:
+            written: int = tap._own(text)
+            return written
+        return tap.write_of(_Outside(runs[-1]), text)
+
+    # -- called by the thread that runs cells -----------------------------------------------------------------------
+
+    def executing(self, executing: bool) -> None:
+        """A cell begins or ends, or begins or ends to wait for a run."""
+        self._executing = executing
 
     def keep_new(self, keeping: bool) -> None:
-        """While true, runs that begin print into logs of their own."""
+        """While true, it is not decided of runs that begin whether a panel shows them."""
         self._keeping = keeping
 
     def undecided(self, run: Run) -> None:
-        """Keep what a run prints until it is shown or let go."""
-        self._made(run._engine.workers)
+        """Hold back what a run prints until it is shown or let go."""
         self._undecided.append(run)
 
-    def of(self, run: Run) -> Printed:
-        """The log of a run that is shown."""
+    def shown(self, run: Run) -> None:
+        """A panel shows a run, and with it what it prints."""
         if run in self._undecided:
             self._undecided.remove(run)
-        log = self._made(run._engine.workers)[1]
-        log.reopen()
-        return log
-
-    def found(self, run: Run) -> Printed | None:
-        """The log of a run, if it has one."""
-        found = self._logs.get(id(run._engine.workers))
-        return None if found is None or found[1].closed else found[1]
+        if run.printed.below is not None:
+            run.printed.below.shown()
 
     def let_go(self) -> None:
-        """The runs that were not shown print below the cell: what is kept of them now, and from now on."""
+        """The runs that were not shown print below the cell: what was held back of them now, and from now on."""
         for run in self._undecided:
-            # The closed log stays: a thread in the middle of a line finds its beginning there.
-            log = self._made(run._engine.workers)[1]
-            with self._lock:
-                self._real.write("".join(line + "\n" for line in log.close()))
+            if run.printed.below is not None:
+                run.printed.below.let_go()
         self._undecided.clear()
-        if len(self._logs) > 100:  # logs of runs that are over and out of every panel
-            alive = {id(run._engine.workers) for run in live_runs()}
-            with self._lock:
-                for key in [k for k in self._logs if k not in alive][:50]:
-                    del self._logs[key]
+
+
+class _Outside:
+    """Stands for the scheduler where C code wrote."""
+
+    def __init__(self, run: Run) -> None:
+        self.printed = run.printed
+        self.current_tag = lambda: run.tag
+
+
+def _entering(tap: Tap) -> Callable[[Callable[[Any], Any]], Callable[[Any], Any]]:
+    """Have a redirection take the output of its own cell, or of the reaction that makes it."""
+
+    def replaced(enter: Callable[[Any], Any]) -> Callable[[Any], Any]:
+        def entered(which: Any) -> Any:
+            scheduler = current_scheduler()
+            below = scheduler.printed.below if scheduler is not None else None
+            if below is not None and not below.driven:
+                which._old_targets.append(_INNER)
+                tap.inner().append(which._new_target)
+                return which._new_target
+            target = enter(which)
+            if target is not None and target is not tap.real:
+                setattr(sys, tap.name, Aside(target, tap))
+            return target
+
+        return entered
+
+    return replaced
+
+
+def _leaving(tap: Tap) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    def replaced(leave: Callable[..., Any]) -> Callable[..., Any]:
+        def left(which: Any, *why: Any) -> Any:
+            if which._old_targets and which._old_targets[-1] is _INNER:
+                which._old_targets.pop()
+                tap.inner().pop()
+                return None
+            return leave(which, *why)
+
+        return left
+
+    return replaced
+
+
+def _replace(kind: type, name: str, replaced: Callable[[Any], Any]) -> Callable[[], None]:
+    """Put another function in the place of a class's own; returns what undoes it."""
+    own, before = name in vars(kind), getattr(kind, name)
+    setattr(kind, name, replaced(before))
+
+    def undo() -> None:
+        if own:
+            setattr(kind, name, before)
+        else:
+            delattr(kind, name)
+
+    return undo

@@ -76,6 +76,10 @@ class Pump:
         """Call something on the loop's thread, soon. Any thread."""
         self._loop.add_callback(fn)
 
+    def after(self, seconds: float, fn: Callable[[], None]) -> None:
+        """Call something on the loop's thread, that much later. Any thread."""
+        self._loop.add_callback(self._loop.call_later, seconds, fn)
+
     def add(self, panel: Panel, look: Callable[[], None]) -> None:
         """Keep a panel moving until its runs are over. Any thread; a panel is only added once.
 
@@ -167,7 +171,9 @@ class Pump:
 _wait = Run.wait
 
 
-def wait_in_slices(pump: Pump, before: Callable[[], None] = lambda: None) -> None:
+def wait_in_slices(
+    pump: Pump, waits: Callable[[bool], None] = lambda _: None, each: Callable[[], None] = lambda: None
+) -> None:
     """Let panels move while a cell waits for a run: `Run.wait`, and so `result` and `Program.run`, wake up to beat.
 
     Such a cell holds up the loop, and with it the pump. But it waits on the loop's thread, the one from which widgets may be
@@ -177,22 +183,28 @@ def wait_in_slices(pump: Pump, before: Callable[[], None] = lambda: None) -> Non
 
     Args:
         pump: what moves the panels.
-        before: called on the loop's thread before it waits.
+        waits: called on the loop's thread with true before it waits, and with false after that.
+        each: called there about ten times a second meanwhile, and once the wait is over.
     """
 
     @functools.wraps(_wait)
     def wait(run: Run, timeout: float | None = None) -> bool:
         if threading.get_ident() != pump.thread:
             return _wait(run, timeout)
-        before()
         until = None if timeout is None else time.monotonic() + timeout
-        while True:
-            left = pump.seconds if until is None else max(min(pump.seconds, until - time.monotonic()), 0.0)
-            if _wait(run, left):
-                return True
-            if until is not None and time.monotonic() >= until:
-                return False
-            pump.beat_while_waiting()
+        waits(True)
+        try:
+            while True:
+                left = pump.seconds if until is None else max(min(pump.seconds, until - time.monotonic()), 0.0)
+                if _wait(run, left):
+                    return True
+                if until is not None and time.monotonic() >= until:
+                    return False
+                pump.beat_while_waiting()
+                each()
+        finally:
+            waits(False)
+            each()
 
     Run.wait = wait  # type: ignore[assignment,method-assign]
 

@@ -332,7 +332,7 @@ class Session(Declarations):
 
     def describe(self, run: Run) -> str:
         """A run in words: state, tag, rates and metrics."""
-        view = RunView(run, self.displays.printed(run))
+        view = RunView(run)
         view.refresh()
         return view.text()
 

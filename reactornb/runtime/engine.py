@@ -19,6 +19,7 @@ from reactornb.runtime.enclaves import Gate
 from reactornb.runtime.immortal import immortalize
 from reactornb.runtime.launch import start_all
 from reactornb.runtime.notices import Notices
+from reactornb.runtime.printed import Printed
 from reactornb.runtime.profile import Profiler
 from reactornb.runtime.sampling import Sample, Sampler
 from reactornb.runtime.schedule import Schedule
@@ -47,6 +48,7 @@ class Engine:
         replay: changes of parameters, with their tags.
         recorder: trace, fingerprint and value checks.
         notices: the run's warnings.
+        printed: what its reactions print, where that is kept.
         on_end: called once, on a worker, with the failure or None.
         on_worker: gives the place (its core) at which a worker's thread runs.
         patient: there is a core for each worker: one that waits for another may keep its own for a while.
@@ -68,6 +70,7 @@ class Engine:
         replay: Sequence[tuple[tuple[int, int], list[Target]]],
         recorder: Recorder,
         notices: Notices,
+        printed: Printed,
         on_end: Callable[[BaseException | None], None],
         on_worker: Callable[[int], Place],
         patient: bool,
@@ -97,6 +100,7 @@ class Engine:
             scheduler.leads = leader.enclaves
             scheduler.profiled = profile
             scheduler.notices = notices
+            scheduler.printed = printed
         self.profiler = Profiler(graph, workers) if profile else None
         self._sampler: Sampler | None = None  # made under _lock by who first asks, then only read
         self.gate: Gate | None = None

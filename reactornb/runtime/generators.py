@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any
 
 from reactornb.errors import Source
 from reactornb.runtime.groups import Group, one_by_one
+from reactornb.runtime.imports import is_under_way
 from reactornb.runtime.signals import RunningReaction
 
 if TYPE_CHECKING:
@@ -49,6 +50,10 @@ def states() -> tuple[Any, Any, Any]:
     modules = sys.modules
     mtrand = modules.get("numpy.random.mtrand")
     torch = getattr(modules.get("torch"), "default_generator", None)
+    if torch is not None and is_under_way(
+        "torch"
+    ):  # half imported, beside a cell say, it crashes the process when asked
+        torch = None
     return (
         _of_random(),
         None if mtrand is None else _of_numpy(mtrand._rand._bit_generator),

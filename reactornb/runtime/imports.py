@@ -12,7 +12,7 @@ from __future__ import annotations
 import sys
 import time
 
-__all__ = ["HEAVY", "Progress", "in_progress"]
+__all__ = ["HEAVY", "Progress", "in_progress", "is_under_way"]
 
 HEAVY = ("matplotlib", "gymnasium", "torch", "torch._dynamo")
 STANDS_STILL = 0.2  # seconds without a reaction that ends
@@ -20,10 +20,11 @@ STANDS_STILL = 0.2  # seconds without a reaction that ends
 
 def in_progress() -> tuple[str, ...]:
     """The heavy packages that some thread of this process is importing now: `("torch",)`; empty for almost all of its life."""
-    return tuple(name for name in HEAVY if _is_under_way(name))
+    return tuple(name for name in HEAVY if is_under_way(name))
 
 
-def _is_under_way(name: str) -> bool:
+def is_under_way(name: str) -> bool:
+    """Whether some thread imports that module now: what is in it may be half made."""
     module = sys.modules.get(name)
     if module is None:
         return False

@@ -8,7 +8,7 @@ import os
 import threading
 import time
 import weakref
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -26,6 +26,7 @@ from reactornb.runtime.imports import Progress
 from reactornb.runtime.launch import Launch
 from reactornb.runtime.logs import Log, merged
 from reactornb.runtime.notices import Notices
+from reactornb.runtime.printed import Printed
 from reactornb.runtime.profile import Profile, Profiler
 from reactornb.runtime.sampling import Sample
 from reactornb.runtime.scheduler import Scheduler
@@ -40,6 +41,8 @@ __all__ = ["Program", "Result", "Run", "known_runs", "live_runs"]
 KERNEL = "reactornb"
 
 _numbers = itertools.count(1)
+# Called with each run that is made, on the thread that starts it, before any of its own begins.
+on_new: list[Callable[[Run], None]] = []
 # Runs that have begun and not ended. Added to by `Program._begin` and walked at exit, both on ordinary Python threads; WeakSet
 # guards its own iteration.
 _alive: weakref.WeakSet[Run] = weakref.WeakSet()
@@ -261,6 +264,7 @@ class Run:
         self.options = options
         self._recorder = recorder
         self.notices = Notices(f"run {self.number} of {program.name}")
+        self._printed = Printed()
         self._finished = threading.Event()
         self._failure: BaseException | None = None
         self._seconds: float | None = None
@@ -273,6 +277,7 @@ class Run:
             program.graph,
             recorder=recorder,
             notices=self.notices,
+            printed=self._printed,
             on_end=self._end,
             on_worker=self.placement.pin,
             patient=self.placement.is_roomy,
@@ -280,6 +285,8 @@ class Run:
             **options,
         )
         self._watch = BusyWatch(self._engine)
+        for tell in on_new:
+            tell(self)
         self._look_at_gil()
         if recorder.serial and environment()["hash_seed"] == "random":
             self.notices.add(
@@ -310,6 +317,7 @@ class Run:
         """In a forked child, where none of the run's threads is: here the run is over, and no lock of its threads is waited for."""
         self._engine.abandon()
         self.notices.release()
+        self._printed.release()
         self.program._lock = threading.Lock()
         self._ending = threading.Lock()
         self._finished = threading.Event()
@@ -545,6 +553,14 @@ class Run:
     def warnings(self) -> list[str]:
         """What this run's user should know: each said once, in the order found. `notices.add(key, words)` adds one, from any thread."""
         return self.notices.words
+
+    @property
+    def printed(self) -> Printed:
+        """What reactions printed, on stdout and stderr, each line with its reactor and tag: the last 100,000 lines. `print(run.printed)`.
+
+        Kept where a page shows only some of it, in a notebook with `%load_ext reactornb`; elsewhere all of it is printed and nothing kept.
+        """
+        return self._printed
 
     @property
     def logs(self) -> list[Log]:

@@ -41,6 +41,7 @@ from reactornb.runtime.groups import Group
 from reactornb.runtime.handles import InPort
 from reactornb.runtime.modes import Modes
 from reactornb.runtime.notices import Notices
+from reactornb.runtime.printed import Printed
 from reactornb.runtime.schedule import Agenda, Schedule
 from reactornb.runtime.signals import RunningReaction, Signal
 from reactornb.runtime.trace import Recorder, UnrecordableSignal, failure, unrecordable
@@ -116,6 +117,7 @@ class Scheduler(EventQueue):
         "notices",
         "on_end",
         "over",
+        "printed",
         "profiled",
         "reactions_done",
         "recorder",
@@ -175,6 +177,7 @@ class Scheduler(EventQueue):
         self.on_end = on_end
         self.gate: Gate | None = None
         self.notices = Notices("a run")  # `Engine` puts the run's in its place
+        self.printed = Printed()  # likewise
         self.news = 0
         self.early: Generators | None = None
         self.profiled = False

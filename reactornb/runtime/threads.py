@@ -28,7 +28,7 @@ from reactornb.runtime.workers import current_scheduler
 if TYPE_CHECKING:
     from reactornb.runtime.scheduler import Scheduler
 
-__all__ = ["join", "scheduler_here"]
+__all__ = ["join", "scheduler_here", "scheduler_of_thread"]
 
 _mine = threading.local()
 _alive: dict[threading.Thread, Owner] = {}
@@ -78,6 +78,16 @@ def scheduler_here() -> Scheduler | None:
         owner = _owner()
         if owner is not None:
             return owner.living()
+    return found
+
+
+def scheduler_of_thread() -> Scheduler | None:
+    """The same, of a run that has ended too; None once nobody holds the run."""
+    found: Scheduler | None = current_scheduler()
+    if found is None:
+        owner = _owner()
+        if owner is not None:
+            return owner.scheduler()
     return found
 
 

@@ -19,7 +19,6 @@ from reactornb.errors import RunError
 from reactornb.runtime import Run
 from reactornb.viz.assets import asset
 from reactornb.viz.curves import AXES, COLORS, number
-from reactornb.viz.printed import Printed
 from reactornb.viz.run_view import RunsView
 
 __all__ = ["RunPanel"]
@@ -33,7 +32,6 @@ class RunPanel(anywidget.AnyWidget):
     Args:
         runs: a run, or several.
         metrics: which metrics are drawn; all unless given.
-        printed: gives the log of what a run prints, if that is kept.
         restart: what "Start again" does: called with the panel and the number of the run, on the thread on which the page's
             message arrives. Without it there is no such button. The new run is shown beside the old one; see `add`.
 
@@ -67,18 +65,20 @@ class RunPanel(anywidget.AnyWidget):
         self,
         runs: Run | Iterable[Run],
         metrics: Iterable[str] | None = None,
-        printed: Callable[[Run], Printed | None] = lambda _: None,
         restart: Callable[[RunPanel, int], None] | None = None,
         **options: Any,
     ) -> None:
-        self.view = RunsView([runs] if isinstance(runs, Run) else runs, metrics, printed)
+        self.view = RunsView([runs] if isinstance(runs, Run) else runs, metrics)
         self.view.refresh()
         self._restart = restart
         self._over = False
         self.sent_bytes = 0
         self._known_groups: list[str] = []
         self._again: set[int] = set()  # numbers of runs that were started by the button
+        self._flood = Flood()
+        version = self.view.printed_version
         lines, text = self.view.printed()
+        self._flood.sent(version, lines)
         super().__init__(
             beat=time.time(),
             runs=self._runs(),
@@ -159,8 +159,10 @@ class RunPanel(anywidget.AnyWidget):
                 for name, value in self._curves().items():
                     setattr(self, name, value)
                 self.sent_bytes += len(self.points)
-            if sum(view.printed.count for view in self.view.views if view.printed is not None) != self.lines:
+            version = self.view.printed_version
+            if self._flood.is_due(version, alive):
                 self.lines, self.printed = self.view.printed()
+                self._flood.sent(version, self.lines)
                 self.sent_bytes += len(self.printed)
         self._over = not alive
         return alive
@@ -207,6 +209,32 @@ class RunPanel(anywidget.AnyWidget):
     def is_open(self) -> bool:
         """False once the widget was closed."""
         return self.comm is not None
+
+
+class Flood:
+    """When a panel sends what runs print: at each refresh, but once a second where more comes than can be read."""
+
+    a_second = 200  # lines
+
+    def __init__(self) -> None:
+        self._version = self._lines = 0
+        self._at = 0.0
+        self._fast = False
+
+    def is_due(self, version: int, alive: bool) -> bool:
+        """Whether there is something new that should be sent now.
+
+        Args:
+            version: see `RunsView.printed_version`.
+            alive: whether more will come.
+        """
+        return version != self._version and (not alive or not self._fast or time.monotonic() - self._at >= 1.0)
+
+    def sent(self, version: int, lines: int) -> None:
+        """It was sent: that version, that many lines in all."""
+        now = time.monotonic()
+        self._fast = lines - self._lines > self.a_second * max(now - self._at, 0.1)
+        self._version, self._lines, self._at = version, lines, now
 
 
 def _unless_gone(twin: str) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,6 @@ from reactornb.runtime import Run
 from reactornb.runtime.busy import Busy
 from reactornb.tags import forever, format_ns
 from reactornb.viz.curves import curves_svg, number, told_apart, words
-from reactornb.viz.printed import Printed
 from reactornb.viz.series import LogReader, Series, axis_of
 
 __all__ = ["RunView", "RunsView", "describe_failure"]
@@ -33,16 +32,14 @@ class RunView:
 
     Args:
         run: the run.
-        printed: where its reactions' output is kept, if it is.
 
     Attributes:
-        run, printed: as given.
+        run: as given.
         reader: its metrics so far, in buckets.
     """
 
-    def __init__(self, run: Run, printed: Printed | None = None) -> None:
+    def __init__(self, run: Run) -> None:
         self.run = run
-        self.printed = printed
         self.reader = LogReader(run)
         self._history: deque[tuple[float, int, int, float]] = deque()
         self._use: list[float] = []
@@ -231,8 +228,9 @@ class RunView:
         failure = describe_failure(self.run.failure)
         if failure:
             lines.append(failure)
-        if self.printed is not None and self.printed.count:
-            lines += [f"printed ({self.printed.count:,} lines):", *self.printed.lines(10)]
+        printed = self.run.printed
+        if printed.count:
+            lines += [f"printed ({printed.count:,} lines):", *printed.tail(10)]
         return "\n".join(lines)
 
     def svg(self) -> str:
@@ -261,7 +259,6 @@ class RunsView:
     Args:
         runs: the runs.
         metrics: names of those that are shown; all unless given.
-        printed: gives the log of what a run prints, if that is kept.
 
     Attributes:
         views: one for each run.
@@ -271,15 +268,13 @@ class RunsView:
         self,
         runs: Iterable[Run],
         metrics: Iterable[str] | None = None,
-        printed: Callable[[Run], Printed | None] = lambda _: None,
     ) -> None:
-        self._printed = printed
-        self.views = [RunView(run, printed(run)) for run in runs]
+        self.views = [RunView(run) for run in runs]
         self._metrics = None if metrics is None else list(metrics)
 
     def add(self, run: Run) -> None:
         """Show another run beside them."""
-        self.views.append(RunView(run, self._printed(run)))
+        self.views.append(RunView(run))
 
     def groups(self) -> list[str]:
         """Per run what sets it apart from the others beside its seed: "lr=0.01"; empty for all where nothing does.
@@ -306,14 +301,19 @@ class RunsView:
         changed = [view.refresh() for view in self.views]
         return any(changed)
 
-    def printed(self, last: int = 200) -> tuple[int, str]:
-        """How many lines the runs have printed, and the last of them."""
-        logs = [(view.run, view.printed) for view in self.views if view.printed is not None]
+    def printed(self, last: int = 200, chars: int = 20_000) -> tuple[int, str]:
+        """How many lines the runs have printed, and of each the last of them, behind how many are not shown."""
+        share = max(len(self.views), 1)
         lines = []
-        for run, log in logs:
+        for run in (view.run for view in self.views):
             who = f"run {run.number}: " if len(self.views) > 1 else ""
-            lines += [f"{who}{line}" for line in log.lines(last)]
-        return sum(log.count for _, log in logs), "\n".join(lines)
+            lines += [f"{who}{line}" for line in run.printed.tail(last, chars // share)]
+        return sum(view.run.printed.count for view in self.views), "\n".join(lines)
+
+    @property
+    def printed_version(self) -> int:
+        """Grows whenever a run prints."""
+        return sum(view.run.printed.version for view in self.views)
 
     def check(self) -> None:
         """Judge the names of metrics, once refreshed.

@@ -230,3 +230,25 @@ def test_each_draw_changes_what_is_compared_and_nothing_else_does():
             now = states()
             assert [key for key, a, b in zip(_INSTEAD, was, now, strict=True) if a != b] == [name]
     assert "torch" in sys.modules or before[2] is None
+
+
+def test_a_half_imported_torch_is_not_asked_for_its_generator(monkeypatch):
+    """It crashes the process: seen in a kernel, whose torch is imported in the background while a first run begins."""
+    import sys
+    from types import ModuleType, SimpleNamespace
+
+    from reactornb.runtime.generators import states
+
+    class Generator:
+        def get_state(self):
+            raise AssertionError("asked")
+
+    half = ModuleType("torch")
+    half.default_generator = Generator()
+    half.__spec__ = SimpleNamespace(_initializing=True)
+    monkeypatch.setitem(sys.modules, "torch", half)
+    before = states()
+    assert states() == before
+    half.__spec__ = SimpleNamespace(_initializing=False)
+    with pytest.raises(AssertionError, match="asked"):
+        states()

@@ -1,0 +1,217 @@
+"""What one run prints below the cell that started it: as Python prints, but no more than a page can show.
+
+Of a flood a reader sees the first lines of each second, how many were left out, and the last ones; `Run.printed` has them all.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+import time
+import weakref
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from reactornb.runtime import Run
+from reactornb.runtime.printed import not_shown, seen
+
+__all__ = ["Below", "Stream"]
+
+_LAST = 20  # lines that are shown of those left out
+_LONG = 4000  # characters of a line that are not held back until its end
+_ENDS = re.compile(r"[\n\r]")  # a progress bar that goes back draws a line as well
+
+
+class Stream(Protocol):
+    """A stream of the kernel's, stdout or stderr."""
+
+    def put(self, text: str, cell: Any) -> None:
+        """Write below a cell, given by its header; below the running one for None."""
+
+
+class Below:
+    """Where the lines of a run go besides `Run.printed`.
+
+    Args:
+        run: the run.
+        cell: what the kernel knows the starting cell by; None for the one that runs, as for a driven run.
+        targets: for each stream that was redirected when the run was made, where to: its lines go there, all of them.
+        waiting: it is not decided yet whether a panel shows the run; its lines are held back.
+        behind: called when lines were left out, on the thread that wrote them: `settle` is due in a second.
+
+    Attributes:
+        driven: whether the run is driven: what it prints belongs to the cell that drives it.
+
+    # Everything that changes is read and written under _lock, by threads of the run and by the one that runs cells. It also orders
+    # what was held back before what is printed from then on.
+    """
+
+    a_second = 200  # lines; more nobody reads
+    chars_a_second = 40_000
+    in_all = 10_000  # lines below one cell: a page with more is slow for good
+    chars_in_all = 1_000_000
+
+    def __init__(
+        self,
+        run: Run,
+        cell: Any,
+        targets: dict[Stream, Any],
+        waiting: bool,
+        behind: Callable[[Below], None],
+    ) -> None:
+        self._run = weakref.ref(run)
+        self._printed = run.printed
+        self._who = f"run {run.number} of {run.program.name}"
+        self.driven = bool(run.options.get("driven"))
+        self._cell = cell
+        self._targets = targets
+        self._behind = behind
+        self._lock = threading.Lock()
+        self._held: list[tuple[str, Stream]] | None = [] if waiting else None
+        self._in_panel = False
+        self._second = 0
+        self._room, self._room_chars = self.a_second, self.chars_a_second  # of this second
+        self._left, self._left_chars = self.in_all, self.chars_in_all
+        self._full = False
+        self._at_start = True  # of a line, on the page
+        # What each stream left out since its lines were last shown: how many, and the newest pieces.
+        self._hidden: dict[Stream, int] = {}
+        self._pieces: dict[Stream, deque[str]] = {}
+        self._begun: dict[tuple[int, Stream], str] = {}  # per thread, a line that has no end yet
+
+    # -- from the threads of the run --------------------------------------------------------------------------------
+
+    def write(self, text: str, stream: Stream) -> None:
+        """Show it, unless a panel does or it is too much."""
+        with self._lock:
+            if self._in_panel:
+                return
+            target = self._targets.get(stream)
+            if target is None:
+                self._take(self._whole(text, stream), stream)
+                return
+        try:
+            target.write(text)
+        except ValueError:  # it was closed meanwhile
+            with self._lock:
+                self._targets.pop(stream, None)
+
+    def _whole(self, text: str, stream: Stream) -> str:
+        """The whole lines of what this thread prints; the rest waits for its end, or for a second, so that lines of two threads stay apart."""
+        key = (threading.get_ident(), stream)
+        text = self._begun.pop(key, "") + text
+        end = max(text.rfind("\n"), text.rfind("\r")) + 1
+        if len(text) - end > _LONG:
+            return text
+        if end < len(text):
+            self._begun[key] = text[end:]
+            self._behind(self)
+        return text[:end]
+
+    def _take(self, text: str, stream: Stream) -> None:
+        if not text:
+            return
+        second = int(time.monotonic())
+        if second != self._second:
+            self._next(second)
+        if not self._pieces:
+            fits = self._fitting(text)
+            if fits:
+                self._show(text[:fits], stream)
+                text = text[fits:]
+            if not text:
+                return
+            self._behind(self)
+            if not self._full and min(self._left, self._left_chars) <= 0:
+                self._full = True
+                start = "" if self._at_start else "\n"
+                self._show(
+                    f"{start}… {self._who} has printed {self.in_all - max(self._left, 0):,} lines here; the rest is in run.printed, and its "
+                    f"last lines come here at the end. As the last line of a cell, the run shows itself in a panel.\n",
+                    stream,
+                )
+        self._hidden[stream] = self._hidden.get(stream, 0) + text.count("\n")
+        self._pieces.setdefault(stream, deque(maxlen=200)).append(text[-4000:])
+
+    def _fitting(self, text: str) -> int:
+        """How many characters of a text there is room for."""
+        lines, chars = min(self._room, self._left), min(self._room_chars, self._left_chars)
+        if lines <= 0 or chars <= 0:
+            return 0
+        if len(text) <= chars and len(text) <= lines:  # the usual case, without a search
+            return len(text)
+        for number, end in enumerate(_ENDS.finditer(text, 0, chars), 1):
+            if number == lines:
+                return end.end()
+        return min(len(text), chars)
+
+    def _show(self, text: str, stream: Stream) -> None:
+        lines = text.count("\n") + text.count("\r")
+        self._room -= lines
+        self._left -= lines
+        self._room_chars -= len(text)
+        self._left_chars -= len(text)
+        self._at_start = text.endswith("\n")
+        if self._held is None:
+            stream.put(text, self._cell)
+        else:
+            self._held.append((text, stream))
+
+    def _next(self, second: int) -> None:
+        self._second, self._room, self._room_chars = second, self.a_second, self.chars_a_second
+        if not self._full:
+            self._show_last()
+
+    def _show_last(self) -> None:
+        """Say how many lines were left out, and show the last ones."""
+        pieces, self._pieces = self._pieces, {}
+        for stream, texts in pieces.items():
+            self._show_last_of(stream, "".join(texts), self._hidden.pop(stream))
+
+    def _show_last_of(self, stream: Stream, said: str, hidden: int) -> None:
+        *ended, rest = said.split("\n")
+        last = "".join(f"{seen(line)[:2000]}\n" for line in ended[-_LAST:])
+        last += f"\r{seen(rest)}" if "\r" in rest else rest[-2000:]  # an open progress bar, or a line without end
+        hidden -= min(len(ended), _LAST)
+        if hidden > 0:
+            start = "" if self._at_start else "\n"
+            last = f"{start}… {not_shown(hidden)}: {self._printed.where()} ({self._who})\n{last}"
+        elif ended and "\r" in ended[0]:  # a progress bar's last state, over the one that is shown
+            last = f"\r{last}"
+        self._show(last, stream)
+
+    # -- from the thread that runs cells ----------------------------------------------------------------------------
+
+    def shown(self) -> None:
+        """A panel shows the run."""
+        with self._lock:
+            self._in_panel, self._held = True, None
+            self._pieces.clear()
+            self._begun.clear()
+
+    def let_go(self) -> None:
+        """No panel shows the run: what was held back goes below the cell, and so does what follows."""
+        with self._lock:
+            held, self._held = self._held, None
+            for text, stream in held or ():
+                stream.put(text, self._cell)
+
+    def settle(self) -> bool:
+        """Show what was left out, if it is time to: a second has passed, or the run is over. False once nothing is left to do."""
+        run = self._run()
+        with self._lock:
+            begun, self._begun = self._begun, {}
+            for (_, stream), text in begun.items():
+                self._take(text, stream)
+            if run is None or not run.is_alive:
+                self._show_last()
+            else:
+                second = int(time.monotonic())
+                if second != self._second:
+                    self._next(second)
+            return bool(self._pieces)
+
+    def release(self) -> None:
+        """In a forked child, where another thread may have held the lock."""
+        self._lock = threading.Lock()
