@@ -3,28 +3,39 @@
 Nothing heavy is imported before a command needs it, so that `reactornb --help` is quick. What a program file is, `loading`
 says; this module parses, calls, and turns what happened into lines and an exit status.
 
-Exit status: 0; 1 if a program, a check or the demo failed; 2 for a mistake in the command line or in the program file; 130
-when interrupted; what a reaction passed to `sys.exit` passes through.
+Exit status: 0; 1 if a program, a check or the demo failed, or a file could not be written; 2 for a mistake in the command line or in
+the program file; 130, 143 or 129 after SIGINT, SIGTERM or SIGHUP; what a reaction passed to `sys.exit` passes through.
 """
 
 from __future__ import annotations
 
+import sys
+
+from reactornb.console import Console, give_up_stdout, is_stdouts
+from reactornb.ending import Ending, Signalled, die_quietly
+
+if __name__ == "__main__" or sys.argv[0].endswith("reactornb"):
+    die_quietly()  # while the rest is imported, `main` does not handle signals yet
+
 import argparse
 import ast
-import sys
+import signal
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from reactornb.errors import AssemblyError, DeclarationError, LFSyntaxError, ReactionError, ReactorError
+from reactornb.errors import AssemblyError, DeclarationError, LFSyntaxError, ReactorError
+from reactornb.files import check_writable
 from reactornb.interpreter import settle_interpreter
 from reactornb.tags import parse_duration
 
 if TYPE_CHECKING:
     from reactornb.runtime import Program, Run
 
-FAILED, MISTAKE, INTERRUPTED = 1, 2, 130
+FAILED, MISTAKE = 1, 2
+
+_console = Console()
 
 _RUNNABLE = """\
 A program FILE is a .py file or a notebook. What it declares is loaded, not what it does: `if __name__ == "__main__":` stays
@@ -44,24 +55,50 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit status.
     """
+    with Ending() as ending:
+        try:
+            status = _call(argv, ending)
+            if not _flush():
+                status = status or FAILED
+        except KeyboardInterrupt:  # a signal's, which has been said
+            status = 128 + signal.SIGINT
+        if argv is None:
+            ending.let_go()
+        return status if ending.status is None else ending.status
+
+
+def _call(argv: Sequence[str] | None, ending: Ending) -> int:
     chosen = _parser().parse_args(argv)
     if argv is None and chosen.needs_no_gil:
         settle_interpreter()
+    chosen.ending = ending
     try:
         return int(chosen.call(chosen))
-    except KeyboardInterrupt:
-        _say("interrupted")
-        return INTERRUPTED
-    except BrokenPipeError:  # the reader of a pipe has seen enough
-        sys.stdout = None  # or the interpreter complains once more when it flushes
-        return FAILED
     except ReactorError as error:
+        if ending.count:
+            raise Signalled from error
         _say(str(error))
         return MISTAKE if isinstance(error, (DeclarationError, AssemblyError, LFSyntaxError, ValueError)) else FAILED
+    except OSError as error:
+        if not is_stdouts(error):
+            raise
+        give_up_stdout(error, _console)
+        return FAILED
 
 
 def _say(words: str) -> None:
-    print(f"reactornb: {words}", file=sys.stderr, flush=True)
+    _console.say(words)
+
+
+def _flush() -> bool:
+    """Write what was printed; false if nobody takes it."""
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except OSError as error:
+        give_up_stdout(error, _console)
+        return False
+    return True
 
 
 # -- the parser -----------------------------------------------------------------------------------------------------------
@@ -98,6 +135,12 @@ def _parser() -> argparse.ArgumentParser:
         type=Path,
         metavar="FILE",
         help="write who ran what when, for ui.perfetto.dev (Chrome trace format)",
+    )
+    run.add_argument(
+        "--walltime", type=_seconds, metavar="T", help="physical time after which it is ended in order: 10s, 2min, 8h"
+    )
+    run.add_argument(
+        "--progress", action="store_true", help="say on stderr how far it is, also where that is no terminal"
     )
     run.add_argument("-q", "--quiet", action="store_true", help="no line about the run")
 
@@ -149,6 +192,10 @@ def _duration(text: str) -> int:
         return parse_duration(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _seconds(text: str) -> float:
+    return _duration(text) / 1e9
 
 
 # -- commands -------------------------------------------------------------------------------------------------------------
@@ -207,58 +254,53 @@ def _frames_of_the_file(error: Exception) -> list[traceback.FrameSummary]:
 
 
 def _run(chosen: argparse.Namespace) -> int:
-    from reactornb.runtime.run import exit_code
+    from reactornb.following import follow
+    from reactornb.reporting import crash_report, report
 
+    ending: Ending = chosen.ending
+    if chosen.timeline is not None:
+        check_writable(chosen.timeline)
+    with crash_report():
+        run = _start(chosen, ending)
+        try:
+            follow(run, ending, _console, progress=_wants_progress(chosen), walltime_s=chosen.walltime)
+        except BaseException:  # a handler of the program's own has raised
+            run.stop(None)
+            raise
+    return report(run, _console, quiet=chosen.quiet, profile=chosen.profile, timeline=chosen.timeline)
+
+
+def _start(chosen: argparse.Namespace, ending: Ending) -> Run:
     parameters = dict(chosen.parameters)
     target: dict[str, Any] = {}
-    if chosen.file.suffix == ".lf":
-        program, target = _load_lf(chosen.file, chosen.main, parameters)
-    else:
-        program = _load(chosen.file, chosen.main, **parameters)
-    run = program.start(
-        workers=target.get("workers") if chosen.workers is None else chosen.workers,
-        seed=chosen.seed,
-        timeout=target.get("timeout") if chosen.timeout is None else chosen.timeout,
-        fast=chosen.fast or target.get("fast", False),
-        keepalive=target.get("keepalive"),
-        fingerprint=chosen.fingerprint,
-        profile=chosen.profile or chosen.timeline is not None,
-    )
+    before: Run | None = None
+    program: Program | None = None
     try:
-        run.wait()
-    except BaseException:
-        run.stop(None)
-        raise
-    failure = run.failure
-    if failure is not None and not (isinstance(failure, ReactionError) and isinstance(failure.__cause__, SystemExit)):
-        from reactornb.viz.run_view import describe_failure
+        if chosen.file.suffix == ".lf":
+            program, target = _load_lf(chosen.file, chosen.main, parameters)
+        else:
+            program = _load(chosen.file, chosen.main, **parameters)
+        before = program.last_run
+        if ending.count:  # something has caught the signal's exception
+            raise Signalled
+        return program.start(
+            workers=target.get("workers") if chosen.workers is None else chosen.workers,
+            seed=chosen.seed,
+            timeout=target.get("timeout") if chosen.timeout is None else chosen.timeout,
+            fast=chosen.fast or target.get("fast", False),
+            keepalive=target.get("keepalive"),
+            fingerprint=chosen.fingerprint,
+            profile=chosen.profile or chosen.timeline is not None,
+        )
+    except Signalled:
+        run = None if program is None else program.last_run
+        if run is None or run is before:
+            raise
+        return run  # it had begun just before
 
-        print(describe_failure(failure), file=sys.stderr)
-    elif failure is not None and isinstance(failure.__cause__, SystemExit) and isinstance(failure.__cause__.code, str):
-        print(failure.__cause__.code, file=sys.stderr)  # as Python does
-    if not chosen.quiet:
-        _say(_summary(run))
-    if run.fingerprint is not None and not exit_code(failure):
-        print(f"fingerprint {run.fingerprint}")
-    elif run.fingerprint is not None:
-        _say(f"no fingerprint, since the run failed; that of the tags before is {run.fingerprint}")
-    if chosen.profile:
-        print(run.profile())
-    if chosen.timeline is not None:
-        _say(f"wrote {run.timeline().save(chosen.timeline)}")
-    return run.exit_status()
 
-
-def _summary(run: Run) -> str:
-    words = [
-        f"{run.program.name} {run.state} at tag {run.tag}",
-        f"{run.seconds:.1f} s",
-        f"{run.reactions:,} reactions",
-        f"{run.workers} worker{'s' if run.workers > 1 else ''}",
-        f"GIL {'on' if getattr(sys, '_is_gil_enabled', lambda: True)() else 'off'}",
-    ]
-    words += [f"{name} {rows[-1][1]:.4g}" for name, rows in run.metrics.items()]
-    return ", ".join(words)
+def _wants_progress(chosen: argparse.Namespace) -> bool | None:
+    return False if chosen.quiet and not chosen.progress else (chosen.progress or None)
 
 
 def _graph(chosen: argparse.Namespace) -> int:

@@ -15,6 +15,7 @@ import time
 from pathlib import Path
 from typing import Any, Self
 
+from reactornb import files
 from reactornb.errors import ReactorError
 from reactornb.loading import quickstart
 
@@ -60,7 +61,7 @@ def run_demo(*, notebook: Path | None, out: Path, timeout: int) -> int:
         DemoError: if it cannot be executed here at all.
     """
     path = notebook or quickstart()
-    out.mkdir(parents=True, exist_ok=True)
+    files.make_folder(out)
     graph, curve, page = out / "graph.svg", out / "curve.png", out / "quickstart.html"
     for old in (graph, curve, page):
         old.unlink(missing_ok=True)  # what is there afterwards is of this run
@@ -222,4 +223,4 @@ def _write_page(book: Any, page: Path) -> None:
     book.metadata.pop("widgets", None)
     exporter = HTMLExporter(require_js_url="", jquery_url="", mathjax_url="")  # type: ignore[no-untyped-call]
     text, _ = exporter.from_notebook_node(book)
-    page.write_text(text, encoding="utf-8")
+    files.write(page, text)

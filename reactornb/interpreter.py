@@ -10,6 +10,8 @@ import platform
 import sys
 import sysconfig
 
+from reactornb.ending import block, unblock
+
 __all__ = ["ENVIRONMENT", "environment", "settle_interpreter"]
 
 ENVIRONMENT = {"PYTHON_GIL": "0", "PYTHONHASHSEED": "0"}
@@ -20,8 +22,10 @@ whole process, and workers would take turns from then on. PYTHONHASHSEED: the or
 def settle_interpreter() -> None:
     """Start this process again as `ENVIRONMENT` says, where nothing is said yet; 20 ms. Before anything else is done.
 
-    What is said is left as it is: PYTHON_GIL=1 or any `-X gil`, a PYTHONHASHSEED, `-E` and `-I`.
+    What is said is left as it is: PYTHON_GIL=1 or any `-X gil`, a PYTHONHASHSEED, `-E` and `-I`. Signals wait from before the new start
+    until this function returns: who handles them does so by then.
     """
+    unblock()
     if sys.flags.ignore_environment:
         return
     wanted = ENVIRONMENT.copy()
@@ -31,7 +35,11 @@ def settle_interpreter() -> None:
     if missing:
         os.environ.update(missing)
         sys.stdout.flush()
-        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606 - ourselves again
+        block()
+        try:
+            os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606 - ourselves again
+        finally:
+            unblock()
 
 
 def environment() -> dict[str, str]:

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from reactornb import Program, Run
+from reactornb import Program, Run, files
 from reactornb.loading import load, quickstart
 
 __all__ = ["fingerprints", "learning", "main", "sampling"]
@@ -145,6 +145,5 @@ def main(argv: Sequence[str]) -> int:
             flush=True,
         )
     if chosen.json is not None:
-        chosen.json.parent.mkdir(parents=True, exist_ok=True)
-        chosen.json.write_text(json.dumps(found, indent=2) + "\n")
+        files.write(chosen.json, json.dumps(found, indent=2) + "\n")
     return int(failed)

@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from reactornb import Program
+from reactornb import Program, files
 from reactornb.errors import suggestion
 
 __all__ = ["TARGETS", "Target", "inference", "main", "pong", "train"]
@@ -211,8 +211,7 @@ def main(argv: Sequence[str]) -> int:
         else:
             parser.error(f"there is no {name!r}. {suggestion(name, [*TARGETS, 'pong'])}")
     if chosen.json is not None:
-        chosen.json.parent.mkdir(parents=True, exist_ok=True)
-        chosen.json.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+        files.write(chosen.json, json.dumps(found, indent=2) + "\n")
     return int(chosen.check and missed)
 
 

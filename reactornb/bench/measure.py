@@ -21,6 +21,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from reactornb import files
 from reactornb.bench import peers
 from reactornb.doctor import build
 from reactornb.errors import ReactorError
@@ -277,8 +278,7 @@ class Report:
         self.parameters |= {"workers": chosen.workers, "repeats": chosen.repeats}
         sys.stdout.write(self.text() + "\n")
         if chosen.json is not None:
-            chosen.json.parent.mkdir(parents=True, exist_ok=True)
-            chosen.json.write_text(json.dumps(self.as_dict(), indent=2) + "\n", encoding="utf-8")
+            files.write(chosen.json, json.dumps(self.as_dict(), indent=2) + "\n")
         return int(bool(self.missing) or (chosen.check and any(ratio.met is False for ratio in self.ratios)))
 
 

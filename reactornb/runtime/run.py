@@ -327,6 +327,12 @@ class Run:
 
     # -- commands ---------------------------------------------------------------------------------------------------
 
+    def request_stop(self) -> None:
+        """Ask the run to end at the next microstep, with its shutdown reactions, and do not wait; any thread."""
+        self._stop_asked = self._stop_asked or self.is_alive
+        self.busy()  # from now on it is known what does not move
+        self._engine.command(stop=True)
+
     def stop(self, timeout: float | None = 10.0) -> Run:
         """Ask the run to end at the next microstep, with its shutdown reactions, and wait for it.
 
@@ -336,9 +342,7 @@ class Run:
         Raises:
             RunError: if a reaction is still busy when the time is up; the run ends when it returns.
         """
-        self._stop_asked = self._stop_asked or self.is_alive
-        self.busy()  # from now on it is known what does not move
-        self._engine.command(stop=True)
+        self.request_stop()
         if self._engine.driven:
             self.advance()
         if not self._finished.wait(timeout):

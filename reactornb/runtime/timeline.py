@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from reactornb.files import whole
 from reactornb.graph import Graph
 from reactornb.tags import Tag, format_ns
 
@@ -295,17 +296,19 @@ class Timeline:
         return {"displayTimeUnit": "ms", "otherData": {"dropped": self.dropped}}
 
     def save(self, path: str | Path) -> Path:
-        """Write `chrome_trace` to a file and return its path; open it at ui.perfetto.dev or in chrome://tracing."""
-        path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
+        """Write `chrome_trace` to a file and return its path; open it at ui.perfetto.dev or in chrome://tracing.
+
+        Raises:
+            FileError: if it cannot be written; then it is not there, or as it was.
+        """
         about = json.dumps(self._about())
-        with path.open("w", encoding="utf-8") as file:
+        with whole(path, "w") as file:
             file.write(f'{about[:-1]}, "traceEvents": [')
             # Some at a time: a million of them as one object would take 2 GB.
             for number, events in enumerate(itertools.batched(self._trace_events(), 1000)):
                 file.write((",\n" if number else "\n") + json.dumps(events)[1:-1])
             file.write("\n]}\n")
-        return path
+        return Path(path)
 
     def __repr__(self) -> str:
         kept = sum(lane.count for lane in self.lanes)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from reactornb import files
 from reactornb.errors import ReactorError
 from reactornb.runtime import Result, Run
 from reactornb.viz.series import LogReader, Series, axis_of, moving_mean, spread
@@ -74,10 +75,19 @@ class Plot:
         self._words = words
 
     def save(self, path: str | Path, **options: Any) -> Path:
-        """Write to a file; its ending names the format (.png, .svg, .pdf). `options` go to Matplotlib's `savefig`."""
+        """Write to a file; its ending names the format (.png, .svg, .pdf). `options` go to Matplotlib's `savefig`.
+
+        Raises:
+            ReactorError: for an ending that is no format.
+            FileError: if it cannot be written; then it is not there, or as it was.
+        """
         path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self.figure.savefig(path, **{"dpi": 144, **options})
+        options = {"dpi": 144, "format": path.suffix[1:].lower() or "png", **options}
+        known = self.figure.canvas.get_supported_filetypes()
+        if options["format"] not in known:
+            raise ReactorError(f"{path.name}: curves are saved as .png, .svg, .pdf or one of {', '.join(known)}.")
+        with files.whole(path) as file:
+            self.figure.savefig(file, **options)
         return path
 
     def _repr_png_(self) -> bytes:

@@ -14,6 +14,7 @@ import subprocess
 from collections.abc import Collection
 from pathlib import Path
 
+from reactornb import files
 from reactornb.errors import ReactorError
 from reactornb.graph import Graph
 from reactornb.viz.fold import Box, Line, Picture, Symbol, fold
@@ -97,6 +98,7 @@ def save(graph: Graph, path: str | Path, *, levels: bool = False, depth: int | N
 
     Raises:
         DrawingError: for another ending, or if Graphviz is needed and not installed.
+        FileError: if it cannot be written; then it is not there, or as it was.
     """
     path = Path(path)
     match path.suffix:
@@ -110,9 +112,7 @@ def save(graph: Graph, path: str | Path, *, levels: bool = False, depth: int | N
             content = text(graph, depth=depth).encode()
         case _:
             raise DrawingError(f"{path.name}: a graph is saved as .svg, .png, .dot or .txt.")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(content)
-    return path
+    return files.write(path, content)
 
 
 def _graphviz(source: str, form: str, *options: str) -> bytes:

@@ -18,6 +18,7 @@ import anywidget
 import numpy
 import traitlets
 
+from reactornb.files import FileError
 from reactornb.runtime.timeline import Lane, Timeline
 from reactornb.tags import Tag
 from reactornb.viz.assets import asset
@@ -208,8 +209,8 @@ class TimelinePanel(anywidget.AnyWidget):
     def _save(self, anew: Callable[[], Timeline], path: Path) -> None:
         try:
             said = f"saved {anew().save(path).resolve()}; open it at ui.perfetto.dev or in chrome://tracing"
-        except OSError as error:
-            said = f"{path} cannot be written: {error}"
+        except FileError as error:
+            said = str(error)
         self._later(lambda: setattr(self, "said", said))
 
     def _name(self) -> str:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from reactornb import files
 from reactornb.errors import ReactorError
 from reactornb.runtime.timeline import Timeline
 from reactornb.tags import format_ns
@@ -220,6 +221,7 @@ def save_timeline(timeline: Timeline, path: str | Path, last_ns: int | None = No
 
     Raises:
         ReactorError: for another ending.
+        FileError: if it cannot be written; then it is not there, or as it was.
     """
     path = Path(path)
     view = TimelineView(timeline)
@@ -227,9 +229,7 @@ def save_timeline(timeline: Timeline, path: str | Path, last_ns: int | None = No
         case ".json":
             return timeline.save(path)
         case ".svg":
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(view.svg(view.window(last_ns)), encoding="utf-8")
-            return path
+            return files.write(path, view.svg(view.window(last_ns)))
         case ".png" | ".pdf":
             from reactornb.viz.timeline_figure import figure
 

@@ -1,0 +1,148 @@
+"""Writing a user's file: whole or not at all, and what is wrong in one line.
+
+Every file that the package writes where its user asked for one goes through `whole`. It knows nothing of what is in a file.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import secrets
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any
+
+from reactornb.errors import ReactorError
+
+__all__ = ["FileError", "check_writable", "make_folder", "whole", "write"]
+
+
+class FileError(ReactorError, OSError):
+    """A file cannot be written; what was there before is unchanged.
+
+    Attributes:
+        path: the file.
+        errno: the system's number for the reason, None where it gave none.
+    """
+
+    def __init__(self, path: Path, error: OSError) -> None:
+        reason = error.strerror or str(error) or type(error).__name__
+        where = f" ({error.filename})" if error.filename and str(error.filename) != str(path) else ""
+        super().__init__(f"cannot write {path}: {reason}{where}. No part of it was left there.")
+        self.path = path
+        self.errno = error.errno
+
+
+@contextlib.contextmanager
+def whole(path: str | Path, mode: str = "wb", **options: Any) -> Iterator[IO[Any]]:
+    """Open a file for writing that appears under its name once the block has ended, or not at all.
+
+    What is written goes to a hidden file in the same folder, which is made if it is not there; at the end of the block it is synced
+    and takes the place of what had that name. After an exception, an interrupt too, it is removed. A process that is killed in
+    the middle leaves the hidden file, never a part under the file's name. Only what is no regular file (a pipe, `/dev/stdout`)
+    is written to directly.
+
+    Args:
+        path: the file; of a link the file that it leads to.
+        mode: "wb", or "w" for text.
+        options: as for `open`; text is UTF-8 unless they say otherwise.
+
+    Raises:
+        FileError: if the system refuses any part of it: no such folder, no permission, a full disk.
+    """
+    path = Path(path)
+    if "b" not in mode:
+        options = {"encoding": "utf-8", **options}
+    with _named(path):
+        target, kept = _target(path)
+        if target is None:
+            with path.open(mode, **options) as file:
+                yield file
+            return
+        beside, number = _make(target)
+        try:
+            with os.fdopen(number, mode, **options) as file:
+                yield file
+                file.flush()
+                if kept is not None and hasattr(os, "fchmod"):
+                    with contextlib.suppress(OSError):  # a file system without permissions
+                        os.fchmod(file.fileno(), kept)
+                os.fsync(file.fileno())
+            beside.replace(target)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                beside.unlink()
+            raise
+
+
+def write(path: str | Path, content: str | bytes) -> Path:
+    """Write a file as `whole` does, and return its path.
+
+    Raises:
+        FileError: likewise.
+    """
+    with whole(path, "w" if isinstance(content, str) else "wb") as file:
+        file.write(content)
+    return Path(path)
+
+
+def check_writable(path: str | Path) -> None:
+    """Find out before long work that its file cannot be written afterwards; leaves nothing but the folder.
+
+    Raises:
+        FileError: as `whole` will.
+    """
+    path = Path(path)
+    with _named(path):
+        target, _ = _target(path)
+        if target is not None:
+            beside, number = _make(target)
+            os.close(number)
+            beside.unlink()
+
+
+def make_folder(path: str | Path) -> Path:
+    """Make a folder, with those above it, unless it is there.
+
+    Raises:
+        FileError: if the system refuses.
+    """
+    path = Path(path)
+    with _named(path):
+        path.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+@contextlib.contextmanager
+def _named(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except FileError:
+        raise
+    except OSError as error:
+        raise FileError(path, error) from error
+
+
+def _target(path: Path) -> tuple[Path | None, int | None]:
+    """The regular file to replace, with the permissions of the one that is there; None for what is to be written to directly."""
+    try:
+        there = path.stat()
+    except FileNotFoundError:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return Path(os.path.realpath(path)), None
+    if stat.S_ISDIR(there.st_mode):
+        raise IsADirectoryError(errno.EISDIR, "is a folder", str(path))
+    if not stat.S_ISREG(there.st_mode):
+        return None, None
+    if not os.access(path, os.W_OK):  # replacing it would need the folder's permission only
+        raise PermissionError(errno.EACCES, "it may not be changed", str(path))
+    return Path(os.path.realpath(path)), stat.S_IMODE(there.st_mode)
+
+
+def _make(target: Path) -> tuple[Path, int]:
+    """A new empty file in the folder of another, which needs to be no longer than its own name may be."""
+    beside = target.with_name(f".{target.name[:60]}.{secrets.token_hex(4)}.tmp")
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+    return beside, os.open(beside, flags, 0o666)

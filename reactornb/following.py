@@ -1,0 +1,150 @@
+"""What a command does while its run goes on: say how far it is, end it when a signal asks for it, name what holds it up.
+
+It looks at the run a few times a second from the main thread; the run pays nothing for it. It knows nothing of program files and of
+what is written once the run is over.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+from reactornb.console import Console
+from reactornb.ending import Ending
+from reactornb.runtime import Run
+from reactornb.tags import format_ns
+
+__all__ = ["Meter", "follow"]
+
+_LOOK_S = 0.1
+_EVERY_S = 1.0
+_MEAN_OF = 100
+_RETURNS = ("episode_return", "mean_return", "eval_mean")
+
+
+def follow(
+    run: Run, ending: Ending, console: Console, *, progress: bool | None = None, walltime_s: float | None = None
+) -> None:
+    """Return once a run is over, ended in order if a signal asked for it, or given up after a second one.
+
+    Args:
+        run: it has been started, not driven.
+        ending: who handles signals.
+        console: for messages and progress.
+        progress: whether to say how far it is, at most once a second; None: if `console` is a terminal.
+        walltime_s: seconds of physical time after which the run is ended in order; None: never.
+    """
+    ending.phase("running")
+    if progress is None:
+        progress = console.is_terminal
+    meter = Meter(run, console) if progress else None
+    asked = False
+    said: list[str] = []
+    with console.beside():
+        while not run.wait(_LOOK_S):
+            if not asked and (ending.count or (walltime_s is not None and run.seconds >= walltime_s)):
+                asked = True
+                run.request_stop()
+            elif ending.count > 1:
+                run.abandon()
+            elif asked:
+                busy = run.busy()
+                names = [b.reaction for b in busy]
+                if names and names != said:
+                    said = names
+                    again = "a second one" if ending.count else "a signal, then another,"
+                    console.say(
+                        f"{ending.name or 'walltime'}: {'; '.join(map(str, busy))}. The run ends once it returns; {again} gives the run up."
+                    )
+            if meter is not None and not said:
+                meter.look()
+    ending.phase("writing")
+
+
+class Meter:
+    """How far a run is, in a line.
+
+    Args:
+        run: of which.
+        console: where to show it.
+    """
+
+    def __init__(self, run: Run, console: Console) -> None:
+        self._run = run
+        self._console = console
+        self._last_s = 0.0
+        self._before = (0.0, 0.0, 0)  # seconds, steps and reactions when it was last shown
+        self._read: list[int] = []
+        self._steps = 0.0
+        self._values: dict[str, deque[float]] = {}
+
+    def look(self) -> None:
+        """Show it, unless that was done less than a second ago; on a stream that keeps all lines ever more seldom."""
+        now = self._run.seconds
+        terminal = self._console.is_terminal
+        if now - self._last_s < (_EVERY_S if terminal else max(_EVERY_S, now / 20)):
+            return
+        self._last_s = now
+        (self._console.show if terminal else self._console.say)(self.line())
+
+    def line(self) -> str:
+        """The words."""
+        run = self._run
+        self._read_logs()
+        seconds, reactions = run.seconds, run.reactions
+        then, steps, ran = self._before
+        self._before = (seconds, self._steps, reactions)
+        passed = max(seconds - then, 1e-9)
+        parts = [f"{run.program.name} {_clock(seconds)}"]
+        limit = run.options.get("timeout")
+        time_ns = run.tag.time_ns
+        if limit:
+            parts.append(_part(format_ns(time_ns), format_ns(limit), time_ns / limit, seconds))
+        if self._steps:
+            total = getattr(getattr(run.program.root, "config", None), "total_steps", None)
+            done = f"{self._steps:,.0f}"
+            parts.append(
+                f"steps {_part(done, f'{total:,}', self._steps / total, seconds) if isinstance(total, int) and total else done}"
+            )
+            parts.append(f"{(self._steps - steps) / passed:,.0f} steps/s")
+        else:
+            if not limit:
+                parts.append(f"tag {run.tag}")
+            parts.append(f"{(reactions - ran) / passed:,.0f} reactions/s")
+        for name, values in self._values.items():
+            many = f" (mean of {len(values)})" if len(values) > 1 else ""
+            parts.append(f"{name} {sum(values) / len(values):.4g}{many}")
+        waiting = run.waiting_for
+        if waiting and not waiting.startswith("physical time"):
+            parts.append(f"waiting for {waiting}")
+        return ", ".join(parts)
+
+    def _read_logs(self) -> None:
+        """What was logged since the last look: the steps, and the newest returns."""
+        logs = self._run.logs
+        self._read = self._read or [0] * len(logs)
+        for index, log in enumerate(logs):
+            end = len(log)
+            columns = log.columns(self._read[index], end)
+            self._read[index] = end
+            if "steps" in columns:
+                self._steps += float(columns["steps"].values.sum())
+            for name in _RETURNS:
+                if name in columns:
+                    self._values.setdefault(name, deque(maxlen=_MEAN_OF)).extend(
+                        columns[name].values[-_MEAN_OF:].tolist()
+                    )
+
+
+def _part(done: str, total: str, share: float, seconds: float) -> str:
+    """`12 s of 60 s (20 %, 40 s left)`."""
+    share = min(share, 1.0)
+    left = f", {_clock(seconds * (1 - share) / share)} left" if share > 0.01 else ""
+    return f"{done} of {total} ({100 * share:.0f} %{left})"
+
+
+def _clock(seconds: float) -> str:
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02} min"

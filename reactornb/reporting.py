@@ -1,0 +1,101 @@
+"""What is said and written of a run that is over, and the exit status: the end of `reactornb run`."""
+
+from __future__ import annotations
+
+import contextlib
+import faulthandler
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from reactornb.console import Console, give_up_stdout, is_stdouts
+from reactornb.errors import ReactionError
+from reactornb.files import FileError
+from reactornb.runtime import Run
+from reactornb.runtime.run import exit_code
+from reactornb.viz.run_view import describe_failure
+
+__all__ = ["crash_report", "report"]
+
+
+def report(run: Run, console: Console, *, quiet: bool, profile: bool, timeline: Path | None) -> int:
+    """Say and write what a run leaves, each part whatever becomes of the others.
+
+    Args:
+        run: it is over, or abandoned.
+        console: for messages; fingerprint and profile are printed.
+        quiet: no summary.
+        profile: print how often and how long each reaction ran.
+        timeline: the file for who ran what when, or None.
+
+    Returns:
+        The exit status: that of the run, or 1 if something could not be written.
+    """
+    parts: list[Callable[[], None]] = [lambda: _tell_failure(run, console)]
+    if not quiet:
+        parts.append(lambda: console.say(_summary(run)))
+    parts.append(lambda: _print_fingerprint(run, console))
+    if profile:
+        parts.append(lambda: print(run.profile(), flush=True))
+    if timeline is not None:
+        parts.append(lambda: console.say(f"wrote {run.timeline().save(timeline)}"))
+    status = run.exit_status()
+    for part in parts:
+        try:
+            part()
+        except FileError as error:
+            console.say(str(error))
+            status = status or 1
+        except OSError as error:
+            if not is_stdouts(error):
+                raise
+            give_up_stdout(error, console)
+            status = status or 1
+    return status
+
+
+def _tell_failure(run: Run, console: Console) -> None:
+    failure = run.failure
+    if run.state == "abandoned":
+        console.say(str(failure))
+    elif isinstance(failure, ReactionError) and isinstance(failure.__cause__, SystemExit):
+        if isinstance(failure.__cause__.code, str):
+            console.write(failure.__cause__.code)  # as Python does
+    elif failure is not None:
+        console.write(describe_failure(failure))
+
+
+def _print_fingerprint(run: Run, console: Console) -> None:
+    if run.fingerprint is not None and not exit_code(run.failure):
+        print(f"fingerprint {run.fingerprint}", flush=True)
+    elif run.fingerprint is not None:
+        why = "was abandoned" if run.state == "abandoned" else "failed"
+        console.say(f"no fingerprint, since the run {why}; that of the tags before is {run.fingerprint}")
+
+
+def _summary(run: Run) -> str:
+    words = [
+        f"{run.program.name} {run.state} at tag {run.tag}",
+        f"{run.seconds:.1f} s",
+        f"{run.reactions:,} reactions",
+        f"{run.workers} worker{'s' if run.workers > 1 else ''}",
+        f"GIL {'on' if getattr(sys, '_is_gil_enabled', lambda: True)() else 'off'}",
+    ]
+    words += [f"{name} {rows[-1][1]:.4g}" for name, rows in run.metrics.items()]
+    return ", ".join(words)
+
+
+@contextlib.contextmanager
+def crash_report() -> Iterator[None]:
+    """Have a crash of the process (a segmentation fault) say where its thread was."""
+    mine = not faulthandler.is_enabled()
+    if mine:
+        try:
+            faulthandler.enable()
+        except (OSError, ValueError, AttributeError, RuntimeError):  # stderr is no file
+            mine = False
+    try:
+        yield
+    finally:
+        if mine:
+            faulthandler.disable()
