@@ -51,9 +51,9 @@ def follow(
                 names = [b.reaction for b in busy]
                 if names and names != said:
                     said = names
-                    again = "a second one" if ending.count else "a signal, then another,"
+                    again = "a second signal" if ending.count else "two signals"
                     console.say(
-                        f"{ending.name or 'walltime'}: {'; '.join(map(str, busy))}. The run ends once it returns; {again} gives the run up."
+                        f"{ending.name or 'walltime'}: {'; '.join(map(str, busy))}. The run ends once it returns; {again} will give the run up."
                     )
             if meter is not None and not said:
                 meter.look()
