@@ -5,6 +5,10 @@ Importing this package imports the declarations only; running, drawing and the n
 
 from __future__ import annotations
 
+from reactornb.ending import die_quietly
+
+die_quietly()  # of a command: while all the rest is imported, it does not handle signals yet
+
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 

@@ -9,22 +9,17 @@ the program file; 130, 143 or 129 after SIGINT, SIGTERM or SIGHUP; what a reacti
 
 from __future__ import annotations
 
-import sys
-
-from reactornb.console import Console, give_up_stdout, is_stdouts
-from reactornb.ending import Ending, Signalled, die_quietly
-
-if __name__ == "__main__" or sys.argv[0].endswith("reactornb"):
-    die_quietly()  # while the rest is imported, `main` does not handle signals yet
-
 import argparse
 import ast
 import signal
+import sys
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from reactornb.console import Console, give_up_stdout, is_stdouts
+from reactornb.ending import Ending, Signalled
 from reactornb.errors import AssemblyError, DeclarationError, LFSyntaxError, ReactorError
 from reactornb.files import check_writable
 from reactornb.interpreter import settle_interpreter
@@ -267,7 +262,7 @@ def _run(chosen: argparse.Namespace) -> int:
         except BaseException:  # a handler of the program's own has raised
             run.stop(None)
             raise
-    return report(run, _console, quiet=chosen.quiet, profile=chosen.profile, timeline=chosen.timeline)
+    return report(run, ending, _console, quiet=chosen.quiet, profile=chosen.profile, timeline=chosen.timeline)
 
 
 def _start(chosen: argparse.Namespace, ending: Ending) -> Run:

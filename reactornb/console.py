@@ -34,7 +34,7 @@ class Console:
     @property
     def is_terminal(self) -> bool:
         """Whether somebody sees a line change."""
-        return not self._gone and bool(getattr(self._out, "isatty", lambda: False)())
+        return not self._gone and _is_terminal(self._out)
 
     @property
     def _out(self) -> Any:
@@ -74,32 +74,46 @@ class Console:
     @contextlib.contextmanager
     def beside(self) -> Iterator[None]:
         """Let what is printed on the same terminal meanwhile begin on a line that is free."""
-        stream = sys.stdout
-        if not (self.is_terminal and stream is not None and stream.isatty()):
+        if not self.is_terminal:
             yield
             return
-        sys.stdout = made = _Beside(stream, self)
+        before = self._stream
+        self._stream = self._out
+        wrapped = {
+            name: _Beside(getattr(sys, name), self) for name in ("stdout", "stderr") if _is_terminal(getattr(sys, name))
+        }
+        for name, stream in wrapped.items():
+            setattr(sys, name, stream)
         try:
             yield
         finally:
             self.hide()
-            if sys.stdout is made:
-                sys.stdout = stream
+            for name, stream in wrapped.items():
+                if getattr(sys, name) is stream:
+                    setattr(sys, name, stream.stream)
+            self._stream = before
 
 
 class _Beside:
-    """Standard output that takes the changing line away before it writes."""
+    """A standard stream that takes the changing line away before it writes."""
 
     def __init__(self, stream: TextIO, console: Console) -> None:
-        self._stream = stream
+        self.stream = stream
         self._console = console
 
     def write(self, text: str) -> int:
         self._console.hide()
-        return self._stream.write(text)
+        return self.stream.write(text)
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._stream, name)
+        return getattr(self.stream, name)
+
+
+def _is_terminal(stream: Any) -> bool:
+    try:
+        return bool(stream.isatty())
+    except (AttributeError, ValueError):  # there is none, or it is closed
+        return False
 
 
 def is_stdouts(error: OSError) -> bool:

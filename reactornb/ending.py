@@ -2,7 +2,7 @@
 
 By convention the exit status is 128 and the signal's number. What a signal does depends on what the command is doing:
 
-- `preparing`   nothing is there yet that could be lost: it raises `Signalled`, a KeyboardInterrupt, and the command ends. The second,
+- `free`        nothing is there (yet, or any more) that could be lost: it raises `Signalled`, a KeyboardInterrupt, and the command ends. The second,
                 where something does not let that through, ends the process at once, as if nobody handled signals.
 - `running`     it is noted, and the command, which looks at `count`, ends its run in order; the second gives the run up.
 - `writing`     it is noted: what is being written is written. The second during the writing raises `Signalled`, the third ends the process.
@@ -47,7 +47,7 @@ class Ending:
     def __init__(self) -> None:
         self.count = 0
         self.number: int | None = None
-        self._phase = "preparing"
+        self._phase = "free"
         self._since = 0  # signals before the phase began
         self._last = -_SAME_WISH_S
         self._before: dict[int, Any] = {}
@@ -80,7 +80,7 @@ class Ending:
                 signal.signal(number, signal.SIG_DFL)
 
     def phase(self, name: str) -> None:
-        """The command does something else from now on: "preparing", "running" or "writing"."""
+        """The command does something else from now on: "free", "running" or "writing"."""
         self._since, self._phase = self.count, name
 
     @property
@@ -104,10 +104,10 @@ class Ending:
         came = self.count - self._since
         if self._phase == "running" or (self._phase == "writing" and came == 1):
             return
-        if came > (1 if self._phase == "preparing" else 2):
+        if came > (1 if self._phase == "free" else 2):
             signal.signal(number, signal.SIG_DFL)
             os.kill(os.getpid(), number)
-        if self._phase == "preparing":
+        if self._phase == "free":
             with contextlib.suppress(OSError):  # not print: the signal may have come in the middle of one
                 os.write(2, f"reactornb: interrupted ({self.name})\n".encode())
         raise Signalled
@@ -119,8 +119,11 @@ class Ending:
 
 
 def die_quietly() -> None:
-    """Until a command handles signals, Ctrl-C ends it without a traceback, as the other signals do."""
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    """In a process that is a command of this package: until it handles signals, Ctrl-C ends it without a traceback, as others do."""
+    script = (sys.argv or [""])[0]
+    options = sys.orig_argv[: sys.orig_argv.index("-m") + 2] if "-m" in sys.orig_argv else [""]
+    is_command = script.endswith(("reactornb", "reactornb.exe")) or options[-1] in ("reactornb", "reactornb.rl")
+    if is_command and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 

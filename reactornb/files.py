@@ -61,9 +61,9 @@ def whole(path: str | Path, mode: str = "wb", **options: Any) -> Iterator[IO[Any
             with path.open(mode, **options) as file:
                 yield file
             return
-        beside, number = _make(target)
+        beside = _beside(target)
         try:
-            with os.fdopen(number, mode, **options) as file:
+            with os.fdopen(_make(beside), mode, **options) as file:
                 yield file
                 file.flush()
                 if kept is not None and hasattr(os, "fchmod"):
@@ -98,9 +98,12 @@ def check_writable(path: str | Path) -> None:
     with _named(path):
         target, _ = _target(path)
         if target is not None:
-            beside, number = _make(target)
-            os.close(number)
-            beside.unlink()
+            beside = _beside(target)
+            try:
+                os.close(_make(beside))
+            finally:
+                with contextlib.suppress(FileNotFoundError):
+                    beside.unlink()
 
 
 def make_folder(path: str | Path) -> Path:
@@ -141,8 +144,12 @@ def _target(path: Path) -> tuple[Path | None, int | None]:
     return Path(os.path.realpath(path)), stat.S_IMODE(there.st_mode)
 
 
-def _make(target: Path) -> tuple[Path, int]:
-    """A new empty file in the folder of another, which needs to be no longer than its own name may be."""
-    beside = target.with_name(f".{target.name[:60]}.{secrets.token_hex(4)}.tmp")
+def _beside(target: Path) -> Path:
+    """A name in the folder of a file that nothing has, and that is no longer than a name may be."""
+    return target.with_name(f".{target.name[:60]}.{secrets.token_hex(4)}.tmp")
+
+
+def _make(beside: Path) -> int:
+    """A new empty file, open for writing; with the permissions that any new file gets."""
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
-    return beside, os.open(beside, flags, 0o666)
+    return os.open(beside, flags, 0o666)

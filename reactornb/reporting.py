@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from reactornb.console import Console, give_up_stdout, is_stdouts
+from reactornb.ending import Ending
 from reactornb.errors import ReactionError
 from reactornb.files import FileError
 from reactornb.runtime import Run
@@ -18,11 +19,12 @@ from reactornb.viz.run_view import describe_failure
 __all__ = ["crash_report", "report"]
 
 
-def report(run: Run, console: Console, *, quiet: bool, profile: bool, timeline: Path | None) -> int:
+def report(run: Run, ending: Ending, console: Console, *, quiet: bool, profile: bool, timeline: Path | None) -> int:
     """Say and write what a run leaves, each part whatever becomes of the others.
 
     Args:
         run: it is over, or abandoned.
+        ending: who handles signals.
         console: for messages; fingerprint and profile are printed.
         quiet: no summary.
         profile: print how often and how long each reaction ran.
@@ -39,19 +41,20 @@ def report(run: Run, console: Console, *, quiet: bool, profile: bool, timeline: 
         parts.append(lambda: print(run.profile(), flush=True))
     if timeline is not None:
         parts.append(lambda: console.say(f"wrote {run.timeline().save(timeline)}"))
-    status = run.exit_status()
+    status = 0
     for part in parts:
         try:
             part()
         except FileError as error:
             console.say(str(error))
-            status = status or 1
+            status = 1
         except OSError as error:
             if not is_stdouts(error):
                 raise
             give_up_stdout(error, console)
-            status = status or 1
-    return status
+            status = 1
+    ending.phase("free")  # threads of the program's own may go on for ever
+    return (0 if ending.count else run.exit_status()) or status
 
 
 def _tell_failure(run: Run, console: Console) -> None:

@@ -30,6 +30,7 @@ from reactornb.runtime.printed import Printed
 from reactornb.runtime.profile import Profile, Profiler
 from reactornb.runtime.sampling import Sample
 from reactornb.runtime.scheduler import Scheduler
+from reactornb.runtime.standing import StandingWatch
 from reactornb.runtime.timeline import Timeline
 from reactornb.runtime.trace import Recorder, Trace, refuse_types
 from reactornb.runtime.tuning import Change, Target, replayed, targets_of
@@ -285,6 +286,7 @@ class Run:
             **options,
         )
         self._watch = BusyWatch(self._engine)
+        self._standing = StandingWatch(self._engine, self.notices, options["timeout"])
         for tell in on_new:
             tell(self)
         self._look_at_gil()
@@ -454,10 +456,12 @@ class Run:
             # In slices: a signal that arrives just as the main thread falls asleep is noticed when it wakes up, and a wait
             # without end would keep Ctrl-C until the run is over (seen once in forty).
             while not self._finished.wait(0.5):
-                pass
+                self._standing.look()
             ended = True
         else:
             ended = self._finished.wait(timeout)
+            if not ended:
+                self._standing.look()
         if ended:
             self._join()
         return ended
@@ -556,6 +560,8 @@ class Run:
     @property
     def warnings(self) -> list[str]:
         """What this run's user should know: each said once, in the order found. `notices.add(key, words)` adds one, from any thread."""
+        if self.is_alive:
+            self._standing.look()
         return self.notices.words
 
     @property
