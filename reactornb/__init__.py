@@ -3,6 +3,8 @@
 Importing this package imports the declarations only; running, drawing and the notebook load on first use.
 """
 
+# ruff: noqa: E402 - of a command Ctrl-C is settled before the rest is imported
+
 from __future__ import annotations
 
 from reactornb.ending import die_quietly

@@ -38,7 +38,7 @@ def report(run: Run, ending: Ending, console: Console, *, quiet: bool, profile: 
         parts.append(lambda: console.say(_summary(run)))
     parts.append(lambda: _print_fingerprint(run, console))
     if profile:
-        parts.append(lambda: print(run.profile(), flush=True))
+        parts.append(lambda: print(run.profile(), flush=True))  # noqa: T201 - what a command is asked for
     if timeline is not None:
         parts.append(lambda: console.say(f"wrote {run.timeline().save(timeline)}"))
     status = 0
@@ -70,7 +70,7 @@ def _tell_failure(run: Run, console: Console) -> None:
 
 def _print_fingerprint(run: Run, console: Console) -> None:
     if run.fingerprint is not None and not exit_code(run.failure):
-        print(f"fingerprint {run.fingerprint}", flush=True)
+        print(f"fingerprint {run.fingerprint}", flush=True)  # noqa: T201 - likewise
     elif run.fingerprint is not None:
         why = "was abandoned" if run.state == "abandoned" else "failed"
         console.say(f"no fingerprint, since the run {why}; that of the tags before is {run.fingerprint}")
