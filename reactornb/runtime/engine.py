@@ -81,6 +81,9 @@ class Engine:
         self.recorder = recorder
         self.seed = seed
         self.driven = driven
+        self.driver: int | None = (
+            None  # the thread that advanced the run last; written by it, read when the interpreter goes
+        )
         self._replay = replay
         self.on_end = on_end
         self.failure: BaseException | None = None
@@ -188,6 +191,7 @@ class Engine:
     def advance(self) -> bool:
         """Of a driven run: execute what is due, on the calling thread; true while the run is not over."""
         had = intraop.enter()
+        self.driver = threading.get_ident()
         try:
             self.workers[0].turn()
         finally:

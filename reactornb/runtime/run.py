@@ -18,7 +18,7 @@ from reactornb.graph import Graph, assemble, find_parameter
 from reactornb.interpreter import environment
 from reactornb.limits import MOST_WORKERS
 from reactornb.model import Reactor
-from reactornb.runtime import import_hook, threads
+from reactornb.runtime import at_exit, import_hook, threads
 from reactornb.runtime.busy import Busy, BusyWatch
 from reactornb.runtime.clock import Clock, RealClock
 from reactornb.runtime.engine import Engine
@@ -158,6 +158,7 @@ class Program:
             nice,
         )
         run._engine.prepare()
+        at_exit.register(_end_all)
         Launch(lambda launch: self._begin(run, launch)).run()
         return run
 
@@ -802,11 +803,5 @@ if hasattr(os, "register_at_fork"):
 
 @atexit.register
 def _end_all() -> None:
-    """End all runs in order when the interpreter goes."""
-    runs = live_runs()
-    for r in runs:
-        r._engine.command(stop=True)
-    for r in runs:
-        if r._engine.driven:
-            r._engine.advance()
-        r.wait(5.0)
+    """End all runs in order when the interpreter goes; see `at_exit.register` too."""
+    at_exit.end(live_runs())
