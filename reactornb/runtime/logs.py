@@ -2,9 +2,13 @@
 
 A row is 8 bytes each for the time in ns, the microstep, which metrics these are (a place in `_kinds`) and their values. Who reads
 100,000 values a second copies bytes instead of touching as many objects that another core has made, which cost thirty times as much.
+Rows are kept as long as the run is: every 1,024 are joined, since 32 bytes as an object of their own take 88.
 
-# _rows, _kinds   appended to by the worker that runs the reactor (one at a time: the scheduler orders them), a kind before its first
-#                 row. Read by any thread up to a length that it took before: what is there stays what and where it is.
+# _kinds   appended to by the worker that runs the reactor (one at a time: the scheduler orders them), a kind before its first row
+# _parts   likewise, the part before `_now` says that it is there
+# _now     how many rows are in parts, and the list of those after them: replaced as a whole by that worker, which appends to the list
+#          until it is full, and never changes it afterwards. Read by any thread: a length that was taken stays true, and so do
+#          the rows before it, whether one looks at the list or at the part that was made of it.
 # _end            written once by the leader, when the run is over: rows from there on do not count, and stay where they are for who has
 #                 taken the length before.
 # _packers        of the worker that runs the reactor.
@@ -37,19 +41,61 @@ class Column(NamedTuple):
     values: Array
 
 
+class Part(NamedTuple):
+    """Some rows, one behind the other.
+
+    Attributes:
+        data: the rows.
+        rows: how many.
+        widths: of each the number of its cells, or that of all.
+    """
+
+    data: bytes
+    rows: int
+    widths: Array | int
+
+    @classmethod
+    def of(cls, rows: list[bytes]) -> Part:
+        """Of at least one row."""
+        data, width = b"".join(rows), len(rows[0]) // 8
+        if len(data) == 8 * width * len(rows):
+            # The rows before the first of another kind are where they seem to be, and so is its own mark: it is seen.
+            kinds = numpy.frombuffer(data, numpy.int64)[2::width]
+            if (kinds == kinds[0]).all():
+                return cls(data, len(rows), width)
+        return cls(data, len(rows), numpy.fromiter((len(row) // 8 for row in rows), numpy.int32, len(rows)))
+
+    def start(self, row: int) -> int:
+        """Where a row begins, in bytes."""
+        return 8 * (self.widths * row if isinstance(self.widths, int) else int(self.widths[:row].sum()))
+
+    def cut(self, start: int, end: int) -> Part:
+        """Some of the rows."""
+        if (start, end) == (0, self.rows):
+            return self
+        widths = self.widths if isinstance(self.widths, int) else self.widths[start:end]
+        return Part(self.data[self.start(start) : self.start(end)], end - start, widths)
+
+
 class Log:
     """What one reactor logs. Its length is the number of calls so far."""
 
-    __slots__ = ("_end", "_kinds", "_packers", "_rows")
+    __slots__ = ("_end", "_kinds", "_now", "_packers", "_parts")
+
+    size = 1024  # rows of a part
 
     def __init__(self) -> None:
-        self._rows: list[bytes] = []
+        self._parts: list[Part] = []
+        self._now: tuple[int, list[bytes]] = (0, [])
         self._end: int | None = None
         self._kinds: list[tuple[str, ...]] = []
         self._packers: dict[tuple[str, ...], tuple[Callable[..., bytes], int]] = {}
 
     def __len__(self) -> int:
-        return len(self._rows) if self._end is None else self._end
+        if self._end is not None:
+            return self._end
+        done, rows = self._now
+        return done + len(rows)
 
     def forget(self, tag: tuple[int, int]) -> None:
         """What was logged from this tag on does not count; the leader, once no reaction runs any more."""
@@ -70,7 +116,11 @@ class Log:
             row = pack(*tag, kind, *metrics.values())
         except struct.error:
             row = pack(*tag, kind, *(_number(name, value) for name, value in metrics.items()))
-        self._rows.append(row)
+        done, rows = self._now
+        rows.append(row)
+        if len(rows) == self.size:
+            self._parts.append(Part.of(rows))
+            self._now = done + self.size, []
 
     def _new_kind(self, names: tuple[str, ...]) -> tuple[Callable[..., bytes], int]:
         made = self._packers[names] = struct.Struct(f"=qqq{len(names)}d").pack, len(self._kinds)
@@ -79,27 +129,44 @@ class Log:
 
     def tag(self, row: int) -> tuple[int, int]:
         """The time in ns and the microstep of a row."""
-        time_ns, microstep = _TAG.unpack_from(self._rows[row])
+        done, rows = self._now
+        if row >= done:
+            time_ns, microstep = _TAG.unpack_from(rows[row - done])
+        else:
+            part = self._parts[row // self.size]
+            time_ns, microstep = _TAG.unpack_from(part.data, part.start(row % self.size))
         return time_ns, microstep
+
+    def _between(self, start: int, end: int) -> list[Part]:
+        """The rows from `start` to `end`."""
+        if start >= end:
+            return []
+        done, rows = self._now
+        found = [
+            self._parts[number].cut(max(start - first, 0), min(end - first, self.size))
+            for number in range(start // self.size, -(-min(end, done) // self.size))
+            for first in (number * self.size,)
+        ]
+        last = rows[max(start - done, 0) : max(end - done, 0)]
+        return [*found, Part.of(last)] if last else found
 
     def columns(self, start: int = 0, end: int | None = None) -> dict[str, Column]:
         """The rows from `start` to `end`, a metric at a time, in the order in which they were logged. Any thread."""
-        rows = self._rows[start : len(self) if end is None else end]
-        if not rows:
+        parts = self._between(start, len(self) if end is None else min(end, len(self)))
+        if not parts:
             return {}
-        cells = numpy.frombuffer(b"".join(rows), numpy.int64)
+        cells = numpy.frombuffer(b"".join(part.data for part in parts), numpy.int64)
         kind = int(cells[2])
         width = 3 + len(self._kinds[kind])
-        if len(cells) == width * len(rows):
+        if all(isinstance(part.widths, int) and part.widths == width for part in parts):
             table = cells.reshape(-1, width)
-            # The rows before the first of another kind are where they seem to be, and so is its own mark: it is seen.
             if (table[:, 2] == kind).all():
                 return _unpacked(self._kinds[kind], table)
-        return self._mixed(rows, cells)
+        return self._mixed(parts, cells)
 
-    def _mixed(self, rows: list[bytes], cells: Array) -> dict[str, Column]:
+    def _mixed(self, parts: list[Part], cells: Array) -> dict[str, Column]:
         """Rows of several kinds, as a reactor leaves them that logs some metrics more often than others."""
-        widths = numpy.fromiter(map(len, rows), numpy.int64, len(rows)) // 8
+        widths = numpy.concatenate([numpy.broadcast_to(part.widths, part.rows) for part in parts]).astype(numpy.int64)
         starts = numpy.cumsum(widths) - widths
         kinds = cells[starts + 2]
         found: dict[str, list[tuple[Array, Column]]] = {}
