@@ -7,9 +7,14 @@ Importing this package imports the declarations only; running, drawing and the n
 
 from __future__ import annotations
 
-from reactornb.ending import die_quietly
+import _signal  # type: ignore[import-not-found]  # built in, and there already: `signal` itself takes milliseconds
+import sys
 
-die_quietly()  # of a command: while all the rest is imported, it does not handle signals yet
+_name = sys.orig_argv[sys.orig_argv.index("-m") :][1:2] if "-m" in sys.orig_argv else sys.argv[:1]
+_is_command = "".join(_name).endswith(("reactornb", "reactornb.exe"))
+if _is_command and _signal.getsignal(_signal.SIGINT) is _signal.default_int_handler:
+    # Until a command handles signals, Ctrl-C ends it without a traceback, as the other signals do.
+    _signal.signal(_signal.SIGINT, _signal.SIG_DFL)
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any

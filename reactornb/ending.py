@@ -23,7 +23,7 @@ import time
 from types import FrameType, TracebackType
 from typing import Any, Self
 
-__all__ = ["Ending", "Signalled", "block", "die_quietly", "unblock"]
+__all__ = ["Ending", "Signalled", "block", "unblock"]
 
 _SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK") if hasattr(signal, name)]
 _SAME_WISH_S = 0.5
@@ -116,15 +116,6 @@ class Ending:
         """A signal's exception that met a finalizer or a callback, where Python can only report it: `count` has it."""
         if not isinstance(unraisable.exc_value, Signalled):
             self._hook(unraisable)
-
-
-def die_quietly() -> None:
-    """In a process that is a command of this package: until it handles signals, Ctrl-C ends it without a traceback, as others do."""
-    script = (sys.argv or [""])[0]
-    options = sys.orig_argv[: sys.orig_argv.index("-m") + 2] if "-m" in sys.orig_argv else [""]
-    is_command = script.endswith(("reactornb", "reactornb.exe")) or options[-1] in ("reactornb", "reactornb.rl")
-    if is_command and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def block() -> None:
