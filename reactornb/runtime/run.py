@@ -23,7 +23,7 @@ from reactornb.runtime.busy import Busy, BusyWatch
 from reactornb.runtime.clock import Clock, RealClock
 from reactornb.runtime.engine import Engine
 from reactornb.runtime.imports import Progress
-from reactornb.runtime.launch import Launch
+from reactornb.runtime.launch import Done, Launch, undisturbed
 from reactornb.runtime.logs import Log, merged
 from reactornb.runtime.notices import Notices
 from reactornb.runtime.printed import Printed
@@ -140,24 +140,28 @@ class Program:
         if fingerprint:
             refuse_types(self.graph)
         recorder = Recorder(trace=trace, fingerprint=fingerprint, check_values=check_values)
-        run = Run(
-            self,
-            {
-                "workers": workers,
-                "seed": seed,
-                "timeout": timeout,
-                "fast": fast,
-                "keepalive": keepalive,
-                "clock": clock or RealClock(),
-                "driven": driven,
-                "profile": profile,
-                "replay": replayed(self.graph, replay),
-            },
-            recorder,
-            placement,
-            nice,
-        )
-        run._engine.prepare()
+        options = {
+            "workers": workers,
+            "seed": seed,
+            "timeout": timeout,
+            "fast": fast,
+            "keepalive": keepalive,
+            "clock": clock or RealClock(),
+            "driven": driven,
+            "profile": profile,
+            "replay": replayed(self.graph, replay),
+        }
+
+        def make() -> Run:
+            run = Run(self, options, recorder, placement, nice)
+            run._engine.prepare()
+            return run
+
+        # Of a driven run the caller is worker 0, and objects are cheapest to the thread that made them.
+        run = make() if driven else undisturbed(make)
+        run._introduce()
+        if driven:
+            run._engine.open_here()
         at_exit.register(_end_all)
         Launch(lambda launch: self._begin(run, launch)).run()
         return run
@@ -267,7 +271,7 @@ class Run:
         self._recorder = recorder
         self.notices = Notices(f"run {self.number} of {program.name}")
         self._printed = Printed()
-        self._finished = threading.Event()
+        self._finished = Done()
         self._failure: BaseException | None = None
         self._seconds: float | None = None
         self._stop_asked = self._abandoned = False
@@ -288,10 +292,13 @@ class Run:
         )
         self._watch = BusyWatch(self._engine)
         self._standing = StandingWatch(self._engine, self.notices, options["timeout"])
+
+    def _introduce(self) -> None:
+        """Tell who wants to know of new runs, and the user what is known by now; on the thread that starts the run."""
         for tell in on_new:
             tell(self)
         self._look_at_gil()
-        if recorder.serial and environment()["hash_seed"] == "random":
+        if self._recorder.serial and environment()["hash_seed"] == "random":
             self.notices.add(
                 "hash",
                 "the order of a set of strings is another in each process: PYTHONHASHSEED is not set. Sort what is taken out of a set, or start "
@@ -323,7 +330,7 @@ class Run:
         self._printed.release()
         self.program._lock = threading.Lock()
         self._ending = threading.Lock()
-        self._finished = threading.Event()
+        self._finished = Done()
         self._end(
             RunError(f"{self.program.name}: run {self.number} stayed in the process that this one was forked from.")
         )

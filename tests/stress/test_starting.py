@@ -1,10 +1,10 @@
 """A run is started whole or not at all, whatever interrupts `start`, and wherever the system has no more threads."""
 
+import contextlib
 import random as at_random  # noqa: TID251 - moments of signals, no results
 import signal
 import subprocess
 import sys
-import textwrap
 import threading
 from pathlib import Path
 
@@ -14,6 +14,7 @@ import reactornb
 from reactornb import Output, Program, Reactor, State, Timer, ms, reaction, startup
 from reactornb.errors import RunError
 from reactornb.runtime import live_runs
+from reactornb.runtime.launch import Done
 from reactornb.runtime.workers import Team
 
 PACKAGE = str(Path(reactornb.__file__).parent)
@@ -194,82 +195,59 @@ def test_a_factory_that_raises_leaves_nothing():
         assert not live_runs()
 
 
-SCRIPT = """
-import os, signal, sys, threading, time
-from reactornb import Program, Reactor, Timer, ms, reaction, State
-from reactornb.runtime import live_runs
-
-class Main(Reactor):
-    tick = Timer(0, ms(1))
-    made = State(factory=lambda self: list(range(1000)))
-    @reaction(tick)
-    def on_tick(self):
-        pass
-
-def ours():
-    return [t for t in threading.enumerate() if t.name.startswith("reactornb-")]
-
-program = Program(Main)
-count, first = int(sys.argv[1]), int(sys.argv[2])
-hit = 0
-for i in range(count):
-    delay = ((first + i * 7919) % 1000) / 1000 * 0.004
-    def send():
-        until = time.perf_counter() + delay
-        while time.perf_counter() < until:
-            pass
-        os.kill(os.getpid(), signal.SIGINT)
-    sender = threading.Thread(target=send)
-    run = None
+def signals(count, seed):
+    """How many of so many interrupts came before `start` or `run` had returned; see `interrupting.py`."""
+    script = Path(__file__).with_name("interrupting.py")
+    # A shell's background job ignores interrupts, and so would its children: what is handled here is the default there.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
-        try:
-            sender.start()
-            run = program.start(workers=2)
-        finally:
-            while sender.is_alive():
-                time.sleep(0.001)
-    except KeyboardInterrupt:
-        hit += run is None
-    sender.join()
-    alive = live_runs()
-    assert len(alive) <= 1
-    if alive:
-        assert alive[0] is program.last_run
-        reactions = alive[0].reactions
-        until = time.monotonic() + 20
-        while alive[0].reactions <= reactions:
-            assert time.monotonic() < until, "a run that does nothing"
-            time.sleep(0.001)
-        alive[0].stop()
-    assert not ours(), ours()
-print("hit", hit)
-"""
-
-
-def signals(tmp_path, count):
-    script = tmp_path / "script.py"
-    script.write_text(textwrap.dedent(SCRIPT), encoding="utf-8")
-    done = subprocess.run(
-        [sys.executable, str(script), str(count), str(at_random.randrange(1000))],
-        capture_output=True,
-        text=True,
-        timeout=50 + count,
-        check=False,
-    )
+        done = subprocess.run(
+            [sys.executable, str(script), str(count), str(seed)],
+            capture_output=True, text=True, timeout=50 + count, check=False,
+        )  # fmt: skip
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert done.returncode == 0, done.stdout + done.stderr
     return int(done.stdout.split()[-1])
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")
-def test_signals_at_random_moments_of_start(tmp_path):
-    signals(tmp_path, 25)
+def test_interrupts_of_every_kind_at_random_moments_of_start():
+    assert signals(30, at_random.randrange(1000)) > 5
 
 
 @pytest.mark.slow
 @pytest.mark.soak
 @pytest.mark.timeout(600)
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")
-def test_three_hundred_signals_at_random_moments_of_start(tmp_path):
-    assert signals(tmp_path, 300) > 30
-    assert signal.getsignal(signal.SIGINT) is not None
+@pytest.mark.parametrize("seed", range(3))
+def test_three_hundred_interrupts_at_random_moments_of_start(seed):
+    assert signals(300, seed) > 30
+
+
+def test_an_interrupted_wait_blocks_no_other():
+    done = Done()
+    done._lock.release()
+    done._is_set = False  # as an interrupt between two lines may leave it: taken, and nobody to give it back
+    done._lock.acquire()
+    thread = threading.Thread(target=done.wait)
+    thread.start()
+    assert not done.wait(0.01)
+    done.set()
+    assert done.wait(5)
+    thread.join(5)
+    assert not thread.is_alive()
+    done._lock.acquire(blocking=False)  # again
+    assert done.wait(0)
+
+
+@pytest.mark.thread_unsafe(reason="traces")
+@pytest.mark.parametrize("line", range(9))
+def test_an_interrupt_at_any_line_of_a_wait_for_the_end_leaves_a_run_that_ends(line):
+    run = Program(Slow).start(workers=1)
+    with contextlib.suppress(KeyboardInterrupt), Interrupter(line, {"launch.py"}):
+        run.wait(0.02)
+    run.stop(10)
+    assert run.state == "stopped"
+    assert run.wait(1)
