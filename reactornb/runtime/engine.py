@@ -133,7 +133,7 @@ class Engine:
     # -- from other threads -----------------------------------------------------------------------------------------
 
     def prepare(self) -> None:
-        """What comes before the threads."""
+        """What comes before the threads, on the thread that calls `Program.start`: it may own what is made immortal."""
         if len(self.workers) > 1:
             bodies = {r.declaration.fn for r in self.graph.reactions if r.declaration is not None}
             immortalize(bodies | {base for reactor in self.graph.reactors for base in reactor.cls.__mro__})

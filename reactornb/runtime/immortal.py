@@ -37,7 +37,10 @@ from typing import Any
 
 __all__ = ["immortalize"]
 
-_lock = threading.Lock()
+# Reentrant, and not waited for without end: the main thread may be interrupted between taking it and giving it back. What is not made
+# immortal costs a little time, no more.
+_lock = threading.RLock()
+_PATIENCE_S = 1.0
 # Modules and classes that were looked at and are immortal: no other object will ever have the same id.
 _done: set[int] = set()
 
@@ -57,7 +60,9 @@ def immortalize(code: Iterable[Any] = ()) -> None:
     make = _maker()
     if make is None:
         return
-    with _lock:
+    if not _lock.acquire(timeout=_PATIENCE_S):
+        return
+    try:
         for name, module in sys.modules.copy().items():
             if not issubclass(type(module), ModuleType) or id(module) in _done:
                 continue
@@ -73,6 +78,8 @@ def immortalize(code: Iterable[Any] = ()) -> None:
                 _settle(value, make)
         for value in code:
             _settle_code(value, make)
+    finally:
+        _lock.release()
 
 
 def _maker() -> Callable[[Any], bool] | None:
@@ -157,7 +164,7 @@ def _constants(found: tuple[Any, ...] | frozenset[Any], make: Callable[[Any], bo
 def _free_child() -> None:
     """In a forked child no other thread looks through the modules. What one had not yet done by then is found by the next look."""
     global _lock  # noqa: PLW0603 - there is one thread
-    _lock = threading.Lock()
+    _lock = threading.RLock()
 
 
 if hasattr(os, "register_at_fork"):

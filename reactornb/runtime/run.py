@@ -153,13 +153,12 @@ class Program:
         }
 
         def make() -> Run:
-            run = Run(self, options, recorder, placement, nice)
-            run._engine.prepare()
-            return run
+            return Run(self, options, recorder, placement, nice)
 
         # Of a driven run the caller is worker 0, and objects are cheapest to the thread that made them.
         run = make() if driven else undisturbed(make)
         run._introduce()
+        run._engine.prepare()
         if driven:
             run._engine.open_here()
         at_exit.register(_end_all)
