@@ -26,10 +26,12 @@ SHOWN = {
 NEEDS = {"torch": "reactornb.rl", "gymnasium": "reactornb.rl", "ale_py": "ale_py|make_atari|make_frames|ALE/"}
 # What a notebook need not do to be tested. What it asserts must still hold: those that learn keep the steps that takes.
 SHRUNK = {
-    "04_dqn": "compared = 2_000",
-    "06_asynchrony": "STEPS, ROUNDS = 8_000, 4",
+    "03_qlearning": "config = replace(config, eval_episodes=4_000)",
+    "04_dqn": "config, compared = replace(config, eval_episodes=10), 2_000",
+    "05_ppo": "config = replace(config, total_steps=30_000, eval_episodes=10)",
+    "06_asynchrony": "STEPS, ROUNDS = 8_000, 3",
     "07_multi_agent": "EPISODES = 8",
-    "08_atari": "ROUNDS = 2",
+    "08_atari": "GAMES, ROUNDS = ('Breakout', 'SpaceInvaders'), 2",
     "10_fast": "REPEATS, ROUNDS = 1, 10",
     "11_tuning": "GAMBLERS, SECONDS = 16, 4",
 }

@@ -81,7 +81,7 @@ def test_the_handbooks_example_of_local_time_in_both():
 
 @pytest.mark.slow
 @pytest.mark.timeout(180)
-@pytest.mark.parametrize("examples", [EXAMPLES // 3, pytest.param(EXAMPLES, marks=pytest.mark.soak)])
+@pytest.mark.parametrize("examples", [EXAMPLES // 4, pytest.param(EXAMPLES, marks=pytest.mark.soak)])
 def test_random_programs_leave_the_same_trace_for_1_2_and_4_workers_and_in_the_interpreter(examples):
     seen = Counter()
 
