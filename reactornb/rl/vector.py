@@ -18,6 +18,7 @@ import sys
 from collections.abc import Callable, Iterable, Sequence
 from copy import deepcopy
 from math import isfinite
+from operator import attrgetter
 from typing import Any, cast
 from weakref import WeakValueDictionary
 
@@ -99,6 +100,8 @@ class Part:
         self.infos: list[tuple[int, dict[str, Any]]] = []
         self.failure: tuple[int, str, BaseException] | None = None
         self.known = [False, False]  # whether a reset and a step of each have been held against their space
+        self._numbered = [(k, first + k, env) for k, env in enumerate(envs)]
+        self.ended = True  # whether a flag of the last step may be set
 
     def reset(self) -> None:
         """Reset those that are chosen."""
@@ -135,14 +138,16 @@ class Part:
         returned: Any
         what = "step"
         try:
-            for k, env in enumerate(self.envs):
-                i = self.first + k
+            # Few episodes end in a step: the flags are cleared all at once, and only those that are set are written.
+            if self.ended:
+                terminated[:] = truncated[:] = self.ended = False
+            for k, i, env in self._numbered:
                 returned = 0  # nothing yet
                 if over[k] and mode is AutoresetMode.NEXT_STEP:
                     what = "reset"
                     returned = env.reset()
                     seen[k], info = returned
-                    rewards[k], terminated[k], truncated[k], over[k] = 0.0, False, False, False
+                    rewards[k], over[k] = 0.0, False
                     what = "step"
                 else:
                     if not known:
@@ -151,9 +156,9 @@ class Part:
                     if not known:
                         check_step(returned, env.observation_space, _name(env), i)
                     seen[k], rewards[k], ended, cut, info = returned
-                    terminated[k], truncated[k] = ended, cut
                     if ended or cut:
-                        over[k] = True
+                        terminated[k], truncated[k] = ended, cut
+                        over[k] = self.ended = True
                         if mode is AutoresetMode.SAME_STEP:
                             # Copies: the reset may write into the same objects.
                             infos.append((i, {"final_obs": own(seen[k]), "final_info": own(info)}))
@@ -264,6 +269,7 @@ class ReactorVectorEnv(SyncVectorEnv):
         few = self._in_rows and self._observations.dtype.kind == "f" and self._observations.size <= 4096
         self._zeros = np.zeros(self._observations.size, self._observations.dtype) if few else None
         self._zero_rewards = np.zeros(self.num_envs)
+        self._ended = False  # whether an element of `_autoreset_envs` may be set
         self._by_hand = self.autoreset_mode is AutoresetMode.DISABLED
         self.workers = min(cpu.default_workers() if workers is None else workers, self.num_envs)
         edges = _edges(self.num_envs, self.workers, chunks)
@@ -329,7 +335,10 @@ class ReactorVectorEnv(SyncVectorEnv):
         asked.actions, asked.observations = actions, observations
         self._step_all()
         seen, infos = self._gather(observations)
-        np.logical_or(self._terminations, self._truncations, out=self._autoreset_envs)
+        ended = any(map(_has_ended, self._parts))
+        if ended or self._ended:
+            np.logical_or(self._terminations, self._truncations, out=self._autoreset_envs)
+            self._ended = ended
         return seen, self._rewards.copy(), self._terminations.copy(), self._truncations.copy(), infos
 
     def _rows(self) -> np.ndarray | None:
@@ -449,6 +458,9 @@ def _close_alive() -> None:
             except Exception as error:  # noqa: BLE001 - the others are to be closed all the same
                 notes = "; ".join(getattr(error, "__notes__", ()))
                 sys.stderr.write(f"closing {envs} at exit: {type(error).__name__}: {error} ({notes})\n")
+
+
+_has_ended = attrgetter("ended")
 
 
 def _name(env: Env[Any, Any]) -> str:

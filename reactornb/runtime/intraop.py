@@ -21,7 +21,7 @@ for meanwhile (of the process) holds once nothing runs.
 # _turns      how often the first of them came; under _lock
 # _process, _thread
 #             the libraries; replaced as a whole under _lock, read by anyone
-# _asked      what each of `_process` has while nothing runs; changed under _lock
+# _asked      what each of `_process` has while nothing runs, by its path; changed under _lock
 # _stale      a library may have come that was not looked for; set by any thread, cleared by who looks before it looks
 # _torch      once torch is imported: its functions, and its default when nothing runs; changed under _lock
 # _main_known the main thread's number in torch is its own; written by the main thread only
@@ -130,11 +130,10 @@ def enter() -> Limits:
         _holds += 1
         if _holds == 1:
             _turns += 1
-            for library in _process:
-                if (
-                    _turns & 255 == 0
-                ):  # somebody may have gone past threadpoolctl; asking each time costs as much as setting
+            if not _turns & 255:  # somebody may have gone past threadpoolctl; asking each time costs as much as setting
+                for library in _process:
                     _asked[library.path] = library.get()
+            for library in _process:
                 library.set(1)
     return had, libraries
 

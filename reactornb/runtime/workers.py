@@ -580,6 +580,8 @@ class Team:
         They begin in their order, those of about the same cost; another worker takes over what one has not begun. Once all are
         made, what the first of them has raised is raised. Ctrl-C is, as soon as no other thread makes a call any more.
         """
+        if len(self.workers) == 1:
+            return functools.partial(_make_alone, self.workers[0], tuple(calls))
         share = self._shared_out(calls)
 
         def make_all() -> None:
@@ -616,6 +618,24 @@ class Team:
 
 def _nothing() -> None:
     """There are no threads to be ended."""
+
+
+def _make_alone(worker: Worker, calls: Sequence[Call]) -> None:
+    """What `Team.job` does for a team of one, without a batch, which costs 5 µs in a step of environments."""
+    failures: list[BaseException] = []
+    had = intraop.enter()
+    around, _mine.worker = _this_worker(), worker
+    try:
+        for call in calls:
+            try:
+                call.call()
+            except Exception as error:  # noqa: BLE001 - the others are made all the same
+                failures.append(error)
+    finally:
+        _mine.worker = around
+        intraop.leave(had)
+    if failures:
+        raise failures[0]
 
 
 def _end(workers: Sequence[Worker]) -> None:
