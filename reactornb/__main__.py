@@ -250,7 +250,8 @@ def _frames_of_the_file(error: Exception) -> list[traceback.FrameSummary]:
 
 def _run(chosen: argparse.Namespace) -> int:
     from reactornb.following import follow
-    from reactornb.reporting import crash_report, report
+    from reactornb.reporting import report
+    from reactornb.runtime.crashes import crash_report
 
     ending: Ending = chosen.ending
     if chosen.timeline is not None:

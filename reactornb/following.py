@@ -17,6 +17,7 @@ __all__ = ["Meter", "follow"]
 
 _LOOK_S = 0.1
 _EVERY_S = 1.0
+_PATIENCE_S = 2.0
 _MEAN_OF = 100
 _RETURNS = ("episode_return", "mean_return", "eval_mean")
 
@@ -37,23 +38,27 @@ def follow(
     if progress is None:
         progress = console.is_terminal
     meter = Meter(run, console) if progress else None
-    asked = False
+    asked, asked_s = False, 0.0
     said: list[str] = []
     with console.beside():
         while not run.wait(_LOOK_S):
             if not asked and (ending.count or (walltime_s is not None and run.seconds >= walltime_s)):
-                asked = True
+                asked, asked_s = True, run.seconds
                 run.request_stop()
             elif ending.count > 1:
                 run.abandon()
             elif asked:
                 busy = run.busy()
-                names = [b.reaction for b in busy]
-                if names and names != said:
+                names = [b.reaction for b in busy] or (["no reaction"] if run.seconds - asked_s >= _PATIENCE_S else [])
+                if names and names != said and not (said and not busy):
                     said = names
                     again = "a second signal" if ending.count else "two signals"
+                    what = (
+                        "; ".join(map(str, busy))
+                        or f"the run goes on at tag {run.tag} to the tag at which it is to end"
+                    )
                     console.say(
-                        f"{ending.name or 'walltime'}: {'; '.join(map(str, busy))}. The run ends once it returns; {again} will give the run up."
+                        f"{ending.name or 'walltime'}: {what}. {'The run ends once it returns; ' if busy else ''}{again} will give the run up."
                     )
             if meter is not None and not said:
                 meter.look()

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
-import faulthandler
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 from reactornb.console import Console, give_up_stdout, is_stdouts
@@ -16,7 +14,7 @@ from reactornb.runtime import Run
 from reactornb.runtime.run import exit_code
 from reactornb.viz.run_view import describe_failure
 
-__all__ = ["crash_report", "report"]
+__all__ = ["report"]
 
 
 def report(run: Run, ending: Ending, console: Console, *, quiet: bool, profile: bool, timeline: Path | None) -> int:
@@ -86,19 +84,3 @@ def _summary(run: Run) -> str:
     ]
     words += [f"{name} {rows[-1][1]:.4g}" for name, rows in run.metrics.items()]
     return ", ".join(words)
-
-
-@contextlib.contextmanager
-def crash_report() -> Iterator[None]:
-    """Have a crash of the process (a segmentation fault) say where its thread was."""
-    mine = not faulthandler.is_enabled()
-    if mine:
-        try:
-            faulthandler.enable()
-        except (OSError, ValueError, AttributeError, RuntimeError):  # stderr is no file
-            mine = False
-    try:
-        yield
-    finally:
-        if mine:
-            faulthandler.disable()

@@ -185,8 +185,10 @@ def judge(folder, name, number, status, out, err):
     return "during the run" if " stopped at tag" in err else "while it was written"
 
 
-def once(folder, name, number, delay):
+def once(folder, name, number, delay, after_start):
     process = command(folder, name)
+    while after_start and process.poll() is None and not (folder / "marks" / "began").exists():
+        time.sleep(0.01)
     time.sleep(delay)
     process.send_signal(number)
     out, err = process.communicate(timeout=120)
@@ -215,8 +217,10 @@ def many(folder, count, *, seed, lanes=2):
             jobs = []
             for i in range(count):
                 name, number = names[i % len(names)], SIGNALS[i % 3]
-                delay = draw.random() * 1.1 * lengths[name]
-                jobs.append(pool.submit(once, folder / str(i), name, number, delay))
+                # Half of them from the first moment of the process on, half from the first reaction on.
+                after_start = i % 2 == 1
+                delay = draw.random() * (1.2 if after_start else 1.1 * lengths[name])
+                jobs.append(pool.submit(once, folder / str(i), name, number, delay, after_start))
             return Counter(job.result() for job in jobs)
     finally:
         signal.signal(signal.SIGINT, before)

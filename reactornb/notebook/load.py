@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import linecache
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -12,6 +13,7 @@ from reactornb.model import Reactor
 from reactornb.notebook import preload, tracebacks
 from reactornb.notebook.cells import describer
 from reactornb.notebook.session import Session
+from reactornb.runtime import crashes
 
 __all__ = ["current_session", "load", "unload"]
 
@@ -33,6 +35,9 @@ def load(shell: Any) -> Session:
     _session.displays.install()
     _find_classes_of_cells()
     preload.start(shell)
+    if getattr(shell, "kernel", None) is not None:
+        # The kernel's own stderr: what replaces it is read by a thread of the process that crashes.
+        crashes.install(getattr(sys.stderr, "_original_stdstream_copy", 2))
     return _session
 
 

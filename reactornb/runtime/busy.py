@@ -73,7 +73,7 @@ class BusyWatch:
                 return []
             if now - self._moved_at < _SETTLED_S:
                 return []
-            found = self._stacks()
+            found = self.stacks()
             began = self._moved_at if not self._since else now  # one that was not there before has begun since
             self._since = {key: self._since.get(key, began) for key in found}
             busy = [
@@ -81,8 +81,8 @@ class BusyWatch:
             ]
         return sorted(busy, key=lambda b: (-b.seconds, b.worker))
 
-    def _stacks(self) -> dict[tuple[int, str], str]:
-        """Per worker and reaction that it is in, where that is."""
+    def stacks(self) -> dict[tuple[int, str], str]:
+        """Per worker and reaction that it is in at this moment, where that is; takes no lock."""
         if self._names is None:
             self._names = self._bodies()
         frames = sys._current_frames()

@@ -1,0 +1,100 @@
+"""A crash of the process (a segmentation fault, an abort in C code) says which reaction it was in, and what other workers were in.
+
+`faulthandler` writes the stack of the thread that crashed, which without a GIL is all that it can show, and which names functions, not
+reactions. It then calls the handler that was there before it: ours, which looks at the workers' stacks as `Run.busy` does, writes a line
+and lets the process die of the same signal. Nothing is paid before.
+
+Python code in such a handler is a risk worth taking for a process that is lost: a second fault kills it at once, and if anything makes it
+wait (a lock that the thread held) it is aborted after two seconds.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import faulthandler
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+from reactornb.runtime.run import live_runs
+
+__all__ = ["crash_report", "install"]
+
+_SIGNALS = [
+    getattr(signal, name) for name in ("SIGSEGV", "SIGBUS", "SIGFPE", "SIGILL", "SIGABRT") if hasattr(signal, name)
+]
+_PATIENCE_S = 2
+
+# Made by `install`, once a process: C code has the address of the first, and what it replaced is put back by it.
+_handler: Any = None
+_before: dict[int, Any] = {}
+_fd = 2
+
+
+def install(fd: int = 2) -> bool:
+    """Report crashes from now on, unless somebody does already (`python -X faulthandler`); whether that was done.
+
+    Args:
+        fd: the file descriptor to write to, a copy of which is kept.
+    """
+    global _handler, _fd  # noqa: PLW0603 - see above
+    if faulthandler.is_enabled():
+        return False
+    try:
+        _fd = os.dup(fd)
+    except OSError:  # there is no stderr
+        return False
+    if sys.platform != "win32" and _handler is None:
+        libc = ctypes.CDLL(None)
+        kind = ctypes.CFUNCTYPE(None, ctypes.c_int)
+        libc.signal.restype, libc.signal.argtypes = ctypes.c_void_p, [ctypes.c_int, ctypes.c_void_p]
+        abort = ctypes.cast(libc.abort, ctypes.c_void_p)
+
+        def handle(number: int) -> None:
+            libc.signal(signal.SIGABRT, None)
+            libc.signal(signal.SIGALRM, abort)
+            libc.alarm(_PATIENCE_S)
+            for each, old in _before.items():
+                libc.signal(each, old)
+            with contextlib.suppress(BaseException):
+                os.write(_fd, _words(number).encode(errors="replace"))
+            libc.alarm(0)
+            os.kill(os.getpid(), number)  # once this returns, where it is not the faulty instruction that does so again
+
+        _handler = kind(handle)
+        for number in _SIGNALS:
+            _before[number] = libc.signal(number, ctypes.cast(_handler, ctypes.c_void_p))
+    faulthandler.enable(_fd)
+    return True
+
+
+@contextlib.contextmanager
+def crash_report() -> Iterator[None]:
+    """Report crashes as long as the block lasts."""
+    mine = install()
+    try:
+        yield
+    finally:
+        if mine:
+            faulthandler.disable()
+
+
+def _words(number: int) -> str:
+    """The line; on the thread that crashed."""
+    here, others = "", []
+    me = threading.get_ident()
+    for run in live_runs():
+        idents = {worker.index: worker.thread.ident for worker in run._engine.workers}
+        for (worker, reaction), where in run._watch.stacks().items():
+            words = f"{reaction} ({where}; worker {worker} of run {run.number}, tag {run.tag})"
+            if idents.get(worker) == me:
+                here = words
+            else:
+                others.append(words)
+    what = f"in reaction {here}" if here else "in no reaction"
+    rest = f" At that moment others ran: {', '.join(others)}." if others else ""
+    return f"\nreactornb: the process crashed ({signal.Signals(number).name}) {what}.{rest}\n"
