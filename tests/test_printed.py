@@ -454,9 +454,10 @@ def test_what_was_held_back_comes_before_what_is_printed_while_it_is_let_go(outp
     run = SimpleNamespace(printed=Printed(), number=1, program=SimpleNamespace(name="main"), options={}, is_alive=True)
     run = type("Run", (), vars(run))()
     below = run.printed.below = Below(run, None, {}, True, lambda _: None)
-    other = threading.Thread(target=below.write, args=("later\n", slow))
+    begun = run.printed.open(False, slow)
+    other = threading.Thread(target=below.write, args=("later\n", 6, "later\n", begun))
     output.undecided(run)
-    below.write("held back\n", slow)
+    below.write("held back\n", 10, "held back\n", begun)
     output.let_go()
     other.join(10)
     assert "".join(written) == "held back\nlater\n"

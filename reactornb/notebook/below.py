@@ -14,12 +14,11 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from reactornb.runtime import Run
-from reactornb.runtime.printed import not_shown, seen
+from reactornb.runtime.printed import Open, not_shown, seen
 
 __all__ = ["Below", "Stream"]
 
 _LAST = 20  # lines that are shown of those left out
-_LONG = 4000  # characters of a line that are not held back until its end
 _ENDS = re.compile(r"[\n\r]")  # a progress bar that goes back draws a line as well
 
 
@@ -42,6 +41,8 @@ class Below:
 
     Attributes:
         driven: whether the run is driven: what it prints belongs to the cell that drives it.
+        holds: whether a line may be held back until it has its end; not so where it was redirected.
+        due: whether `settle` will be called; set by who needs it, taken back by who is about to call it. Read without a lock.
 
     # Everything that changes is read and written under _lock, by threads of the run and by the one that runs cells. It also orders
     # what was held back before what is printed from then on.
@@ -68,6 +69,8 @@ class Below:
         self._targets = targets
         self._behind = behind
         self._lock = threading.Lock()
+        self.holds = not targets
+        self.due = False
         self._held: list[tuple[str, Stream]] | None = [] if waiting else None
         self._in_panel = False
         self._second = 0
@@ -78,36 +81,39 @@ class Below:
         # What each stream left out since its lines were last shown: how many, and the newest pieces.
         self._hidden: dict[Stream, int] = {}
         self._pieces: dict[Stream, deque[str]] = {}
-        self._begun: dict[tuple[int, Stream], str] = {}  # per thread, a line that has no end yet
 
     # -- from the threads of the run --------------------------------------------------------------------------------
 
-    def write(self, text: str, stream: Stream) -> None:
-        """Show it, unless a panel does or it is too much."""
+    def write(self, whole: str, end: int, text: str, begun: Open) -> None:
+        """Show what has its end, unless a panel does or it is too much.
+
+        Args:
+            whole: all of this thread's line so far.
+            end: how much of it has its end.
+            text: the last piece of it.
+            begun: where the rest is kept.
+        """
         with self._lock:
+            shown = begun.shown
+            begun.text, begun.shown = whole[end:], 0
             if self._in_panel:
                 return
-            target = self._targets.get(stream)
+            target = self._targets.get(begun.stream)
             if target is None:
-                self._take(self._whole(text, stream), stream)
+                self._take(whole[shown:end], begun.stream)
+                if begun.text:
+                    self.wait()
                 return
         try:
             target.write(text)
         except ValueError:  # it was closed meanwhile
             with self._lock:
-                self._targets.pop(stream, None)
+                self._targets.pop(begun.stream, None)
 
-    def _whole(self, text: str, stream: Stream) -> str:
-        """The whole lines of what this thread prints; the rest waits for its end, or for a second, so that lines of two threads stay apart."""
-        key = (threading.get_ident(), stream)
-        text = self._begun.pop(key, "") + text
-        end = max(text.rfind("\n"), text.rfind("\r")) + 1
-        if len(text) - end > _LONG:
-            return text
-        if end < len(text):
-            self._begun[key] = text[end:]
-            self._behind(self)
-        return text[:end]
+    def wait(self) -> None:
+        """Something is held back: have `settle` called in a second."""
+        self.due = True
+        self._behind(self)
 
     def _take(self, text: str, stream: Stream) -> None:
         if not text:
@@ -122,7 +128,7 @@ class Below:
                 text = text[fits:]
             if not text:
                 return
-            self._behind(self)
+            self.wait()
             if not self._full and min(self._left, self._left_chars) <= 0:
                 self._full = True
                 start = "" if self._at_start else "\n"
@@ -188,7 +194,6 @@ class Below:
         with self._lock:
             self._in_panel, self._held = True, None
             self._pieces.clear()
-            self._begun.clear()
 
     def let_go(self) -> None:
         """No panel shows the run: what was held back goes below the cell, and so does what follows."""
@@ -201,9 +206,12 @@ class Below:
         """Show what was left out, if it is time to: a second has passed, or the run is over. False once nothing is left to do."""
         run = self._run()
         with self._lock:
-            begun, self._begun = self._begun, {}
-            for (_, stream), text in begun.items():
-                self._take(text, stream)
+            if not self._in_panel:
+                for begun in list(self._printed.opens.values()):
+                    text = begun.text
+                    if len(text) > begun.shown and begun.stream not in self._targets and begun.stream is not None:
+                        self._take(text[begun.shown :], begun.stream)
+                        begun.shown = len(text)
             if run is None or not run.is_alive:
                 self._show_last()
             else:

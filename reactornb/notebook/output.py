@@ -18,6 +18,7 @@ from IPython.utils import capture
 
 from reactornb.notebook.below import Below
 from reactornb.runtime import Run, live_runs
+from reactornb.runtime.printed import Open
 from reactornb.runtime.run import on_new
 from reactornb.runtime.threads import scheduler_of_thread
 from reactornb.runtime.workers import current_scheduler
@@ -27,6 +28,9 @@ __all__ = ["Output"]
 _INNER = (
     object()
 )  # among the targets that a redirection goes back to: it was made by a reaction, and changed nothing but a list
+
+
+_LONG = 4000  # characters of a line that are not held back until its end
 
 
 class Tap:
@@ -101,12 +105,28 @@ class Tap:
     def write_of(self, scheduler: Any, text: str) -> int:
         """Write what a run prints."""
         printed = scheduler.printed
-        printed.write(text, scheduler, self.error)
         below = printed.below
+        here = self._here
+        begun: Open
+        if getattr(here, "of", None) is printed:
+            begun = here.begun
+        else:
+            begun = here.begun = printed.open(self.error, self)
+            here.of = printed
+        if below is not None and below.holds and "\n" not in text and "\r" not in text and len(begun.text) < _LONG:
+            # The usual `print` comes in pieces, and only the last one has anything to be done for.
+            begun.text += text
+            printed.version += 1
+            if not below.due:
+                below.wait()
+            return len(text)
+        whole = begun.text + text
+        end = printed.add(whole, scheduler, begun)
         if below is None:
+            begun.text, begun.shown = whole[end:], len(whole) - end
             self._own(text)
         else:
-            below.write(text, self)
+            below.write(whole, end, text, begun)
         return len(text)
 
     def put(self, text: str, cell: Any) -> None:
@@ -256,9 +276,12 @@ class Output:
         with self._lock:
             due = self._due.copy()
         for below in due:
-            if not below.settle():
-                with self._lock, contextlib.suppress(ValueError):
-                    self._due.remove(below)
+            # First taken off: who leaves out lines meanwhile puts it on again.
+            with self._lock, contextlib.suppress(ValueError):
+                self._due.remove(below)
+            below.due = False
+            if below.settle():
+                below.wait()
 
     def from_outside(self, text: str, tap: Tap) -> int:
         """What C code wrote, or a child process: of whom, nobody knows. While no cell executes it is taken for a run's."""

@@ -47,6 +47,30 @@ class Line(NamedTuple):
         return f"{where}: {_ESCAPES.sub('', self.text)}"
 
 
+class Open:
+    """What a thread prints and has not ended yet.
+
+    Attributes:
+        text: since its last line end or carriage return.
+        shown: how many characters of it are shown below a cell.
+        last: the line as it was behind the last carriage return.
+        line: as what `text` would stand in the log.
+        stream: where it is printed, as the notebook knows it.
+
+    # text           grown by its thread; cut by it too, under the lock of what shows it below a cell if there is such a thing, with
+    #                `shown`. Read by any: it may be a little older
+    # last, line     replaced by its thread, read by any
+    """
+
+    __slots__ = ("last", "line", "shown", "stream", "text")
+
+    def __init__(self, line: Line, stream: Any) -> None:
+        self.text = self.last = ""
+        self.shown = 0
+        self.line = line
+        self.stream = stream
+
+
 class Printed:
     """The lines that a run printed, on stdout and stderr: the last 100,000 of them, and at most 8,000,000 characters.
 
@@ -58,10 +82,10 @@ class Printed:
         version: grows with each change.
         below: who shows the lines below a cell; set by the notebook when the run is made.
 
-    # _open                      a thread's line that has no end yet: (thread, error) -> line. Lines of threads that are gone are no more
-    #                            than the threads that ever printed
-    # _lines, _chars, _open, count, dropped, version
-    #                            read and written under _lock: by the threads of the run, and by the one that looks
+    # _lines, _chars, count, dropped
+    #            read and written under _lock: by the threads of the run, and by the one that looks
+    # version    counted up by any thread without a lock: two that do so at once may count one
+    # opens      per thread and stream what has no end yet; a thread adds its own once, under _lock
     """
 
     kept = 100_000
@@ -72,30 +96,53 @@ class Printed:
         self._lock = threading.Lock()
         self._lines: deque[Line] = deque()
         self._chars = 0
-        self._open: dict[tuple[int, bool], Line] = {}
+        self.opens: dict[tuple[int, bool], Open] = {}
         self.count = 0
         self.dropped = 0
         self.version = 0
         self.below: Any = None
 
+    def open(self, error: bool = False, stream: Any = None) -> Open:
+        """What this thread has begun to print."""
+        key = (threading.get_ident(), error)
+        found = self.opens.get(key)
+        if found is None:
+            found = Open(Line("", 0, 0, threading.current_thread().name, "", error), stream)
+            with self._lock:
+                self.opens[key] = found
+        return found
+
     def write(self, text: str, scheduler: Any, error: bool = False) -> None:
         """Take what a thread of this scheduler writes."""
-        key = (threading.get_ident(), error)
-        reactor = _reactor()
+        begun = self.open(error)
+        text = begun.text + text
+        begun.text = text[self.add(text, scheduler, begun) :]
+        begun.shown = len(begun.text)
+
+    def add(self, text: str, scheduler: Any, begun: Open) -> int:
+        """Take the lines of a text that begins with what this thread has begun.
+
+        Returns:
+            How many characters have their end, or are so many that they count as a line; the others are what is begun now.
+        """
         tag = scheduler.current_tag()
+        reactor = _reactor()
         thread = "" if reactor else threading.current_thread().name
+        line = begun.line = Line(reactor, tag.time_ns, tag.microstep, thread, "", begun.line.error)
+        *ended, rest = text.split("\n")
+        back = rest.rfind("\r") + 1
+        long = len(rest) - back > self.longest_open
         with self._lock:
             self.version += 1
-            begun = self._open.pop(key, None)
-            *ended, rest = ((begun.text if begun is not None else "") + text).split("\n")
             for part in ended:
-                self._add(Line(reactor, tag.time_ns, tag.microstep, thread, seen(part), error))
-            if len(rest) > self.longest_open:
-                rest = seen(rest) + ("\r" if rest.endswith("\r") else "")
-            if len(rest) > self.longest_open:
-                self._add(Line(reactor, tag.time_ns, tag.microstep, thread, rest, error))
-            elif rest:
-                self._open[key] = Line(reactor, tag.time_ns, tag.microstep, thread, rest, error)
+                self._add(line._replace(text=seen(part) or begun.last))
+                begun.last = ""
+            if long:
+                self._add(line._replace(text=rest[back:]))
+                back = len(rest)
+            elif back:
+                begun.last = seen(rest[:back]) or begun.last
+        return len(text) - len(rest) + back
 
     def _add(self, line: Line) -> None:
         if len(line.text) > self.kept_chars:
@@ -115,7 +162,7 @@ class Printed:
             chars: no more than about that many characters, and the newest line.
         """
         with self._lock:
-            begun = [line._replace(text=seen(line.text)) for line in self._open.values()]
+            begun = [o.line._replace(text=o.text or o.last) for o in self.opens.values() if o.text or o.last]
             room = len(self._lines) if last is None else max(last - len(begun), 0)
             newest = list(islice(reversed(self._lines), room))
         found: list[str] = []
@@ -132,7 +179,7 @@ class Printed:
     def tail(self, last: int = 200, chars: int = 20_000) -> list[str]:
         """What a page shows: the last lines, behind one that says how many are not shown."""
         found = self.lines(last, chars)
-        hidden = self.count + len(self._open) - len(found)
+        hidden = self.count - len(found)
         return [f"… {not_shown(hidden)}: {self.where()}", *found] if hidden > 0 else found
 
     def where(self) -> str:
@@ -174,7 +221,7 @@ def seen(text: str) -> str:
 
 def _reactor() -> str:
     """The reactor whose reaction is on this thread's stack: the nearest function whose `self` is a running reactor."""
-    frame = sys._getframe(1)
+    frame = sys._getframe(2)
     while frame.f_back is not None:
         frame = frame.f_back
         code = frame.f_code

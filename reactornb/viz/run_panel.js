@@ -242,9 +242,12 @@ function render({ model, el }) {
   function showPrinted() {
     const lines = model.get("lines");
     printed.style.display = lines ? "" : "none";
-    setText(count, `printed: ${lines.toLocaleString("en")} line${lines === 1 ? "" : "s"}`);
+    // How many are not shown stands first, and is seen wherever the log is scrolled to.
+    let text = model.get("printed"), hidden = "";
+    if (text.startsWith("… ")) [hidden, text] = [text.split("\n", 1)[0].replace("… ", " · "), text.slice(text.indexOf("\n") + 1)];
+    setText(count, `printed: ${lines.toLocaleString("en")} line${lines === 1 ? "" : "s"}${hidden}`);
     const atEnd = log.scrollTop + log.clientHeight >= log.scrollHeight - 4; // else somebody is reading further up
-    setText(log, model.get("printed"));
+    setText(log, text);
     if (atEnd) log.scrollTop = log.scrollHeight;
   }
 

@@ -195,7 +195,7 @@ def test_a_failure_shows_at_once_with_its_line_and_a_notebook_saved_before_has_t
     panel.locator("canvas").nth(1).wait_for()
     panel.locator(".rnb-fact", has_text="deadlines missed").first.wait_for()
     panel.get_by_text("fails (").first.wait_for()
-    panel.locator(".rnb-printed pre", has_text="lines not shown: run.printed has").wait_for()
+    panel.locator(".rnb-printed summary", has_text="lines not shown: run.printed has").wait_for()
     page.wait_for_timeout(4000)
     page.screenshot(path=OUT / "run-alive.png")
 
