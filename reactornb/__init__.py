@@ -11,7 +11,7 @@ import _signal  # type: ignore[import-not-found]  # built in, and there already:
 import sys
 
 _name = sys.orig_argv[sys.orig_argv.index("-m") :][1:2] if "-m" in sys.orig_argv else sys.argv[:1]
-_is_command = "".join(_name).endswith(("reactornb", "reactornb.exe"))
+_is_command = "".join(_name).endswith(("reactornb", "reactornb.exe", "reactornb.rl"))
 if _is_command and _signal.getsignal(_signal.SIGINT) is _signal.default_int_handler:
     # Until a command handles signals, Ctrl-C ends it without a traceback, as the other signals do.
     _signal.signal(_signal.SIGINT, _signal.SIG_DFL)

@@ -267,32 +267,26 @@ def _run(chosen: argparse.Namespace) -> int:
 
 
 def _start(chosen: argparse.Namespace, ending: Ending) -> Run:
+    from reactornb.following import begin
+
     parameters = dict(chosen.parameters)
     target: dict[str, Any] = {}
-    before: Run | None = None
-    program: Program | None = None
-    try:
-        if chosen.file.suffix == ".lf":
-            program, target = _load_lf(chosen.file, chosen.main, parameters)
-        else:
-            program = _load(chosen.file, chosen.main, **parameters)
-        before = program.last_run
-        if ending.count:  # something has caught the signal's exception
-            raise Signalled
-        return program.start(
-            workers=target.get("workers") if chosen.workers is None else chosen.workers,
-            seed=chosen.seed,
-            timeout=target.get("timeout") if chosen.timeout is None else chosen.timeout,
-            fast=chosen.fast or target.get("fast", False),
-            keepalive=target.get("keepalive"),
-            fingerprint=chosen.fingerprint,
-            profile=chosen.profile or chosen.timeline is not None,
-        )
-    except Signalled:
-        run = None if program is None else program.last_run
-        if run is None or run is before:
-            raise
-        return run  # it had begun just before
+    if chosen.file.suffix == ".lf":
+        program, target = _load_lf(chosen.file, chosen.main, parameters)
+    else:
+        program = _load(chosen.file, chosen.main, **parameters)
+    if ending.count:  # something has caught the signal's exception
+        raise Signalled
+    return begin(
+        program,
+        workers=target.get("workers") if chosen.workers is None else chosen.workers,
+        seed=chosen.seed,
+        timeout=target.get("timeout") if chosen.timeout is None else chosen.timeout,
+        fast=chosen.fast or target.get("fast", False),
+        keepalive=target.get("keepalive"),
+        fingerprint=chosen.fingerprint,
+        profile=chosen.profile or chosen.timeline is not None,
+    )
 
 
 def _wants_progress(chosen: argparse.Namespace) -> bool | None:

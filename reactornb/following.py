@@ -7,19 +7,32 @@ what is written once the run is over.
 from __future__ import annotations
 
 from collections import deque
+from typing import Any
 
 from reactornb.console import Console
-from reactornb.ending import Ending
-from reactornb.runtime import Run
+from reactornb.ending import Ending, Signalled
+from reactornb.runtime import Program, Run
 from reactornb.tags import format_ns
 
-__all__ = ["Meter", "follow"]
+__all__ = ["Meter", "begin", "follow"]
 
 _LOOK_S = 0.1
 _EVERY_S = 1.0
 _PATIENCE_S = 2.0
 _MEAN_OF = 100
 _RETURNS = ("episode_return", "mean_return", "eval_mean")
+
+
+def begin(program: Program, **options: Any) -> Run:
+    """Start a run, as `Program.start` does, on a thread that signals may interrupt: one that has begun by then is not lost."""
+    before = program.last_run
+    try:
+        return program.start(**options)
+    except Signalled:
+        run = program.last_run
+        if run is None or run is before:
+            raise
+        return run
 
 
 def follow(

@@ -9,6 +9,8 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
+from reactornb.console import Console
+from reactornb.ending import Ending
 from reactornb.errors import suggestion
 from reactornb.interpreter import settle_interpreter
 
@@ -16,11 +18,22 @@ ALGORITHMS = ("a2c", "a3c", "dqn", "ppo")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run an algorithm.
+    """Run an algorithm; on a terminal a line says how far it is.
 
     Returns:
-        The exit status: 0, 1 if the run failed, 2 for a mistake in the command line.
+        The exit status: 0, 1 if the run failed, 2 for a mistake in the command line; after a signal 128 and its number.
     """
+    with Ending() as ending:
+        if argv is None:
+            settle_interpreter()
+        try:
+            status = _train(argv, ending)
+        except KeyboardInterrupt:  # a signal's, which has been said
+            status = 1
+        return status if ending.status is None else ending.status
+
+
+def _train(argv: Sequence[str] | None, ending: Ending) -> int:
     parser = argparse.ArgumentParser(prog="python -m reactornb.rl", description=__doc__)
     parser.add_argument("algorithm", choices=ALGORITHMS)
     parser.add_argument("env_id", nargs="?", default="CartPole-v1")
@@ -31,12 +44,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     chosen = parser.parse_args(argv)
 
     from reactornb import Program, ReactorError, rl
+    from reactornb.following import begin, follow
 
+    console = Console("reactornb.rl")
     name = chosen.algorithm.upper()
     try:
         config = getattr(rl, f"{name}Config").for_env(chosen.env_id)
     except ReactorError as error:
-        print(f"reactornb.rl: {error}", file=sys.stderr)
+        console.say(str(error))
         return 1
     known = [f.name for f in dataclasses.fields(config)]
     settings: dict[str, Any] = {}
@@ -47,11 +62,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         settings[key] = _value(text)
     try:
         program = Program(getattr(rl, name)(env_id=chosen.env_id, config=dataclasses.replace(config, **settings)))
-        result = program.run(workers=chosen.workers, seed=chosen.seed, fingerprint=chosen.fingerprint)
+        run = begin(program, workers=chosen.workers, seed=chosen.seed, fingerprint=chosen.fingerprint)
+        follow(run, ending, console)
+        if not ending.count:
+            run.result()
     except ReactorError as error:
-        print(f"reactornb.rl: {error}", file=sys.stderr)
+        console.say(str(error))
         return 1
-    print(summary(f"{name} {chosen.env_id}", result))
+    if run.state == "abandoned":
+        console.say(str(run.failure))
+    print(summary(f"{name} {chosen.env_id}", run), flush=True)
     return 0
 
 
@@ -81,5 +101,4 @@ def _value(text: str) -> Any:
 
 
 if __name__ == "__main__":
-    settle_interpreter()
     sys.exit(main())
