@@ -52,8 +52,10 @@ def end(runs: Sequence[Run]) -> None:
         run._engine.command(stop=True)
     until = time.monotonic() + PATIENCE_S
     for run in runs:
-        if run._engine.driven and _is_mine(run._engine.driver):
-            run._engine.advance()
+        while (
+            run._engine.driven and _is_mine(run._engine.driver) and run._engine.advance() and time.monotonic() < until
+        ):
+            run._finished.wait(0.001)  # as in `Run.stop`
         if run._finished.wait(max(until - time.monotonic(), 0.0)):
             run._join()
             if run.failure is not None:

@@ -352,8 +352,10 @@ class Run:
             RunError: if a reaction is still busy when the time is up; the run ends when it returns.
         """
         self.request_stop()
-        if self._engine.driven:
-            self.advance()
+        until = None if timeout is None else time.monotonic() + timeout
+        # An enclave may have to wait for what another worker does for a third one: one turn is not always enough.
+        while self._engine.driven and self.advance() and (until is None or time.monotonic() < until):
+            self._finished.wait(0.001)
         if not self._finished.wait(timeout):
             busy = "; ".join(map(str, self.busy())) or f"a reaction is still busy after {timeout} s"
             raise RunError(

@@ -6,12 +6,13 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
 
 import reactornb
-from reactornb import Output, Program, Reactor, State, Timer, ms, reaction, startup
+from reactornb import Input, Output, Program, Reactor, State, Timer, connect, enclave, ms, reaction, startup
 from reactornb.errors import RunError
 from reactornb.runtime import live_runs
 from reactornb.runtime.launch import Done
@@ -32,6 +33,20 @@ class Slow(Reactor):
     @reaction(tick)
     def on_tick(self, out):
         out.set(1)
+
+
+class Sink(Reactor):
+    value = Input[int]()
+
+    @reaction(value)
+    def on_value(self, value):
+        pass
+
+
+class Apart(Reactor):
+    def compose(self):
+        self.slow, self.sink = enclave(Slow()), Sink()
+        connect(self.slow.out, self.sink.value, after=ms(1))
 
 
 def ours():
@@ -251,3 +266,15 @@ def test_an_interrupt_at_any_line_of_a_wait_for_the_end_leaves_a_run_that_ends(l
     run.stop(10)
     assert run.state == "stopped"
     assert run.wait(1)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", [1, 2, 3])
+def test_a_driven_run_of_several_enclaves_stops_however_they_stand(workers):
+    program = Program(Apart)
+    for turns in range(15):
+        run = program.start(workers=workers, driven=True)
+        for _ in range(turns % 5):
+            run.advance()
+            time.sleep(0.001)
+        assert run.stop(10).state == "stopped"
