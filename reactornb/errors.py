@@ -7,6 +7,7 @@ nothing of the package.
 from __future__ import annotations
 
 import difflib
+import functools
 import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -22,7 +23,12 @@ _NOT_USERS = ("reactornb", "reactornb_magics", "IPython")
 
 def in_package(frame: Any) -> bool:
     """Whether a stack frame is this package's own, its magics' or what calls magics, and so not its user's."""
-    return str(frame.f_globals.get("__name__", "")).split(".")[0] in _NOT_USERS
+    return _is_ours(frame.f_globals.get("__name__", ""))
+
+
+@functools.cache
+def _is_ours(module: Any) -> bool:
+    return str(module).partition(".")[0] in _NOT_USERS
 
 
 def set_source_describer(describe: Callable[[str, int], str | None] | None) -> None:
@@ -66,8 +72,9 @@ class Source:
             past: top-level packages that are not the user's either.
         """
         frame = sys._getframe(1)
-        others = (*_NOT_USERS, *past)
-        while frame.f_back is not None and frame.f_globals.get("__name__", "").split(".")[0] in others:
+        while frame.f_back is not None and (
+            in_package(frame) or (past and frame.f_globals.get("__name__", "").partition(".")[0] in past)
+        ):
             frame = frame.f_back
         return cls(frame.f_code.co_filename, frame.f_lineno)
 

@@ -21,7 +21,7 @@ from reactornb.errors import (
     WidthMismatchError,
     suggestion,
 )
-from reactornb.graph.checks import check_class, check_template
+from reactornb.graph.checks import check_class, check_late, check_template
 from reactornb.graph.enclaves import distances_of
 from reactornb.graph.levels import levels_of
 from reactornb.graph.nodes import (
@@ -149,6 +149,8 @@ class _Assembly(Flat):
         cls = type(template)
         values = template.__dict__
         check_template(template)
+        if cls not in self.checked:
+            check_late(cls, values["_source"])
         # `compose` gets a copy, so that assembling twice gives the same graph twice.
         copy = object.__new__(composing(cls))
         copy.__dict__.update(values)

@@ -59,8 +59,7 @@ def check_template(template: Reactor) -> None:
     """Refuse what was given to an instance and would be lost: running instances are made anew.
 
     Raises:
-        DeclarationError: for an `__init__` that does not call ours; for attributes, children and declarations set on an instance, and for
-            declarations that a class got after it was made.
+        DeclarationError: for an `__init__` that does not call ours; for attributes, children and declarations set on an instance.
     """
     cls, values = type(template), template.__dict__
     where = values["_source"]
@@ -86,6 +85,14 @@ def check_template(template: Reactor) -> None:
                 f"{name} = State(…), or set it in a reaction to startup"
             )
         raise DeclarationError(f"{where}: {name}, which was set on this {cls.__name__} after it was made, {fix}.")
+
+
+def check_late(cls: type[Reactor], where: Source) -> None:
+    """Refuse declarations that a class got after it was made; `where` is an instance's.
+
+    Raises:
+        DeclarationError: naming class and attribute.
+    """
     for base in cls.__mro__:
         if base is Reactor or not issubclass(base, Reactor):
             continue

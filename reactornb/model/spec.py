@@ -153,7 +153,9 @@ def _check_own(cls: type[Reactor], made: Any) -> None:
 
 def is_own(cls: type[Reactor], port: Port[Any]) -> bool:
     """Whether a class or one of its bases declares that very port."""
-    return any(value is port for base in cls.__mro__ for value in vars(base).values())
+    if any(vars(base).get(port.name) is port for base in cls.__mro__):
+        return True
+    return any(value is port for base in cls.__mro__ for value in vars(base).values())  # it has two names
 
 
 _FIXED = re.compile(r"^(?:\w+\.)*Fixed(?:\[|$)")
