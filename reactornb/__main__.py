@@ -14,13 +14,14 @@ import ast
 import signal
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from reactornb.console import Console, give_up_stdout, is_stdouts
 from reactornb.ending import Ending, Signalled
-from reactornb.errors import AssemblyError, DeclarationError, LFSyntaxError, ReactorError
+from reactornb.errors import AssemblyError, DeclarationError, FileExitedError, LFSyntaxError, ReactorError
 from reactornb.files import check_writable
 from reactornb.interpreter import settle_interpreter
 from reactornb.tags import parse_duration
@@ -34,8 +35,8 @@ _console = Console()
 
 _RUNNABLE = """\
 A program FILE is a .py file or a notebook. What it declares is loaded, not what it does: `if __name__ == "__main__":` stays
-out, and of a notebook the %%reactor cells, imports, functions, classes, constants, and cells tagged "program". The program is
---main NAME, or a global called program or main, or the reactor class that no other one contains (Main where there are several).
+out, and of a notebook the %%reactor and %%lf cells, imports, functions, classes, programs, what these need, and cells tagged "program".
+The program is --main NAME, or a global called program or main, or the reactor class that no other one contains (Main where there are several).
 An .lf file is a Lingua Franca program with Python as its target; what its target declaration says (timeout, fast, keepalive, workers)
 holds unless the command line says otherwise.
 """
@@ -69,6 +70,9 @@ def _call(argv: Sequence[str] | None, ending: Ending) -> int:
     chosen.ending = ending
     try:
         return int(chosen.call(chosen))
+    except FileExitedError as error:
+        _say(str(error))
+        return error.status
     except ReactorError as error:
         if ending.count:
             raise Signalled from error
@@ -203,10 +207,22 @@ def _load(path: Path, name: str | None, /, **parameters: Any) -> Program:
 
     if path.suffix == ".lf":
         return _load_lf(path, name, parameters)[0]
+    with _mistakes_in(path):
+        root = loading.load(path).root(name, parameters=bool(parameters))
+        if isinstance(root, type):
+            return Program(loading.make(root, parameters))
+    if parameters:
+        raise DeclarationError(f"{path}: its program is made already; NAME=VALUE needs a class.")
+    return root if isinstance(root, Program) else Program(root)
+
+
+@contextmanager
+def _mistakes_in(path: Path) -> Iterator[None]:
+    """What a file raises while it is loaded is its user's mistake: its own lines, and one of ours."""
+    from reactornb import loading
+
     try:
-        root = loading.load(path).root(name)
-        if not isinstance(root, Program):
-            return Program(root, **parameters)
+        yield
     except ReactorError:
         raise
     except Exception as error:
@@ -215,9 +231,6 @@ def _load(path: Path, name: str | None, /, **parameters: Any) -> Program:
             raise  # a bug of ours
         print("".join(traceback.format_list(frames)), end="", file=sys.stderr)
         raise loading.ProgramFileError(f"{path}: {type(error).__name__}: {error}") from error
-    if parameters:
-        raise DeclarationError(f"{path}: its program is made already; NAME=VALUE needs a class.")
-    return root
 
 
 def _load_lf(path: Path, name: str | None, parameters: dict[str, Any]) -> tuple[Program, dict[str, Any]]:
@@ -231,15 +244,18 @@ def _load_lf(path: Path, name: str | None, parameters: dict[str, Any]) -> tuple[
     with warnings.catch_warnings():
         warnings.showwarning = lambda message, *_: _say(str(message))
         try:
-            loaded = lf.load(path)
+            with loading.ending(path):
+                loaded = lf.load(path)
         except OSError as error:
             raise loading.ProgramFileError(f"{path}: {error.strerror or error}.") from None
         if name is None or (loaded.main is not None and loaded.main.__name__ == name):
-            return loaded.program(**parameters), loaded.options
+            if parameters and loaded.main is not None:
+                return Program(loading.make(loaded.main, parameters)), loaded.options
+            return loaded.program(), loaded.options
         if name not in loaded.reactors:
             words = f"{path}: there is no reactor {name!r}. {suggestion(name, loaded.reactors)}"
             raise UnknownNameError(words, unknown=name)
-        return Program(loaded.reactors[name], **parameters), loaded.options
+        return Program(loading.make(loaded.reactors[name], parameters)), loaded.options
 
 
 def _frames_of_the_file(error: Exception) -> list[traceback.FrameSummary]:
@@ -305,24 +321,59 @@ def _graph(chosen: argparse.Namespace) -> int:
 
 
 def _check(chosen: argparse.Namespace) -> int:
-    from reactornb import lf
+    from reactornb import lf, loading
 
     bad = 0
     for path in chosen.files:
         try:
-            found = lf.check(path) if path.suffix == ".lf" else []
-            if path.suffix != ".lf":
-                _load(path, None)
-        except (ReactorError, OSError) as error:
-            bad += 1
-            print(f"error: {error}")
-            continue
-        bad += any(problem.kind == "error" for problem in found)
-        for problem in found:
-            print(problem)
+            if path.suffix == ".lf":
+                with loading.ending(path):
+                    found = [(problem.kind, str(problem.message)) for problem in lf.check(path)]
+            else:
+                found = _problems(path)
+        except OSError as error:
+            found = [("error", f"{path}: {error.strerror or error}.")]
+        except (ReactorError, ValueError) as error:
+            found = [("error", str(error))]
+        bad += any(kind == "error" for kind, _ in found)
+        for kind, words in found:
+            print(f"{kind}: {words}")
         if not found:
             print(f"{path}: good")
     return FAILED if bad else 0
+
+
+def _problems(path: Path) -> list[tuple[str, str]]:
+    """What is wrong with the programs of a `.py` file or a notebook: kind and words."""
+    from reactornb import loading
+    from reactornb.model.spec import REQUIRED
+    from reactornb.runtime import Program
+
+    with _mistakes_in(path):
+        loaded = loading.load(path)
+    found = [("warning", words) for words in loaded.notes]
+    found += [("error", str(error)) for name, error in loaded.problems.items() if name not in loaded.caught]
+    programs = list(loaded.programs())
+    for name, root, parameters in programs:
+        try:
+            with _mistakes_in(path):
+                made = loading.make(root, parameters) if isinstance(root, type) else root
+                if not isinstance(made, Program):
+                    Program(made)
+        except ReactorError as error:
+            if name not in loaded.caught:
+                found.append(("error", str(error)))
+    for name, cls in loaded.outer().items():
+        missing = [p for p, default in cls._spec.parameters.items() if default is REQUIRED]
+        if missing:
+            words = (
+                f"{cls._definition}: {name} cannot be checked by itself: its parameter {missing[0]!r} has no default."
+            )
+            found.append(("skipped", words))
+            programs.append((name, cls, {}))
+    if not programs:
+        loaded.root()  # says that there is none
+    return list(dict.fromkeys(found))
 
 
 def _demo(chosen: argparse.Namespace) -> int:

@@ -174,6 +174,22 @@ class CausalityError(AssemblyError):
         self.connections = connections
 
 
+class ProgramFileError(ReactorError, ValueError):
+    """A file holds no program that could be run."""
+
+
+class FileExitedError(ProgramFileError):
+    """A program file called `sys.exit` while it was loaded.
+
+    Attributes:
+        status: the exit status that it asked for.
+    """
+
+    def __init__(self, message: str, *, status: int) -> None:
+        super().__init__(message)
+        self.status = status
+
+
 class RunError(ReactorError, RuntimeError):
     """A run was asked for something that its state does not allow, such as being started twice."""
 

@@ -1,38 +1,48 @@
 """Programs in files: from a `.py` file or a notebook to the reactor that is to run.
 
 What a file *declares* is loaded, not what it does: a `.py` file is executed like an imported module (its `if __name__ ==
-"__main__":` stays out), of a notebook the `%%reactor` cells, imports, functions, classes and plain constants. So one file serves
-a person who runs its cells, `reactornb run` with other workers, and the benchmarks. This module knows nothing of IPython.
+"__main__":` stays out), of a notebook what `cells` selects. So one file serves a person who runs its cells, `reactornb run` with
+other workers, and the benchmarks. This module knows nothing of IPython.
 """
 
 from __future__ import annotations
 
 import ast
-import json
 import linecache
 import sys
+import traceback
 import types
 from collections.abc import Iterator
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import reactornb
-from reactornb.errors import DeclarationError, ReactorError, suggestion
+from reactornb.cells import Step, read_cells, select, steps_of, uses_of
+from reactornb.errors import FileExitedError, ProgramFileError, ReactorError, suggestion
 from reactornb.graph import assemble
 from reactornb.model import Reactor
 from reactornb.model.spec import REQUIRED
 
-__all__ = ["Loaded", "ProgramFileError", "load", "load_notebook", "load_python", "outermost", "quickstart"]
+if TYPE_CHECKING:
+    from reactornb.runtime import Program
+
+__all__ = [
+    "Loaded",
+    "ProgramFileError",
+    "ending",
+    "load",
+    "load_notebook",
+    "load_python",
+    "make",
+    "outermost",
+    "quickstart",
+]
 
 # The module in which a file's classes live. Not the file's own name, which may be that of a real module.
 _MODULE = "reactornb_program"
-_TAG = "program"
 _CONVENTIONS = ("program", "main")
-
-
-class ProgramFileError(ReactorError, ValueError):
-    """A file holds no program that could be run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,14 +52,78 @@ class Loaded:
     Attributes:
         path: the file.
         names: its global names.
+        made: of a notebook, the programs that it makes, by name, in cells that are not tagged `program`.
+        used: of a notebook, what else it starts or draws: name, and parameters.
+        problems: by name, why a program that it makes is none.
+        notes: what was left out although something needs it, in words.
+        caught: of a notebook, names in a `try`, or in a cell tagged `raises-exception`: what is wrong with them is meant.
     """
 
     path: Path
     names: dict[str, Any]
+    made: dict[str, Program] = field(default_factory=dict)
+    used: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+    problems: dict[str, ReactorError] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    caught: frozenset[str] = frozenset()
 
-    def root(self, name: str | None = None) -> Any:
-        """The outermost reactor; see `outermost`."""
-        return outermost(self.names, name, where=str(self.path))
+    def root(self, name: str | None = None, *, parameters: bool = False) -> Any:
+        """The outermost reactor; see `outermost`.
+
+        Args:
+            name: the one asked for.
+            parameters: it is given parameters, so a program that is made already will not do.
+        """
+        if name is None and not parameters and len(self.made) == 1:
+            (only,) = self.made.values()
+            if not _complete(_classes(self.names)):
+                return only
+        if name is None and not _classes(self.names):
+            others = list(dict.fromkeys([*([] if parameters else self.made), *(used for used, _ in self.used)]))
+            if len(others) == 1:
+                return self.names[others[0]]
+            if others:
+                raise ProgramFileError(
+                    f"{self.path}: declares no reactor, and several programs are made in it: {', '.join(others)}. Say which with --main NAME."
+                )
+        names = {key: value for key, value in self.names.items() if key not in self.made or key == name}
+        return outermost(names, name, where=str(self.path))
+
+    def programs(self) -> Iterator[tuple[str, Any, dict[str, Any]]]:
+        """All that could be the program: name; class, reactor or program; parameters. For who checks a file.
+
+        A class of which the file makes programs itself, with parameters, is not taken with its defaults.
+        """
+        classes = _classes(self.names)
+        for name, cls in _complete(self.outer(classes)).items():
+            yield name, cls, {}
+        for name in _CONVENTIONS:
+            if name not in self.made and _is_program(self.names.get(name)) and name not in classes:
+                yield name, self.names[name], {}
+        for name, program in self.made.items():
+            yield name, program, {}
+        for name, parameters in self.used:
+            if parameters or name not in classes:
+                yield name, self.names[name], parameters
+
+    def outer(self, classes: dict[str, type[Reactor]] | None = None) -> dict[str, type[Reactor]]:
+        """Its classes that no other one contains or extends, and of which it makes no program itself."""
+        classes = _classes(self.names) if classes is None else classes
+        inside, _, _ = _contained(classes)
+        made: set[type] = {node.cls for program in self.made.values() for node in program.graph.reactors}
+        made.update(self.names[name] for name, parameters in self.used if parameters)
+        return {name: cls for name, cls in classes.items() if cls not in inside | made}
+
+
+def _complete(classes: dict[str, type[Reactor]]) -> dict[str, type[Reactor]]:
+    """Those that need no parameters."""
+    return {name: cls for name, cls in classes.items() if REQUIRED not in cls._spec.parameters.values()}
+
+
+def _is_program(value: Any) -> bool:
+    from reactornb.runtime import Program
+
+    return isinstance(value, (Program, Reactor)) or (isinstance(value, type) and issubclass(value, Reactor))
 
 
 def load(path: str | Path) -> Loaded:
@@ -85,35 +159,129 @@ def quickstart() -> Path:
 
 def load_python(path: Path) -> Loaded:
     """Execute a `.py` file as a module is imported, its folder first on the path."""
-    names = _namespace(path)
     text = _read(path)
-    _execute(ast.parse(text, str(path)), str(path), names)
+    names = _namespace(path)
+    with ending(path):
+        _execute(ast.parse(text, str(path)), str(path), names)
     return Loaded(path, names)
 
 
 def load_notebook(path: Path) -> Loaded:
-    """Execute what a notebook declares: see the module's docstring. A cell tagged `program` is executed whole."""
+    """Execute what a notebook declares: see `cells`."""
+    cells = read_cells(path, _read(path))
     names = _namespace(path)
     names.update({name: getattr(reactornb, name) for name in reactornb.__all__})  # as %%reactor has them in scope
-    for number, text, tagged in _cells(path):
-        where = f"{path}, cell {number}"
-        linecache.cache[where] = (len(text), None, text.splitlines(keepends=True), where)
-        magic, _, body = text.partition("\n")
-        if magic.startswith("%%reactor"):
-            tree = _class(magic, body, where)
-        elif text.startswith("%%"):
-            continue
+    for cell in cells:
+        linecache.cache[cell.where] = (len(cell.text), None, cell.text.splitlines(keepends=True), cell.where)
+    steps, uses = steps_of(cells), uses_of(cells)
+    chosen, left = select(steps, uses)
+    found = Loaded(path, names, caught=frozenset(_caught(steps)))
+    for step in chosen:
+        with ending(path):
+            _take(step, found, left)
+    found.notes[:] = [
+        f"{step.place}: {name} is not made here, though something needs it: {step.why}. A cell tagged program is executed whole."
+        for name, step in left.items()
+        if name not in names
+    ]
+    for use in uses:
+        if use.name not in found.made and _is_program(names.get(use.name)):
+            found.used.append((use.name, {name: _value(text, names) for name, text in use.parameters.items()}))
+    return found
+
+
+def _take(step: Step, found: Loaded, left: dict[str, Step]) -> None:
+    """Execute a step of a notebook, or leave it out if it needs what was left out and is no reactor itself."""
+    names = found.names
+    try:
+        if step.tree is None:
+            _declare_lf(step, found)
         else:
-            tree = ast.parse(_without_magics(text), where)
-            if not tagged:
-                tree.body = [statement for statement in tree.body if _declares(statement)]
-        _execute(tree, where, names)
-    return Loaded(path, names)
+            _execute(step.tree, step.where, names)
+    except ReactorError as error:
+        if not (step.program or step.may_raise):
+            raise
+        for name in step.binds:
+            found.problems[name] = error
+            left[name] = step
+    except NameError as error:
+        missing = left.get(error.name or "")
+        if missing is None and step.kind == "always" and not step.may_raise:
+            raise
+        why = f"it needs {error.name}" + (
+            f", which {missing.place} makes, and {missing.why}" if missing is not None else ""
+        )
+        if step.root and not step.program and not step.may_raise:
+            raise ProgramFileError(
+                f"{step.where}, line {_line(error, step)}: {error.name} is not there: {missing.place if missing else 'a cell'} makes it and is not "
+                f"executed, since {missing.why if missing else why}. Tag that cell program, and it is executed whole."
+            ) from None
+        step.why = why
+        for name in step.binds:
+            left[name] = step
+    except Exception as error:
+        if not step.may_raise:
+            raise
+        step.why = f"it raises {type(error).__name__}"
+        for name in step.binds:
+            left[name] = step
+    if step.program:
+        from reactornb.runtime import Program
+
+        found.made.update({name: names[name] for name in sorted(step.binds) if isinstance(names.get(name), Program)})
+
+
+def _declare_lf(step: Step, found: Loaded) -> None:
+    """A `%%lf` cell, as a notebook's session takes it: its reactors become global names."""
+    import warnings
+
+    from reactornb import lf
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what has no meaning here is for who runs the cell
+        made = lf.loads(step.text, file=step.where, outside=_reactors(found.names), folder=found.path.resolve().parent)
+    declared = dict(made.reactors)
+    if made.main is not None:
+        name = made.main.__name__ if made.main_is_named else "Main"
+        made.main.__name__ = made.main.__qualname__ = name
+        declared[name] = made.main
+    for cls in declared.values():
+        cls.__module__ = _MODULE
+    found.names.update(declared)
+
+
+def _reactors(names: dict[str, Any]) -> dict[str, type[Reactor]]:
+    return {
+        n: value
+        for n, value in names.items()
+        if isinstance(value, type) and issubclass(value, Reactor) and value is not Reactor
+    }
+
+
+def _line(error: BaseException, step: Step) -> int:
+    """The deepest line of the step's cell in a traceback."""
+    lines = [f.lineno for f in traceback.extract_tb(error.__traceback__) if f.filename == step.where]
+    return lines[-1] or step.line if lines else step.line
+
+
+def _value(text: str, names: dict[str, Any]) -> Any:
+    """A parameter as a magic takes it: a literal, a name, or text."""
+    try:
+        return ast.literal_eval(text)
+    except (SyntaxError, ValueError):
+        return names.get(text, text)
+
+
+def _caught(steps: list[Step]) -> Iterator[str]:
+    for step in steps:
+        for node in ast.walk(step.tree) if step.tree is not None else ():
+            if isinstance(node, ast.Try) or step.may_raise:
+                yield from (n.id for n in ast.walk(node) if isinstance(n, ast.Name))
+        if step.may_raise:
+            yield from step.binds
 
 
 def _namespace(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        raise ProgramFileError(f"{path}: there is no such file.")
     # Dataclasses, pickle and typing look classes up by the name of their module.
     module = sys.modules[_MODULE] = types.ModuleType(_MODULE)
     module.__file__ = str(path)
@@ -125,65 +293,58 @@ def _namespace(path: Path) -> dict[str, Any]:
 
 def _read(path: Path) -> str:
     try:
+        if path.is_dir():
+            raise ProgramFileError(f"{path}: is a folder; name a file in it.")
+        if path.exists() and not path.is_file():
+            raise ProgramFileError(f"{path}: is no file.")
         return path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise ProgramFileError(f"{path}: there is no such file.") from None
     except UnicodeDecodeError as error:
         raise ProgramFileError(f"{path}: is not text in UTF-8 ({error}).") from None
     except OSError as error:
         raise ProgramFileError(f"{path}: cannot be read ({error.strerror or error}).") from None
+    except ProgramFileError:
+        raise
+    except ValueError as error:  # a name that no system takes
+        raise ProgramFileError(f"{str(path)!r}: cannot be read ({error}).") from None
 
 
 def _execute(tree: ast.Module, where: str, names: dict[str, Any]) -> None:
     exec(compile(tree, where, "exec", dont_inherit=True), names)  # noqa: S102 - running the user's file is what it is for
 
 
-def _cells(path: Path) -> Iterator[tuple[int, str, bool]]:
-    """(number among the code cells, text, tagged `program`) of the code cells."""
+@contextmanager
+def ending(path: Path) -> Iterator[None]:
+    """While a file is loaded: `sys.exit` ends nothing but the loading.
+
+    Raises:
+        FileExitedError: if the file calls it.
+    """
     try:
-        cells = json.loads(_read(path))["cells"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise ProgramFileError(f"{path}: is not a notebook of format 4 ({error}).") from None
-    number = 0
-    for cell in cells:
-        if cell.get("cell_type") == "code":
-            number += 1
-            source = cell.get("source", "")
-            text = source if isinstance(source, str) else "".join(source)
-            yield number, text, _TAG in cell.get("metadata", {}).get("tags", ())
+        yield
+    except SystemExit as error:
+        frames = [
+            f for f in traceback.extract_tb(error.__traceback__) if f.filename not in (__file__, reactornb.__file__)
+        ]
+        mine = [f for f in frames if str(path) in f.filename or f.filename == str(path.resolve())]
+        at = f", line {mine[-1].lineno}" if mine else ""
+        where = mine[-1].filename if mine else str(path)
+        code = error.code
+        said = "" if code is None else repr(code)
+        raise FileExitedError(
+            f"{where}{at}: sys.exit({said}) ended the file while it was loaded, so none of its reactors has run. What only a script is to do "
+            f'stands under if __name__ == "__main__":.',
+            status=0 if code is None else code if isinstance(code, int) else 1,
+        ) from None
 
 
-def _class(magic: str, body: str, where: str) -> ast.Module:
-    """`%%reactor Name Base` and a class body as a class statement; lines stay where they are in the cell."""
-    words = magic.split()[1:]
-    if not words or len(words) > 2 or not words[0].isidentifier():
-        raise DeclarationError(f"{where}, line 1: {magic!r} should be %%reactor Name, or %%reactor Name Base.")
-    tree = ast.parse("\n" + body, where)
-    name, base = words[0], words[1] if len(words) == 2 else "Reactor"
-    made = ast.parse(f"class {name}({base}): pass", where)
-    made.body[0].body = tree.body or made.body[0].body  # type: ignore[attr-defined]
+def make(root: type[Reactor], parameters: dict[str, Any]) -> Reactor:
+    """An instance; what is wrong with its parameters is said of the line of its class, since the caller has none."""
+    where = root._definition
+    code = compile("\n" * (where.line - 1) + "root(**parameters)", where.file, "eval", dont_inherit=True)
+    made: Reactor = eval(code, {"__name__": _MODULE, "root": root, "parameters": parameters})  # noqa: S307 - one call
     return made
-
-
-def _without_magics(text: str) -> str:
-    """The cell without its line magics and shell commands; the lines stay in place."""
-    lines = []
-    for line in text.splitlines():
-        word = line.lstrip()
-        is_magic = word.startswith(("%", "!", "?")) or " = %" in word or " = !" in word or word.rstrip().endswith("?")
-        lines.append(line[: len(line) - len(word)] + "pass" if is_magic else line)
-    return "\n".join(lines)
-
-
-def _declares(statement: ast.stmt) -> bool:
-    if isinstance(statement, (ast.Assign, ast.AnnAssign)):
-        if statement.value is None:
-            return True
-        try:
-            ast.literal_eval(statement.value)
-        except (ValueError, TypeError, SyntaxError, MemoryError):
-            return False
-        return True
-    kinds = (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
-    return isinstance(statement, (*kinds, ast.TypeAlias))
 
 
 def outermost(names: dict[str, Any], name: str | None = None, *, where: str = "this file") -> Any:

@@ -76,7 +76,7 @@ def _print_fingerprint(run: Run, console: Console) -> None:
 
 def _summary(run: Run) -> str:
     words = [
-        f"{run.program.name} {run.state} at tag {run.tag}",
+        f"{run.program.name} {_state(run)} at tag {run.tag}",
         f"{run.seconds:.1f} s",
         f"{run.reactions:,} reactions",
         f"{run.workers} worker{'s' if run.workers > 1 else ''}",
@@ -84,3 +84,12 @@ def _summary(run: Run) -> str:
     ]
     words += [f"{name} {rows[-1][1]:.4g}" for name, rows in run.metrics.items()]
     return ", ".join(words)
+
+
+def _state(run: Run) -> str:
+    """A reaction that calls `sys.exit` ends the run, without its shutdown reactions: that is no failure."""
+    cause = getattr(run.failure, "__cause__", None)
+    if isinstance(run.failure, ReactionError) and isinstance(cause, SystemExit):
+        code = "" if cause.code is None else repr(cause.code)
+        return f"ended by sys.exit({code}) in {run.failure.reaction}"
+    return run.state

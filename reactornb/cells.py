@@ -1,0 +1,481 @@
+"""What of a notebook is executed to have the program that it declares, without doing what it does.
+
+Always: `%%reactor` and `%%lf` cells, imports, functions, classes, plain constants, and names that are given a `Program(…)`. A name
+that one of these needs (a constant that is computed, an array, a configuration, `functools.partial(…)`) is made by the assignments
+that make it in the notebook, in their order, if those run no program, await nothing and use no magic. All else is left out: `left_out`
+says where and why. A cell tagged `program` is executed whole.
+
+This module reads and decides; `loading` executes. It knows nothing of IPython, and of reactors only how they are written.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from reactornb.errors import DeclarationError, ProgramFileError
+
+__all__ = ["Cell", "NotebookError", "Step", "Use", "read_cells", "select", "steps_of", "uses_of"]
+
+_WHOLE, _RAISES = "program", "raises-exception"
+# What runs a program, or trains: methods of `Program`, `Run`, threads, models.
+_RUNS = {"run", "start", "result", "wait", "join", "advance", "learn", "fit", "train", "sleep"}
+_MAGIC = "__magic__"
+# Cell magics whose cell is Python that leaves names behind.
+_PYTHON = {"capture", "time", "prun"}
+_DECLARING = (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.TypeAlias)
+_FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
+
+
+class NotebookError(ProgramFileError):
+    """A file is not a notebook."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """A code cell.
+
+    Attributes:
+        number: among the code cells, from 1.
+        where: file and cell, for messages and tracebacks.
+        text: as written.
+        tags: of its metadata.
+    """
+
+    number: int
+    where: str
+    text: str
+    tags: frozenset[str]
+
+
+@dataclass(slots=True)
+class Step:
+    """A statement of a notebook, or a whole cell of reactors.
+
+    Attributes:
+        where: file and cell.
+        line: in the cell, from 1.
+        tree: what is executed; None for Lingua Franca text.
+        text: Lingua Franca text, at its lines in the cell.
+        kind: "always", "if needed" or "never".
+        why: why never, in words.
+        root: all that its bodies use is needed, too: it declares reactors, or is a program.
+        program: it gives names to what `Program(…)` makes.
+        may_raise: its cell is tagged so.
+        binds: the names that it makes or changes.
+        now: the names that executing it needs.
+        later: the names that calling what it defines needs.
+    """
+
+    where: str
+    line: int
+    tree: ast.Module | None = None
+    text: str = ""
+    kind: str = "always"
+    why: str = ""
+    root: bool = False
+    program: bool = False
+    may_raise: bool = False
+    binds: set[str] = field(default_factory=set)
+    now: set[str] = field(default_factory=set)
+    later: set[str] = field(default_factory=set)
+
+    @property
+    def place(self) -> str:
+        """Cell and line."""
+        return f"{self.where.rpartition(', ')[2]}, line {self.line}"
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """A program that a magic starts or draws: `%reactor start PPO config=config`.
+
+    Attributes:
+        where: file, cell and line.
+        name: of the program.
+        parameters: as written, by name.
+    """
+
+    where: str
+    name: str
+    parameters: dict[str, str]
+
+
+def read_cells(path: Path, text: str) -> list[Cell]:
+    """The code cells of a notebook.
+
+    Raises:
+        NotebookError: if the text is no notebook of format 4; in one line.
+    """
+    try:
+        book = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise NotebookError(f"{path}: is not a notebook: {str(error) or 'nested too deeply'}.") from None
+    if isinstance(book, dict) and "worksheets" in book:
+        raise NotebookError(
+            f"{path}: is a notebook of format {book.get('nbformat', 3)}; open and save it in Jupyter, which writes format 4."
+        )
+    cells = book.get("cells") if isinstance(book, dict) else None
+    if not isinstance(cells, list):
+        raise NotebookError(f"{path}: is not a notebook of format 4: it has no list of cells.")
+    found: list[Cell] = []
+    for index, cell in enumerate(cells, 1):
+        if not isinstance(cell, dict):
+            raise NotebookError(
+                f"{path}: is not a notebook of format 4: its cell {index} (of all kinds) is {_kind(cell)}, not an object."
+            )
+        if cell.get("cell_type") != "code":
+            continue
+        source = cell.get("source")
+        if isinstance(source, list) and all(isinstance(line, str) for line in source):
+            source = "".join(source)
+        if not isinstance(source, str):
+            raise NotebookError(
+                f"{path}: is not a notebook of format 4: code cell {len(found) + 1} has {_kind(source)} for its source, not text."
+            )
+        metadata = cell.get("metadata")
+        tags = metadata.get("tags") if isinstance(metadata, dict) else None
+        named = frozenset(tag for tag in tags if isinstance(tag, str)) if isinstance(tags, list) else frozenset()
+        found.append(Cell(len(found) + 1, f"{path}, cell {len(found) + 1}", source.replace("\r\n", "\n"), named))
+    return found
+
+
+def _kind(value: Any) -> str:
+    names = {dict: "an object", list: "a list", str: "text", bool: "a truth value", type(None): "nothing"}
+    return names.get(type(value), "a number")
+
+
+# -- cells as steps -------------------------------------------------------------------------------------------------------
+
+
+def steps_of(cells: Iterable[Cell]) -> list[Step]:
+    """What the cells do, in order; nothing is executed.
+
+    Raises:
+        SyntaxError: if a cell is no Python.
+        DeclarationError: if a `%%reactor` line names no class.
+    """
+    found: list[Step] = []
+    reactors = {"Reactor"}
+    for cell in cells:
+        for step in _of_cell(cell, reactors):
+            step.may_raise = _RAISES in cell.tags
+            found.append(step)
+    runners = _runners(found)
+    for step in found:
+        if step.kind != "never" and step.tree is not None and not step.why:
+            called = {
+                n.func.id
+                for n in _outside_functions(step.tree)
+                if isinstance(n, ast.Call) and isinstance(n.func, ast.Name)
+            }
+            if called & runners.keys() and (step.kind == "if needed" or step.program):
+                name = min(called & runners.keys())
+                step.kind, step.why = "never", f"{name} {runners[name]}"
+    return found
+
+
+def _of_cell(cell: Cell, reactors: set[str]) -> Iterator[Step]:
+    text = cell.text.removeprefix("\ufeff")
+    blank = len(text) - len(text.lstrip("\n"))
+    magic, _, body = text[blank:].partition("\n")
+    if magic.startswith("%%reactor"):
+        tree = _class(magic, body, cell.where, blank)
+        reactors.update(n.name for n in tree.body if isinstance(n, ast.ClassDef))
+        yield _step(cell.where, tree.body[0], root=True)
+        return
+    if magic.startswith("%%lf"):
+        yield Step(cell.where, blank + 1, text="\n" * (blank + 1) + body)
+        return
+    if magic.startswith("%%"):
+        word = magic[2:].split()[:1]
+        if word not in [[name] for name in _PYTHON]:
+            return
+        text = "\n" * (blank + 1) + body
+    tree = parse(text, cell.where)
+    if _WHOLE in cell.tags:
+        yield _step(cell.where, *tree.body, root=True)
+        return
+    for statement in tree.body:
+        yield _classified(cell.where, statement, reactors)
+
+
+def _classified(where: str, statement: ast.stmt, reactors: set[str]) -> Step:
+    step = _step(where, statement)
+    if _declares(statement):
+        if isinstance(statement, ast.ClassDef):
+            step.root = any(isinstance(base, ast.Name) and base.id in reactors for base in statement.bases)
+            if step.root:
+                reactors.add(statement.name)
+        elif isinstance(statement, ast.ImportFrom) and (statement.module or "").split(".")[0] == "reactornb":
+            reactors.update(alias.asname or alias.name for alias in statement.names)
+        return step
+    step.kind, step.why = "if needed", _forbidden(statement)
+    if not isinstance(statement, (ast.Assign, ast.AnnAssign, ast.AugAssign, ast.If)):
+        kind = type(statement).__name__.removeprefix("Async").lower()
+        step.why = step.why or f"it is {'an expression' if kind == 'expr' else f'a {kind} statement'}"
+    if step.why:
+        step.kind = "never"
+    elif isinstance(statement, ast.Assign) and any(_makes_program(n) for n in _outside_functions(statement)):
+        step.kind, step.root, step.program = "always", True, True
+    return step
+
+
+def _makes_program(node: ast.AST) -> bool:
+    return isinstance(node, ast.Call) and "Program" in (getattr(node.func, "id", ""), getattr(node.func, "attr", ""))
+
+
+def _step(where: str, *statements: ast.stmt, root: bool = False) -> Step:
+    tree = ast.Module(list(statements), [])
+    step = Step(where, statements[0].lineno if statements else 1, tree, root=root)
+    step.binds = _bound(tree)
+    step.now, step.later = _split(tree)
+    return step
+
+
+def _class(magic: str, body: str, where: str, blank: int) -> ast.Module:
+    """`%%reactor Name Base` and a class body as a class statement; lines stay where they are in the cell."""
+    words = magic.split()[1:]
+    if not words or len(words) > 2 or not all(word.isidentifier() for word in words):
+        raise DeclarationError(
+            f"{where}, line {blank + 1}: {magic!r} should be %%reactor Name, or %%reactor Name Base."
+        )
+    tree = ast.parse("\n" * (blank + 1) + body, where)
+    name, base = words[0], words[1] if len(words) == 2 else "Reactor"
+    made = ast.parse("\n" * blank + f"class {name}({base}): pass", where)
+    made.body[0].body = tree.body or made.body[0].body  # type: ignore[attr-defined]
+    return made
+
+
+def parse(text: str, where: str) -> ast.Module:
+    """The cell's statements; magics and shell commands are calls of a name that is never there, in their lines."""
+    try:
+        return ast.parse(text, where)
+    except SyntaxError:
+        plain = _without_magics(text)
+        if plain == text:
+            raise
+        return ast.parse(plain, where)
+
+
+def _without_magics(text: str) -> str:
+    lines = []
+    for line in text.split("\n"):
+        word = line.lstrip()
+        indent = line[: len(line) - len(word)]
+        name, sign, rest = word.partition(" = ")
+        if word.startswith(("%", "!", "?")) or word.rstrip().endswith("?"):
+            lines.append(f"{indent}{_MAGIC}({word!r})")
+        elif sign and rest.lstrip().startswith(("%", "!")):
+            lines.append(f"{indent}{name} = {_MAGIC}({rest!r})")
+        else:
+            lines.append(line)
+    return "\n".join(lines)
+
+
+def uses_of(cells: Iterable[Cell]) -> list[Use]:
+    """The programs that `%reactor start` and `%reactor graph` name."""
+    found: dict[tuple[str, tuple[str, ...]], Use] = {}
+    for cell in cells:
+        if _RAISES in cell.tags:
+            continue
+        for number, line in enumerate(cell.text.split("\n"), 1):
+            _, magic, rest = line.partition("%reactor ")
+            command, *words = rest.split() or [""]
+            if not magic or command not in ("start", "graph") or line.lstrip().startswith("%%"):
+                continue
+            names = [word for word in words if word.isidentifier()]
+            pairs = [word.partition("=") for word in words if "=" in word and word.partition("=")[0].isidentifier()]
+            if names and words[0] == names[0]:
+                key = (names[0], tuple(sorted(name + value for name, _, value in pairs)))
+                use = Use(f"{cell.where}, line {number}", names[0], {name: value for name, _, value in pairs})
+                found.setdefault(key, use)
+    return list(found.values())
+
+
+# -- which steps are executed ---------------------------------------------------------------------------------------------
+
+
+def select(steps: list[Step], uses: Iterable[Use]) -> tuple[list[Step], dict[str, Step]]:
+    """What is executed, in order, and by name what makes or changes it and is left out."""
+    makers: dict[str, list[Step]] = {}
+    for step in steps:
+        for name in step.binds:
+            makers.setdefault(name, []).append(step)
+    chosen = {id(step) for step in steps if step.kind == "always"}
+    # From names to whether calling them is needed: then so is what their bodies use.
+    needed: set[str] = set()
+    called: set[str] = set()
+    todo = [(name, False) for step in steps if id(step) in chosen for name in step.now]
+    todo += [(name, True) for step in steps if step.root and id(step) in chosen for name in step.now | step.later]
+    todo += [(name, True) for use in uses for name in (use.name, *use.parameters.values())]
+    while todo:
+        name, is_called = todo.pop()
+        if name in called or (name in needed and not is_called):
+            continue
+        (called if is_called else needed).add(name)
+        needed.add(name)
+        for step in makers.get(name, ()):
+            if step.kind == "if needed":
+                chosen.add(id(step))
+                todo += [(used, True) for used in step.now | step.later]
+            elif is_called and step.kind == "always":
+                todo += [(used, True) for used in step.now | step.later]
+    left: dict[str, Step] = {}
+    for step in steps:
+        if step.kind == "never":
+            for name in step.binds & needed:
+                left.setdefault(name, step)
+    return [step for step in steps if id(step) in chosen], left
+
+
+def _declares(statement: ast.stmt) -> bool:
+    if isinstance(statement, (ast.Assign, ast.AnnAssign)):
+        targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
+        if not all(isinstance(n, (ast.Name, ast.Tuple, ast.List, ast.Starred)) for t in targets for n in _targets(t)):
+            return False
+        return statement.value is None or _is_literal(statement.value)
+    if isinstance(statement, (ast.If, ast.Try, ast.With)):  # imports of what may not be there
+        inner = [n for n in ast.iter_child_nodes(statement) if isinstance(n, ast.stmt)]
+        inner += [n for handler in getattr(statement, "handlers", ()) for n in handler.body]
+        return not _forbidden(statement) and all(_declares(n) or isinstance(n, ast.Pass) for n in inner)
+    return isinstance(statement, _DECLARING)
+
+
+def _targets(target: ast.expr) -> Iterator[ast.expr]:
+    yield target
+    for element in getattr(target, "elts", ()):
+        yield from _targets(element)
+
+
+def _is_literal(value: ast.expr) -> bool:
+    try:
+        ast.literal_eval(value)
+    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
+        return False
+    return True
+
+
+def _forbidden(statement: ast.stmt) -> str:
+    """Why a statement is not executed, whoever needs what it makes; "" if it may be."""
+    for node in _outside_functions(statement):
+        if isinstance(node, (ast.Await, ast.AsyncFor, ast.AsyncWith)):
+            return "it awaits"
+        if isinstance(node, ast.Call):
+            if isinstance(node.func, ast.Attribute) and node.func.attr in _RUNS:
+                return f"it calls .{node.func.attr}(…)"
+            if isinstance(node.func, ast.Name) and node.func.id == _MAGIC:
+                return "it is a magic"
+    return ""
+
+
+def _runners(steps: list[Step]) -> dict[str, str]:
+    """Functions of the notebook that run something, also through each other, and why."""
+    bodies = {
+        n.name: n
+        for step in steps
+        if step.tree is not None
+        for n in step.tree.body
+        if isinstance(n, (ast.FunctionDef, ast.AsyncFunctionDef))
+    }
+    found: dict[str, str] = {}
+    for name, body in bodies.items():
+        for node in ast.walk(body):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in _RUNS:
+                found[name] = f"calls .{node.func.attr}(…)"
+    while more := {
+        name: f"calls {n.func.id}, which {found[n.func.id]}"
+        for name, body in bodies.items()
+        if name not in found
+        for n in ast.walk(body)
+        if isinstance(n, ast.Call) and isinstance(n.func, ast.Name) and n.func.id in found
+    }:
+        found.update(more)
+    return found
+
+
+# -- names ----------------------------------------------------------------------------------------------------------------
+
+
+def _outside_functions(node: ast.AST) -> Iterator[ast.AST]:
+    """What runs when the statement does: bodies of functions are left out, their defaults and decorators not."""
+    yield node
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, _FUNCTIONS):
+            for part in _header(child):
+                yield from _outside_functions(part)
+        else:
+            yield from _outside_functions(child)
+
+
+def _header(function: Any) -> list[ast.AST]:
+    arguments = function.args
+    return [*getattr(function, "decorator_list", ()), *arguments.defaults, *filter(None, arguments.kw_defaults)]
+
+
+def _split(tree: ast.AST) -> tuple[set[str], set[str]]:
+    """Names that are looked up when a statement runs, and those that are when functions in it are called."""
+    now: set[str] = set()
+    later: set[str] = set()
+    for child in ast.iter_child_nodes(tree):
+        if isinstance(child, _FUNCTIONS):
+            for part in _header(child):
+                first, second = _split(ast.Expression(part) if isinstance(part, ast.expr) else part)
+                now |= first
+                later |= second
+            later |= _free(child)
+            continue
+        if isinstance(child, ast.Name) and isinstance(child.ctx, (ast.Load, ast.Del)):
+            now.add(child.id)
+        first, second = _split(child)
+        if isinstance(child, ast.ClassDef):
+            first -= _bound(ast.Module(child.body, []))
+        now |= first
+        later |= second
+    return now, later
+
+
+def _free(function: ast.AST) -> set[str]:
+    """The global names that a function uses, and those in it."""
+    arguments: Any = function.args  # type: ignore[attr-defined]
+    everything = [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs, arguments.vararg, arguments.kwarg]
+    content: Any = function.body  # type: ignore[attr-defined]
+    inside = ast.Module(content if isinstance(content, list) else [ast.Expr(content)], [])
+    now, later = _split(inside)
+    declared = {name for n in _outside_functions(inside) if isinstance(n, ast.Global) for name in n.names}
+    local = _bound(inside, changed=False) | {a.arg for a in everything if a is not None}
+    return (now | later) - (local - declared)
+
+
+def _bound(tree: ast.Module, *, changed: bool = True) -> set[str]:
+    """The names that statements make, and if asked for those whose parts they change."""
+    found: set[str] = set()
+    for node in _outside_functions_and_classes(tree):
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+            found.add(node.name)
+        elif isinstance(node, (ast.Import, ast.ImportFrom)):
+            found.update((alias.asname or alias.name).split(".")[0] for alias in node.names)
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            found.add(node.id)
+        elif isinstance(node, ast.ExceptHandler) and node.name:
+            found.add(node.name)
+        elif changed and isinstance(node, (ast.Subscript, ast.Attribute)) and isinstance(node.ctx, ast.Store):
+            base: ast.expr = node
+            while isinstance(base, (ast.Subscript, ast.Attribute)):
+                base = base.value
+            if isinstance(base, ast.Name):
+                found.add(base.id)
+    return found
+
+
+def _outside_functions_and_classes(node: ast.AST) -> Iterator[ast.AST]:
+    yield node
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, (*_FUNCTIONS, ast.ClassDef)):
+            yield child
+        else:
+            yield from _outside_functions_and_classes(child)
