@@ -506,3 +506,43 @@ def test_who_wraps_the_streams_write_for_a_cell_gets_the_cells_lines_only(replac
         print("of the next")
     assert "".join(wrapped) == "of the cell\n"
     assert streams.out.getvalue() == "of the cell\nof the run\nof the next\n"
+
+
+def test_what_reactions_display_is_published_by_the_thread_that_runs_cells_below_the_right_cell_and_not_too_much(
+    streams,
+):
+    seen = []
+
+    class Publisher(Stream):
+        def publish(self, data, metadata=None, **options):
+            cell = getattr(self._here, "parent", None) or self.parent_header
+            seen.append((data["text/plain"], cell["msg_id"], threading.current_thread() is threading.main_thread()))
+
+    publisher = Publisher()
+    output = Output(streams.out, streams.err, publisher=publisher)
+
+    def show(_):
+        for i in range(50):
+            publisher.publish({"text/plain": f"figure {i}", "image/png": "x" * 1000})
+
+    output.install()
+    try:
+        run = Program(says(show)).start(workers=1, clock=FakeClock(), timeout=0)
+        run.result(20)
+        publisher.parent_header = {"msg_id": "two"}
+        assert seen == [], "no worker publishes"
+        output.settle()
+        publisher.publish({"text/plain": "of a cell"})
+        large = Program(says(lambda _: [publisher.publish({"text/plain": s * 500_000}) for s in "abc"]))
+        large.run(workers=1, clock=FakeClock(), timeout=0)
+        output.settle()
+    finally:
+        output.uninstall()
+    assert seen[:6] == [*((f"figure {i}", "one", True) for i in range(45, 50)), ("of a cell", "two", True)]
+    assert [text[0] for text, *_ in seen[6:]] == ["c"], "the newest, and no more than a server lets through"
+    assert streams.out.getvalue().splitlines() == [
+        f"… 45 outputs of run {run.number} of says not shown",
+        f"… 2 outputs of run {run.number + 1} of says not shown",
+    ]
+    assert run.printed.text == "".join(f"[figure {i}]\n" for i in range(50))
+    assert publisher.publish.__func__ is Publisher.publish

@@ -10,7 +10,7 @@ import threading
 import time
 import weakref
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from reactornb.runtime import Run
@@ -37,6 +37,8 @@ class Below:
         cell: what the kernel knows the starting cell by; None for the one that runs, as for a driven run.
         targets: for each stream that was redirected when the run was made, where to: its lines go there, all of them.
         waiting: it is not decided yet whether a panel shows the run; its lines are held back.
+        within: calls something that publishes an output below a cell, on the thread that runs cells.
+        streams: of which the first tells how many outputs were not shown.
         behind: called when lines were left out, on the thread that wrote them: `settle` is due in a second.
 
     Attributes:
@@ -52,6 +54,9 @@ class Below:
     chars_a_second = 40_000
     in_all = 10_000  # lines below one cell: a page with more is slow for good
     chars_in_all = 1_000_000
+    outputs_a_second = 5  # figures and the like that reactions display; the newest
+    outputs_in_all = 100
+    bytes_a_second = 400_000  # of these; one may be larger
 
     def __init__(
         self,
@@ -60,7 +65,10 @@ class Below:
         targets: dict[Stream, Any],
         waiting: bool,
         behind: Callable[[Below], None],
+        within: Callable[[Any, Callable[[], Any]], None] = lambda _, show: show(),
+        streams: Sequence[Stream] = (),
     ) -> None:
+        self._within = within
         self._run = weakref.ref(run)
         self._printed = run.printed
         self._who = f"run {run.number} of {run.program.name}"
@@ -77,6 +85,12 @@ class Below:
         self._room, self._room_chars = self.a_second, self.chars_a_second  # of this second
         self._left, self._left_chars = self.in_all, self.chars_in_all
         self._full = False
+        # Outputs that reactions displayed and that are not published yet: their sizes, and what publishes them.
+        self._outputs: deque[tuple[int, Callable[[], Any]]] = deque(maxlen=self.outputs_a_second)
+        self._outputs_left = self.outputs_in_all
+        self._outputs_hidden = 0
+        self._published = 0.0  # when; of the thread that runs cells
+        self._streams = streams
         self._at_start = True  # of a line, on the page
         # What each stream left out since its lines were last shown: how many, and the newest pieces.
         self._hidden: dict[Stream, int] = {}
@@ -109,6 +123,36 @@ class Below:
         except ValueError:  # it was closed meanwhile
             with self._lock:
                 self._targets.pop(begun.stream, None)
+
+    def display(self, size: int, publish: Callable[[], Any]) -> None:
+        """Have an output published within a second or so, unless it is too much.
+
+        Args:
+            size: about how many bytes it has.
+            publish: does so; called on the thread that runs cells.
+        """
+        with self._lock:
+            if self._outputs_left <= 0:
+                self._outputs_hidden += 1
+            else:
+                self._outputs_hidden += len(self._outputs) == self._outputs.maxlen
+                self._outputs.append((size, publish))
+            self.wait()
+
+    def _publish(self) -> None:
+        self._published = time.monotonic()
+        with self._lock:
+            outputs: list[Callable[[], Any]] = []
+            room = self.bytes_a_second
+            while self._outputs and self._outputs_left > 0 and (room > 0 or not outputs):
+                size, publish = self._outputs.pop()  # the newest first
+                room -= size
+                outputs.append(publish)
+                self._outputs_left -= 1
+            self._outputs_hidden += len(self._outputs)
+            self._outputs.clear()
+        for publish in reversed(outputs):
+            self._within(self._cell, publish)
 
     def wait(self) -> None:
         """Something is held back: have `settle` called in a second."""
@@ -205,20 +249,26 @@ class Below:
     def settle(self) -> bool:
         """Show what was left out, if it is time to: a second has passed, or the run is over. False once nothing is left to do."""
         run = self._run()
+        over = run is None or not run.is_alive
+        if over or time.monotonic() - self._published >= 1.0:
+            self._publish()
         with self._lock:
+            if over and self._outputs_hidden and self._streams:
+                hidden, self._outputs_hidden = self._outputs_hidden, 0
+                self._streams[0].put(f"… {hidden:,} outputs of {self._who} not shown\n", self._cell)
             if not self._in_panel:
                 for begun in list(self._printed.opens.values()):
                     text = begun.text
                     if len(text) > begun.shown and begun.stream not in self._targets and begun.stream is not None:
                         self._take(text[begun.shown :], begun.stream)
                         begun.shown = len(text)
-            if run is None or not run.is_alive:
+            if over:
                 self._show_last()
             else:
                 second = int(time.monotonic())
                 if second != self._second:
                     self._next(second)
-            return bool(self._pieces)
+            return bool(self._pieces or self._outputs or self._outputs_hidden)
 
     def release(self) -> None:
         """In a forked child, where another thread may have held the lock."""

@@ -48,7 +48,9 @@ class Displays:
         self.shell = shell
         kernel = getattr(shell, "kernel", None)
         self.pump = Pump(kernel.io_loop) if kernel is not None and hasattr(kernel, "io_loop") else None
-        self.output = Output(sys.stdout, sys.stderr, self.pump.after) if self.pump is not None else None
+        self.output = (
+            Output(sys.stdout, sys.stderr, self.pump.after, shell.display_pub) if self.pump is not None else None
+        )
         # One panel for a run, or for the same runs, however often it is shown: each showing is a view of the same model.
         self._panels: dict[tuple[Any, ...], RunPanel] = {}
         self._open: list[Panel] = []

@@ -189,6 +189,7 @@ class Output:
 
     Args:
         stdout, stderr: the kernel's streams.
+        publisher: what `display` publishes with.
         later: calls something on the loop's thread after so many seconds; any thread.
 
     # _keeping, _undecided, _executing
@@ -197,8 +198,13 @@ class Output:
     """
 
     def __init__(
-        self, stdout: Any, stderr: Any, later: Callable[[float, Callable[[], None]], None] = lambda *_: None
+        self,
+        stdout: Any,
+        stderr: Any,
+        later: Callable[[float, Callable[[], None]], None] = lambda *_: None,
+        publisher: Any = None,
     ) -> None:
+        self._publisher = publisher
         self.taps = {"stdout": Tap(stdout, "stdout", self), "stderr": Tap(stderr, "stderr", self)}
         self._later = later
         self._lock = threading.Lock()
@@ -218,6 +224,8 @@ class Output:
             self._undo.append(_replace(kind, "__enter__", _entering(self.taps[name])))
             self._undo.append(_replace(kind, "__exit__", _leaving(self.taps[name])))
         self._undo.append(_replace(capture.capture_output, "__enter__", self._capturing))
+        if self._publisher is not None:
+            self._undo.append(self._tap_publisher(self._publisher))
 
     def uninstall(self) -> None:
         """Leave all as it was; runs print as any thread does."""
@@ -237,9 +245,44 @@ class Output:
                 for name, tap in self.taps.items():
                     if getattr(which, name):
                         setattr(sys, name, Aside(getattr(sys, name), tap))
+                if which.display and which.shell is not None and self._publisher is not None:
+                    self._tap_publisher(which.shell.display_pub)
             return captured
 
         return entered
+
+    def _tap_publisher(self, publisher: Any) -> Callable[[], None]:
+        """Have what reactions display published by the thread that runs cells, below the cell that started the run, and not too much of it."""
+        publish, real = publisher.publish, self._publisher.publish
+
+        def published(data: Any, *args: Any, **options: Any) -> Any:
+            scheduler = scheduler_of_thread()
+            below: Below | None = None if scheduler is None else scheduler.printed.below
+            if scheduler is None or below is None or below.driven:
+                return publish(data, *args, **options)
+            scheduler.printed.write(f"[{data.get('text/plain', 'an output without text'):.200}]\n", scheduler)
+            below.display(
+                sum(len(d) for d in data.values() if isinstance(d, (str, bytes))), lambda: real(data, *args, **options)
+            )
+            return None
+
+        publisher.publish = published
+
+        def undo() -> None:
+            del publisher.publish
+
+        return undo
+
+    def _within(self, cell: Any, show: Callable[[], Any]) -> None:
+        """Publish below a cell."""
+        if cell is None or not hasattr(self._publisher, "set_thread_parent"):
+            show()
+            return
+        before = self._publisher.set_thread_parent(cell)
+        try:
+            show()
+        finally:
+            self._publisher.reset_thread_parent(before)
 
     # -- runs -------------------------------------------------------------------------------------------------------
 
@@ -253,7 +296,7 @@ class Output:
                 if isinstance(at_present, Aside):
                     targets[tap] = at_present.target
         cell = None if driven else self.taps["stdout"].header()
-        run.printed.below = Below(run, cell, targets, self._keeping, self._behind)
+        run.printed.below = Below(run, cell, targets, self._keeping, self._behind, self._within, [self.taps["stdout"]])
 
     def _behind(self, below: Below) -> None:
         with self._lock:
