@@ -120,7 +120,7 @@ class OutPort:
             SendingError: for a port in place of its value.
         """
         kind = type(value)
-        if kind is ndarray:
+        if kind is ndarray and not value.dtype.hasobject:
             if value.base is not None:
                 value = apart(value)
             freeze_array(value, False)
@@ -165,7 +165,7 @@ class SingleOutPort(OutPort):
     def set(self, value: Any) -> None:
         """See `OutPort`."""
         kind = type(value)
-        if kind is ndarray:
+        if kind is ndarray and not value.dtype.hasobject:
             if value.base is not None:
                 value = apart(value)
             freeze_array(value, False)
@@ -278,7 +278,7 @@ class FeedingOutPort(OutPort):
     def set(self, value: Any) -> None:
         """See `OutPort`."""
         kind = type(value)
-        if kind is ndarray:
+        if kind is ndarray and not value.dtype.hasobject:
             if value.base is not None:
                 value = apart(value)
             freeze_array(value, False)
