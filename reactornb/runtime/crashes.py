@@ -4,7 +4,8 @@
 reactions. It then calls the handler that was there before it: ours, which looks at the workers' stacks as `Run.busy` does, writes a line
 and lets the process die of the same signal. Nothing is paid before.
 
-Python code in such a handler is a risk worth taking for a process that is lost: a second fault kills it at once, and if anything makes it
+With a GIL `faulthandler` shows the stacks of all threads, and that is all: a handler in Python could wait for ever for a GIL whose own
+lock the thread held. Without one, Python code in such a handler is a risk worth taking for a process that is lost: a second fault kills it at once, and if anything makes it
 wait (a lock that the thread held) it is aborted after two seconds.
 """
 
@@ -48,7 +49,7 @@ def install(fd: int = 2) -> bool:
         _fd = os.dup(fd)
     except OSError:  # there is no stderr
         return False
-    if sys.platform != "win32" and _handler is None:
+    if sys.platform != "win32" and _handler is None and not getattr(sys, "_is_gil_enabled", lambda: True)():
         libc = ctypes.CDLL(None)
         kind = ctypes.CFUNCTYPE(None, ctypes.c_int)
         libc.signal.restype, libc.signal.argtypes = ctypes.c_void_p, [ctypes.c_int, ctypes.c_void_p]
