@@ -5,8 +5,6 @@ Importing this package imports the declarations only; running, drawing and the n
 
 # ruff: noqa: E402 - of a command Ctrl-C is settled before the rest is imported
 
-from __future__ import annotations
-
 import _signal  # type: ignore[import-not-found]  # built in, and there already: `signal` itself takes milliseconds
 import sys
 
