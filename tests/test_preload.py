@@ -20,7 +20,7 @@ def package(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "gate_of_slow", gate)
     (tmp_path / "slow_one.py").write_text(
         "import threading, gate_of_slow as gate\ngate.threads.append(threading.current_thread().name)\n"
-        "gate.begun.set()\nassert gate.go.wait(20)\nanswer = 42\n"
+        "gate.begun.set()\nassert gate.go.wait(20)\nanswer = 42\ndef ask():\n    return answer\n"
     )
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.setattr(preload, "PACKAGES", ("slow_one", "not_installed_here"))
@@ -32,7 +32,7 @@ def package(tmp_path, monkeypatch):
 
 
 def test_a_cell_that_imports_the_same_package_waits_for_the_thread_and_gets_a_whole_module(package):
-    thread = preload.start(KERNEL)
+    (thread,) = preload.start(KERNEL)
     assert package.begun.wait(20)
     assert imports.in_progress() == ("slow_one",)
     got = []
@@ -42,13 +42,27 @@ def test_a_cell_that_imports_the_same_package_waits_for_the_thread_and_gets_a_wh
     cell.join()
     thread.join()
     assert got == [42]
-    assert package.threads == ["reactornb-preload"]  # once, and not by the cell
+    assert package.threads == ["reactornb-preload-slow_one"]  # once, and not by the cell
     assert not any(isinstance(finder, preload._Brake) for finder in sys.meta_path)
+
+
+@pytest.mark.skipif(
+    not hasattr(sys, "_is_immortal") or sys._is_gil_enabled(), reason="with a GIL nothing is made immortal"
+)
+def test_what_the_thread_imported_is_immortal_when_it_ends_since_no_other_thread_may_make_it_so(package):
+    package.go.set()
+    for thread in preload.start(KERNEL):
+        thread.join()
+    import slow_one
+
+    assert sys._is_immortal(slow_one)
+    assert sys._is_immortal(slow_one.ask)
 
 
 def test_an_import_that_fails_is_left_to_the_cell_to_say(package, tmp_path):
     (tmp_path / "slow_one.py").write_text("raise OSError('no such library')\n")
-    preload.start(KERNEL).join()
+    for thread in preload.start(KERNEL):
+        thread.join()
     with pytest.raises(OSError, match="no such library"):
         __import__("slow_one")
 
@@ -61,7 +75,7 @@ def test_nothing_begins_without_a_kernel_or_anything_to_do(case, package, monkey
         monkeypatch.setattr(preload, "PACKAGES", ("sys", "threading"))
     if case == "not installed":
         monkeypatch.setattr(preload, "PACKAGES", ("not_installed_here",))
-    assert preload.start(SimpleNamespace(kernel=None) if case == "no kernel" else KERNEL) is None
+    assert preload.start(SimpleNamespace(kernel=None) if case == "no kernel" else KERNEL) == []
 
 
 ENDING = """

@@ -119,6 +119,8 @@ def _settle(value: Any, make: Callable[[Any], bool]) -> None:
                 elif not isinstance(held, type):
                     _settle(held, make)
         return
+    if sys._is_immortal(value):  # type: ignore[attr-defined]  # of 3.14; where there is none, `_maker` has given up
+        return  # a number or a string; or it was found before, with what it holds
     functions = _functions(value)
     # Besides functions what a library's C code calls: built-in functions, ufuncs, methods' descriptors.
     if functions or kind in _SCALARS or kind in _FIELDS or (callable(value) and not kind.__flags__ & _HEAP_TYPE):
@@ -152,7 +154,11 @@ def _functions(value: Any) -> tuple[FunctionType, ...]:
 
 
 def _constants(found: tuple[Any, ...] | frozenset[Any], make: Callable[[Any], bool]) -> None:
+    """`found`, and what is in it. In a tuple that is immortal all is: so are the constants of a `.pyc`, which are most of them."""
+    is_immortal = sys._is_immortal  # type: ignore[attr-defined]  # see `_settle`
     for value in found:
+        if is_immortal(value):
+            continue
         if isinstance(value, CodeType):
             _constants(value.co_consts, make)
             continue
