@@ -395,7 +395,6 @@ def test_a_driven_runs_lines_belong_to_the_cell_that_drives_it(replaced, streams
     assert run.printed.count == 6
 
 
-@pytest.mark.skipif(not getattr(sys.flags, "thread_inherit_context", False), reason="threads inherit nothing here")
 def test_a_thread_that_a_reaction_starts_prints_for_its_run(replaced, streams, second):
     def pool(self):
         thread = threading.Thread(target=by_print, args=(self,))
@@ -454,7 +453,7 @@ def test_what_was_held_back_comes_before_what_is_printed_while_it_is_let_go(outp
     run = SimpleNamespace(printed=Printed(), number=1, program=SimpleNamespace(name="main"), options={}, is_alive=True)
     run = type("Run", (), vars(run))()
     below = run.printed.below = Below(run, None, {}, True, lambda _: None)
-    begun = run.printed.open(False, slow)
+    begun = run.printed.open(SimpleNamespace(current_tag=lambda: Tag(0, 0)), False, slow)
     other = threading.Thread(target=below.write, args=("later\n", 6, "later\n", begun))
     output.undecided(run)
     below.write("held back\n", 10, "held back\n", begun)

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from reactornb.runtime import Run
-from reactornb.runtime.printed import Open, not_shown, seen
+from reactornb.runtime.printed import Open, Origin, not_shown, seen
 
 __all__ = ["Below", "Stream"]
 
@@ -269,6 +269,12 @@ class Below:
                 if second != self._second:
                     self._next(second)
             return bool(self._pieces or self._outputs or self._outputs_hidden)
+
+    def forget(self, opens: Sequence[Open], forgets: Callable[[Origin], bool]) -> None:
+        """Show nothing more of lines that have no end and do not count. What is shown stays."""
+        with self._lock:
+            for begun in opens:
+                begun.forget(forgets)
 
     def release(self) -> None:
         """In a forked child, where another thread may have held the lock."""

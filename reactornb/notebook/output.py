@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import sys
 import threading
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -59,6 +60,9 @@ class Tap:
         self._here = (
             threading.local()
         )  # the redirections of the reaction that a thread runs; whether it is in the wrapper
+        # Up to 3.13.2 and 3.12.9, `print` does not hold what it found in `sys.stdout`: another thread that takes it away meanwhile
+        # must not have it freed (CPython issue 130163).
+        self._asides: deque[Aside] = deque(maxlen=4)
         # ipykernel's thread that reads what C code writes to the file descriptor.
         self._outside = getattr(real, "watch_fd_thread", None)
 
@@ -106,13 +110,7 @@ class Tap:
         """Write what a run prints."""
         printed = scheduler.printed
         below = printed.below
-        here = self._here
-        begun: Open
-        if getattr(here, "of", None) is printed:
-            begun = here.begun
-        else:
-            begun = here.begun = printed.open(self.error, self)
-            here.of = printed
+        begun: Open = printed.open(scheduler, self.error, self)
         if below is not None and below.holds and "\n" not in text and "\r" not in text and len(begun.text) < _LONG:
             # The usual `print` comes in pieces, and only the last one has anything to be done for.
             begun.text += text
@@ -121,7 +119,7 @@ class Tap:
                 below.wait()
             return len(text)
         whole = begun.text + text
-        end = printed.add(whole, scheduler, begun)
+        end = printed.add(whole, begun)
         if below is None:
             begun.text, begun.shown = whole[end:], len(whole) - end
             self._own(text)
@@ -143,6 +141,12 @@ class Tap:
     def header(self) -> Any:
         """What the kernel knows the running cell by; None if it does not say."""
         return (getattr(self.real, "parent_header", None) or None) if hasattr(self.real, "set_thread_parent") else None
+
+    def aside(self, target: Any) -> Aside:
+        """What stands in `sys.stdout` for a cell's redirection."""
+        made = Aside(target, self)
+        self._asides.append(made)
+        return made
 
     def inner(self) -> list[Any]:
         """The redirections of the reaction that this thread runs."""
@@ -244,7 +248,7 @@ class Output:
             if current_scheduler() is None:
                 for name, tap in self.taps.items():
                     if getattr(which, name):
-                        setattr(sys, name, Aside(getattr(sys, name), tap))
+                        setattr(sys, name, tap.aside(getattr(sys, name)))
                 if which.display and which.shell is not None and self._publisher is not None:
                     self._tap_publisher(which.shell.display_pub)
             return captured
@@ -384,7 +388,7 @@ def _entering(tap: Tap) -> Callable[[Callable[[Any], Any]], Callable[[Any], Any]
                 return which._new_target
             target = enter(which)
             if target is not None and target is not tap.real:
-                setattr(sys, tap.name, Aside(target, tap))
+                setattr(sys, tap.name, tap.aside(target))
             return target
 
         return entered

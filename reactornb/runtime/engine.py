@@ -79,6 +79,7 @@ class Engine:
         self.graph = graph
         self.clock = clock
         self.recorder = recorder
+        self.printed = printed
         self.seed = seed
         self.driven = driven
         self.driver: int | None = (
@@ -259,9 +260,12 @@ class Engine:
         first = self._failed
         if first is None:
             self.recorder.finish()
+            self.printed.finish()
             return
         tag = first.current_tag()
         self.recorder.finish((tag, first.enclave))
+        self.printed.forget_ahead(tag, first.enclave)
+        self.printed.finish()
         for node, instance in zip(self.graph.reactors, self.schedule.instances, strict=True):
             if node.enclave != first.enclave:
                 instance._log.forget(tag)

@@ -2,8 +2,9 @@
 
 The failure that counts is that of the reaction with the lowest number. Reactions of the level with lower numbers are all run,
 those with higher ones count as not run: none begins once a failure is known. One that had begun by then (another worker's, or
-one handed out earlier because it is costly) cannot be taken back; what it logged, and its place in the trace, is removed,
-and its reactor's state cannot be looked at (`Run.instance`). What it printed on a terminal stays there.
+one handed out earlier because it is costly) cannot be taken back; what it logged, what `Run.printed` has of it, and its place in the trace, is removed,
+and its reactor's state cannot be looked at (`Run.instance`). What is printed on a terminal or shown below a cell stays there; it is not
+held back until the level has succeeded, since a crash or a hang would then keep it.
 
 This module knows nothing of threads: `workers.py` and `scheduler.py` call it where a call has raised.
 """

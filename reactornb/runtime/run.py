@@ -578,6 +578,11 @@ class Run:
         """What reactions printed, on stdout and stderr, each line with its reactor and tag: the last 100,000 lines. `print(run.printed)`.
 
         Kept where a page shows only some of it, in a notebook with `%load_ext reactornb`; elsewhere all of it is printed and nothing kept.
+
+        Once the run is over it is the same for any number of workers: ordered by tag, level and reaction, and without what reactions
+        printed that count as not run, because one before them raised, or because their enclave was ahead of one that failed.
+        Lines that are shown below a cell already, or on a terminal, stay there. What threads print that reactions start
+        counts as their reactions do, at the tag that the run had reached; what C code prints belongs to no reaction, and stays.
         """
         return self._printed
 

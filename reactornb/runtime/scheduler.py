@@ -709,6 +709,7 @@ class Scheduler(EventQueue):
         self.recorder.failed(tag, undone)
         for reaction in undone:
             self.schedule.instances[reaction.node.reactor]._log.forget(tag)
+        self.printed.forget(tag, self.enclave, undone)
         never = set(skipped)
         self.spoilt = {reaction.node.reactor: reaction for reaction in undone if reaction not in never}
 

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from reactornb.errors import RunOverError, Source
 from reactornb.runtime.hints import said
+from reactornb.runtime.printed import inherit
 from reactornb.runtime.workers import current_scheduler
 
 if TYPE_CHECKING:
@@ -40,13 +41,18 @@ class Owner:
     """The enclave, and so the run, whose reaction started a thread.
 
     A thread may outlive its run, and does not keep it.
+
+    Attributes:
+        run: in words.
+        origin: the reaction; by it counts what the thread prints.
     """
 
-    __slots__ = ("_scheduler", "run")
+    __slots__ = ("_scheduler", "origin", "run")
 
     def __init__(self, scheduler: Scheduler) -> None:
         self._scheduler = weakref.ref(scheduler)
         self.run = scheduler.notices.who
+        self.origin = scheduler.printed.origin(scheduler)
 
     def scheduler(self) -> Scheduler | None:
         """The enclave's scheduler; None once nobody holds its run."""
@@ -142,6 +148,7 @@ def _forget(thread: threading.Thread) -> None:
 
 def _run(thread: threading.Thread, run: Callable[[], None], owner: Owner) -> None:
     _mine.owner = owner
+    inherit(owner)
     thread.__dict__.pop("run", None)  # or the thread would hold itself
     try:
         run()
