@@ -1,7 +1,11 @@
-"""Runs that a script leaves behind: they end in order, with their shutdown reactions, before the interpreter goes.
+"""Runs that a script leaves behind: they end in order, with their shutdown reactions, before the interpreter goes; and those that
+failed without anybody asking how they ended are told then.
 
 Python first waits for the threads that are no daemons, and forbids new work to thread pools, and only then calls what `atexit` was
 given. That is too late for a run: its shutdown reactions end such threads, and use such pools. So runs end before that.
+
+# _untold   added to by the thread on which a run ends, before the run is over for anybody else, and taken from by any that asks, each in
+#           one operation of a dict
 """
 
 from __future__ import annotations
@@ -13,15 +17,21 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+from reactornb.errors import ReactorError
+
 if TYPE_CHECKING:
     from reactornb.runtime.run import Run
 
-__all__ = ["PATIENCE_S", "end", "register"]
+__all__ = ["PATIENCE_S", "end", "failed", "forget", "register", "tell_failures", "told"]
 
 # How long all runs together have for their end. A reaction that does not return by then is left where it is.
 PATIENCE_S = 5.0
 
+_MOST = 10  # failures that are told one by one
+
 _registered: set[Callable[[], None]] = set()
+# Of runs that failed and of which nobody knows, by number: name and failure. Such a run need not live on.
+_untold: dict[int, tuple[str, str]] = {}
 _left_alone: list[Run] = []  # those that had not ended in time; only the thread that ends the interpreter looks
 
 
@@ -44,6 +54,37 @@ def register(end_all: Callable[[], None]) -> None:
             register_first(end_all)
 
 
+def failed(run: Run, failure: BaseException) -> None:
+    """A run ended in a failure, of which nobody knows yet."""
+    why = str(failure) if isinstance(failure, ReactorError) else f"{type(failure).__name__}: {failure}"
+    line = next(iter(why.splitlines()), "")
+    _untold[run.number] = run.name, f"{line[:500]}{'…' if len(line) > 500 else ''}"
+
+
+def told(run: Run) -> None:
+    """Somebody has asked how a run ended."""
+    _untold.pop(run.number, None)
+
+
+def forget() -> None:
+    """In a forked child: its parent tells."""
+    _untold.clear()
+
+
+def tell_failures() -> None:
+    """Say on stderr which runs failed without anybody asking, once."""
+    numbers = sorted(_untold)
+    for number in numbers[:_MOST]:
+        name, why = _untold.pop(number, ("", ""))
+        if name:
+            _say(
+                f"{name} failed, and nobody asked how it ended: {why.rstrip('.')}; run.result() raises it, with its traceback."
+            )
+    if len(numbers) > _MOST:
+        _say(f"{len(numbers) - _MOST} more runs failed, and nobody asked how they ended.")
+        _untold.clear()
+
+
 def end(runs: Sequence[Run]) -> None:
     """End these runs, and say on stderr which could not be ended, and which failed in doing so."""
     runs = [run for run in runs if run not in _left_alone]
@@ -58,7 +99,7 @@ def end(runs: Sequence[Run]) -> None:
             run._finished.wait(0.001)  # as in `Run.stop`
         if run._finished.wait(max(until - time.monotonic(), 0.0)):
             run._join()
-            if run.failure is not None:
+            if run.failure is not None:  # and is told by now
                 _say(f"{run.name} failed when the script was over: {run.failure}")
         else:
             _left_alone.append(run)

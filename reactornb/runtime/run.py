@@ -183,6 +183,7 @@ class Program:
                 return
             self._run = run
             _alive.add(run)
+            run._begun = True
             engine.begin()
 
     def run(self, **options: Any) -> Result:
@@ -256,6 +257,7 @@ class Run:
 
     # _ended, _failure, _seconds   written once, under _ending, before _finished is set, and read after it: by the last leader, or by
     #                              who abandons the run, whichever comes first
+    # _begun                       set once by who starts the run, before its first reaction; a failure before that is raised there
     # _stop_asked                  set by any thread that asks for the end, before it does; read for display
     """
 
@@ -273,7 +275,7 @@ class Run:
         self._finished = Done()
         self._failure: BaseException | None = None
         self._seconds: float | None = None
-        self._stop_asked = self._abandoned = False
+        self._stop_asked = self._abandoned = self._begun = False
         self._ending = threading.Lock()
         self._began = time.perf_counter()
         self._imports = Progress()
@@ -320,6 +322,8 @@ class Run:
                 return
             self._failure = failure
             self._seconds = time.perf_counter() - self._began
+            if failure is not None and self._begun and exit_code(failure) != 0:
+                at_exit.failed(self, failure)
             self._finished.set()
 
     def _leave_behind(self) -> None:
@@ -402,6 +406,7 @@ class Run:
             )
         alive = self._engine.advance()
         if self._failure is not None:
+            at_exit.told(self)
             self._join()
             raise self._failure
         return alive
@@ -472,6 +477,7 @@ class Run:
             if not ended:
                 self._standing.look()
         if ended:
+            at_exit.told(self)
             self._join()
         return ended
 
@@ -499,6 +505,7 @@ class Run:
         if self._abandoned:
             return "abandoned"
         if self._failure is not None:
+            at_exit.told(self)
             return "failed"
         return "stopped" if self._stop_asked else "finished"
 
@@ -544,7 +551,9 @@ class Run:
 
     @property
     def failure(self) -> BaseException | None:
-        """What ended the run, or None."""
+        """What ended the run, or None. Of a failure that nobody asks for, in any way, a line on stderr tells when the interpreter ends."""
+        if self._failure is not None:
+            at_exit.told(self)
         return self._failure
 
     @property
@@ -559,6 +568,7 @@ class Run:
         Waits for the threads that reactions started, as Python does before it exits; for daemons half a second.
         """
         threads.join(self.schedulers)
+        at_exit.told(self)
         return exit_code(self._failure) or int(bool(self.notices.died))
 
     @property
@@ -808,10 +818,15 @@ import_hook.on_gil.append(_look_at_gil)
 def _leave_all_behind() -> None:
     for r in live_runs():
         r._leave_behind()
+    at_exit.forget()
 
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_leave_all_behind)
+
+
+# Called after `_end_all`, and once Python has waited for threads that may ask.
+atexit.register(at_exit.tell_failures)
 
 
 @atexit.register
