@@ -1,5 +1,6 @@
 """How commands start their interpreter, and what a run says of its own."""
 
+import itertools
 import os
 import subprocess
 import sys
@@ -72,6 +73,30 @@ def test_check_values_says_that_the_order_of_sets_is_another_in_each_process(che
     run = Program(Steady).start(timeout=ms(1), fast=True, check_values=check)
     run.result()
     assert any("PYTHONHASHSEED" in said for said in run.warnings) is check
+
+
+def told_of_hashes(**options):
+    run = Program(Steady).start(timeout=ms(1), fast=True, **options)
+    run.result()
+    return [said for said in run.warnings if "PYTHONHASHSEED" in said]
+
+
+def test_the_first_run_of_a_process_that_keeps_a_fingerprint_says_it_and_no_other(monkeypatch):
+    monkeypatch.setattr("reactornb.runtime.run.environment", lambda: {"hash_seed": "random"})
+    monkeypatch.setattr("reactornb.runtime.run._hash_told", itertools.count())
+    assert told_of_hashes() == []
+    (said,) = told_of_hashes(fingerprint=True)
+    assert "perhaps the fingerprint" in said
+    assert "\n" not in said
+    assert told_of_hashes(fingerprint=True) == []
+    assert len(told_of_hashes(fingerprint=True, check_values=True)) == 1
+
+
+@pytest.mark.parametrize("seed", ["0", "7"])
+def test_where_hashes_are_fixed_nothing_is_said(seed, monkeypatch):
+    monkeypatch.setattr("reactornb.runtime.run.environment", lambda: {"hash_seed": seed})
+    monkeypatch.setattr("reactornb.runtime.run._hash_told", itertools.count())
+    assert told_of_hashes(fingerprint=True) == told_of_hashes(check_values=True) == []
 
 
 @pytest.mark.parametrize("late", [False, True])

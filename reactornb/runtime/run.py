@@ -42,6 +42,7 @@ __all__ = ["Program", "Result", "Run", "known_runs", "live_runs"]
 KERNEL = "reactornb"
 
 _numbers = itertools.count(1)
+_hash_told = itertools.count()  # each number is handed out once
 # Called with each run that is made, on the thread that starts it, before any of its own begins.
 on_new: list[Callable[[Run], None]] = []
 # Runs that have begun and not ended. Added to by `Program._begin` and walked at exit, both on ordinary Python threads; WeakSet
@@ -299,11 +300,14 @@ class Run:
         for tell in on_new:
             tell(self)
         self._look_at_gil()
-        if self._recorder.serial and environment()["hash_seed"] == "random":
+        checked, compared = self._recorder.serial, self._recorder.keeps_fingerprint
+        # Who checks values is told each time; who compares fingerprints once in a process.
+        if (checked or compared) and environment()["hash_seed"] == "random" and (next(_hash_told) == 0 or checked):
+            why = "" if checked else ", and with it perhaps the fingerprint"
             self.notices.add(
                 "hash",
-                "the order of a set of strings is another in each process: PYTHONHASHSEED is not set. Sort what is taken out of a set, or start "
-                "Python with PYTHONHASHSEED=0, as the kernel and `reactornb run` do.",
+                f"the order of a set of strings is another in each process{why}: PYTHONHASHSEED is not set. Sort what is taken out of a set, or "
+                f"start Python with PYTHONHASHSEED=0, as the kernel and `reactornb run` do.",
             )
 
     def _look_at_gil(self) -> None:

@@ -68,6 +68,11 @@ class Recorder:
         self._undone: set[tuple[Tag, int]] = set()
 
     @property
+    def keeps_fingerprint(self) -> bool:
+        """Whether a fingerprint was asked for."""
+        return self._sum is not None
+
+    @property
     def fingerprint(self) -> str | None:
         """The fingerprint of the tags that are done, 64 hexadecimal digits; None where none is kept."""
         return None if self._sum is None else self._sum.hexdigest()

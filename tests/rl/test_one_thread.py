@@ -68,7 +68,7 @@ def test_torch_in_reactions_and_environments_gives_the_same_with_one_thread_allo
     found = []
     for threads in ("1", "2"):
         done = subprocess.run(
-            [sys.executable, "-c", textwrap.dedent(PROGRAM)], env={**os.environ, "OMP_NUM_THREADS": threads},
+            [sys.executable, "-c", textwrap.dedent(PROGRAM)], env={**os.environ, "OMP_NUM_THREADS": threads, "PYTHONHASHSEED": "0"},
             capture_output=True, text=True, timeout=80, check=False,
         )  # fmt: skip
         assert done.returncode == 0, done.stderr

