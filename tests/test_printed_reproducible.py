@@ -4,11 +4,13 @@ import asyncio
 import concurrent.futures
 import functools
 import io
+import itertools
 import logging
 import multiprocessing.pool
 import sys
 import threading
 import traceback
+from types import SimpleNamespace
 
 import pytest
 
@@ -17,7 +19,9 @@ pytest.importorskip("IPython")
 from reactornb import Bank, Input, Output, Program, Reactor, Timer, connect, enclave, ms, reaction, startup
 from reactornb.errors import ReactionError
 from reactornb.notebook.output import Output as Session
+from reactornb.runtime.printed import Origin, Printed
 from reactornb.runtime.scheduler import Scheduler
+from reactornb.tags import Tag
 
 WORKERS = (1, 2, 8)
 
@@ -385,3 +389,28 @@ def test_a_thread_that_outlives_its_run_goes_on_printing_for_it(tapped):
         go.set()
         begun[0].join(20)
     assert run.printed.text == "now\nlater\n"
+
+
+def test_while_lines_are_taken_out_another_enclave_goes_on_printing():
+    log = Printed()
+    other = SimpleNamespace(current_tag=lambda: Tag(0, next(microsteps)), enclave=1)
+    microsteps = itertools.count()
+    for _ in range(3):
+        log.write("begun ", other)
+
+    class Moving(tuple):
+        """A tag; whenever it is compared, the other enclave begins to print at one more."""
+
+        __slots__ = ()
+
+        def __eq__(self, _):
+            log.opens[-1, threading.get_ident(), False].prints(
+                line._replace(origin=Origin(0, next(microsteps), enclave=1))
+            )
+            return False
+
+        __hash__ = tuple.__hash__
+
+    line = log.opens[-1, threading.get_ident(), False].line
+    log.forget(Moving((5, 0)), 0, [SimpleNamespace(index=1, node=SimpleNamespace(reactor=1))])
+    assert [said.partition(": ")[2] for said in log.lines()] == ["begun begun begun "]

@@ -116,7 +116,8 @@ class Open:
     #                by it too, and by `forget`, under the lock of what shows it below a cell if there is such a thing, with `shown`.
     #                Read by any: it may be a little older
     # last, line     replaced by the same thread, read by any
-    # before         of the same thread, and of `forget`
+    # before         appended to by the same thread, which may be in another enclave and go on while `forget` looks at a copy; `forget`
+    #                takes from it only where that thread is over, or a thread that a reaction started, whose lines do not count
     """
 
     __slots__ = ("before", "last", "line", "shown", "stream", "text")
@@ -138,7 +139,7 @@ class Open:
 
     def forget(self, forgets: Callable[[Origin], bool]) -> None:
         """Back to what there was before the first reaction that does not count; nothing that comes after it does."""
-        for at, (origin, text, last, line) in enumerate(self.before):
+        for at, (origin, text, last, line) in enumerate(self.before.copy()):
             if forgets(origin):
                 self.text, self.last, self.line = text, last, line
                 self.shown = min(self.shown, len(text))
@@ -242,7 +243,7 @@ class Printed:
         return len(text) - len(rest) + back
 
     def _add(self, line: Line) -> None:
-        if self._forgotten and any(forgets(line.origin) for forgets in self._forgotten):
+        if self._forgotten and self._does_not_count(line):
             return  # of a thread that goes on after its run has failed
         if len(line.text) > self.kept_chars:
             line = line._replace(text=line.text[: self.kept_chars])
@@ -292,6 +293,9 @@ class Printed:
         enclave = getattr(scheduler, "enclave", -1)
         return name, Origin(tag.time_ns, tag.microstep, reactor=reactor, enclave=enclave), False
 
+    def _does_not_count(self, line: Line) -> bool:
+        return any(forgets(line.origin) for forgets in self._forgotten)
+
     def forget(self, tag: tuple[int, int], enclave: int, undone: Sequence[Any]) -> None:
         """What these reactions printed at a tag counts as not printed; their leader, once they are over."""
         if not undone:
@@ -340,7 +344,11 @@ class Printed:
             chars: no more than about that many characters, and the newest line.
         """
         with self._lock:
-            begun = [o.line._replace(text=o.text or o.last) for o in self.opens.values() if o.text or o.last]
+            begun = [
+                o.line._replace(text=o.text or o.last)
+                for o in self.opens.values()
+                if (o.text or o.last) and not self._does_not_count(o.line)
+            ]
             begun.sort(key=_place)
             room = len(self._lines) if last is None else max(last - len(begun), 0)
             newest = list(islice(reversed(self._lines), room))
