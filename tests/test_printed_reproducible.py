@@ -414,3 +414,80 @@ def test_while_lines_are_taken_out_another_enclave_goes_on_printing():
     line = log.opens[-1, threading.get_ident(), False].line
     log.forget(Moving((5, 0)), 0, [SimpleNamespace(index=1, node=SimpleNamespace(reactor=1))])
     assert [said.partition(": ")[2] for said in log.lines()] == ["begun begun begun "]
+
+
+class Mixed(Reactor):
+    """Prints whole lines, beginnings and ends of lines, on both streams."""
+
+    tick = Timer(0, ms(1))
+    out = Output[int]()
+    fails_at: int = -1
+
+    @reaction(tick)
+    def on_tick(self, out):
+        print(self.full_name[-2:], end=" ")
+        if self.rng.random() < 0.4:
+            print("line", self.time_ns, file=sys.stderr)
+        if self.rng.random() < 0.3:
+            print()
+        if self.time_ns // ms(1) == self.fails_at:
+            raise ValueError("mixed")
+        out.set(0)
+
+
+class MixedReader(Reactor):
+    inp = Input[int]()
+    fails_at: int = -1
+
+    @reaction(inp)
+    def on_inp(self, inp):
+        print("read", end="." if self.rng.random() < 0.5 else "\n")
+        if self.rng.random() < 0.3:
+            by_thread("of a thread")
+        if self.time_ns // ms(1) == self.fails_at:
+            raise ValueError("reader")
+
+    @reaction(inp)
+    def then(self):
+        print("second", end="\r" if self.rng.random() < 0.2 else "\n")
+
+
+class Part(Reactor):
+    sends: int = -1
+    reads: int = -1
+
+    def compose(self):
+        self.good = Bank(Mixed, 4)
+        self.bad = Mixed(fails_at=self.sends)
+        self.readers = Bank(MixedReader, 4)
+        self.reader = MixedReader(fails_at=self.reads)
+        connect(self.good.out, self.readers.inp)
+        connect(self.bad.out, self.reader.inp)
+
+
+class Parts(Reactor):
+    first: int = -1
+    second: int = -1
+    reads: int = -1
+
+    def compose(self):
+        self.a = enclave(Part(sends=self.first, reads=self.reads))
+        self.b = enclave(Part(sends=self.second))
+        self.c = enclave(Part())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "fails",
+    [{}, {"reads": 11}, {"first": 17, "second": 17}, {"first": 19, "second": 12, "reads": 15}],
+    ids=["none", "a reader", "two at one tag", "three"],
+)
+def test_enclaves_levels_threads_and_lines_without_end_all_at_once(fails, tapped, share_all):
+    found = []
+    for workers in (1, 2, 3, 8):
+        with tapped:
+            run = Program(Parts, **fails).start(workers=workers, fast=True, timeout=ms(20), seed=3)
+            run.wait(60)
+        found.append((str(run.printed), run.printed.text, run.printed.count, str(run.failure)))
+    assert found[1:] == found[:-1]
+    assert found[0][2] > 100
