@@ -110,9 +110,9 @@ def end(runs: Sequence[Run]) -> None:
             )
 
 
-def _is_mine(driver: int | None) -> bool:
+def _is_mine(driver: threading.Thread | None) -> bool:
     """Whether this thread may advance a run: nobody has, this thread did, or the one that did is gone."""
-    return driver in (None, threading.get_ident()) or all(t.ident != driver for t in threading.enumerate())
+    return driver is None or driver is threading.current_thread() or not driver.is_alive()
 
 
 def _say(words: str) -> None:

@@ -62,7 +62,7 @@ class BusyWatch:
         self._names: dict[CodeType, list[tuple[Any, str]]] | None = None
 
     def look(self) -> list[Busy]:
-        """The reactions that are known to have been busy for half a second or more, longest first; empty while tags are done."""
+        """The reactions that are known to have been busy for half a second or more, longest first, then by name; empty while tags are done."""
         now = time.perf_counter()
         engine = self._engine
         with self._lock:
@@ -79,7 +79,7 @@ class BusyWatch:
             busy = [
                 Busy(name, now - self._since[worker, name], where, worker) for (worker, name), where in found.items()
             ]
-        return sorted(busy, key=lambda b: (-b.seconds, b.worker))
+        return sorted(busy, key=lambda b: (-b.seconds, b.reaction))
 
     def stacks(self) -> dict[tuple[int, str], str]:
         """Per worker and reaction that it is in at this moment, where that is; takes no lock."""

@@ -82,9 +82,9 @@ class Engine:
         self.printed = printed
         self.seed = seed
         self.driven = driven
-        self.driver: int | None = (
-            None  # the thread that advanced the run last; written by it, read when the interpreter goes
-        )
+        # The thread that advanced the run last; written by it, read when the interpreter goes. Not its number, which the next thread
+        # may have once this one is gone.
+        self.driver: threading.Thread | None = None
         self._replay = replay
         self.on_end = on_end
         self.failure: BaseException | None = None
@@ -198,7 +198,7 @@ class Engine:
     def advance(self) -> bool:
         """Of a driven run: execute what is due, on the calling thread; true while the run is not over."""
         had = intraop.enter()
-        self.driver = threading.get_ident()
+        self.driver = threading.current_thread()
         try:
             self.workers[0].turn()
         finally:

@@ -120,7 +120,7 @@ def _extended(start: Callable[[threading.Thread], None]) -> Callable[[threading.
     def start_thread(thread: threading.Thread) -> None:
         scheduler = current_scheduler()
         owner = _owner() if scheduler is None else Owner(scheduler)
-        if owner is None or thread in _alive:  # who starts a thread twice is told so by the original
+        if owner is None or thread in _alive or thread.ident is not None:  # who starts it twice is told so by the original
             start(thread)
             return
         _alive[thread] = owner
@@ -128,9 +128,7 @@ def _extended(start: Callable[[threading.Thread], None]) -> Callable[[threading.
         try:
             start(thread)
         except BaseException:
-            if (
-                thread.ident is None or not thread.is_alive()
-            ):  # there is no room for it, or it is over and started again
+            if thread.ident is None:  # there is no room for it
                 _forget(thread)
             raise
 

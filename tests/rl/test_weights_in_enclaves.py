@@ -8,6 +8,9 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from reactornb import Bank, Input, Output, Program, Reactor, Timer, connect, enclave, ms, reaction, startup  # noqa: E402
+from reactornb.rl.dynamo import defer  # noqa: E402
+
+defer()  # or the first optimizer turns the GIL on: it imports triton
 
 WORKERS = (1, 2, 8)
 PERIODS = 6
