@@ -379,6 +379,7 @@ def test_shutting_the_kernel_down_ends_the_run_in_order(own_kernel, tmp_path):
     assert time.monotonic() - began < 10
 
 
+@pytest.mark.soak
 def test_the_latency_bench_runs_and_prints_one_line(capsys):
     pytest.importorskip("torch")
     pytest.importorskip("gymnasium")

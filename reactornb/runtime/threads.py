@@ -120,7 +120,9 @@ def _extended(start: Callable[[threading.Thread], None]) -> Callable[[threading.
     def start_thread(thread: threading.Thread) -> None:
         scheduler = current_scheduler()
         owner = _owner() if scheduler is None else Owner(scheduler)
-        if owner is None or thread in _alive or thread.ident is not None:  # who starts it twice is told so by the original
+        if (
+            owner is None or thread in _alive or thread.ident is not None
+        ):  # who starts it twice is told so by the original
             start(thread)
             return
         _alive[thread] = owner

@@ -135,8 +135,9 @@ EXPECTED = {
 }
 
 
+# One of them in make test.
 @pytest.mark.slow
-@pytest.mark.parametrize("name", SMALL)
+@pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.soak] * (name != "micro")) for name in SMALL])
 def test_a_benchmark_measures_its_limit_itself_and_its_text(name, tmp_path, capsys):
     file = tmp_path / "found.json"
     module = import_module(f"reactornb.bench.{name}")

@@ -76,7 +76,11 @@ def test_the_same_bodies_learn_the_same_in_reactors_and_in_a_loop():
             ("qlearning", *SMALL, "--as-published"), {"K = 500, plain loop, same bodies"}, marks=pytest.mark.soak
         ),
         pytest.param(("qlearning", *SMALL, "--arrays"), {"K = 500, same bodies, 2 workers"}, marks=pytest.mark.soak),
-        (("marl", "--rounds", "3", "--cars", "2,4"), {"2 agents, NumPy, 2 workers", "4 agents, same bodies, 1 worker"}),
+        pytest.param(
+            ("marl", "--rounds", "3", "--cars", "2,4"),
+            {"2 agents, NumPy, 2 workers", "4 agents, same bodies, 1 worker"},
+            marks=pytest.mark.soak,
+        ),
     ],
 )
 def test_the_benchmarks_run(words, figures, tmp_path):

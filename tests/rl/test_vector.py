@@ -445,6 +445,7 @@ def test_stable_baselines3_learns_the_same_weights_with_ours_in_place():
 
 @pytest.mark.slow
 @pytest.mark.timeout(180)
+@pytest.mark.soak
 def test_the_benchmark_sets_ours_beside_gymnasium_s_own(tmp_path):
     # In a process of its own: AsyncVectorEnv leaves a server of processes behind until the end of the one that used it.
     where = tmp_path / "vector.json"
