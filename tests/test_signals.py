@@ -55,6 +55,16 @@ def default_interrupts():
     signal.signal(signal.SIGINT, before)
 
 
+@pytest.fixture
+def ours():
+    """Processes that end with the test, however it ends."""
+    made = []
+    yield made
+    for process in made:
+        with process:
+            process.kill()
+
+
 def until(condition):
     end = time.monotonic() + 50
     while not condition():
@@ -65,9 +75,10 @@ def until(condition):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["timers.py", "enclaves.py", "driven.lf"])
 @pytest.mark.usefixtures("default_interrupts")
-def test_a_signal_during_the_run_ends_it_with_all_there_is(name, tmp_path):
+def test_a_signal_during_the_run_ends_it_with_all_there_is(name, tmp_path, ours):
     number = SIGNALS[["timers.py", "enclaves.py", "driven.lf"].index(name)]
     process = command(tmp_path, name)
+    ours.append(process)
     until((tmp_path / "marks" / "began").exists)
     process.send_signal(number)
     out, err = process.communicate(timeout=60)
@@ -87,8 +98,9 @@ def hanging(folder, n=1):
 @pytest.mark.slow
 @pytest.mark.parametrize("again", [True, False])
 @pytest.mark.usefixtures("default_interrupts")
-def test_a_reaction_that_holds_up_the_end_is_named_and_a_second_signal_gives_it_up(again, tmp_path):
+def test_a_reaction_that_holds_up_the_end_is_named_and_a_second_signal_gives_it_up(again, tmp_path, ours):
     process = hanging(tmp_path, 1 if again else 2)
+    ours.append(process)
     until((tmp_path / "hangs").exists)
     process.send_signal(signal.SIGTERM)
     said = process.stderr.readline()

@@ -122,6 +122,7 @@ def test_check_takes_several_files_of_any_kind(file, capsys):
 
 
 @pytest.mark.slow
+@pytest.mark.soak
 def test_assembly_is_measured(file, capsys):
     assert main(["bench", "assembly", "--rounds", "1", str(file(GOOD))]) in (0, 1)
     rows = {line.split()[0]: line.split() for line in capsys.readouterr().out.splitlines()}

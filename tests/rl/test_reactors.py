@@ -274,7 +274,9 @@ def test_the_same_weights_and_fingerprint_on_1_2_and_8_workers(name):
         (PPO, PPOConfig(total_steps=4000, horizon=50, minibatch_size=50, lr=5e-3, eval_episodes=40)),
         (PPO, PPOConfig(total_steps=4000, horizon=50, minibatch_size=50, lr=5e-3, staleness=1, eval_episodes=40)),
         (A2C, A2CConfig(total_steps=8000, lr=5e-3, eval_episodes=40)),
-        (A3C, A3CConfig(total_steps=8000, workers=4, horizon=8, lr=5e-3, eval_episodes=40)),
+        pytest.param(
+            A3C, A3CConfig(total_steps=8000, workers=4, horizon=8, lr=5e-3, eval_episodes=40), marks=pytest.mark.soak
+        ),
         *(
             (
                 DQN,
