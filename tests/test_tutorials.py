@@ -31,7 +31,7 @@ SHRUNK = {
     "05_ppo": "config = replace(config, total_steps=30_000, eval_episodes=10)",
     "06_asynchrony": "STEPS, ROUNDS = 8_000, 3",
     "07_multi_agent": "EPISODES = 8",
-    "08_atari": "GAMES, ROUNDS = ('Breakout', 'SpaceInvaders'), 2",
+    "08_atari": "GAMES, SHAPES, ROUNDS = ('Breakout', 'SpaceInvaders'), ((1, 2), (2, 1)), 2",
     "10_fast": "REPEATS, ROUNDS = 1, 10",
     "11_tuning": "GAMBLERS, SECONDS = 16, 4",
 }
