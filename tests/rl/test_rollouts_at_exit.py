@@ -6,6 +6,9 @@ import sys
 
 import pytest
 
+pytest.importorskip("torch")
+pytest.importorskip("gymnasium")
+
 SCRIPT = """
 import os, sys, time
 import gymnasium, numpy as np
