@@ -96,7 +96,8 @@ def check_late(cls: type[Reactor], where: Source) -> None:
     for base in cls.__mro__:
         if base is Reactor or not issubclass(base, Reactor):
             continue
-        for name, value in vars(base).items():
+        # A copy: programs of one class may be assembled on several threads at once, and classes keep what was worked out about them.
+        for name, value in vars(base).copy().items():
             if isinstance(value, (Declaration, Reactor, Bank)) and name not in base._spec.names:
                 raise DeclarationError(
                     f"{getattr(value, 'source', where)}: {base.__name__}.{name} was set after the class was made ({base._definition}), too late to be part of it. "
@@ -126,7 +127,7 @@ def _attributes(cls: type[Reactor]) -> None:
                 f"or state: {attribute} = State(factory=lambda self: …). If nothing ever changes it, say so: {attribute}: ClassVar = …."
             )
     for base in cls.__mro__:
-        for method in vars(base).values():
+        for method in vars(base).copy().values():
             function = method.__func__ if isinstance(method, (staticmethod, classmethod)) else method
             if base.__module__.partition(".")[0] != "reactornb" and isinstance(function, types.FunctionType):
                 changed = _changed_default(function)

@@ -19,7 +19,7 @@ def reactor(cls: type) -> type[Reactor]:
     """
     if issubclass(cls, Reactor):
         return cls
-    namespace = {name: value for name, value in vars(cls).items() if name not in _MADE_BY_PYTHON}
+    namespace = {name: value for name, value in vars(cls).copy().items() if name not in _MADE_BY_PYTHON}
     bases = tuple(base for base in cls.__bases__ if base is not object)
     metaclass: Any = type(cls)
     made: type[Reactor] = metaclass(cls.__name__, (*bases, Reactor), namespace)

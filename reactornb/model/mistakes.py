@@ -148,7 +148,7 @@ def check_called(cls: type[Reactor]) -> None:
     Raises:
         DeclarationError: with the brackets that are missing.
     """
-    for name, value in vars(cls).items():
+    for name, value in vars(cls).copy().items():
         kind = typing.get_origin(value) or value
         if isinstance(kind, type) and in_package_name(kind.__module__) and kind.__name__ in _MADE:
             given = (
@@ -287,7 +287,7 @@ def _overridden(cls: type[Reactor], where: Source) -> None:
     for base in reversed(cls.__mro__):
         if base in (object, Reactor):
             continue
-        for name, value in vars(base).items():
+        for name, value in vars(base).copy().items():
             if isinstance(value, (Declaration, Reactor, Bank)):
                 if not issubclass(base, Reactor):
                     raise DeclarationError(

@@ -155,7 +155,7 @@ def is_own(cls: type[Reactor], port: Port[Any]) -> bool:
     """Whether a class or one of its bases declares that very port."""
     if any(vars(base).get(port.name) is port for base in cls.__mro__):
         return True
-    return any(value is port for base in cls.__mro__ for value in vars(base).values())  # it has two names
+    return any(value is port for base in cls.__mro__ for value in vars(base).copy().values())  # it has two names
 
 
 _FIXED = re.compile(r"^(?:\w+\.)*Fixed(?:\[|$)")
@@ -171,7 +171,7 @@ def _attributes(cls: type[Reactor], parameters: Mapping[str, Any]) -> dict[str, 
         if base in (object, Reactor):
             continue
         annotated = _annotations(base)
-        for name, value in vars(base).items():
+        for name, value in vars(base).copy().items():
             if name.startswith(("__", "_lf_", "_abc_")) or name in _OWN or name in parameters:
                 continue
             if isinstance(value, (Declaration, Reactor, Bank)) or hasattr(type(value), "__get__"):

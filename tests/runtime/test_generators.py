@@ -11,6 +11,8 @@ import pytest
 from reactornb import Bank, Input, Output, Program, Reactor, Timer, connect, ms, reaction, startup
 from reactornb.runtime.generators import _INSTEAD, Generators, _line, states
 
+pytestmark = pytest.mark.thread_unsafe(reason="the generators are those of the process")
+
 OPTIONS = {"timeout": ms(6), "fast": True}
 
 

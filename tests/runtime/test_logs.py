@@ -83,6 +83,7 @@ def test_who_reads_while_the_log_grows_sees_each_row_once_and_whole():
     assert seen == list(range(60_000))
 
 
+@pytest.mark.thread_unsafe(reason="counts the blocks of the process")
 def test_a_long_run_keeps_a_value_in_its_bytes_and_not_in_an_object_of_its_own():
     class Logs(Reactor):
         tick = Timer(0, ms(1))

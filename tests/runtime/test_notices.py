@@ -3,6 +3,8 @@
 import logging
 import threading
 
+import pytest
+
 from reactornb import Program, Reactor, reaction, startup
 from reactornb.runtime.notices import Notices
 
@@ -13,6 +15,7 @@ class Quiet(Reactor):
         pass
 
 
+@pytest.mark.thread_unsafe(reason="counts the records of one logger")
 def test_a_warning_is_said_once_whoever_finds_it_again(caplog):
     notices, said = Notices("run 1 of main"), []
     with caplog.at_level(logging.WARNING, logger="reactornb"):
