@@ -89,8 +89,7 @@ def end(runs: Sequence[Run]) -> None:
     """End these runs, and say on stderr which could not be ended, and which failed in doing so."""
     runs = [run for run in runs if run not in _left_alone]
     for run in runs:
-        run.busy()  # what does not move from now on is told
-        run._engine.command(stop=True)
+        run.request_stop()
     until = time.monotonic() + PATIENCE_S
     for run in runs:
         while (

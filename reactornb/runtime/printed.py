@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 from reactornb.model import Reactor
 from reactornb.tags import format_ns
 
-__all__ = ["Line", "Origin", "Printed", "inherit", "not_shown", "seen"]
+__all__ = ["Line", "Origin", "Printed", "inherit", "not_shown", "owner_here", "seen"]
 
 # Colors, and the cursor's moves of progress bars: they mean something in a terminal and below a cell only.
 _ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|[@-Z\\-_])")
@@ -42,6 +42,11 @@ def inherit(owner: Any) -> None:
         owner: has the `origin` of what the reaction prints, and its `scheduler()`.
     """
     _here.owner = owner
+
+
+def owner_here() -> Any:
+    """Whose this thread is: the owner that `inherit` was given, or None."""
+    return getattr(_here, "owner", None)
 
 
 class Origin(NamedTuple):
@@ -286,7 +291,7 @@ class Printed:
                     tag.time_ns, tag.microstep, ran.level, ran.index, ran.node.reactor, ran.enclave
                 )
             return name, last, True
-        owner = getattr(_here, "owner", None)
+        owner = owner_here()
         if owner is not None and owner.scheduler() is scheduler:
             return name, owner.origin, False
         reactor = bodies.reactors.get(id(nearest), _LAST)

@@ -7,7 +7,6 @@ run it only calls the original; else the new thread's `run` notes its owner firs
 and `multiprocessing.pool.ThreadPool` start their threads so; a thread that such a thread starts has the same owner. A thread of a
 pool that outlives the run stays the first run's.
 
-# _mine    the owner of a thread; each thread reads and writes its own only
 # _alive   added to by the thread that starts another, before it does, and taken from by the one that ends, each in one
 #          operation of a dict; read as a copy by who waits for a run's threads
 """
@@ -23,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from reactornb.errors import RunOverError, Source
 from reactornb.runtime.hints import said
-from reactornb.runtime.printed import inherit
+from reactornb.runtime.printed import inherit, owner_here
 from reactornb.runtime.workers import current_scheduler
 
 if TYPE_CHECKING:
@@ -31,7 +30,6 @@ if TYPE_CHECKING:
 
 __all__ = ["join", "scheduler_here", "scheduler_of_thread"]
 
-_mine = threading.local()
 _alive: dict[threading.Thread, Owner] = {}
 # Of so many threads that died a run tells each; more are one more warning.
 _MOST = 20
@@ -112,7 +110,8 @@ def join(schedulers: Sequence[Scheduler], grace_s: float = 0.5) -> None:
 
 
 def _owner() -> Owner | None:
-    return getattr(_mine, "owner", None)
+    owner: Owner | None = owner_here()
+    return owner
 
 
 def _extended(start: Callable[[threading.Thread], None]) -> Callable[[threading.Thread], None]:
@@ -147,7 +146,6 @@ def _forget(thread: threading.Thread) -> None:
 
 
 def _run(thread: threading.Thread, run: Callable[[], None], owner: Owner) -> None:
-    _mine.owner = owner
     inherit(owner)
     thread.__dict__.pop("run", None)  # or the thread would hold itself
     try:
