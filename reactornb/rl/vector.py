@@ -18,7 +18,6 @@ import sys
 from collections.abc import Callable, Iterable, Sequence
 from copy import deepcopy
 from math import isfinite
-from operator import attrgetter
 from typing import Any, cast
 from weakref import WeakValueDictionary
 
@@ -65,7 +64,8 @@ class Asked:
 class Part:
     """A few of the environments, stepped one after the other.
 
-    # seen, infos, failure   written by `reset` and `step`, on whatever worker makes the call; read by the calling thread once
+    # seen, infos, ended, total, failure
+    #                        written by `reset` and `step`, on whatever worker makes the call; read by the calling thread once
     #                        all calls are made
     # observations and results
     #                        each part writes its own rows; no two rows share an element
@@ -102,6 +102,7 @@ class Part:
         self.known = [False, False]  # whether a reset and a step of each have been held against their space
         self._numbered = [(k, first + k, env) for k, env in enumerate(envs)]
         self.ended = True  # whether a flag of the last step may be set
+        self.total = 0.0  # of the last step's rewards, which is not finite if one of them is not
 
     def reset(self) -> None:
         """Reset those that are chosen."""
@@ -135,6 +136,7 @@ class Part:
         shape, dtype, ndarray = self.shape, self.dtype, np.ndarray
         self.infos = infos = []
         known = self.known[1]
+        total: Any = 0.0
         returned: Any
         what = "step"
         try:
@@ -155,7 +157,9 @@ class Part:
                     returned = env.step(actions[i])
                     if not known:
                         check_step(returned, env.observation_space, _name(env), i)
-                    seen[k], rewards[k], ended, cut, info = returned
+                    seen[k], reward, ended, cut, info = returned
+                    rewards[k] = reward
+                    total += reward
                     if ended or cut:
                         terminated[k], truncated[k] = ended, cut
                         over[k] = self.ended = True
@@ -175,7 +179,7 @@ class Part:
                         observations[i] = row
                     else:
                         self._write(observations[i], row)
-            self.known[1] = True
+            self.known[1], self.total = True, total
         except BaseException as error:  # noqa: BLE001 - raised again by the calling thread, whatever it is
             self.failure = (i, what, self._explained(error, returned, what, i))
 
@@ -268,7 +272,6 @@ class ReactorVectorEnv(SyncVectorEnv):
         # A sum of products with 0 is NaN or infinite if one of the numbers is: a third of the time of `isfinite` on few numbers.
         few = self._in_rows and self._observations.dtype.kind == "f" and self._observations.size <= 4096
         self._zeros = np.zeros(self._observations.size, self._observations.dtype) if few else None
-        self._zero_rewards = np.zeros(self.num_envs)
         self._ended = False  # whether an element of `_autoreset_envs` may be set
         self._by_hand = self.autoreset_mode is AutoresetMode.DISABLED
         self.workers = min(cpu.default_workers() if workers is None else workers, self.num_envs)
@@ -314,7 +317,8 @@ class ReactorVectorEnv(SyncVectorEnv):
         asked = self._asked
         asked.seeds, asked.chosen, asked.options, asked.observations = seeds, chosen.tolist(), options, observations
         self._reset_all()
-        return self._gather(observations)
+        seen, infos, _ = self._gather(observations)
+        return seen, infos
 
     def step(self, actions: Any) -> tuple[Any, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
         """Take one action in every environment; see `gymnasium.vector.VectorEnv.step`.
@@ -334,9 +338,8 @@ class ReactorVectorEnv(SyncVectorEnv):
         asked = self._asked
         asked.actions, asked.observations = actions, observations
         self._step_all()
-        seen, infos = self._gather(observations)
-        ended = any(map(_has_ended, self._parts))
-        if ended or self._ended:
+        seen, infos, ended = self._gather(observations)
+        if self._ended or ended:
             np.logical_or(self._terminations, self._truncations, out=self._autoreset_envs)
             self._ended = ended
         return seen, self._rewards.copy(), self._terminations.copy(), self._truncations.copy(), infos
@@ -347,21 +350,24 @@ class ReactorVectorEnv(SyncVectorEnv):
             return None
         return cast("np.ndarray", np.empty_like(self._observations) if self.copy else self._observations)
 
-    def _gather(self, observations: np.ndarray | None) -> tuple[Any, dict[str, Any]]:
-        """Observations and infos in order; what an environment raised."""
+    def _gather(self, observations: np.ndarray | None) -> tuple[Any, dict[str, Any], bool]:
+        """Observations and infos in order, whether an episode has ended; what an environment raised."""
         infos: dict[str, Any] = {}
+        ended, total = False, 0.0
         for part in self._parts:
             if part.failure is not None:
                 self._fail()
             for i, info in part.infos:
                 infos = self._add_info(infos, info, i)
-        if self.finite and not self._all_finite(observations):
+            ended = ended or part.ended
+            total += part.total
+        if self.finite and not self._all_finite(observations, total):
             self._unfinite(observations)
         if observations is not None:
-            return observations, infos
+            return observations, infos, ended
         every = [seen for part in self._parts for seen in part.seen]
         self._observations = concatenate(self.single_observation_space, every, self._observations)
-        return deepcopy(self._observations) if self.copy else self._observations, infos
+        return deepcopy(self._observations) if self.copy else self._observations, infos, ended
 
     def _fail(self) -> None:
         """Raise what the first environment that failed has raised."""
@@ -382,10 +388,11 @@ class ReactorVectorEnv(SyncVectorEnv):
             error.add_note(f"closing them raised {another!r}")
         raise error
 
-    def _all_finite(self, observations: np.ndarray | None) -> bool:
+    def _all_finite(self, observations: np.ndarray | None, rewards: float) -> bool:
+        """Whether all observations are, and the sum of the rewards."""
+        if not isfinite(rewards):
+            return False
         try:
-            if not isfinite(self._rewards.dot(self._zero_rewards)):
-                return False
             if self._zeros is not None and observations is not None:
                 return isfinite(observations.ravel().dot(self._zeros))
         except RuntimeWarning:  # infinity times 0, where warnings are errors
@@ -458,9 +465,6 @@ def _close_alive() -> None:
             except Exception as error:  # noqa: BLE001 - the others are to be closed all the same
                 notes = "; ".join(getattr(error, "__notes__", ()))
                 sys.stderr.write(f"closing {envs} at exit: {type(error).__name__}: {error} ({notes})\n")
-
-
-_has_ended = attrgetter("ended")
 
 
 def _name(env: Env[Any, Any]) -> str:

@@ -25,7 +25,6 @@ for meanwhile (of the process) holds once nothing runs.
 # _stale      a library may have come that was not looked for; set by any thread, cleared by who looks before it looks
 # _torch      once torch is imported: its functions, and its default when nothing runs; changed under _lock
 # _main_known the main thread's number in torch is its own; written by the main thread only
-# news        how often a library was found; written under _lock, read by workers between reactions
 """
 
 from __future__ import annotations
@@ -44,10 +43,10 @@ __all__ = ["Limits", "enter", "heal", "leave", "library_loaded", "refresh", "tor
 
 
 class Watcher(Protocol):
-    """What has leaders that are to `refresh` when there is news."""
+    """A worker, or a run with its leaders, that is to `refresh` when there is news."""
 
     def nudge(self) -> None:
-        """Have the leaders look between two tags."""
+        """Have it `refresh` before it runs another level; any thread."""
         ...
 
 
@@ -95,7 +94,6 @@ _main_known = False
 _guarded = False
 # Nudged when there is news, by the thread that found it. Added to and walked under _lock.
 _watchers: weakref.WeakSet[Watcher] = weakref.WeakSet()
-news = 0
 
 
 def _nobody() -> Callable[[str], object] | None:
@@ -193,10 +191,10 @@ def heal() -> None:
                 _set_default(torch, 1)
 
 
-def watch(run: Watcher) -> None:
+def watch(watcher: Watcher) -> None:
     """Nudge it whenever there is news, as long as it lives."""
     with _lock:
-        _watchers.add(run)
+        _watchers.add(watcher)
 
 
 # -- for the import hook --------------------------------------------------------------------------------------------------
@@ -214,7 +212,7 @@ def library_loaded() -> None:
 
 def torch_imported(module: Any) -> None:
     """A complete torch has arrived. On the thread that imports it, before its import returns."""
-    global _torch, _main_known, news  # noqa: PLW0603
+    global _torch, _main_known  # noqa: PLW0603
     with _lock:
         if _torch is not None:
             return
@@ -229,9 +227,8 @@ def torch_imported(module: Any) -> None:
             else:
                 torch.set(1)
         _torch = torch
-        news += 1
-        for run in _watchers:
-            run.nudge()
+        for watcher in _watchers:
+            watcher.nudge()
 
 
 # -- libraries ------------------------------------------------------------------------------------------------------------
@@ -244,7 +241,7 @@ def _let_go() -> None:
 
 def _look() -> None:
     """Find the libraries that are loaded. Without _lock: two that look at once find the same."""
-    global _stale, _process, _thread, news  # noqa: PLW0603
+    global _stale, _process, _thread  # noqa: PLW0603
     _stale = False
     _adopt_torch()
     try:
@@ -271,9 +268,8 @@ def _look() -> None:
             _asked[library.path] = library.get()
             if _holds:
                 library.set(1)
-        news += 1
-        for run in _watchers:
-            run.nudge()
+        for watcher in _watchers:
+            watcher.nudge()
 
 
 def _is_of_thread(controller: Any) -> bool:

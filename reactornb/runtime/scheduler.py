@@ -81,7 +81,6 @@ class Scheduler(EventQueue):
         untagged: changes of parameters that have no tag yet; `tuning.waiting`.
         notices: the run's warnings.
         early: looks at the first tags; None once that is over.
-        news: of `intraop`, as far as the leader has seen.
     """
 
     __slots__ = (
@@ -113,7 +112,6 @@ class Scheduler(EventQueue):
         "leads",
         "level_began_ns",
         "modes",
-        "news",
         "notices",
         "on_end",
         "over",
@@ -178,7 +176,6 @@ class Scheduler(EventQueue):
         self.gate: Gate | None = None
         self.notices = Notices("a run")  # `Engine` puts the run's in its place
         self.printed = Printed()  # likewise
-        self.news = 0
         self.early: Generators | None = None
         self.profiled = False
         self.start_time_ns = 0
@@ -435,7 +432,7 @@ class Scheduler(EventQueue):
                             # As it was the last time.
                             group.queued = False
                             batch = share.run()
-                            if batch.failures or requests:
+                            if batch.failed or requests:
                                 self._shared(batch, share.items)
                             clear(group.clears)
                             ran += group.size
@@ -643,7 +640,7 @@ class Scheduler(EventQueue):
 
     def _shared(self, batch: Batch, items: Sequence[Any]) -> None:
         """A shared level, of these items, is over."""
-        if batch.failures:
+        if batch.failed:
             self._fail(items, batch.failures, batch.skipped)
         elif self.agenda.requests:
             # In whatever order the workers asked; stable: each action's own requests keep their order.
@@ -927,9 +924,7 @@ class Scheduler(EventQueue):
 
     def _obey(self) -> bool:
         """Carry out commands between two tags; false while the run is paused."""
-        if self.news != intraop.news:
-            self.news = intraop.news
-            intraop.refresh()
+        intraop.refresh()
         with self._command_lock:
             stop, paused, steps = self._stop, self._paused, self._steps
             if stop:

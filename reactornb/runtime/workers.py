@@ -96,8 +96,11 @@ class Batch:
     # _done       likewise; exactly one worker gets the last number, and sets `over`
     # over        set once, by that worker, unless there is nothing to do; the leader reads it while it spins and after each wake-up
     # failures, skipped
-    #             appended to by any worker (list.append is atomic), read by the leader once the batch is over; `failures` also by every
-    #             worker before each item: who sees it late begins one more, which `failures.py` accounts for
+    #             appended to by any worker (list.append is atomic), read by the leader once the batch is over, and by workers that
+    #             have seen `failed`
+    # failed      set by any worker after it has appended to `failures`, read by every worker before each item: who sees it late begins
+    #             one more, which `failures.py` accounts for. A flag, since to look at a list that another thread made costs both a
+    #             cache line
     #
     # Publication: a worker gets the batch from its list of offers; storing there is a release, and loading from there an acquire,
     # of everything the leader wrote before.
@@ -106,7 +109,7 @@ class Batch:
     # counter past its end and touches nothing; a batch is never reused. Nothing relies on the GIL.
     """
 
-    __slots__ = ("_done", "_lists", "_size", "failures", "leader", "over", "scheduler", "skipped")
+    __slots__ = ("_done", "_lists", "_size", "failed", "failures", "leader", "over", "scheduler", "skipped")
 
     def __init__(self, items: Sequence[Sequence[Any]], scheduler: Any, leader: Worker) -> None:
         self.scheduler = scheduler
@@ -115,6 +118,7 @@ class Batch:
         self._size = sum(map(len, items))
         self.over = self._size == 0
         self._done: Callable[[], int] = itertools.count(1).__next__
+        self.failed = False
         self.failures: list[tuple[Any, BaseException]] = []
         self.skipped: list[Any] = []
 
@@ -125,12 +129,12 @@ class Batch:
     def work(self, worker: Worker) -> None:
         """Run what is left to claim; whoever finishes the last item ends the batch."""
         worker.scheduler = self.scheduler
-        lists, done, size, me, failures = self._lists, self._done, self._size, worker.index, self.failures
+        lists, done, size, me = self._lists, self._done, self._size, worker.index
         for turn in range(len(lists)):
             items, claim = lists[(me + turn) % len(lists)]
             count = len(items)
             while (i := claim()) < count:
-                if failures:
+                if self.failed:
                     self._after_failure(items[i])
                 else:
                     try:
@@ -146,6 +150,7 @@ class Batch:
     def _failed(self, item: Any, error: BaseException) -> None:
         culprit = item.culprit(error)
         self.failures.append((culprit, error))
+        self.failed = True
         if self.scheduler is not None:
             self.skipped += finish(after(_untimed(item), culprit), self.failures)
 
@@ -312,8 +317,9 @@ class Worker:
     # hold      called between `first` and the first turn: waits until all threads of the run are there. Set before the thread starts
     # holds     set before the thread starts: it runs reactions whenever it likes, not only while another thread waits for it
     # quitting  set once by whoever ends the run, before `wake`
-    # settled, _place, _loosened, _helped, _helped_ns, _news
+    # settled, _place, _loosened, _helped, _helped_ns
     #           read and written by this worker only
+    # _has_news set by any thread that found a library, after it is to be found in `intraop`; cleared by this worker before it looks there
     # _used_ns  written once by the thread, as the last thing it does
 
     Args:
@@ -359,7 +365,7 @@ class Worker:
         # at exit.
         self.thread = threading.Thread(target=self._main, name=name, daemon=True)
         self._used_ns = 0
-        self._news = -1
+        self._has_news = True
         gil = getattr(sys, "_is_gil_enabled", lambda: True)()
         self._spin_ns = 0 if gil else self.spin_ns
         self._patience_ns = self.patience_ns if patient and not gil else 0
@@ -382,13 +388,17 @@ class Worker:
                 self._seen[place] = batch
                 if not self.settled and (batch.scheduler is None or batch.scheduler.tags_done):
                     self.settle()
-                if self._news != intraop.news:
-                    self._news = intraop.news
+                if self._has_news:
+                    self._has_news = False  # before it looks
                     intraop.refresh()
                 self._helped, self._helped_ns = batch, time.perf_counter_ns()
                 batch.work(self)
                 helped = True
         return helped
+
+    def nudge(self) -> None:
+        """See `intraop.Watcher`."""
+        self._has_news = True
 
     def has_seen(self, batch: Batch) -> bool:
         """Whether it took note of a batch, hence has left those before; the leader that offered it last."""
@@ -460,6 +470,7 @@ class Worker:
 
     def _main(self) -> None:
         _mine.worker = self
+        intraop.watch(self)
         if self.holds:
             intraop.enter()
         with self._begin(self.index) as self._place:
@@ -596,7 +607,7 @@ class Team:
             finally:
                 _mine.worker = around
                 intraop.leave(had)
-            if batch.failures:
+            if batch.failed:
                 raise min(batch.failures, key=lambda failed: calls.index(failed[0]))[1]
             if share.late:
                 share = self._shared_out(calls)
