@@ -19,8 +19,9 @@ pytest.importorskip("IPython")
 from reactornb import Bank, Input, Output, Program, Reactor, Timer, connect, enclave, ms, reaction, startup
 from reactornb.errors import ReactionError
 from reactornb.notebook.output import Output as Session
+from reactornb.runtime.level_runner import LevelRunner
 from reactornb.runtime.printed import Origin, Printed
-from reactornb.runtime.scheduler import Scheduler
+from reactornb.runtime.sharing import Policy
 from reactornb.tags import Tag
 
 WORKERS = (1, 2, 8)
@@ -61,7 +62,7 @@ def tapped():
 @pytest.fixture
 def share_all(monkeypatch):
     """Share every level among all workers."""
-    monkeypatch.setattr(Scheduler, "share_above_ns", 0)
+    monkeypatch.setattr(LevelRunner, "policy", Policy(share_above_ns=0))
 
 
 def ended(tapped, root, workers, **options):

@@ -102,7 +102,7 @@ class Engine:
             leader.enclaves.append(scheduler)
             scheduler.wake = leader.wake
             scheduler.leads = leader.enclaves
-            scheduler.profiled = profile
+            scheduler.level_runner.profiled = profile
             scheduler.notices = notices
             scheduler.printed = printed
         self.profiler = Profiler(graph, workers) if profile else None

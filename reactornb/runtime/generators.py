@@ -192,7 +192,7 @@ class Generators:
             group.caller = caller
         self._calls.clear()
         self._groups.clear()
-        self._scheduler.forget_shares()
+        self._scheduler.level_runner.forget_shares()
         self.is_open = False
 
     def finish(self) -> None:

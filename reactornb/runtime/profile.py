@@ -116,7 +116,7 @@ class Profiler:
                 worker = current_worker()
                 totals[0] += 1
                 totals[1] += ended - began
-                totals[2] += began - scheduler.level_began_ns
+                totals[2] += began - scheduler.level_runner.level_began_ns
                 totals[3][worker] = totals[3].get(worker, 0) + 1
                 log = logs[worker]
                 log.last.append(pack(index, began, ended, scheduler.time_ns, scheduler.microstep))

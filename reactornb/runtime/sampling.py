@@ -145,7 +145,7 @@ class Window:
             if group not in self._groups:
                 self._groups[group] = group.caller
             group.caller = one_by_one(group.reactions)
-        scheduler.forget_shares()
+        scheduler.level_runner.forget_shares()
         self._open, self._tags, self._ran = True, 0, scheduler.reactions_done
         self._began = self._looked = time.perf_counter_ns()
         self._swap_ns = self._began - now
@@ -157,7 +157,7 @@ class Window:
             # One that was made meanwhile (a mode was entered) calls its reactions one by one, as they are now.
             if group in self._groups:
                 group.caller = self._groups[group]
-        self._scheduler.forget_shares()
+        self._scheduler.level_runner.forget_shares()
         self._open = False
 
     def _timed(self, r: RunningReaction) -> Callable[[], None]:

@@ -1,7 +1,7 @@
 """The scheduler of one enclave: its tags, its event queue, its levels.
 
 A run has one enclave unless reactors ask for more (`enclaves.py`). One worker leads it, always the same: it opens tags, runs
-cheap levels itself, shares out costly ones (`workers.py`), and closes tags.
+cheap levels itself, has costly ones shared out (`level_runner.py`), and closes tags.
 
 # heap, events, upcoming, tag, top, counters, modes, stop_tag, until, untagged, tuning
 #               read and written by the leader only; what the reactions of a shared level wrote reaches it through the
@@ -22,11 +22,10 @@ cheap levels itself, shares out costly ones (`workers.py`), and closes tags.
 from __future__ import annotations
 
 import heapq
-import operator
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from reactornb.errors import InboxFullError
@@ -35,19 +34,18 @@ from reactornb.model import Reactor
 from reactornb.runtime import intraop
 from reactornb.runtime.clock import Clock, Wake
 from reactornb.runtime.events import EventQueue
-from reactornb.runtime.failures import after, finish, lowest, members, not_counted
 from reactornb.runtime.generators import Generators
-from reactornb.runtime.groups import Group
 from reactornb.runtime.handles import InPort
+from reactornb.runtime.level_runner import LevelRunner, ReactionFailed
 from reactornb.runtime.modes import Modes
 from reactornb.runtime.notices import Notices
 from reactornb.runtime.printed import Printed
 from reactornb.runtime.schedule import Agenda, Schedule
 from reactornb.runtime.signals import RunningReaction, Signal
-from reactornb.runtime.trace import Recorder, UnrecordableSignal, failure, unrecordable
+from reactornb.runtime.trace import Recorder, UnrecordableSignal, unrecordable
 from reactornb.runtime.tuning import Target, Tuning
 from reactornb.runtime.watchdogs import Watchdogs
-from reactornb.runtime.workers import Batch, Share, Worker, share_out
+from reactornb.runtime.workers import Worker
 from reactornb.tags import Tag, forever
 
 if TYPE_CHECKING:
@@ -75,7 +73,7 @@ class Scheduler(EventQueue):
         wake: the leader's.
         until: after `go`: physical time in ns before which there is nothing to do; `forever`: not before `wake`.
         over: the last tag is done.
-        profiled: take the time at which each level begins, even where one call runs it.
+        level_runner: runs a level where there is more to it than calling one group.
         failure: what ended the run, or None; `failed` is the number of the reaction that raised it, -1 where none did.
         spoilt: by index, reactors of which a reaction had begun that counts as not run; see `failures.py`.
         untagged: changes of parameters that have no tag yet; `tuning.waiting`.
@@ -90,11 +88,8 @@ class Scheduler(EventQueue):
         "_outbox",
         "_paused",
         "_refusing",
-        "_shares",
         "_steps",
         "_stop",
-        "_trials",
-        "_uncounted",
         "_window",
         "agenda",
         "begun",
@@ -110,13 +105,12 @@ class Scheduler(EventQueue):
         "graph",
         "inbox",
         "leads",
-        "level_began_ns",
+        "level_runner",
         "modes",
         "notices",
         "on_end",
         "over",
         "printed",
-        "profiled",
         "reactions_done",
         "recorder",
         "refused",
@@ -138,13 +132,6 @@ class Scheduler(EventQueue):
         "workers",
     )  # fmt: skip
 
-    # A level is shared out if its estimated work is above what handing over costs.
-    share_above_ns = 40_000
-    # Reactions cheaper than this are handed out several at a time.
-    smallest_item_ns = 10_000
-    # Where reactions are cheaper than this on average, sharing is tried against not sharing: what workers have in common (lists,
-    # reference counts, a library's lock, a core that is one of two threads of a real one) may cost more than a second core gives.
-    surely_worth_ns = 50_000
     # How many events of one physical action may be waiting: not yet seen by the leader, whatever their action, or queued.
     inbox_limit = 2**16
 
@@ -177,18 +164,15 @@ class Scheduler(EventQueue):
         self.notices = Notices("a run")  # `Engine` puts the run's in its place
         self.printed = Printed()  # likewise
         self.early: Generators | None = None
-        self.profiled = False
         self.start_time_ns = 0
         self.tags_done = 0
         self.reactions_done = 0
         self.top = -1
         self.until = 0
         self.over = False
-        self.level_began_ns = 0
         self.failure: BaseException | None = None
         self.failed = -1
         self.spoilt: dict[int, RunningReaction] = {}
-        self._uncounted = 0
         self.inbox: deque[tuple[Signal, int, int, Any]] = deque()
         self.wake = Wake()
         self.refused = 0
@@ -206,8 +190,7 @@ class Scheduler(EventQueue):
         self.begun = False
         self.leads: Sequence[Scheduler] = ()  # all enclaves of this one's leader
         self._outbox: list[tuple[tuple[int, int], Signal, Any]] = []
-        self._trials: dict[int, Trial] = {}  # by level
-        self._shares: dict[int, LevelShare] = {}  # by level
+        self.level_runner = LevelRunner(self, graph, enclave, workers, recorder)
         self.agenda: Agenda
         self.modes: Modes | None = None
         self.tuning = Tuning(self)
@@ -222,6 +205,7 @@ class Scheduler(EventQueue):
         """Make the schedule's part of this enclave one's own, and its changes of parameters; before the first tag, on worker 0."""
         self.schedule = schedule
         self.agenda = schedule.agendas[self.enclave]
+        self.level_runner.adopt(schedule)
         self.timers = [t for t in schedule.timers if t.enclave == self.enclave]
         self.startup = [r for r in schedule.startup if r.enclave == self.enclave]
         self.shutdown = [r for r in schedule.shutdown if r.enclave == self.enclave]
@@ -380,7 +364,7 @@ class Scheduler(EventQueue):
         levels, cleared, fired, requests = agenda.levels, agenda.cleared, agenda.fired, agenda.requests
         clear = cleared.extend
         # With one worker nothing is shared, so nothing is measured.
-        share_above = self.share_above_ns
+        run_level, share_above = self.level_runner.run, self.level_runner.policy.share_above_ns
         measuring = self.width > 1 and not self.recorder.serial
         slow = False
         # A tag's end is short where no mode can change, no other enclave waits for word, nothing is recorded and the run does not end
@@ -388,8 +372,7 @@ class Scheduler(EventQueue):
         calm = self.modes is None and self.gate is None and not self.recorder.records_values
         now, before, replace = time.perf_counter_ns, 0, heapq.heapreplace
         periodic, heap, inbox, upcoming = self.periodic, self.heap, self.inbox, self.upcoming
-        shares = self._shares
-        alike = all(agenda.plain) and not self.recorder.records_reactions and not self.profiled
+        alike = all(agenda.plain) and not self.recorder.records_reactions and not self.level_runner.profiled
         timers = len(periodic)
         # Locals are what is looked at in each tag; what others read is stored as it changes.
         ran, tags, time_ns, microstep, stop = (
@@ -414,8 +397,7 @@ class Scheduler(EventQueue):
                 except BaseException as error:  # noqa: BLE001 - a reaction may raise anything
                     first = (beat[4] if arriving is None else arriving).only
                     assert first is not None
-                    self._fail_in((first,), first, error)
-                    self.reactions_done, self.over = ran - self._uncounted, True
+                    self._failed(self.level_runner.failed_in((first,), first, error), ran - first.size)
                     return
                 if clears:
                     clear(clears)
@@ -427,20 +409,11 @@ class Scheduler(EventQueue):
                 if groups:
                     group = groups.pop()
                     if groups or not group.direct or (slow and group.size > 1):
-                        share = shares.get(level)
-                        if share is not None and share.ready and share.alone is group and not groups:
-                            # As it was the last time.
-                            group.queued = False
-                            batch = share.run()
-                            if batch.failed or requests:
-                                self._shared(batch, share.items)
-                            clear(group.clears)
-                            ran += group.size
-                        else:
-                            groups.append(group)
-                            ran += self._level(me, level, groups)
-                        if self.failure is not None:
-                            self.reactions_done, self.over = ran - self._uncounted, True
+                        groups.append(group)
+                        try:
+                            ran += run_level(me, level, groups)
+                        except ReactionFailed as failed:
+                            self._failed(failed, ran)
                             return
                     else:
                         group.queued = False
@@ -448,8 +421,7 @@ class Scheduler(EventQueue):
                         try:
                             group.call()
                         except BaseException as error:  # noqa: BLE001 - a reaction may raise anything
-                            self._fail_in((group,), group, error)
-                            self.reactions_done, self.over = ran - self._uncounted, True
+                            self._failed(self.level_runner.failed_in((group,), group, error), ran - group.size)
                             return
                         if group.clears:
                             clear(group.clears)
@@ -542,173 +514,10 @@ class Scheduler(EventQueue):
             swift = calm and time_ns < stop_ns
             ahead = range(self.top + 1)
 
-    def _level(self, me: Worker, level: int, groups: list[Group]) -> int:
-        """Run one level where there is more to it than calling one group; returns how many reactions ran."""
-        items: list[Any]
-        serial = self.width == 1 or self.recorder.serial
-        alone = check = None
-        if not self.agenda.plain[level] or self.recorder.records_reactions:
-            for group in groups:
-                group.queued = False
-            ready = {r.index: r for g in groups for r in g.reactions if not r.inactive}
-            items = [ready[i] for i in sorted(ready)]
-            count = len(items)
-            cost = sum(Group.UNKNOWN if r.cost_ns < 0 else r.cost_ns for r in items)
-            if self.recorder.records_reactions:
-                check = self.recorder.level(self.current_tag(), items)
-        elif len(groups) == 1:
-            items = groups.copy()
-            (alone,) = items
-            alone.queued = False
-            count, cost = alone.size, alone.cost_ns
-        else:
-            items = []
-            for group in groups:
-                if group.queued:  # else it was queued twice, by two workers at once
-                    group.queued = False
-                    items.append(group)
-            if self.width > 1:
-                items.sort(key=_index)  # in whatever order the workers of a shared level queued them
-            count = sum(g.size for g in items)
-            cost = sum(g.cost_ns for g in items)
-        groups.clear()
-        if not items:
-            return 0
-        self.level_began_ns = time.perf_counter_ns()
-        share = self._shares.get(level)
-        if share is not None and share.ready and share.items == items:
-            self._shared(share.run(), items)
-        elif serial or count == 1 or cost < self.share_above_ns:
-            self._inline(items, count, check)
-        elif cost >= self.surely_worth_ns * count or not self.share_above_ns:
-            self._share(me, level, items, count)
-        else:
-            trial = self._trials.get(level)
-            if trial is None:
-                trial = self._trials[level] = Trial()
-            if trial.turn():
-                share = self._share(me, level, items, count)
-                trial.took(True, share.took_ns // count)
-                if not trial.pays:
-                    share.ready.clear()
-            else:
-                trial.took(False, self._inline(items, count, check) // count)
-        for item in items:
-            self.agenda.cleared += item.clears
-        if alone is not None:
-            cheap = serial or count == 1 or alone.cost_ns < self.share_above_ns
-            alone.direct = cheap and not self.profiled
-        return count
-
-    def _inline(self, items: Sequence[Any], count: int, check: Callable[[RunningReaction], None] | None) -> int:
-        """Run a level on this worker, with a check after each reaction; returns how long that took, in ns."""
-        began = time.perf_counter_ns()
-        item: Any = None
-        try:
-            for item in items:
-                item.call()
-                if check is not None:
-                    check(item)
-        except BaseException as error:  # noqa: BLE001 - a reaction may raise anything
-            self._fail_in(items, item, error)
-            return 0
-        took = time.perf_counter_ns() - began
-        for item in items:
-            item.cost_ns = took // count * item.size
-        return took
-
-    def _share(self, me: Worker, level: int, items: Sequence[Any], count: int) -> LevelShare:
-        """Share one level out among the workers, and take times."""
-        share = self._shares.get(level)
-        if share is None or share.items != items or (share.stale and self.level_began_ns >= share.due_ns):
-            known = share if share is not None and share.items == items else None
-            share = self._shares[level] = self._shared_out(me, items, count, known is not None and known.is_uneven)
-            if known is not None:
-                share.lasts = min(2 * known.lasts, 4096)
-                if not known.late:  # what was seen remains true, and is forgotten little by little
-                    share.looks, share.odd = known.looks // 2, known.odd // 2
-        self._shared(share.look(), items)
-        share.used += 1
-        noticed = share.in_pieces and share.odd >= 4 and share.is_uneven
-        share.stale = share.stale or share.late or noticed or share.used == share.lasts
-        for item in items:
-            if isinstance(item, Group):  # what was timed are its reactions, or pieces
-                item.cost_ns = share.cost_ns // count * item.size
-        if share.cost_ns < self.share_above_ns:  # cheaper than was thought: not to be shared the next time
-            share.ready.clear()
-        return share
-
-    def _shared(self, batch: Batch, items: Sequence[Any]) -> None:
-        """A shared level, of these items, is over."""
-        if batch.failed:
-            self._fail(items, batch.failures, batch.skipped)
-        elif self.agenda.requests:
-            # In whatever order the workers asked; stable: each action's own requests keep their order.
-            self.agenda.requests.sort(key=_request_order)
-
-    def _shared_out(self, me: Worker, items: Sequence[Any], count: int, uneven: bool) -> LevelShare:
-        """What each worker gets of a level: its reactions, or several together where they are cheap and take the same time each round."""
-        began = time.perf_counter_ns()
-        reactions = [r for item in items for r in (item.reactions if isinstance(item, Group) else (item,))]
-        if any(r.worker < 0 for r in reactions):
-            # What has not been shared out yet begins where another reaction of its reactor ran, `startup` perhaps: what a thread
-            # made is cheapest to that thread.
-            homes = {r.node.reactor: r.worker for r in self.schedule.reactions if r.worker >= 0}
-            for r in reactions:
-                if r.worker < 0:
-                    r.worker = homes.get(r.node.reactor, -1)
-        parts = share_out(reactions, self.width)
-        cost = sum(item.cost_ns for item in items)
-        in_pieces = isinstance(items[0], Group) and cost < self.surely_worth_ns * count and not uneven
-        if in_pieces:
-            parts = tuple(tuple(self._pieces(part, cost // count)) for part in parts)
-        share = LevelShare(parts, self, me, items, in_pieces=in_pieces)
-        ended = time.perf_counter_ns()
-        share.due_ns = ended + 100 * (ended - began)
-        return share
-
-    def _pieces(self, part: Sequence[RunningReaction], each_ns: int) -> Iterator[Group]:
-        """Cheap reactions of one worker, several at a time: half of those that are left, then half of the rest, and so on.
-
-        So the first piece costs one hand-out, and the last, which another worker may take over, ends the level evenly: guided
-        self-scheduling (Polychronopoulos and Kuck, IEEE Trans. Computers, 1987).
-        """
-        least = self.smallest_item_ns // max(each_ns, 1) + 1
-        at = 0
-        while at < len(part):
-            size = max((len(part) - at) // 2, least)
-            piece = Group(part[at : at + size])
-            piece.cost_ns = each_ns * piece.size
-            at += size
-            yield piece
-
-    def forget_shares(self) -> None:
-        """What is called has changed: share out anew. On the leader's thread, between tags."""
-        self._shares.clear()
-
-    def _fail_in(self, items: Sequence[Any], item: Any, error: BaseException) -> None:
-        """One item of a level that this worker runs by itself has raised; those after it have not begun."""
-        culprit = item.culprit(error)
-        failures = [(culprit, error)]
-        later = [r for other in items[items.index(item) + 1 :] for r in members(other)]
-        self._fail(items, failures, finish([*after(item, culprit), *later], failures))
-
-    def _fail(
-        self, items: Sequence[Any], failures: Sequence[tuple[RunningReaction, BaseException]], skipped: Sequence[Any]
-    ) -> None:
-        """A level of these items has failed: account for it as `failures.py` says. `skipped` are the reactions that were not begun."""
-        r, error = lowest(failures)
-        tag = self.current_tag()
-        self.failed = r.index
-        self.failure = failure(r, self.graph.reactors[r.node.reactor].cls, tag, error)
-        undone = not_counted(items, failures)
-        self._uncounted = len(undone)
-        self.recorder.failed(tag, undone)
-        for reaction in undone:
-            self.schedule.instances[reaction.node.reactor]._log.forget(tag)
-        self.printed.forget(tag, self.enclave, undone)
-        never = set(skipped)
-        self.spoilt = {reaction.node.reactor: reaction for reaction in undone if reaction not in never}
+    def _failed(self, failed: ReactionFailed, ran: int) -> None:
+        """A reaction raised: the run is over. `ran` counts the reactions of the levels before."""
+        self.failure, self.failed, self.spoilt = failed.error, failed.number, failed.spoilt
+        self.reactions_done, self.over = ran + failed.counted, True
 
     # -- what reactions ask for -------------------------------------------------------------------------------------
 
@@ -963,77 +772,6 @@ class Scheduler(EventQueue):
         self.on_end(self)
 
 
-class LevelShare(Share):
-    """How one level is shared out; the leader's own.
-
-    Attributes:
-        items: the level's groups or reactions.
-        alone: the group that is all of the level, where there is nothing else to see to; else None.
-        in_pieces: reactions are handed out several at a time. Whatever shares a piece with one that takes long has to wait for it.
-        due_ns: not to be thought over before: thinking takes at most a hundredth of the time.
-        lasts: after how many looks to think it over in any case; twice as many each time, since estimates settle.
-        used: how many looks it has seen itself; `looks` and `odd` are handed on.
-        stale: reactions take other times than they did, or some time has gone by.
-    """
-
-    __slots__ = ("alone", "due_ns", "in_pieces", "items", "lasts", "stale", "used")
-
-    def __init__(
-        self,
-        parts: Sequence[Sequence[Any]],
-        scheduler: Scheduler,
-        leader: Worker,
-        items: Sequence[Any],
-        *,
-        in_pieces: bool,
-    ) -> None:
-        super().__init__(parts, scheduler, leader, scheduler.workers)
-        self.items = items
-        is_alone = len(items) == 1 and isinstance(items[0], Group) and not scheduler.profiled
-        self.alone: Group | None = items[0] if is_alone else None
-        self.in_pieces = in_pieces
-        self.stale = False
-        self.due_ns = self.used = 0
-        self.lasts = 16
-
-
-class Trial:
-    """Whether to share a level of cheap reactions: whatever was faster, and now and then the other; the leader's own.
-
-    The other is tried after 8 turns, rounds in which times are taken, then after twice as many each time that it was slower, up to 256;
-    where running it alone was slower by a fifth, after 256; after 8 again once the better way has become the worse one. A single
-    time is not believed when it is long, since a core may be taken away, but when it is short.
-    """
-
-    __slots__ = ("_left", "_ns", "_wait")
-
-    def __init__(self) -> None:
-        self._ns = [0, 0]  # per reaction, alone and shared
-        self._wait = self._left = 8
-
-    def turn(self) -> bool:
-        """Whether to share this time."""
-        alone, shared = self._ns
-        if not shared or not alone:
-            return not shared
-        self._left -= 1
-        return (shared < alone) != (self._left < 0)
-
-    @property
-    def pays(self) -> bool:
-        """Whether sharing was faster."""
-        return self._ns[True] < self._ns[False]
-
-    def took(self, shared: bool, ns: int) -> None:
-        """How long a reaction took."""
-        known, before = self._ns[shared], self.pays
-        self._ns[shared] = ns if ns < known or not known else known + min(ns - known, known) // 8
-        changed = before != self.pays
-        if self._left < 0 or changed:
-            clear = 5 * self._ns[False] > 6 * self._ns[True]  # what one thread does alone is at nobody's mercy
-            self._wait = self._left = 8 if changed else 256 if clear else min(2 * self._wait, 256)
-
-
 class Deadline:
     """The deadline of one reaction; `limit_ns` and `missed` are the reaction's own, so they need no lock."""
 
@@ -1050,11 +788,3 @@ class Deadline:
 
 def _signal_order(signal: Signal) -> int:
     return signal.order
-
-
-def _request_order(request: tuple[Any, Any, Any]) -> int:
-    # Mode changes come in the order in which each reactor asked for them; between reactors it does not matter.
-    return -1 if request[0] is None else request[0].order
-
-
-_index = operator.attrgetter("index")

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import functools
 import itertools
-import operator
 import os
 import sys
 import threading
@@ -27,6 +26,7 @@ from reactornb.runtime.failures import after, finish, members
 from reactornb.runtime.immortal import immortalize
 from reactornb.runtime.launch import Launch, start_all
 from reactornb.runtime.notices import Notices, whereabouts
+from reactornb.runtime.sharing import share_out
 from reactornb.tags import forever
 
 __all__ = [
@@ -38,7 +38,6 @@ __all__ = [
     "current_scheduler",
     "current_worker",
     "make_workers",
-    "share_out",
 ]
 
 # Let another thread have this core, if one waits for it; about a microsecond if none does.
@@ -656,26 +655,3 @@ def _end(workers: Sequence[Worker]) -> None:
         # A call that hangs was left alone by a second Ctrl-C, perhaps; and what is forgotten may be found so by any thread.
         if worker.thread is not threading.current_thread():
             worker.thread.join(10.0)
-
-
-def share_out(items: Sequence[Any], width: int) -> tuple[tuple[Any, ...], ...]:
-    """A list of items per worker: about the same work for each, the costliest first, and what ran on a worker last again there.
-
-    The longest first (Graham, "Bounds on Multiprocessing Timing Anomalies", 1969) keeps the end short: the workers take over
-    from each other what has not begun, so they finish within one of the shortest items of each other.
-    """
-    lists: list[list[Any]] = [[] for _ in range(width)]
-    loads = [0] * width
-    fair = sum(max(item.cost_ns, 1) for item in items) / width
-    for item in sorted(items, key=_cost, reverse=True):
-        cost = max(item.cost_ns, 1)
-        # An environment that stays on its core finds its data in that core's cache.
-        place = item.worker
-        if not 0 <= place < width or loads[place] + cost > fair * 1.02:
-            place = loads.index(min(loads))
-        loads[place] += cost
-        lists[place].append(item)
-    return tuple(map(tuple, lists))
-
-
-_cost = operator.attrgetter("cost_ns")

@@ -5,7 +5,8 @@ import json
 import pytest
 from golden_programs import FILE, GOLDEN, WORKERS, fingerprint
 
-from reactornb.runtime.scheduler import Scheduler
+from reactornb.runtime.level_runner import LevelRunner
+from reactornb.runtime.sharing import Policy
 
 KEPT = json.loads(FILE.read_text(encoding="utf-8"))
 
@@ -18,5 +19,5 @@ def test_a_fingerprint_is_kept_of_every_program_and_of_no_other_and_all_differ()
 @pytest.mark.parametrize("workers", WORKERS)
 @pytest.mark.parametrize("name", GOLDEN)
 def test_the_fingerprint_is_the_one_that_is_kept(name, workers, monkeypatch):
-    monkeypatch.setattr(Scheduler, "share_above_ns", 0)  # with two workers, each level is two workers'
+    monkeypatch.setattr(LevelRunner, "policy", Policy(share_above_ns=0))  # with two workers, each level is two workers'
     assert fingerprint(name, workers) == KEPT[name]

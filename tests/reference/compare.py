@@ -14,12 +14,13 @@ from programs import make
 
 from reactornb import Program, cpu
 from reactornb.errors import AssemblyError, ReactionError, RunError
-from reactornb.runtime.scheduler import Scheduler
+from reactornb.runtime.level_runner import LevelRunner
+from reactornb.runtime.sharing import Policy
 from reactornb.testing import FakeClock
 
 __all__ = ["WAYS", "Different", "check", "check_apart"]
 
-DEFAULT_NS = Scheduler.share_above_ns
+DEFAULT_NS = Policy.share_above_ns
 # (workers, the work in ns above which a level is shared): alone, always sharing, and as it comes
 WAYS = [(1, DEFAULT_NS), (2, 0), (4, 0), (2, DEFAULT_NS)]
 # Looking at the machine's cores takes longer than one of these programs.
@@ -53,7 +54,10 @@ def check(drawn, ways=WAYS):
     first = None
     for workers, above_ns in ways:
         way = f"{workers} workers, sharing above {above_ns} ns"
-        with patch.object(Scheduler, "share_above_ns", above_ns), patch.object(cpu, "place", place_once):
+        with (
+            patch.object(LevelRunner, "policy", Policy(share_above_ns=above_ns)),
+            patch.object(cpu, "place", place_once),
+        ):
             result = run(program, drawn, workers)
             trace, fingerprint = result.trace, result.fingerprint
         if not open_order:
@@ -100,7 +104,7 @@ def check_apart(drawn, salt):
         expected = run(plain, drawn, 1)
         trace = expected.trace
         for workers, above_ns in WAYS:
-            with patch.object(Scheduler, "share_above_ns", above_ns):
+            with patch.object(LevelRunner, "policy", Policy(share_above_ns=above_ns)):
                 try:
                     result = run(program, drawn, workers)
                 except (ReactionError, RunError) as error:

@@ -21,7 +21,8 @@ from reactornb import (
 )
 from reactornb.errors import ReactionError, RunError
 from reactornb.runtime.clock import FakeClock
-from reactornb.runtime.scheduler import Scheduler
+from reactornb.runtime.level_runner import LevelRunner
+from reactornb.runtime.sharing import Policy
 from reactornb.runtime.workers import current_scheduler
 
 WAIT = 10.0
@@ -109,7 +110,7 @@ def test_each_call_executes_what_was_scheduled_and_returns():
 
 
 def test_the_caller_and_the_other_workers_share_a_level(monkeypatch):
-    monkeypatch.setattr(Scheduler, "share_above_ns", 0)
+    monkeypatch.setattr(LevelRunner, "policy", Policy(share_above_ns=0))
     run, calls, results = started(2, barrier=threading.Barrier(2))
     run.advance()
     for k in range(20):

@@ -7,7 +7,8 @@ import pytest
 
 from reactornb import Bank, Input, Output, Program, Reactor, Timer, connect, enclave, ms, reaction, startup
 from reactornb.errors import ReactionError, RunError
-from reactornb.runtime.scheduler import Scheduler
+from reactornb.runtime.level_runner import LevelRunner
+from reactornb.runtime.sharing import Policy
 
 WORKERS = (1, 2, 8)
 
@@ -62,7 +63,7 @@ def failed(workers, *, share=True, trace=True, **parameters):
 @pytest.fixture
 def share_all(monkeypatch):
     """Share every level among all workers."""
-    monkeypatch.setattr(Scheduler, "share_above_ns", 0)
+    monkeypatch.setattr(LevelRunner, "policy", Policy(share_above_ns=0))
 
 
 @pytest.mark.parametrize("culprits", [(3,), (0,), (39,), (31, 7, 12), tuple(range(40))])

@@ -33,7 +33,8 @@ from reactornb import (
 from reactornb.__main__ import main
 from reactornb.errors import ReactionError, UnrecordableValueError
 from reactornb.runtime.fingerprint import Fingerprint, RefusedValueError, digest, term
-from reactornb.runtime.scheduler import Scheduler
+from reactornb.runtime.level_runner import LevelRunner
+from reactornb.runtime.sharing import Policy
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
@@ -298,7 +299,7 @@ def driven(program, **options):
 
 @pytest.mark.slow
 def test_one_fingerprint_for_any_number_of_workers_driven_or_not(monkeypatch):
-    monkeypatch.setattr(Scheduler, "share_above_ns", 0)
+    monkeypatch.setattr(LevelRunner, "policy", Policy(share_above_ns=0))
     program = Program(Many)
     options = {"fast": True, "fingerprint": True, "seed": 3, "timeout": ms(10)}
     found = {program.run(workers=workers, **options).fingerprint for workers in (1, 2, 8, 32)}

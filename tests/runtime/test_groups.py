@@ -8,7 +8,8 @@ import pytest
 from reactornb import Bank, Input, Output, Program, Reactor, Timer, connect, ms, reaction, startup
 from reactornb.errors import ReactionError
 from reactornb.runtime.groups import Group
-from reactornb.runtime.scheduler import Scheduler
+from reactornb.runtime.level_runner import LevelRunner
+from reactornb.runtime.sharing import Policy, pieces
 
 
 def reactions(rows, body):
@@ -108,7 +109,7 @@ class Main(Reactor):
 @pytest.mark.parametrize("workers", [1, 2])
 @pytest.mark.parametrize("n", [1, 9, 64, 65])
 def test_a_bank_of_any_size_answers_and_its_failing_member_is_named(n, workers, monkeypatch):
-    monkeypatch.setattr(Scheduler, "share_above_ns", 1)  # with two workers in pieces, by trial
+    monkeypatch.setattr(LevelRunner, "policy", Policy(share_above_ns=1))  # with two workers in pieces, by trial
     run = Program(Main(n=n)).start(workers=workers, fast=True, placement="none")
     run.result()
     assert run.instance("server").total == n * sum(range(40)) + 40 * sum(range(n))
@@ -160,8 +161,6 @@ def test_a_timer_s_reaction_that_is_called_at_once_is_named_when_it_raises(worke
     ],
 )
 def test_cheap_reactions_are_handed_out_in_pieces_that_become_smaller(count, each_ns, sizes):
-    part = reactions([(i,) for i in range(count)], print)
-    pieces = list(Scheduler._pieces(Scheduler, part, each_ns))
-    assert [piece.size for piece in pieces] == sizes
-    assert [r for piece in pieces for r in piece.reactions] == part
-    assert [piece.cost_ns for piece in pieces] == [each_ns * size for size in sizes]
+    handed_out = list(pieces(range(count), each_ns, Policy.smallest_item_ns))
+    assert [len(piece) for piece in handed_out] == sizes
+    assert [item for piece in handed_out for item in piece] == list(range(count))

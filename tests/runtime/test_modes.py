@@ -20,7 +20,8 @@ from reactornb import (
     startup,
 )
 from reactornb.errors import MultipleWritersError
-from reactornb.runtime.scheduler import Scheduler
+from reactornb.runtime.level_runner import LevelRunner
+from reactornb.runtime.sharing import Policy
 from reactornb.testing import run_to_end
 
 
@@ -190,7 +191,7 @@ def test_shutdown_reactions_of_two_modes_that_write_one_port_have_an_order(worke
         sinks = Bank(Forward, 3)
         connect(partings.out, sinks.inp)
 
-    monkeypatch.setattr(Scheduler, "share_above_ns", 0)
+    monkeypatch.setattr(LevelRunner, "policy", Policy(share_above_ns=0))
     trace = run_to_end(Top(), workers=workers)
     assert [v for _, v in trace.values("first.out")] == ["first"] * 3
     assert [v for _, v in trace.values("sinks[1].out")] == ["second"]

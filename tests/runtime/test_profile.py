@@ -7,7 +7,8 @@ import pytest
 
 from reactornb import Bank, Input, Output, Program, Reactor, Timer, connect, ms, reaction
 from reactornb.errors import RunError
-from reactornb.runtime.scheduler import Scheduler
+from reactornb.runtime.level_runner import LevelRunner
+from reactornb.runtime.sharing import Policy
 
 WAIT = 10.0
 
@@ -78,7 +79,7 @@ def test_every_reaction_is_counted_and_the_shares_are_of_the_whole(workers):
 
 
 def test_the_timeline_says_who_ran_what_when_and_where(tmp_path, monkeypatch):
-    monkeypatch.setattr(Scheduler, "share_above_ns", 0)
+    monkeypatch.setattr(LevelRunner, "policy", Policy(share_above_ns=0))
     barrier = threading.Barrier(2)
     run = Program(Main(n=2, barrier=barrier)).start(workers=2, timeout=ms(4), fast=True, profile=True, placement="none")
     run.result(WAIT)

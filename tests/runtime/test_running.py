@@ -24,7 +24,8 @@ from reactornb import (
     startup,
 )
 from reactornb.errors import ReactionError, RunError, ValueChangedError
-from reactornb.runtime.scheduler import Scheduler
+from reactornb.runtime.level_runner import LevelRunner
+from reactornb.runtime.sharing import Policy
 from reactornb.testing import FakeClock, run_to_end
 
 WAIT = 20.0  # seconds; only ever reached when something is broken
@@ -93,7 +94,7 @@ class Meeting(Reactor):
 @pytest.fixture
 def always_share(monkeypatch):
     """Offer every level to all workers, however cheap it is."""
-    monkeypatch.setattr(Scheduler, "share_above_ns", 0)
+    monkeypatch.setattr(LevelRunner, "policy", Policy(share_above_ns=0))
 
 
 @pytest.mark.parametrize("n", [2, 4])
@@ -148,9 +149,9 @@ class Mixer(Reactor):
         connect(self.noise.out, self.mix.replies)
 
 
-@pytest.mark.parametrize("above_ns", [0, Scheduler.share_above_ns])
+@pytest.mark.parametrize("above_ns", [0, Policy.share_above_ns])
 def test_one_two_and_eight_workers_leave_the_same_fingerprint(above_ns, monkeypatch):
-    monkeypatch.setattr(Scheduler, "share_above_ns", above_ns)
+    monkeypatch.setattr(LevelRunner, "policy", Policy(share_above_ns=above_ns))
     prints = {Program(Mixer()).run(workers=w, fast=True, fingerprint=True).fingerprint for w in (1, 2, 8)}
     assert len(prints) == 1
 

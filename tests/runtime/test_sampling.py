@@ -9,8 +9,10 @@ from reactornb import Bank, Input, LogicalAction, Mode, Output, Program, Reactor
 from reactornb.errors import ReactionError
 from reactornb.graph import assemble
 from reactornb.runtime import FakeClock
+from reactornb.runtime.level_runner import LevelRunner
 from reactornb.runtime.sampling import Window
 from reactornb.runtime.scheduler import Scheduler
+from reactornb.runtime.sharing import Policy
 
 pytestmark = pytest.mark.alone  # how threads share the machine's time is part of what is asserted
 
@@ -99,7 +101,7 @@ def by_name(run, what):
 def test_what_is_counted_is_what_ran_and_what_was_written(workers, shared, monkeypatch):
     monkeypatch.setattr(Window, "least_ns", 1 << 60)  # one window to the end
     if shared:
-        monkeypatch.setattr(Scheduler, "share_above_ns", 0)
+        monkeypatch.setattr(LevelRunner, "policy", Policy(share_above_ns=0))
     run = sampled(Loop(), workers=workers)
     seen = run.sample()
     counts = by_name(run, seen.counts)

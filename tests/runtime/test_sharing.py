@@ -12,8 +12,9 @@ from reactornb import Bank, Input, Output, Program, Reactor, connect, per_member
 from reactornb.errors import ReactionError
 from reactornb.runtime import workers
 from reactornb.runtime.generators import Generators
-from reactornb.runtime.scheduler import Scheduler, Trial
-from reactornb.runtime.workers import Batch, Call, Share, Timed, Worker, current_worker, share_out
+from reactornb.runtime.level_runner import LevelRunner
+from reactornb.runtime.sharing import Policy, Trial, share_out
+from reactornb.runtime.workers import Batch, Call, Share, Timed, Worker, current_worker
 from reactornb.tags import forever
 
 pytestmark = pytest.mark.alone  # how threads share the machine's time is part of what is asserted
@@ -145,7 +146,9 @@ def test_cheap_reactions_are_handed_out_together_with_the_same_result(monkeypatc
     program = Program(Wide())
     first = program.run(workers=1, fingerprint=True, placement="none").fingerprint
     assert program.run(workers=3, fingerprint=True, placement="none").fingerprint == first
-    monkeypatch.setattr(Scheduler, "share_above_ns", 1)  # shares whatever is not surely worth it, by trial
+    monkeypatch.setattr(
+        LevelRunner, "policy", Policy(share_above_ns=1)
+    )  # shares whatever is not surely worth it, by trial
     assert program.run(workers=3, fingerprint=True, placement="none").fingerprint == first
     assert len(program.last_run.instance("gather").threads) == 1  # one worker leads throughout
 
@@ -158,14 +161,14 @@ def no_look_at_generators(monkeypatch):
 
 def tell_when_shared_out(monkeypatch, told):
     """Have `told(share, count)` called each time that a level is shared out anew, before the share is used."""
-    share_out_anew = Scheduler._shared_out
+    share_out_anew = LevelRunner._shared_out
 
     def shared_out(self, *args):
         share, count = share_out_anew(self, *args), args[2]
         told(share, count)
         return share
 
-    monkeypatch.setattr(Scheduler, "_shared_out", shared_out)
+    monkeypatch.setattr(LevelRunner, "_shared_out", shared_out)
 
 
 @pytest.mark.parametrize(("due_ns", "times"), [(0, 50), (1 << 62, 1)])
@@ -177,7 +180,7 @@ def test_how_a_level_is_shared_out_is_not_thought_over_before_it_is_due(due_ns, 
         share.due_ns, share.stale = due_ns, True
 
     tell_when_shared_out(monkeypatch, count_them)
-    monkeypatch.setattr(Scheduler, "share_above_ns", 0)  # shares everything
+    monkeypatch.setattr(LevelRunner, "policy", Policy(share_above_ns=0))  # shares everything
     monkeypatch.setattr(Share, "look_ns", 0)  # and takes all times
     Program(Wide()).run(workers=2, placement="none")
     assert thought_over.count(300) == times
@@ -202,7 +205,7 @@ def test_how_a_level_is_shared_out_is_thought_over_ever_more_rarely(monkeypatch)
     tell_when_shared_out(monkeypatch, note_the_round)
     monkeypatch.setattr(Share, "look", looked)
     monkeypatch.setattr(Share, "look_ns", 0)
-    monkeypatch.setattr(Scheduler, "share_above_ns", 0)
+    monkeypatch.setattr(LevelRunner, "policy", Policy(share_above_ns=0))
     Program(Wide(n=20, last=500)).run(workers=2, placement="none")
     between = [b - a - 1 for a, b in itertools.pairwise(thought_over)]
     assert between == [16, 32, 64, 128, 256]
@@ -236,8 +239,8 @@ def test_reactions_that_take_their_time_now_and_then_are_handed_out_singly(is_od
     monkeypatch.setattr(Share, "run", ran)
     monkeypatch.setattr(Share, "look_ns", 0)
     monkeypatch.setattr(Trial, "turn", lambda self: True)
-    monkeypatch.setattr(Scheduler, "share_above_ns", 1)
-    monkeypatch.setattr(Scheduler, "surely_worth_ns", 1 << 40)  # whatever they cost, they are cheap
+    # Whatever they cost, they are cheap.
+    monkeypatch.setattr(LevelRunner, "policy", Policy(share_above_ns=1, surely_worth_ns=1 << 40))
     Program(Wide(n=20, last=600)).run(workers=2, placement="none")
     assert made[:4] == in_pieces
 
@@ -344,7 +347,7 @@ def test_a_level_that_goes_on_as_before_is_mostly_run_without_a_look(root, optio
         return run.fingerprint, run.trace and run.trace.executions, counted, gather.rounds
 
     alone = seen(1)
-    monkeypatch.setattr(Scheduler, "share_above_ns", 0)
+    monkeypatch.setattr(LevelRunner, "policy", Policy(share_above_ns=0))
     count("run")
     count("look")
     assert seen(2) == alone
@@ -388,8 +391,8 @@ def test_what_was_not_shared_out_yet_begins_where_its_reactor_started_up(monkeyp
             homes.update({r.name: place for r in part})
 
     tell_when_shared_out(monkeypatch, note_homes)
-    monkeypatch.setattr(Scheduler, "share_above_ns", 0)
-    monkeypatch.setattr("reactornb.runtime.scheduler.share_out", _where_they_were)
+    monkeypatch.setattr(LevelRunner, "policy", Policy(share_above_ns=0))
+    monkeypatch.setattr("reactornb.runtime.level_runner.share_out", _where_they_were)
     run = Program(Main()).start(workers=2, placement="none")
     run.result(WAIT)
     began = [run.instance(f"member[{i}]").home for i in range(8)]
@@ -407,7 +410,7 @@ def _where_they_were(items, width):
 @pytest.mark.parametrize("above_ns", [0, 1, 1 << 60])
 @pytest.mark.parametrize("workers", [1, 3])
 def test_a_failure_among_many_names_its_own_reaction(workers, above_ns, monkeypatch):
-    monkeypatch.setattr(Scheduler, "share_above_ns", above_ns)
+    monkeypatch.setattr(LevelRunner, "policy", Policy(share_above_ns=above_ns))
     run = Program(Wide(fails=217)).start(workers=workers, placement="none")
     with pytest.raises(ReactionError, match="cheap") as info:
         run.result(WAIT)
@@ -462,7 +465,7 @@ class Counting(Reactor):
 @pytest.mark.parametrize("above_ns", [0, 40_000])
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_member_that_reads_what_all_read_is_named_when_it_raises(workers, above_ns, refused, monkeypatch):
-    monkeypatch.setattr(Scheduler, "share_above_ns", above_ns)
+    monkeypatch.setattr(LevelRunner, "policy", Policy(share_above_ns=above_ns))
     for number in range(refused, refused + 8):  # in rounds of all kinds
         with pytest.raises(ReactionError) as caught:
             Program(Asking(refused=number)).run(workers=workers, fast=True)

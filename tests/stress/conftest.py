@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from reactornb.runtime.scheduler import Scheduler
+from reactornb.runtime.level_runner import LevelRunner
+from reactornb.runtime.sharing import Policy
 
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1] / "reference")]
 
@@ -33,4 +34,4 @@ def no_thread_left():
 @pytest.fixture
 def always_share(monkeypatch):
     """Offer every level to all workers, however cheap it is."""
-    monkeypatch.setattr(Scheduler, "share_above_ns", 0)
+    monkeypatch.setattr(LevelRunner, "policy", Policy(share_above_ns=0))

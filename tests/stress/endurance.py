@@ -20,7 +20,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 from churn import Churn, Source
 
 from reactornb import Program, Reactor, Shared, reaction
-from reactornb.runtime.scheduler import Scheduler
+from reactornb.runtime.level_runner import LevelRunner
+from reactornb.runtime.sharing import Policy
 
 __all__ = ["BLOCKS", "KB", "grown", "soak"]
 
@@ -101,7 +102,7 @@ def main() -> int:
     parser.add_argument("--share", action="store_true", help="share every level, however cheap")
     options = parser.parse_args()
     if options.share:
-        Scheduler.share_above_ns = 0
+        LevelRunner.policy = Policy(share_above_ns=0)
     blocks, kb = grown(soak(options.rounds, options.workers, say=sys.stdout.write))
     sys.stdout.write(f"grown by {blocks:,} blocks and {kb:,} kB from the first half of the looks to the second\n")
     return int(blocks > BLOCKS or kb > KB)

@@ -24,7 +24,8 @@ from reactornb import (
     startup,
 )
 from reactornb.errors import ReactionError
-from reactornb.runtime.scheduler import Scheduler
+from reactornb.runtime.level_runner import LevelRunner
+from reactornb.runtime.sharing import Policy
 from reactornb.testing import FakeClock
 
 WAIT = 20.0  # seconds; only ever reached when something is broken
@@ -170,7 +171,7 @@ class Meeting(Reactor):
 @WORKERS
 @HOW
 def test_within_a_level_that_one_worker_runs(how, workers, monkeypatch):
-    monkeypatch.setattr(Scheduler, "share_above_ns", 1 << 60)
+    monkeypatch.setattr(LevelRunner, "policy", Policy(share_above_ns=1 << 60))
     agent = Agent(how)
     run = agent.start(Meeting(agent=agent, n=4, on=0, meet=False), workers=workers, fast=True)
     assert 5 <= run.instance("rounds").done <= 7
@@ -216,7 +217,7 @@ class Busy(Reactor):
 @WORKERS
 @pytest.mark.parametrize("above_ns", [0, 1 << 60])
 def test_between_tags(workers, above_ns, monkeypatch):
-    monkeypatch.setattr(Scheduler, "share_above_ns", above_ns)
+    monkeypatch.setattr(LevelRunner, "policy", Policy(share_above_ns=above_ns))
     for _ in range(6):
         agent = Agent("stop")
         agent.run = Program(Busy(agent=agent)).start(workers=workers, fast=True, placement="none")

@@ -26,7 +26,8 @@ from reactornb import (
     reaction,
     startup,
 )
-from reactornb.runtime.scheduler import Scheduler
+from reactornb.runtime.level_runner import LevelRunner
+from reactornb.runtime.sharing import Policy
 
 pytestmark = pytest.mark.slow
 
@@ -100,7 +101,7 @@ def everything():
 
 def shared():
     """Rounds in which every level is shared."""
-    Scheduler.share_above_ns = 0
+    LevelRunner.policy = Policy(share_above_ns=0)
     return soak(2_000, workers=2, looks=40)
 
 
