@@ -19,11 +19,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from reactornb.console import Console, give_up_stdout, is_stdouts
-from reactornb.ending import Ending, Signalled
+from reactornb.cli.console import Console, give_up_stdout, is_stdouts
+from reactornb.cli.restart import settle_interpreter
+from reactornb.cli.signals import Ending, Signalled
 from reactornb.errors import AssemblyError, DeclarationError, FileExitedError, LFSyntaxError, ReactorError
 from reactornb.files import check_writable
-from reactornb.interpreter import settle_interpreter
 from reactornb.tags import parse_duration
 
 if TYPE_CHECKING:
@@ -265,8 +265,8 @@ def _frames_of_the_file(error: Exception) -> list[traceback.FrameSummary]:
 
 
 def _run(chosen: argparse.Namespace) -> int:
-    from reactornb.following import follow
-    from reactornb.reporting import report
+    from reactornb.cli.progress import follow
+    from reactornb.cli.report import report
     from reactornb.runtime.crashes import crash_report
 
     ending: Ending = chosen.ending
@@ -283,7 +283,7 @@ def _run(chosen: argparse.Namespace) -> int:
 
 
 def _start(chosen: argparse.Namespace, ending: Ending) -> Run:
-    from reactornb.following import begin
+    from reactornb.cli.progress import begin
 
     parameters = dict(chosen.parameters)
     target: dict[str, Any] = {}

@@ -23,9 +23,9 @@ from reactornb import (
     sec,
     startup,
 )
-from reactornb.console import Console
-from reactornb.ending import Ending
-from reactornb.following import Meter, follow
+from reactornb.cli.console import Console
+from reactornb.cli.progress import Meter, follow
+from reactornb.cli.signals import Ending
 from reactornb.runtime import standing
 
 LOOP = """
@@ -183,8 +183,8 @@ class Trains(Reactor):
     [(Terminal, None, True), (io.StringIO, None, False), (io.StringIO, True, True), (Terminal, False, False)],
 )
 def test_progress_is_for_terminals_and_who_asks(stream, progress, shown, monkeypatch):
-    monkeypatch.setattr("reactornb.following._EVERY_S", 0.02)
-    monkeypatch.setattr("reactornb.following._LOOK_S", 0.01)
+    monkeypatch.setattr("reactornb.cli.progress._EVERY_S", 0.02)
+    monkeypatch.setattr("reactornb.cli.progress._LOOK_S", 0.01)
     out = stream()
     run = Program(Trains).start(workers=1, timeout=ms(150))
     with Ending() as ending:

@@ -14,7 +14,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from signalled import SIGNALS, command, judge, many
 
 from reactornb.__main__ import main
-from reactornb.ending import Ending, Signalled
+from reactornb.cli.signals import Ending, Signalled
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals")
 
@@ -127,7 +127,7 @@ def test_a_reaction_that_holds_up_the_end_is_named_and_a_second_signal_gives_it_
 def test_a_signal_that_is_ignored_stays_ignored(tmp_path):
     process = subprocess.Popen(
         ["sh", "-c", 'trap "" HUP; exec "$0" "$@"', sys.executable, "-c",
-         "import signal; from reactornb.ending import Ending\nwith Ending(): print(signal.getsignal(signal.SIGHUP))"],
+         "import signal; from reactornb.cli.signals import Ending\nwith Ending(): print(signal.getsignal(signal.SIGHUP))"],
         stdout=subprocess.PIPE, text=True, cwd=tmp_path,
     )  # fmt: skip
     assert process.communicate(timeout=30)[0].strip() in ("Handlers.SIG_IGN", "1")
@@ -163,7 +163,7 @@ def test_a_program_that_catches_everything_while_it_is_loaded_does_not_begin(tmp
 
 @pytest.mark.thread_unsafe(reason="signals are the main thread's")
 def test_while_files_are_written_the_first_signal_waits_and_the_second_does_not(monkeypatch):
-    monkeypatch.setattr("reactornb.ending._SAME_WISH_S", 0.0)
+    monkeypatch.setattr("reactornb.cli.signals._SAME_WISH_S", 0.0)
     with Ending() as ending:
         ending.phase("writing")
         os.kill(os.getpid(), signal.SIGTERM)

@@ -9,10 +9,10 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from reactornb.console import Console
-from reactornb.ending import Ending
+from reactornb.cli.console import Console
+from reactornb.cli.restart import settle_interpreter
+from reactornb.cli.signals import Ending
 from reactornb.errors import suggestion
-from reactornb.interpreter import settle_interpreter
 
 ALGORITHMS = ("a2c", "a3c", "dqn", "ppo")
 
@@ -44,7 +44,7 @@ def _train(argv: Sequence[str] | None, ending: Ending) -> int:
     chosen = parser.parse_args(argv)
 
     from reactornb import Program, ReactorError, rl
-    from reactornb.following import begin, follow
+    from reactornb.cli.progress import begin, follow
 
     console = Console("reactornb.rl")
     name = chosen.algorithm.upper()

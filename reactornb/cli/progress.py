@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections import deque
 from typing import Any
 
-from reactornb.console import Console
-from reactornb.ending import Ending, Signalled
+from reactornb.cli.console import Console
+from reactornb.cli.signals import Ending, Signalled
 from reactornb.runtime import Program, Run
 from reactornb.tags import format_ns
 

@@ -6,8 +6,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from reactornb.console import Console, give_up_stdout, is_stdouts
-from reactornb.ending import Ending
+from reactornb.cli.console import Console, give_up_stdout, is_stdouts
+from reactornb.cli.signals import Ending
 from reactornb.errors import ReactionError
 from reactornb.files import FileError
 from reactornb.runtime import Run

@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import reactornb
-from reactornb.cells import Step, read_cells, select, steps_of, uses_of
 from reactornb.errors import FileExitedError, ProgramFileError, ReactorError, suggestion
 from reactornb.graph import assemble
+from reactornb.loading.notebook import Step, read_cells, select, steps_of, uses_of
 from reactornb.model import Reactor
 from reactornb.model.spec import REQUIRED
 
@@ -149,7 +149,7 @@ def quickstart() -> Path:
     Raises:
         ProgramFileError: where the package is installed without it.
     """
-    path = Path(__file__).resolve().parent.parent / "notebooks" / "00_quickstart.ipynb"
+    path = Path(reactornb.__file__).resolve().parent.parent / "notebooks" / "00_quickstart.ipynb"
     if not path.is_file():
         raise ProgramFileError(
             f"there is no {path}: the notebooks come with the repository, not with the package; say --notebook FILE."
