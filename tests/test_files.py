@@ -17,7 +17,7 @@ from reactornb.__main__ import main
 from reactornb.errors import ReactorError
 from reactornb.files import FileError
 from reactornb.viz import curves, dot
-from reactornb.viz.timeline_view import save_timeline
+from reactornb.viz.timeline_file import save_timeline
 
 
 class Ticks(Reactor):

@@ -15,7 +15,8 @@ from reactornb.runtime.profile import Profile, ProfileRow
 from reactornb.runtime.timeline import Lane, SpanLog, Timeline, pack_span
 from reactornb.viz.profile_table import profile_html
 from reactornb.viz.spans import decimate, tag_changes
-from reactornb.viz.timeline_view import TimelineView, save_timeline
+from reactornb.viz.timeline_file import save_timeline
+from reactornb.viz.timeline_view import TimelineView
 
 
 class Source(Reactor):

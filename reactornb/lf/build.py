@@ -1,78 +1,30 @@
-"""What names and expressions of a Lingua Franca program stand for; classes.py makes the classes.
-
-All files of a program share one namespace of target code, as they do in Lingua Franca's own Python target.
-"""
+"""From the reactors of a program to reactor classes: finds the class that a name stands for, and makes it where it is first needed."""
 
 from __future__ import annotations
 
-import keyword
-import warnings
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any
-
 from reactornb import model
-from reactornb.errors import AssemblyError, LFSyntaxError, ReactorError, Source, UnknownNameError, suggestion
+from reactornb.errors import AssemblyError, Source, UnknownNameError, suggestion
 from reactornb.lf import syntax as ast
 from reactornb.lf.classes import ClassBuilder
-from reactornb.lf.code import compile_expression
+from reactornb.lf.declared import flat
+from reactornb.lf.scope import Scope, TargetCode
 from reactornb.model import Reactor
 
-__all__ = ["Builder", "Scope"]
-
-Thunk = Callable[[Any, int], Any]
-"""The value of an expression, given the reactor it stands in and the index of the bank member it is for."""
-
-# Attributes that only tell a diagram how to draw.
-_DRAWING = {"label", "icon", "side", "layout", "color", "sparse", "property", "hidden"}
-
-
-class Scope:
-    """What the names in one file stand for.
-
-    Attributes:
-        file: its path or the name of the cell.
-        declared: reactor classes of the file, by name, as syntax.
-        imported: name here -> (scope of the other file, name there).
-        outside: Python reactor classes that the text may instantiate.
-    """
-
-    def __init__(self, file: str, program: ast.Program, outside: Mapping[str, Any]) -> None:
-        self.file = file
-        self.program = program
-        self.declared: dict[str, ast.Reactor] = {}
-        for r in program.reactors:
-            if r.name is None:
-                continue
-            if r.name in self.declared or keyword.iskeyword(r.name):
-                problem = "is declared twice" if r.name in self.declared else "is a keyword of Python"
-                raise LFSyntaxError(f"reactor {r.name} {problem}", file=file, line=r.line, column=r.column)
-            self.declared[r.name] = r
-        self.imported: dict[str, tuple[Scope, str]] = {}
-        self.outside = outside
-        self.made: dict[str, type[Reactor]] = {}
-
-    def source(self, node: ast.Node) -> Source:
-        """Where a node stands."""
-        return Source(self.file, node.line)
+__all__ = ["Builder"]
 
 
 class Builder:
     """Makes the reactor classes of one program.
 
     Args:
-        namespace: the globals of its target code.
+        target: the program's code, which all of its files share.
     """
 
-    def __init__(self, namespace: dict[str, Any]) -> None:
-        self.namespace = namespace
-        self._making: list[tuple[str, str]] = []
-        self._warned: set[str] = set()
-
-    def warn(self, text: str) -> None:
-        """Say once what has no meaning here."""
-        if text not in self._warned:
-            self._warned.add(text)
-            warnings.warn(text, stacklevel=2)
+    def __init__(self, target: TargetCode) -> None:
+        self.target = target
+        self._in_progress: list[
+            tuple[str, str]
+        ] = []  # (file, name) of the classes that are being made, outermost first
 
     def find(self, scope: Scope, name: str, source: Source) -> type[Reactor]:
         """The class that a name stands for in a file.
@@ -84,13 +36,13 @@ class Builder:
         if name in scope.imported:
             other, there = scope.imported[name]
             return self.find(other, there, source)
-        if name in scope.made:
-            return scope.made[name]
+        if name in scope.classes:
+            return scope.classes[name]
         declared = scope.declared.get(name)
         if declared is None:
-            found = scope.outside.get(name)
-            if isinstance(found, type) and issubclass(found, Reactor):
-                return found
+            python_class = scope.outside.get(name)
+            if isinstance(python_class, type) and issubclass(python_class, Reactor):
+                return python_class
             known = [*scope.declared, *scope.imported]
             raise UnknownNameError(
                 f"{source}: no reactor {name!r}. {suggestion(name, known)}", unknown=name, source=source
@@ -99,101 +51,27 @@ class Builder:
             raise AssemblyError(
                 f"{source}: {name} is a {declared.kind} reactor, which no other one contains or extends."
             )
-        if (scope.file, name) in self._making:
+        if (scope.file, name) in self._in_progress:
             raise AssemblyError(f"{source}: reactor {name} contains or extends itself.")
-        self._making.append((scope.file, name))
+        self._in_progress.append((scope.file, name))
         try:
             with model.declarations.outside_modes():
-                made = scope.made[name] = self.reactor(scope, declared, name)
+                scope.classes[name] = self.reactor(scope, declared, name)
         finally:
-            self._making.pop()
-        return made
+            self._in_progress.pop()
+        return scope.classes[name]
 
     def reactor(self, scope: Scope, declared: ast.Reactor, name: str) -> type[Reactor]:
         """Make the class of one reactor."""
         where = scope.source(declared)
-        if declared.host is not None or any(i.host for i in _instances(declared.body)):
-            self.warn(f"{where}: `at …` has no meaning in one process; everything runs here.")
+        if declared.host is not None or any(isinstance(m, ast.Instance) and m.host for m in flat(declared.body)):
+            self.target.warn(f"{where}: `at …` has no meaning in one process; everything runs here.")
         if declared.realtime:
-            self.warn(f"{where}: `realtime` has no meaning here.")
-        self.attributes(scope, declared.attributes)
-        # Lingua Franca takes inherited contents from the first superclass first; Python's order of lookup, reversed,
-        # says the same when the bases are given the other way round.
-        found = [self.find(scope, b.text, scope.source(b)) for b in reversed(declared.extends)]
-        # What another one extends already is not extended twice.
-        bases = tuple(dict.fromkeys(b for b in found if not any(b in o.__mro__[1:] for o in found))) or (Reactor,)
-        return ClassBuilder(self, scope, declared, name, bases).make()
-
-    def attributes(self, scope: Scope, attributes: tuple[ast.Attribute, ...]) -> None:
-        """Warn of those that have no meaning here."""
-        for attribute in attributes:
-            if attribute.name not in (*_DRAWING, "enclave"):
-                self.warn(f"{scope.source(attribute)}: @{attribute.name} has no meaning here.")
-
-    def thunk(self, scope: Scope, expression: ast.Expression | None) -> Thunk:
-        """What computes an expression; target code in it is compiled now, so that its mistakes show now."""
-        if expression is None:
-            return lambda _self, _i: None
-        if isinstance(expression, ast.Literal):
-            value = expression.value
-            return lambda _self, _i: value
-        if isinstance(expression, ast.Time):
-            ns = expression.value_ns
-            return lambda _self, _i: ns
-        if isinstance(expression, ast.ListExpr):
-            items = [self.thunk(scope, item) for item in expression.items]
-            if expression.bracket == "(":
-                if len(items) == 1:
-                    return items[0]
-                return lambda self, i: tuple(item(self, i) for item in items)
-            return lambda self, i: [item(self, i) for item in items]
-        if isinstance(expression, ast.Code):
-            code, namespace = compile_expression(expression, scope.file), self.namespace
-            where = scope.source(expression)
-
-            def work_out(self: Any, i: int) -> Any:
-                try:
-                    return eval(code, namespace, {**_visible(self, code.co_names), "self": self, "bank_index": i})  # noqa: S307 - the user's program
-                except ReactorError:
-                    raise
-                except (Exception, SystemExit) as error:  # a program that only assembles ends nobody's process
-                    raise AssemblyError(f"{where}: this expression raises {type(error).__name__}: {error}") from error
-
-            return work_out
-        return self._parameter(scope, expression)
-
-    def _parameter(self, scope: Scope, reference: ast.ParamRef) -> Thunk:
-        name, where, namespace = reference.name, scope.source(reference), self.namespace
-        nothing = name == "None"  # Lingua Franca takes it for a parameter and refuses it; it can only mean Python's
-
-        def look_up(self: Any, index: int) -> Any:
-            values = _visible(self, (name,))
-            if name in values:
-                return values[name]
-            if name == "bank_index":
-                return getattr(self, "bank_index", index)
-            if nothing:
-                return None
-            if name in namespace:
-                return namespace[name]
-            raise UnknownNameError(
-                f"{where}: no parameter {name!r}. {suggestion(name, values)}", unknown=name, source=where
-            )
-
-        return look_up
-
-
-def _visible(self: Any, used: Iterable[str]) -> dict[str, Any]:
-    """A reactor's parameters and states by name; those used are looked at as attributes, which assembly notes."""
-    found = {k: v for k, v in self.__dict__.items() if not k.startswith("_")}
-    return found | {name: getattr(self, name) for name in used if name in found}
-
-
-def _instances(body: tuple[ast.Member, ...]) -> list[ast.Instance]:
-    found: list[ast.Instance] = []
-    for member in body:
-        if isinstance(member, ast.Instance):
-            found.append(member)
-        elif isinstance(member, ast.Mode):
-            found += _instances(member.body)
-    return found
+            self.target.warn(f"{where}: `realtime` has no meaning here.")
+        self.target.attributes(scope, declared.attributes)
+        # Lingua Franca takes inherited contents from the first superclass first. Contents are collected from the end of Python's lookup
+        # order, so the bases are given in reverse.
+        extended = [self.find(scope, b.text, scope.source(b)) for b in reversed(declared.extends)]
+        # Leave out a base that another base extends already.
+        bases = tuple(dict.fromkeys(b for b in extended if not any(b in o.__mro__[1:] for o in extended)))
+        return ClassBuilder(self.target, self.find, scope, declared, name, bases or (Reactor,)).make()

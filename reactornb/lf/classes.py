@@ -8,21 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import nullcontext
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from reactornb import model
-from reactornb.errors import DeclarationError, LFSyntaxError, UnknownNameError, suggestion
+from reactornb.errors import DeclarationError, LFSyntaxError, Source, UnknownNameError, suggestion
 from reactornb.lf import instances
 from reactornb.lf import syntax as ast
 from reactornb.lf.code import compile_body, run_block
 from reactornb.lf.declared import Names
 from reactornb.lf.names import LFInPort
 from reactornb.lf.ports import path_of, port_ref, width_of
+from reactornb.lf.scope import Scope, TargetCode
 from reactornb.model import Bank, Reactor, connect, enclave, per_member
 from reactornb.model.spec import REQUIRED
-
-if TYPE_CHECKING:
-    from reactornb.lf.build import Builder, Scope
 
 __all__ = ["ClassBuilder"]
 
@@ -30,12 +28,28 @@ _BUILTINS = {"startup": model.startup, "shutdown": model.shutdown, "reset": mode
 
 
 class ClassBuilder:
-    """Makes one class: first its own declarations, then what `compose` does."""
+    """Makes one class: first its own declarations, then what `compose` does.
+
+    Args:
+        target: the program's code.
+        find: the class that a reactor's name stands for in a scope; it may make that class.
+        scope: the file of the reactor.
+        declared: the reactor as syntax.
+        name: what the class is called.
+        bases: the classes that it extends.
+    """
 
     def __init__(
-        self, builder: Builder, scope: Scope, declared: ast.Reactor, name: str, bases: tuple[type[Reactor], ...]
+        self,
+        target: TargetCode,
+        find: Callable[[Scope, str, Source], type[Reactor]],
+        scope: Scope,
+        declared: ast.Reactor,
+        name: str,
+        bases: tuple[type[Reactor], ...],
     ) -> None:
-        self._builder = builder
+        self._target = target
+        self._find = find
         self._scope = scope
         self._declared = declared
         self._name = name
@@ -55,16 +69,16 @@ class ClassBuilder:
         declared, scope, names = self._declared, self._scope, self._names
         for preamble in declared.body:
             if isinstance(preamble, ast.Preamble):
-                run_block(preamble.code, scope.file, self._builder.namespace, names)
+                run_block(preamble.code, scope.file, self._target.namespace, names)
         for trace in ("__annotations__", "__annotate__", "__annotate_func__", "__conditional_annotations__"):
             names.pop(trace, None)
-        defaults = {p.name: self._builder.thunk(scope, p.init) for p in declared.params if p.init is not None}
+        defaults = {p.name: self._target.thunk(scope, p.init) for p in declared.params if p.init is not None}
         names["__annotations__"] = {p.name: "Any" for p in declared.params}
-        names["__module__"] = self._builder.namespace["__name__"]
+        names["__module__"] = self._target.namespace["__name__"]
         names["__qualname__"] = self._name
         names["_definition"] = scope.source(declared)
         for p in declared.params:
-            self._builder.attributes(scope, p.attributes)
+            self._target.attributes(scope, p.attributes)
             if p.init is not None:
                 names[p.name] = p.init.value if isinstance(p.init, ast.Literal) else None
         inherited: dict[str, Callable[[Any, int], Any]] = {}
@@ -119,7 +133,7 @@ class ClassBuilder:
 
     def _members(self, body: tuple[ast.Member, ...]) -> None:
         for m in body:
-            self._builder.attributes(self._scope, getattr(m, "attributes", ()))
+            self._target.attributes(self._scope, getattr(m, "attributes", ()))
             if isinstance(m, ast.Mode):
                 assert m.name is not None
                 with self._modes[m.name]:
@@ -138,7 +152,7 @@ class ClassBuilder:
             elif isinstance(m, ast.Method):
                 parameters = [p.name for p in m.params]
                 self._names[m.name] = compile_body(
-                    m.code, self._scope.file, m.name, parameters, self._builder.namespace, generator=True
+                    m.code, self._scope.file, m.name, parameters, self._target.namespace, generator=True
                 )
             elif isinstance(m, ast.Reaction):
                 self._reaction(m)
@@ -155,13 +169,13 @@ class ClassBuilder:
         elif isinstance(expression, ast.ParamRef):
             name, where = expression.name, self._scope.source(expression)
             known = self._kinds.of_kind("parameter", "state")
-            if name not in (*known, "bank_index", "None") and name not in self._builder.namespace:
+            if name not in (*known, "bank_index", "None") and name not in self._target.namespace:
                 words = f"{where}: no parameter {name!r}. {suggestion(name, known)}"
                 raise UnknownNameError(words, unknown=name, source=where)
 
     def _number(self, expression: ast.Expression | None) -> Any:
         """An expression as the model takes numbers: a function of the reactor."""
-        thunk = self._builder.thunk(self._scope, expression)
+        thunk = self._target.thunk(self._scope, expression)
         return lambda self: thunk(self, self.bank_index)
 
     def _time(self, expression: ast.Expression | None) -> Any:
@@ -173,7 +187,7 @@ class ClassBuilder:
         return self._number(expression)
 
     def _port(self, m: ast.Input | ast.Output) -> None:
-        width = None if m.width is None else width_of(self._builder, self._scope, m.width)
+        width = None if m.width is None else width_of(self._target, self._scope, m.width)
         made: model.Port[Any]
         if isinstance(m, ast.Input):
             made = model.Input(width=width, mutable=m.mutable)
@@ -196,7 +210,7 @@ class ClassBuilder:
         self._kinds.check(m)
         made = self._declare(model.Watchdog(self._time(m.timeout)), m.name, m)
         names, parameters, effects, history = self._effects(m.effects)
-        fn = compile_body(m.code, self._scope.file, m.name, parameters, self._builder.namespace)
+        fn = compile_body(m.code, self._scope.file, m.name, parameters, self._target.namespace)
         handler = model.Reaction(fn, triggers=(made,), effects=effects, parameters=tuple(names), history=history)
         handler.source = self._scope.source(m)
         self._names[f"on_{m.name}"] = handler
@@ -232,11 +246,11 @@ class ClassBuilder:
         self._reactions += 1
         name = m.name or f"reaction_{self._reactions}"
         if m.mutation:
-            self._builder.warn(f"{where}: a mutation runs as a reaction; reactors do not change while they run.")
+            self._target.warn(f"{where}: a mutation runs as a reaction; reactors do not change while they run.")
         if m.late is not None:
-            self._builder.warn(f"{where}: {m.late.keyword} has no meaning in one process; messages are never tardy.")
+            self._target.warn(f"{where}: {m.late.keyword} has no meaning in one process; messages are never tardy.")
         if m.code is None:
-            self._builder.warn(f"{where}: reaction {name} is declared without a body; it does nothing.")
+            self._target.warn(f"{where}: reaction {name} is declared without a body; it does nothing.")
         names: list[str] = []
         called: list[str] = []
         triggers: list[Any] = []
@@ -260,7 +274,7 @@ class ClassBuilder:
                 called.append(c)
         self._underscored(m, names, called)
         empty = ast.Code("", line=m.line, column=m.column)
-        namespace = self._builder.namespace
+        namespace = self._target.namespace
         fn = compile_body(m.code or empty, scope.file, name, called, namespace)
         made = model.Reaction(
             fn,
@@ -299,10 +313,10 @@ class ClassBuilder:
 
     def _instance(self, m: ast.Instance) -> None:
         where = self._scope.source(m)
-        cls = self._builder.find(self._scope, m.reactor, where)
-        values = {a.name: self._builder.thunk(self._scope, a.value) for a in m.args}
+        cls = self._find(self._scope, m.reactor, where)
+        values = {a.name: self._target.thunk(self._scope, a.value) for a in m.args}
         self._arguments(m, cls)
-        width = None if m.width is None else width_of(self._builder, self._scope, m.width)
+        width = None if m.width is None else width_of(self._target, self._scope, m.width)
         mode = model.declarations.current_mode()
         apart = next((a for a in m.attributes if a.name == "enclave"), None)
         each = apart is not None and any(
@@ -350,7 +364,7 @@ class ClassBuilder:
         after = None if m.delay is None else self._time(m.delay)
         mode = model.declarations.current_mode()
         if m.serializer:
-            self._builder.warn(
+            self._target.warn(
                 f"{where}: serializer {m.serializer!r} has no meaning in one process; values pass by reference."
             )
         left, right = m.left, m.right

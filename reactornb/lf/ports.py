@@ -3,43 +3,40 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from reactornb.errors import AssemblyError, Source, UnknownNameError, suggestion
 from reactornb.lf import syntax as ast
+from reactornb.lf.scope import Scope, TargetCode
 from reactornb.limits import MOST_CHANNELS
 from reactornb.model import Bank, PortRef, Reactor
 
-if TYPE_CHECKING:
-    from reactornb.lf.build import Builder, Scope
-
 __all__ = ["path_of", "port_ref", "width_of"]
 
-# Wider is a slip, such as a time where a number is meant, and would fill the memory before it could be refused.
 
-
-def width_of(builder: Builder, scope: Scope, width: ast.Width) -> Callable[[Any], int]:
+def width_of(target: TargetCode, scope: Scope, width: ast.Width) -> Callable[[Any], int]:
     """A width as the model takes it: a function of the reactor."""
     where = scope.source(width)
     if not width.terms:
         raise AssemblyError(f"{where}: a width left open ([]) is not supported; give the number.")
-    terms = [_term(builder, scope, term) for term in width.terms]
+    terms = [_term(target, scope, term) for term in width.terms]
 
     def total(self: Any) -> int:
-        found = 0
+        width = 0
         for term in terms:
             value = term(self)
+            # A wider port is a slip, such as a time where a number is meant; refuse it before it fills the memory.
             if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= MOST_CHANNELS:
                 raise AssemblyError(f"{where}: a width is a whole number from 0 to {MOST_CHANNELS:,}, not {value!r}.")
-            found += value
-        return found
+            width += value
+        return width
 
     return total
 
 
-def _term(builder: Builder, scope: Scope, term: ast.WidthTerm) -> Callable[[Any], Any]:
+def _term(target: TargetCode, scope: Scope, term: ast.WidthTerm) -> Callable[[Any], Any]:
     if not isinstance(term, ast.WidthOf):
-        thunk = builder.thunk(scope, term)
+        thunk = target.thunk(scope, term)
         return lambda self: thunk(self, self.bank_index)
     ref, where = term.port, scope.source(term)
 
@@ -56,8 +53,9 @@ def _term(builder: Builder, scope: Scope, term: ast.WidthTerm) -> Callable[[Any]
 def _channels(width: Any, member: Reactor) -> int:
     if width is None:
         return 1
-    found = getattr(member, width) if isinstance(width, str) else width(member) if callable(width) else width
-    return int(found)
+    if isinstance(width, str):
+        return int(getattr(member, width))
+    return int(width(member) if callable(width) else width)
 
 
 def port_ref(self: Reactor, ref: ast.VarRef, where: Source) -> PortRef:

@@ -12,10 +12,11 @@ from typing import Any
 
 from reactornb.errors import AssemblyError, DeclarationError, LFSyntaxError, Source, UnknownNameError, suggestion
 from reactornb.lf import syntax as ast
-from reactornb.lf.build import Builder, Scope
+from reactornb.lf.build import Builder
 from reactornb.lf.code import remember_source, run_block
 from reactornb.lf.names import LFNames, package_root
 from reactornb.lf.parse import parse, read
+from reactornb.lf.scope import Scope, TargetCode
 from reactornb.model import Reactor
 from reactornb.model.spec import REQUIRED
 from reactornb.runtime import Program
@@ -132,7 +133,7 @@ def loads(
     names = LFNames(path)
     loader = _Loader(names.globals(), outside or {})
     scope = loader.scope(file, program, path)
-    builder = loader.builder
+    builder, code = Builder(loader.target_code), loader.target_code
     main: type[Reactor] | None = None
     reactors: dict[str, type[Reactor]] = {}
     for declared in program.reactors:
@@ -144,10 +145,10 @@ def loads(
         if main is not None:
             raise AssemblyError(f"{scope.source(declared)}: a second main reactor; a program has one.")
         if declared.kind == "federated":
-            builder.warn(f"{scope.source(declared)}: the federation runs as one ordinary program, in one process.")
+            code.warn(f"{scope.source(declared)}: the federation runs as one ordinary program, in one process.")
         with _bounded(file):
             main = builder.reactor(scope, declared, declared.name or _identifier(path.stem))
-    options = _options(builder, scope, program.target)
+    options = _options(code, scope, program.target)
     named = any(r.kind is not None and r.name is not None for r in program.reactors)
     return LFProgram(file, reactors, main, named, options, loader.namespace)
 
@@ -164,13 +165,13 @@ def _bounded(file: str) -> Iterator[None]:
 class _Loader:
     def __init__(self, namespace: dict[str, Any], outside: Mapping[str, Any]) -> None:
         self.namespace = namespace
-        self.builder = Builder(namespace)
+        self.target_code = TargetCode(namespace)
         self._outside = outside
         self._scopes: dict[str, Scope] = {}
 
     def scope(self, file: str, program: ast.Program, path: Path) -> Scope:
         """The names of one file, its imports (relative to `path`) followed and its preambles run."""
-        _refuse_other_language(self.builder, file, program)
+        _refuse_other_language(self.target_code, file, program)
         made = self._scopes[file] = Scope(file, program, self._outside)
         _search(path.parent)
         if program.target is not None:
@@ -200,7 +201,7 @@ class _Loader:
         return self.scope(str(path), parse(text, file=str(path)), path)
 
 
-def _refuse_other_language(builder: Builder, file: str, program: ast.Program) -> None:
+def _refuse_other_language(target_code: TargetCode, file: str, program: ast.Program) -> None:
     """A program in another language than Python is no program here: `printf("hi");` would pass for a call.
 
     One without target code is only drawn and assembled, and that is the same for all targets.
@@ -212,7 +213,7 @@ def _refuse_other_language(builder: Builder, file: str, program: ast.Program) ->
     language = _LANGUAGES.get(target.name)
     code = min(_code_in((program.preambles, program.reactors)), key=lambda c: (c.line, c.column), default=None)
     if code is None:
-        builder.warn(
+        target_code.warn(
             f"{where}: target {target.name}; nothing in this file is target code, so it can be assembled all the same."
         )
         return
@@ -287,7 +288,7 @@ def _plain(value: ast.PropertyValue) -> Any:
     return {item.name: _plain(item.value) for item in value.items}
 
 
-def _options(builder: Builder, scope: Scope, target: ast.Target | None) -> dict[str, Any]:
+def _options(target_code: TargetCode, scope: Scope, target: ast.Target | None) -> dict[str, Any]:
     """Run options from the target declaration."""
     if target is None:
         return {}
@@ -306,7 +307,7 @@ def _options(builder: Builder, scope: Scope, target: ast.Target | None) -> dict[
         elif (item.name == "single-threaded" and value) or (item.name == "threading" and value is False):
             options["workers"] = 1
         elif item.name not in _MEANT and item.name not in _HARMLESS:
-            builder.warn(f"{scope.source(item)}: target property {item.name!r} has no meaning here.")
+            target_code.warn(f"{scope.source(item)}: target property {item.name!r} has no meaning here.")
     return options
 
 

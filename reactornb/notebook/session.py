@@ -22,7 +22,7 @@ from reactornb.runtime.timeline import Timeline
 from reactornb.viz.curves import Plot, plot
 from reactornb.viz.graph_view import GraphView
 from reactornb.viz.run_view import RunView
-from reactornb.viz.timeline_view import save_timeline
+from reactornb.viz.timeline_file import save_timeline
 
 __all__ = ["Session"]
 

@@ -8,14 +8,12 @@ from __future__ import annotations
 
 from copy import deepcopy
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from reactornb.rl.envs import EnvSpec
-
 from reactornb.limits import MOST_STEPS
+from reactornb.rl.env_spec import EnvSpec
 
 __all__ = ["Batch", "Ring", "SumTree", "Trajectory", "own"]
 

@@ -5,6 +5,6 @@ Nothing here is imported by the runtime; widgets and Matplotlib load where they 
 
 from reactornb.viz.curves import plot
 from reactornb.viz.graph_view import GraphView
-from reactornb.viz.timeline_view import save_timeline
+from reactornb.viz.timeline_file import save_timeline
 
 __all__ = ["GraphView", "plot", "save_timeline"]

@@ -9,16 +9,13 @@ from __future__ import annotations
 import html
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from reactornb import files
-from reactornb.errors import ReactorError
 from reactornb.runtime.timeline import Timeline
 from reactornb.tags import format_ns
 from reactornb.viz.spans import Drawn, decimate, tag_changes
 
-__all__ = ["COLORS", "Frame", "TimelineView", "save_timeline"]
+__all__ = ["COLORS", "Frame", "TimelineView"]
 
 # Okabe and Ito's palette, told apart by everyone (black and yellow are lost on one of the two themes), and Tol's "muted" for more.
 COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#882255", "#999933", "#6a5acd", "#44aa99")
@@ -209,32 +206,3 @@ def moment(ns: int, length_ns: int) -> str:
     """An instant in seconds, with as many decimals as an axis of that length needs."""
     decimals = min(max(11 - len(str(max(length_ns, 1))), 0), 9)
     return f"{ns / 1e9:.{decimals}f} s"
-
-
-def save_timeline(timeline: Timeline, path: str | Path, last_ns: int | None = None) -> Path:
-    """Write a timeline to a file; the ending says as what: .json is the Chrome trace format, .svg and .png are pictures.
-
-    Args:
-        timeline: the timeline.
-        path: the file.
-        last_ns: of a picture, how many ns of physical time it shows, up to the end; all of it unless given.
-
-    Raises:
-        ReactorError: for another ending.
-        FileError: if it cannot be written; then it is not there, or as it was.
-    """
-    path = Path(path)
-    view = TimelineView(timeline)
-    match path.suffix:
-        case ".json":
-            return timeline.save(path)
-        case ".svg":
-            return files.write(path, view.svg(view.window(last_ns)))
-        case ".png" | ".pdf":
-            from reactornb.viz.timeline_figure import figure
-
-            return figure(view, view.window(last_ns)).save(path)
-        case _:
-            raise ReactorError(
-                f"{path.name}: a timeline is saved as .json (Chrome trace format, for Perfetto), .svg, .png or .pdf."
-            )

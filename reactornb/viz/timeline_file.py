@@ -1,14 +1,46 @@
-"""A window of a timeline as a Matplotlib figure, for papers and .png files."""
+"""A timeline as a file: a Chrome trace, a drawing, or a Matplotlib figure for papers."""
 
 from __future__ import annotations
 
+from pathlib import Path
+
+from reactornb import files
+from reactornb.errors import ReactorError
+from reactornb.runtime.timeline import Timeline
 from reactornb.tags import format_ns
 from reactornb.viz.curves import Plot
 from reactornb.viz.timeline_view import COLORS, TimelineView
 
-__all__ = ["figure"]
+__all__ = ["figure", "save_timeline"]
 
 _BINS = 1600
+
+
+def save_timeline(timeline: Timeline, path: str | Path, last_ns: int | None = None) -> Path:
+    """Write a timeline to a file; the ending says as what: .json is the Chrome trace format, .svg and .png are pictures.
+
+    Args:
+        timeline: the timeline.
+        path: the file.
+        last_ns: of a picture, how many ns of physical time it shows, up to the end; all of it unless given.
+
+    Raises:
+        ReactorError: for another ending.
+        FileError: if it cannot be written; then it is not there, or as it was.
+    """
+    path = Path(path)
+    view = TimelineView(timeline)
+    match path.suffix:
+        case ".json":
+            return timeline.save(path)
+        case ".svg":
+            return files.write(path, view.svg(view.window(last_ns)))
+        case ".png" | ".pdf":
+            return figure(view, view.window(last_ns)).save(path)
+        case _:
+            raise ReactorError(
+                f"{path.name}: a timeline is saved as .json (Chrome trace format, for Perfetto), .svg, .png or .pdf."
+            )
 
 
 def figure(view: TimelineView, window: tuple[int, int]) -> Plot:
