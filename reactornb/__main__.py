@@ -124,7 +124,11 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("-w", "--workers", type=int, help="threads; as many as there are usable cores unless given")
     run.add_argument("--seed", type=int, default=0, help="all reactors' seeds derive from it")
     run.add_argument("--timeout", type=_duration, metavar="T", help="logical time at which it ends: 10s, 500ms, 2min")
-    run.add_argument("--fast", action="store_true", help="do not wait for physical time")
+    run.add_argument(
+        "--fast",
+        action=argparse.BooleanOptionalAction,
+        help="do not wait for physical time; unless given, the program decides",
+    )
     run.add_argument(
         "--fingerprint", action="store_true", help="print a hash over tag, port and value of everything sent"
     )
@@ -298,7 +302,7 @@ def _start(chosen: argparse.Namespace, ending: Ending) -> Run:
         workers=target.get("workers") if chosen.workers is None else chosen.workers,
         seed=chosen.seed,
         timeout=target.get("timeout") if chosen.timeout is None else chosen.timeout,
-        fast=chosen.fast or target.get("fast", False),
+        fast=target.get("fast") if chosen.fast is None else chosen.fast,
         keepalive=target.get("keepalive"),
         fingerprint=chosen.fingerprint,
         profile=chosen.profile or chosen.timeline is not None,

@@ -9,8 +9,9 @@ from __future__ import annotations
 import difflib
 import functools
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 # Written once, when the notebook session starts, before any run; read when an error is worded. It turns a file name
@@ -91,9 +92,17 @@ def _module_of(file: str) -> str | None:
     return "reactornb." + file[len(_FOLDER) :].removesuffix(".py").replace("/", ".").replace("\\", ".")
 
 
-def suggestion(name: str, known: Iterable[str]) -> str:
-    """`Did you mean 'x'?`, or what there is, or that there is nothing."""
+def suggestion(name: str, known: Iterable[str], renamed: Mapping[str, str] = MappingProxyType({})) -> str:
+    """`Did you mean 'x'?`, or what there is, or that there is nothing.
+
+    Args:
+        name: what was asked for.
+        known: what there is.
+        renamed: old names and what they are called now; such a name is answered with the new one.
+    """
     known = sorted(known)
+    if renamed.get(name) in known:
+        return f"It is called {renamed[name]!r} now."
     near = difflib.get_close_matches(name, known, n=1)
     if near:
         return f"Did you mean {near[0]!r}?"

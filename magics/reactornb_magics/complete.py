@@ -112,7 +112,9 @@ def _words(text: str) -> list[str]:
 
 def _options(parser: Parser, done: list[str]) -> list[str]:
     return [
-        max(a.option_strings, key=len) for a in parser.known if a.option_strings and not {*a.option_strings} & {*done}
+        next((o for o in a.option_strings if o.startswith("--")), a.option_strings[0])
+        for a in parser.known
+        if a.option_strings and not {*a.option_strings} & {*done}
     ]
 
 

@@ -179,7 +179,11 @@ def _with_arguments(made: dict[str, Parser]) -> dict[str, Parser]:
     start.add_argument("-w", "--workers", type=int, metavar="N", help="threads")
     start.add_argument("--seed", type=int, default=0, metavar="S", help="all reactors' seeds derive from it")
     start.add_argument("--timeout", type=duration, metavar="T", help="logical time at which it ends: 10s, 500ms, 2min")
-    start.add_argument("--fast", action="store_true", help="do not wait for physical time")
+    start.add_argument(
+        "--fast",
+        action=argparse.BooleanOptionalAction,
+        help="do not wait for physical time; unless given, the program decides",
+    )
     start.add_argument("--fingerprint", action="store_true", help="keep a running hash over tag, port and value")
     start.add_argument("--check-values", action="store_true", help="find a reaction that changes a value it was given")
     start.add_argument(

@@ -34,7 +34,7 @@ def find_parameter(graph: Graph, path: str) -> tuple[tuple[ReactorNode, ...], st
         known = node.cls._spec.parameters
         if name not in known:
             raise UnknownNameError(
-                f"{path}: {node.name} ({node.cls.__name__}) has no parameter {name!r}. {suggestion(name, known)}",
+                f"{path}: {node.name} ({node.cls.__name__}) has no parameter {name!r}. {suggestion(name, known, node.cls._renamed)}",
                 unknown=name,
             )
     return tuple(found), name

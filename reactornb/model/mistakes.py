@@ -337,7 +337,16 @@ def _reserved(cls: type[Reactor], where: Source, namespace: Mapping[str, Any]) -
 
     if "_lf_defaults" in namespace:
         return  # judged by the names of its own text
-    given = {"bank_index", "bank_width", "_spec", "_definition", "_composing", "_composes"}
+    given = {
+        "bank_index",
+        "bank_width",
+        "needs_physical_time",
+        "_spec",
+        "_definition",
+        "_composing",
+        "_composes",
+        "_renamed",
+    }
     ours = ({n for n in dir(Reactor) if not n.startswith("__")} | PRIVATE) - given
     names = {n: v for n, v in namespace.items() if n in ours} | {n: None for n in cls._spec.parameters if n in ours}
     for name, value in names.items():

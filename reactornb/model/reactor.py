@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self, cast
@@ -178,7 +178,12 @@ class Reactor:
         DeclarationError: for a required parameter that is missing.
     """
 
+    needs_physical_time: ClassVar[bool] = True
+    """Of a root reactor: whether its program waits for physical time, where `start` is not told by `fast=`. A program that only computes,
+    and whose delays give an order, says `needs_physical_time = False`."""
+
     __signature__ = _Parameters()
+    _renamed: ClassVar[Mapping[str, str]] = {}  # what parameters were called before -> what they are called
     _spec: ClassVar[ClassSpec] = ClassSpec()
     _definition: ClassVar[Source] = Source(__file__, 1)
     _running = False
@@ -227,7 +232,7 @@ class Reactor:
         for name in parameters:
             if name not in declared and name not in ("bank_index", "bank_width"):
                 raise UnknownNameError(
-                    f"{values['_source']}: {type(self).__name__} has no parameter {name!r}. {suggestion(name, declared)}",
+                    f"{values['_source']}: {type(self).__name__} has no parameter {name!r}. {suggestion(name, declared, self._renamed)}",
                     unknown=name,
                     source=values["_source"],
                 )

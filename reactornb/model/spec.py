@@ -181,7 +181,7 @@ def _attributes(cls: type[Reactor], parameters: Mapping[str, Any]) -> dict[str, 
     return found
 
 
-_OWN = frozenset({"_spec", "_definition", "_composing"})
+_OWN = frozenset({"_spec", "_definition", "_composing", "_renamed", "needs_physical_time"})
 
 
 def _annotated(cls: type) -> dict[str, str]:
@@ -204,7 +204,7 @@ def _check_reaction(cls: type[Reactor], spec: ClassSpec, item: Reaction, compose
     def unknown(name: str, where: str, more: Iterable[str] = ()) -> UnknownNameError:
         return UnknownNameError(
             f"{item.source}: reaction {cls.__name__}.{item.name} names {name!r} {where}, which {cls.__name__} does not declare. "
-            f"{suggestion(name, {*spec.touchable, *more})}",
+            f"{suggestion(name, {*spec.touchable, *more}, cls._renamed)}",
             unknown=name,
             source=item.source,
         )

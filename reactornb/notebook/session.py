@@ -117,7 +117,7 @@ class Session(Declarations):
             options["replay"] = self._changes(replay) if isinstance(replay, str) else replay
         made = self.program(name, **parameters or {})
         for option, value in self.options.get(type(made.root), {}).items():
-            if options.get(option) in (None, False):
+            if options.get(option) is None:
                 options[option] = value
         run = self._begin(made, options)
         self._began[run] = (name or self._used, parameters or {}, options)

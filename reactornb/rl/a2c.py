@@ -152,6 +152,8 @@ class A2C(Reactor):
     Source: Mnih et al. 2016, arXiv:1602.01783, made synchronous (Wu et al. 2017, OpenAI baselines).
     """
 
+    needs_physical_time = False
+
     env_id: Any = "CartPole-v1"
     config: A2CConfig | None = None
 

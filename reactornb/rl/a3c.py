@@ -297,6 +297,8 @@ class A3C(Reactor):
     Source: Mnih et al. 2016, arXiv:1602.01783, algorithm S3.
     """
 
+    needs_physical_time = False
+
     env_id: Any = "CartPole-v1"
     config: A3CConfig | None = None
 

@@ -224,6 +224,8 @@ class DQN(Reactor):
     Source: Mnih et al. 2015, doi:10.1038/nature14236; the module names those of the variants.
     """
 
+    needs_physical_time = False
+
     env_id: Any = "CartPole-v1"
     config: DQNConfig | None = None
 

@@ -101,6 +101,8 @@ class Experiment5(Reactor):
         epsilon: of their exploration.
     """
 
+    needs_physical_time = False
+
     batch_size: int = 500
     rounds: int = 500
     rollouts: int = 16

@@ -270,6 +270,8 @@ class MultiAgent(Reactor):
         SpaceError: likewise, if an action space is not discrete or an observation cannot be made one array.
     """
 
+    needs_physical_time = False
+
     make: Callable[[], ParallelEnv[Any, Any, Any]]
     steps: int = 1000
     policies: Sequence[MakeChoose] | None = None

@@ -37,6 +37,8 @@ class Pong(Reactor):
         config: hyper-parameters; None: `CONFIG`.
     """
 
+    needs_physical_time = False
+
     frames: int | None = None
     game: str = "Pong"
     config: Any = None

@@ -323,6 +323,8 @@ class PPO(Reactor):
     Source: Schulman et al. 2017, arXiv:1707.06347; Huang et al. 2022, "The 37 implementation details of proximal policy optimization".
     """
 
+    needs_physical_time = False
+
     env_id: Any = "CartPole-v1"
     config: PPOConfig | None = None
 

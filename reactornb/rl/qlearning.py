@@ -239,6 +239,8 @@ class QLearning(Reactor):
     Sources: Watkins and Dayan 1992, "Q-learning"; Sutton and Barto 2018, section 6.5.
     """
 
+    needs_physical_time = False
+
     env_id: Any = blackjack
     config: QLearningConfig = QLearningConfig()
 

@@ -85,7 +85,7 @@ class Program:
         workers: Any = None,
         seed: int = 0,
         timeout: int | None = None,
-        fast: bool = False,
+        fast: bool | None = None,
         keepalive: bool | None = None,
         fingerprint: bool = False,
         trace: bool = False,
@@ -103,7 +103,8 @@ class Program:
             workers: threads; as many as there are usable cores unless given.
             seed: all reactors' seeds derive from it.
             timeout: logical time in ns at which the run ends.
-            fast: do not wait for physical time.
+            fast: do not wait for physical time; unless given, exactly when the root reactor's class says
+                `needs_physical_time = False`, as the programs of `reactornb.rl` do.
             keepalive: go on when no event is left; by default exactly when the program has physical actions.
             fingerprint: add up a hash over tag, port and value of all that is sent; see `reactornb.runtime.fingerprint`. A value that
                 cannot be judged, such as a lock or a lambda, ends the run.
@@ -145,7 +146,7 @@ class Program:
             "workers": workers,
             "seed": seed,
             "timeout": timeout,
-            "fast": fast,
+            "fast": not self.root.needs_physical_time if fast is None else fast,
             "keepalive": keepalive,
             "clock": clock or RealClock(),
             "driven": driven,

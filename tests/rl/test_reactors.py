@@ -357,3 +357,22 @@ def test_from_the_command_line():
     assert "greedy episodes" in said
     here = Program(A2C(config=A2CConfig(total_steps=400))).run(seed=1, fingerprint=True).fingerprint
     assert said.strip().endswith(f"fingerprint {here}")
+
+
+def test_programs_of_this_package_do_not_wait_for_physical_time_unless_asked(matching):
+    hours = 3600 * 10**9
+    late = A3CConfig(total_steps=40, workers=2, horizon=10, delays=(hours, 2 * hours), eval_episodes=0)
+    run = Program(A3C(env_id=matching, config=late)).start(workers=1, seed=1)
+    assert run.result().tag.time_ns >= hours  # of logical time, in a moment
+    ahead = PPOConfig(total_steps=400, rollouts=1, n_envs=1, horizon=10, staleness=1, eval_episodes=0)
+    paced = Program(PPO(env_id=matching, config=ahead)).run(workers=1, seed=1, fast=False)
+    assert paced.seconds >= 1e-9 * paced.tag.time_ns > 0.03
+
+
+@pytest.mark.parametrize("name", ["A2C", "A3C", "DQN", "PPO", "QLearning", "Experiment5", "MultiAgent"])
+def test_each_program_of_this_package_says_that_it_needs_no_physical_time(name):
+    if name == "MultiAgent":
+        pytest.importorskip("pettingzoo")
+    import reactornb.rl
+
+    assert getattr(reactornb.rl, name).needs_physical_time is False
