@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 
 from reactornb.errors import ValueChangedError
 from reactornb.runtime.fingerprint import digest
+from reactornb.runtime.reactions import RunningReaction
 from reactornb.runtime.sending import PLAIN
-from reactornb.runtime.signals import RunningReaction
 
 __all__ = ["ValueChecks"]
 

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 
 from reactornb.errors import RunError
 from reactornb.graph import Graph, add
-from reactornb.runtime.signals import Signal
+from reactornb.runtime.signals import DelayedEdge
 from reactornb.runtime.trace import Written
 from reactornb.tags import forever
 
@@ -58,7 +58,7 @@ class Gate:
         self._held = [False] * count
         self._over = [False] * count
         self._real = [True] * count  # whether the head is an event's, not only the end of the run
-        self._arrived: list[list[tuple[tuple[int, int], Signal, Any]]] = [[] for _ in range(count)]
+        self._arrived: list[list[tuple[tuple[int, int], DelayedEdge, Any]]] = [[] for _ in range(count)]
         self._tags = itertools.cycle(range(_TURN))
         self._final = False  # the end is one that was asked for, or came because nothing was left; not only the timeout
         # Reactions of these enclaves failed at this tag: what comes before it is still executed, and what cannot depend on them at it,
@@ -82,7 +82,7 @@ class Gate:
 
     # -- called by leaders, between tags ----------------------------------------------------------------------------------
 
-    def next_tag(self, s: Scheduler, outbox: list[tuple[tuple[int, int], Signal, Any]]) -> tuple[int, int] | None:
+    def next_tag(self, s: Scheduler, outbox: list[tuple[tuple[int, int], DelayedEdge, Any]]) -> tuple[int, int] | None:
         """The tag that the enclave may execute now; None, with `until` set, if none yet, or with `over` if none at all.
 
         Args:
@@ -123,7 +123,7 @@ class Gate:
                 return None
             return tag
 
-    def _send(self, tag: tuple[int, int], signal: Signal, value: Any) -> None:
+    def _send(self, tag: tuple[int, int], signal: DelayedEdge, value: Any) -> None:
         to = signal.enclave
         self._arrived[to].append((tag, signal, value))
         if not self._busy[to] and not self._over[to] and tag < self._heads[to]:
@@ -240,7 +240,7 @@ class Gate:
         delays = [self._graph.distances[failed][me] for failed in self._failed]
         return all(least is None or add(self._abort, least) > self._abort for least in delays)
 
-    def ended(self, s: Scheduler, outbox: list[tuple[tuple[int, int], Signal, Any]]) -> None:
+    def ended(self, s: Scheduler, outbox: list[tuple[tuple[int, int], DelayedEdge, Any]]) -> None:
         """The enclave has executed its last tag; what it sent from there without delay still arrives."""
         with self._lock:
             self._busy[s.enclave] = False

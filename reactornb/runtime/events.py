@@ -8,7 +8,7 @@ from __future__ import annotations
 import heapq
 from typing import Any
 
-from reactornb.runtime.signals import Beat, Signal
+from reactornb.runtime.signals import Action, Beat, Signal, Timer
 from reactornb.tags import forever
 
 __all__ = ["EventQueue"]
@@ -40,10 +40,9 @@ class EventQueue:
         self.events: dict[tuple[int, int], list[tuple[Signal, Any]]] = {}
         self.periodic: list[tuple[int, int, Beat]] = []
 
-    def schedule_action(self, signal: Signal, tag: tuple[int, int], value: Any) -> None:
+    def schedule_action(self, signal: Action, tag: tuple[int, int], value: Any) -> None:
         """Queue an action's event, minding its spacing; the rules are those of Lingua Franca's `schedule`."""
         spacing, last, pending = signal.min_spacing, signal.last_tag, signal.pending
-        assert pending is not None
         now = (self.time_ns, self.microstep)
         if (
             spacing is not None
@@ -92,7 +91,7 @@ class EventQueue:
         else:
             at.append((signal, value))
 
-    def every(self, first_ns: int, signal: Signal) -> None:
+    def every(self, first_ns: int, signal: Timer) -> None:
         """A timer comes at that time, and then with its period."""
         heapq.heappush(self.periodic, (first_ns, signal.order, signal.beat))
 

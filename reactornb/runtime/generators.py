@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any
 from reactornb.errors import Source
 from reactornb.runtime.groups import Group, one_by_one
 from reactornb.runtime.imports import is_under_way
-from reactornb.runtime.signals import RunningReaction
+from reactornb.runtime.reactions import RunningReaction
 
 if TYPE_CHECKING:
     from reactornb.runtime.scheduler import Scheduler

@@ -14,7 +14,7 @@ from types import CodeType, FunctionType
 from typing import Any
 
 from reactornb.runtime.handles import InPort
-from reactornb.runtime.signals import RunningReaction
+from reactornb.runtime.reactions import RunningReaction
 
 __all__ = ["Group", "one_by_one"]
 

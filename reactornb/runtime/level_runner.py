@@ -19,9 +19,10 @@ from reactornb.errors import ReactionError
 from reactornb.graph import Graph
 from reactornb.runtime.failures import after, finish, lowest, members, not_counted
 from reactornb.runtime.groups import Group
-from reactornb.runtime.schedule import Agenda, Schedule
+from reactornb.runtime.reactions import RunningReaction
+from reactornb.runtime.schedule import Schedule
 from reactornb.runtime.sharing import Policy, Trial, pieces, share_out
-from reactornb.runtime.signals import RunningReaction
+from reactornb.runtime.tag_buffers import TagBuffers
 from reactornb.runtime.trace import Recorder, failure
 from reactornb.runtime.workers import Batch, Share, Worker
 
@@ -63,7 +64,7 @@ class LevelRunner:
     """
 
     __slots__ = (
-        "_agenda", "_clear", "_context", "_enclave", "_graph", "_recorder", "_schedule", "_shares", "_trials", "_width", "_workers", "level_began_ns", "profiled",
+        "_buffers", "_clear", "_context", "_enclave", "_graph", "_recorder", "_schedule", "_shares", "_trials", "_width", "_workers", "level_began_ns", "profiled",
     )  # fmt: skip
 
     policy = Policy()
@@ -77,7 +78,7 @@ class LevelRunner:
         self._recorder = recorder
         self._shares: dict[int, LevelShare] = {}  # by level
         self._trials: dict[int, Trial] = {}  # by level
-        self._agenda: Agenda
+        self._buffers: TagBuffers
         self._clear: Callable[[tuple[Any, ...]], None]
         self._schedule: Schedule
         self.profiled = False
@@ -86,8 +87,8 @@ class LevelRunner:
     def adopt(self, schedule: Schedule) -> None:
         """Make the schedule's part of the enclave one's own; before the first tag, on worker 0."""
         self._schedule = schedule
-        self._agenda = schedule.agendas[self._enclave]
-        self._clear = self._agenda.cleared.extend
+        self._buffers = schedule.buffers[self._enclave]
+        self._clear = self._buffers.cleared.extend
 
     def run(self, me: Worker, level: int, groups: list[Group]) -> int:
         """Run the ready reactions of a level: every one of them.
@@ -117,7 +118,7 @@ class LevelRunner:
         items: list[Any]
         serial = self._width == 1 or self._recorder.serial
         alone = check = None
-        if not self._agenda.plain[level] or self._recorder.records_reactions:
+        if not self._buffers.plain[level] or self._recorder.records_reactions:
             for group in groups:
                 group.queued = False
             ready = {r.index: r for g in groups for r in g.reactions if not r.inactive}
@@ -211,9 +212,9 @@ class LevelRunner:
         """A shared level, of these items, is over."""
         if batch.failed:
             raise self._failed(items, batch.failures, batch.skipped)
-        if self._agenda.requests:
+        if self._buffers.requests:
             # In whatever order the workers asked; stable: each action's own requests keep their order.
-            self._agenda.requests.sort(key=_request_order)
+            self._buffers.requests.sort(key=_request_order)
 
     def _shared_out(self, me: Worker, items: Sequence[Any], count: int, uneven: bool) -> LevelShare:
         """What each worker gets of a level: its reactions, or several together where they are cheap and take the same time each round."""

@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from reactornb.runtime.schedule import first_value
-from reactornb.runtime.signals import RunningReaction, Signal
+from reactornb.runtime.instances import first_value
+from reactornb.runtime.reactions import RunningReaction
+from reactornb.runtime.signals import Action, Fanout, Signal, Timer
 
 if TYPE_CHECKING:
     from reactornb.runtime.scheduler import Scheduler
@@ -49,13 +50,13 @@ class Modes:
         for r in schedule.reactions:
             if r.mode >= 0 and r.enclave == scheduler.enclave:
                 self._reactions[r.mode].append(r)
-        self._timers: list[list[Signal]] = [[] for _ in range(count)]
+        self._timers: list[list[Timer]] = [[] for _ in range(count)]
         for t in schedule.timers:
             if t.mode >= 0 and t.enclave == scheduler.enclave:
                 self._timers[t.mode].append(t)
-        self._spaced: list[list[Signal]] = [[] for _ in range(count)]
+        self._spaced: list[list[Action]] = [[] for _ in range(count)]
         for signal in schedule.signals:
-            if signal.mode >= 0 and signal.min_spacing is not None:
+            if signal.mode >= 0 and isinstance(signal, Action) and signal.min_spacing is not None:
                 self._spaced[signal.mode].append(signal)
         self._states: list[list[tuple[Any, Any]]] = [[] for _ in range(count)]
         by_name = {m.name: m.index for m in graph.modes}
@@ -91,7 +92,7 @@ class Modes:
             for r in self._reactions[mode]:
                 r.inactive = not active
 
-    def suspend_timer(self, timer: Signal) -> None:
+    def suspend_timer(self, timer: Timer) -> None:
         """A timer of a mode that is not active at the start."""
         self._suspended[timer.mode].append((timer, None, (timer.offset, 0)))
 
@@ -145,11 +146,9 @@ class Modes:
             for r in self._reactions[mode]:
                 r.inactive = not active
         if triggered:
-            wake = Signal("mode entry")
-            wake.is_delay = True  # nothing that a trace would show
+            wake = Signal("mode entry")  # nothing that a trace would show
             wake.triggers = tuple(dict.fromkeys(triggered))
-            wake.groups = self._scheduler.schedule.groups_of(wake.triggers)
-            wake.reach = max(r.reach for r in triggered)
+            wake.fanout = Fanout(wake.triggers, self._scheduler.schedule.groups_of(wake.triggers))
             self._scheduler.upcoming.append((wake, None))
 
     def _suspend(self, before: list[bool], entered: dict[int, bool]) -> None:

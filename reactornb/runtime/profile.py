@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from reactornb.graph import Graph
-from reactornb.runtime.signals import RunningReaction
+from reactornb.runtime.reactions import RunningReaction
 from reactornb.runtime.timeline import KEPT, SpanLog, Timeline, pack_span
 from reactornb.runtime.workers import current_worker
 

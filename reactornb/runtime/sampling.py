@@ -27,7 +27,7 @@ import numpy
 
 from reactornb.graph import Graph
 from reactornb.runtime.groups import Group, one_by_one
-from reactornb.runtime.signals import RunningReaction
+from reactornb.runtime.reactions import RunningReaction
 
 if TYPE_CHECKING:
     from reactornb.runtime.scheduler import Scheduler

@@ -8,7 +8,7 @@ cheap levels itself, has costly ones shared out (`level_runner.py`), and closes 
 #               batch, whose last `done` orders it before the leader's next step
 # tag           also read by reactions of the level that runs (written before the batch is offered) and, for display
 #               only, by other threads, which may see the time of one tag with the microstep of the next
-# agenda        see `schedule.Agenda`
+# buffers       see `TagBuffers`
 # inbox         deque: appended to by any thread, taken from by the leader; every append is followed by the leader's
 #               wake.set(), and the leader clears `wake` before it looks at the inbox, so nothing is slept over
 # refused       events that found the inbox full; written under _refusing by any thread, read for display
@@ -40,8 +40,10 @@ from reactornb.runtime.level_runner import LevelRunner, ReactionFailed
 from reactornb.runtime.modes import Modes
 from reactornb.runtime.notices import Notices
 from reactornb.runtime.printed import Printed
-from reactornb.runtime.schedule import Agenda, Schedule
-from reactornb.runtime.signals import RunningReaction, Signal
+from reactornb.runtime.reactions import RunningReaction
+from reactornb.runtime.schedule import Schedule
+from reactornb.runtime.signals import Action, DelayedEdge, Signal, Timer
+from reactornb.runtime.tag_buffers import TagBuffers
 from reactornb.runtime.trace import Recorder, UnrecordableSignal, unrecordable
 from reactornb.runtime.tuning import Target, Tuning
 from reactornb.runtime.watchdogs import Watchdogs
@@ -91,8 +93,8 @@ class Scheduler(EventQueue):
         "_steps",
         "_stop",
         "_window",
-        "agenda",
         "begun",
+        "buffers",
         "clock",
         "deadlines",
         "early",
@@ -173,7 +175,7 @@ class Scheduler(EventQueue):
         self.failure: BaseException | None = None
         self.failed = -1
         self.spoilt: dict[int, RunningReaction] = {}
-        self.inbox: deque[tuple[Signal, int, int, Any]] = deque()
+        self.inbox: deque[tuple[Action, int, int, Any]] = deque()
         self.wake = Wake()
         self.refused = 0
         self._refusing = threading.RLock()  # a signal handler may post while its thread is being refused
@@ -189,13 +191,13 @@ class Scheduler(EventQueue):
         self.watchdogs = Watchdogs(self._expired, f"{workers[0].thread.name}-watchdogs-{enclave}")
         self.begun = False
         self.leads: Sequence[Scheduler] = ()  # all enclaves of this one's leader
-        self._outbox: list[tuple[tuple[int, int], Signal, Any]] = []
+        self._outbox: list[tuple[tuple[int, int], DelayedEdge, Any]] = []
         self.level_runner = LevelRunner(self, graph, enclave, workers, recorder)
-        self.agenda: Agenda
+        self.buffers: TagBuffers
         self.modes: Modes | None = None
         self.tuning = Tuning(self)
         self.untagged = self.tuning.waiting
-        self.timers: list[Signal] = []
+        self.timers: list[Timer] = []
         self.startup: list[RunningReaction] = []
         self.shutdown: list[RunningReaction] = []
 
@@ -204,7 +206,7 @@ class Scheduler(EventQueue):
     ) -> None:
         """Make the schedule's part of this enclave one's own, and its changes of parameters; before the first tag, on worker 0."""
         self.schedule = schedule
-        self.agenda = schedule.agendas[self.enclave]
+        self.buffers = schedule.buffers[self.enclave]
         self.level_runner.adopt(schedule)
         self.timers = [t for t in schedule.timers if t.enclave == self.enclave]
         self.startup = [r for r in schedule.startup if r.enclave == self.enclave]
@@ -220,7 +222,7 @@ class Scheduler(EventQueue):
 
     # -- from other threads -----------------------------------------------------------------------------------------
 
-    def post(self, signal: Signal, delay: int = 0, value: Any = None) -> None:
+    def post(self, signal: Action, delay: int = 0, value: Any = None) -> None:
         """Schedule a physical action; any thread, never blocking. Its tag is fixed by the physical time of this call.
 
         What was accepted is never lost while the run goes on; what comes after its end is ignored.
@@ -229,7 +231,6 @@ class Scheduler(EventQueue):
             InboxFullError: if `inbox_limit` events of that action wait already. Threads that post at the same instant may
                 together exceed the limit by one each: nothing is locked.
         """
-        assert signal.pending is not None
         if len(self.inbox) + len(signal.pending) >= self.inbox_limit and not self.ended:
             with self._refusing:
                 self.refused += 1
@@ -244,7 +245,7 @@ class Scheduler(EventQueue):
         """Change parameters of this enclave's reactors, at a tag that comes soon; any thread."""
         self.post(self.tuning.signal, value=targets)
 
-    def _put(self, signal: Signal, delay: int, value: Any) -> None:
+    def _put(self, signal: Action, delay: int, value: Any) -> None:
         if not self.ended:
             self.inbox.append((signal, self.clock.elapsed_ns(), delay, value))
             self.wake.set()
@@ -318,7 +319,7 @@ class Scheduler(EventQueue):
 
         return call
 
-    def watchdog(self, signal: Signal, timeout: int) -> tuple[Callable[..., None], Callable[[], None]]:
+    def watchdog(self, signal: Action, timeout: int) -> tuple[Callable[..., None], Callable[[], None]]:
         """`start` and `stop` of a watchdog, which posts its expiry."""
         dogs = self.watchdogs
 
@@ -330,7 +331,7 @@ class Scheduler(EventQueue):
 
         return start, stop
 
-    def _expired(self, dog: Signal) -> None:
+    def _expired(self, dog: Action) -> None:
         self._put(dog, 0, None)
 
     # -- leading ----------------------------------------------------------------------------------------------------
@@ -360,8 +361,8 @@ class Scheduler(EventQueue):
 
     def _tags(self, me: Worker) -> None:  # noqa: C901 - one loop on purpose: a call costs as much as a small reaction
         """Execute the tag that is open and all that can follow it: the loop in which a run spends its time."""
-        agenda = self.agenda
-        levels, cleared, fired, requests = agenda.levels, agenda.cleared, agenda.fired, agenda.requests
+        buffers = self.buffers
+        levels, cleared, fired, requests = buffers.levels, buffers.cleared, buffers.fired, buffers.requests
         clear = cleared.extend
         # With one worker nothing is shared, so nothing is measured.
         run_level, share_above = self.level_runner.run, self.level_runner.policy.share_above_ns
@@ -369,10 +370,10 @@ class Scheduler(EventQueue):
         slow = False
         # A tag's end is short where no mode can change, no other enclave waits for word, nothing is recorded and the run does not end
         # at this time; that of the first tag is long, for then the worker settles.
-        calm = self.modes is None and self.gate is None and not self.recorder.records_values
+        no_tag_end_work = self.modes is None and self.gate is None and not self.recorder.records_values
         now, before, replace = time.perf_counter_ns, 0, heapq.heapreplace
         periodic, heap, inbox, upcoming = self.periodic, self.heap, self.inbox, self.upcoming
-        alike = all(agenda.plain) and not self.recorder.records_reactions and not self.level_runner.profiled
+        uniform_levels = all(buffers.plain) and not self.recorder.records_reactions and not self.level_runner.profiled
         timers = len(periodic)
         # Locals are what is looked at in each tag; what others read is stored as it changes.
         ran, tags, time_ns, microstep, stop = (
@@ -383,19 +384,19 @@ class Scheduler(EventQueue):
             self.stop_tag,
         )
         stop_ns = forever if stop is None else stop[0]
-        swift = calm and tags > 0 and time_ns < stop_ns
-        # What is alone at the beginning of its tag is called at once; `ahead` are the levels that may follow.
-        arriving: Signal | None = None
+        fast_path = no_tag_end_work and tags > 0 and time_ns < stop_ns
+        # What is alone at the beginning of its tag is called at once; `level_range` are the levels that may follow.
+        arriving: DelayedEdge | None = None
         beat: Any = None
         call: Callable[[], None] | None = None
         clears: tuple[InPort, ...] = ()
-        ahead = range(self.top + 1)
+        level_range = range(self.top + 1)
         while True:
             if call is not None:
                 try:
                     call()
                 except BaseException as error:  # noqa: BLE001 - a reaction may raise anything
-                    first = (beat[4] if arriving is None else arriving).only
+                    first = (beat[4] if arriving is None else arriving).fanout.sole_group
                     assert first is not None
                     self._failed(self.level_runner.failed_in((first,), first, error), ran - first.size)
                     return
@@ -404,7 +405,7 @@ class Scheduler(EventQueue):
                 if requests:
                     self._serve()
                 call = None
-            for level in ahead:
+            for level in level_range:
                 groups = levels[level]
                 if groups:
                     group = groups.pop()
@@ -440,10 +441,10 @@ class Scheduler(EventQueue):
             self.reactions_done, self.tags_done = ran, tags
             if fired:
                 signal = fired.pop()
-                arriving = signal.onward
+                arriving = signal.zero_delay_edge
                 if (
                     arriving is None
-                    or not swift
+                    or not fast_path
                     or fired
                     or upcoming
                     or self._commanded
@@ -459,18 +460,19 @@ class Scheduler(EventQueue):
                     self.microstep = microstep = microstep + 1
                     if arriving.clears:
                         clear(arriving.clears)
-                    first = arriving.only
+                    fanout = arriving.fanout
+                    first = fanout.sole_group
                     if first is not None and first.direct and not (slow and first.size > 1):
-                        call, clears, ahead = first.call, first.clears, arriving.beyond
+                        call, clears, level_range = first.call, first.clears, fanout.later_levels
                         ran += first.size
                         continue
-                    for enqueue, group in arriving.groups:
+                    for enqueue, group in fanout.groups:
                         if not group.queued:
                             group.queued = True
                             enqueue(group)
-                    ahead = arriving.ahead
+                    level_range = fanout.level_range
                     continue
-            if not swift:
+            if not fast_path:
                 if self.modes is not None:
                     self.modes.end_of_tag()
                 stop = self.stop_tag  # another enclave's leader may have named the last tag meanwhile
@@ -485,9 +487,9 @@ class Scheduler(EventQueue):
                 upcoming.clear()
                 self.top = -1
                 self._load(events)
-                ahead = range(self.top + 1)
+                level_range = range(self.top + 1)
                 continue
-            elif alike and periodic and not heap:
+            elif uniform_levels and periodic and not heap:
                 # Only timers are due. One that is alone at its tag and that nobody reads has its reaction called at once.
                 moment, order, beat = periodic[0]
                 # Of what is not needed not even a reference is counted: 10,000 timers do not fit a cache.
@@ -502,7 +504,7 @@ class Scheduler(EventQueue):
                     replace(periodic, (moment + beat[1], order, beat))
                     self.time_ns = time_ns = moment
                     self.microstep = microstep = 0
-                    arriving, call, ahead, clears = None, due, beat[2], beat[3]
+                    arriving, call, level_range, clears = None, due, beat[2], beat[3]
                     ran += 1
                     continue
             if not me.settled:
@@ -511,8 +513,8 @@ class Scheduler(EventQueue):
                 return
             time_ns, microstep, stop = self.time_ns, self.microstep, self.stop_tag
             stop_ns = forever if stop is None else stop[0]
-            swift = calm and time_ns < stop_ns
-            ahead = range(self.top + 1)
+            fast_path = no_tag_end_work and time_ns < stop_ns
+            level_range = range(self.top + 1)
 
     def _failed(self, failed: ReactionFailed, ran: int) -> None:
         """A reaction raised: the run is over. `ran` counts the reactions of the levels before."""
@@ -522,13 +524,13 @@ class Scheduler(EventQueue):
     # -- what reactions ask for -------------------------------------------------------------------------------------
 
     def _serve(self) -> None:
-        requests = self.agenda.requests
+        requests = self.buffers.requests
         for signal, first, second in requests:
             if signal is None:
                 assert self.modes is not None
                 self.modes.request(first, second)
             else:
-                delay = max(int(first), 0) + signal.offset
+                delay = max(int(first), 0) + signal.min_delay
                 time_ns = self.time_ns + delay
                 self.schedule_action(signal, (time_ns, 0) if delay else (time_ns, self.microstep + 1), second)
         requests.clear()
@@ -568,20 +570,21 @@ class Scheduler(EventQueue):
 
     def _load(self, events: list[tuple[Signal, Any]]) -> None:
         """Make events present at the tag that opens."""
-        agenda, top = self.agenda, self.top
-        clear, fire = agenda.cleared.extend, agenda.fired.append
+        buffers, top = self.buffers, self.top
+        clear, fire = buffers.cleared.extend, buffers.fired.append
         modal = self.modes is not None
         for signal, value in events:
             signal.deliver(value)
             if signal.clears:
                 clear(signal.clears)
-            for enqueue, group in signal.groups:
+            fanout = signal.fanout
+            for enqueue, group in fanout.groups:
                 if not group.queued:
                     group.queued = True
                     enqueue(group)
-            if signal.reach > top:
-                top = signal.reach
-            if signal.special and not signal.fired:
+            if fanout.reach > top:
+                top = fanout.reach
+            if signal.at_tag_end and not signal.fired:
                 signal.fired = True
                 fire(signal)
             if modal and signal.period:
@@ -642,7 +645,7 @@ class Scheduler(EventQueue):
             else:
                 self._outbox.append((tag, delay, value))
 
-    def arrive(self, tag: tuple[int, int], delay: Signal, value: Any) -> None:
+    def arrive(self, tag: tuple[int, int], delay: DelayedEdge, value: Any) -> None:
         """Queue what a delayed connection or another enclave brings."""
         if delay.pending is not None:
             tag = delay.pending.free(tag)  # none is lost: values that meet follow each other in microsteps
@@ -702,7 +705,7 @@ class Scheduler(EventQueue):
         if (
             posted <= self.time_ns
             or delay > 0
-            or signal.offset
+            or signal.min_delay
             or signal.min_spacing is not None
             or signal is self.tuning.signal
             or self.heap
@@ -726,7 +729,7 @@ class Scheduler(EventQueue):
             if signal is self.tuning.signal:
                 self.untagged.append((posted, value))
                 continue
-            tag = (max(posted + max(int(delay), 0) + signal.offset, floor_ns), 0)
+            tag = (max(posted + max(int(delay), 0) + signal.min_delay, floor_ns), 0)
             if self.modes is not None and not self.modes.is_active(signal.mode):
                 continue  # as in Lingua Franca, an action of an inactive mode hears nothing from outside
             self.schedule_action(signal, tag, value)

@@ -20,7 +20,8 @@ from reactornb.model import Reactor
 from reactornb.runtime.checking import ValueChecks
 from reactornb.runtime.fingerprint import Fingerprint, RefusedValueError, hopeless, term
 from reactornb.runtime.hints import carried, hint, said
-from reactornb.runtime.signals import RunningReaction, Signal
+from reactornb.runtime.reactions import RunningReaction
+from reactornb.runtime.signals import Port, Signal
 from reactornb.tags import Tag
 
 __all__ = ["Recorder", "Trace", "UnrecordableSignal", "Written", "failure", "refuse_types", "unrecordable"]
@@ -93,7 +94,7 @@ class Recorder:
             UnrecordableSignal: for a value that a fingerprint cannot take in.
         """
         # A delayed connection repeats what its port wrote.
-        signals = [s for s in set(present) if not s.is_delay]
+        signals = [s for s in set(present) if s.recorded]
         if not signals:
             return None
         terms, copies = 0, []
@@ -197,7 +198,7 @@ def unrecordable(graph: Graph, signal: Signal, tag: Tag, error: RefusedValueErro
         (
             r
             for r in graph.reactions
-            if signal.port in r.effects
+            if (isinstance(signal, Port) and signal.channel in r.effects)
             or (action not in r.triggers and any(tuple(a[:2]) == action for a in r.arguments))
         ),
         None,

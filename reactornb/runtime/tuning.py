@@ -19,7 +19,7 @@ from reactornb.graph import Graph, ReactorNode, find_parameter
 from reactornb.model import Reactor, fitting
 from reactornb.model.ownership import owned
 from reactornb.runtime.handles import InPort
-from reactornb.runtime.signals import Pending, Signal
+from reactornb.runtime.signals import Action, Fanout, Parameter, Signal
 from reactornb.tags import Tag
 
 if TYPE_CHECKING:
@@ -130,12 +130,9 @@ class Tuning:
     def __init__(self, scheduler: Scheduler) -> None:
         self._scheduler = scheduler
         self.waiting: list[tuple[int, list[Target]]] = []
-        self.signal = Signal("a change of parameters")
-        self.signal.is_delay = True  # what is recorded are the parameters themselves
-        self.signal.enclave = scheduler.enclave
-        self.signal.pending = Pending()
+        self.signal = Action("a change of parameters", scheduler.enclave)
         self.signal.deliver = self._deliver
-        self._made: dict[tuple[int, str], Signal] = {}
+        self._parameters: dict[tuple[int, str], Parameter] = {}
 
     def soonest(self, tag: tuple[int, int] | None) -> tuple[int, int] | None:
         """The tag to be executed next, given the earliest one that something else is queued for: that, or one before it."""
@@ -163,24 +160,24 @@ class Tuning:
             object.__setattr__(instance, name, _own(value))
             s.recorder.changes.append((tag, signal.order, Change(tag, signal.name, old, value)))
             signal.state.value = value
-            if signal.special and not signal.fired:
+            if signal.at_tag_end and not signal.fired:
                 signal.fired = True
-                s.agenda.fired.append(signal)
+                s.buffers.fired.append(signal)
             if s.modes is not None:
                 s.modes.keep_for_later(signal.triggers)
         # Read by the scheduler once this has returned.
-        self.signal.groups = tuple(group for signal in changed for group in signal.groups)
-        self.signal.reach = max(signal.reach for signal in changed)
+        triggers = tuple(r for signal in changed for r in signal.triggers)
+        self.signal.fanout = Fanout(triggers, tuple(group for signal in changed for group in signal.fanout.groups))
 
-    def _signal(self, reactor: int, name: str) -> Signal:
+    def _signal(self, reactor: int, name: str) -> Parameter:
         """What stands for a parameter in what is recorded, and triggers the reactions to it; made when it is first changed."""
         schedule = self._scheduler.schedule
-        signal = schedule.parameters.get((reactor, name)) or self._made.get((reactor, name))
+        signal = schedule.parameters.get((reactor, name)) or self._parameters.get((reactor, name))
         if signal is None:
-            signal = self._made[reactor, name] = Signal(f"{schedule.graph.reactors[reactor].name}.{name}")
+            signal = self._parameters[reactor, name] = Parameter(f"{schedule.graph.reactors[reactor].name}.{name}")
             signal.state = InPort(signal.name)
             signal.order = schedule.parameter_order(reactor, name)
-            signal.special = self._scheduler.recorder.records_values
+            signal.at_tag_end = self._scheduler.recorder.records_values
         return signal
 
 

@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable
 
 from reactornb.runtime.clock import Wake
-from reactornb.runtime.signals import Signal
+from reactornb.runtime.signals import Action
 from reactornb.tags import forever
 
 __all__ = ["Watchdogs"]
@@ -31,17 +31,17 @@ class Watchdogs:
         name: of the thread.
     """
 
-    def __init__(self, expired: Callable[[Signal], None], name: str) -> None:
+    def __init__(self, expired: Callable[[Action], None], name: str) -> None:
         self._expired = expired
         self._name = name
         self._lock = threading.Lock()
         self._wake = Wake()
-        self._due: dict[Signal, int] = {}
+        self._due: dict[Action, int] = {}
         self._until = forever
         self._thread: threading.Thread | None = None
         self._over = False
 
-    def start(self, dog: Signal, after_ns: int) -> None:
+    def start(self, dog: Action, after_ns: int) -> None:
         """(Re)start one; it expires after that time."""
         due = time.perf_counter_ns() + max(after_ns, 0)
         with self._lock:
@@ -53,7 +53,7 @@ class Watchdogs:
         if sooner:
             self._wake.set()
 
-    def stop(self, dog: Signal) -> None:
+    def stop(self, dog: Action) -> None:
         """Keep one from expiring; nothing if it has expired or never was started."""
         with self._lock:
             self._due.pop(dog, None)
@@ -82,5 +82,5 @@ class Watchdogs:
             self._wake.wait(None if until == forever else min(max(until - now, 0) / 1e9, 3600.0))
 
 
-def _order(dog: Signal) -> int:
+def _order(dog: Action) -> int:
     return dog.order
