@@ -123,7 +123,7 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--main", metavar="NAME", help="which reactor or program of the file")
     run.add_argument("-w", "--workers", type=int, help="threads; as many as there are usable cores unless given")
     run.add_argument("--seed", type=int, default=0, help="all reactors' seeds derive from it")
-    run.add_argument("--timeout", type=_duration, metavar="T", help="logical time at which it ends: 10s, 500ms, 2min")
+    run.add_argument("--until", type=_duration, metavar="T", help="logical time at which it ends: 10s, 500ms, 2min")
     run.add_argument(
         "--fast",
         action=argparse.BooleanOptionalAction,
@@ -301,7 +301,7 @@ def _start(chosen: argparse.Namespace, ending: Ending) -> Run:
         program,
         workers=target.get("workers") if chosen.workers is None else chosen.workers,
         seed=chosen.seed,
-        timeout=target.get("timeout") if chosen.timeout is None else chosen.timeout,
+        until=target.get("until") if chosen.until is None else chosen.until,
         fast=target.get("fast") if chosen.fast is None else chosen.fast,
         keepalive=target.get("keepalive"),
         fingerprint=chosen.fingerprint,

@@ -33,7 +33,7 @@ def _probe(run, graph, curve):
     from reactornb.viz import curves, dot
     dot.save(run.program.graph, graph)
     curves.plot(run, [m for m in ("mean_return", "episode_return", "loss", "epsilon") if m in run.metrics]).save(curve)
-    returns = [value for _, value in run.metrics["episode_return"]]
+    returns = list(run.metrics["episode_return"])
     print(json.dumps(dict(
         state=run.state, seconds=run.seconds, workers=run.workers, seed=run.seed, fingerprint=run.fingerprint,
         steps=run.instance("replay").stored, episodes=len(returns),

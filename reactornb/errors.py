@@ -211,6 +211,10 @@ class RunOptionError(RunError, ValueError):
     """An option of a run has a value that does not fit, such as 0 workers."""
 
 
+class MissingPackageError(ReactorError, ImportError):
+    """Something was asked for that needs a package which is not installed."""
+
+
 class InboxFullError(RunError):
     """A physical action was scheduled faster than its run handles it; the event was refused.
 

@@ -5,9 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 from reactornb.model import Reactor
-from reactornb.runtime import FakeClock, Program, Trace
+from reactornb.runtime import FakeClock, Program, Result, Run, Trace
+from reactornb.tags import Tag
 
-__all__ = ["FakeClock", "run_to_end"]
+__all__ = ["FakeClock", "logged", "run_to_end"]
+
+
+def logged(run: Run | Result, name: str) -> list[tuple[Tag, float]]:
+    """The tag and the value of each value of a metric, for comparing with what is expected."""
+    metric = run.metrics[name]
+    return list(zip(metric.tags, metric, strict=True))
 
 
 def run_to_end(

@@ -132,10 +132,10 @@ main reactor {
 """
 
 PROGRAMS = {
-    "timers.py": (TIMERS, ["--timeout", "2s", "--workers", "2"]),
-    "busy.py": (BUSY, ["--timeout", "400ms", "--fast", "--workers", "2"]),
-    "enclaves.py": (ENCLAVES, ["--timeout", "2s", "--workers", "2"]),
-    "slow.py": (SLOW_TO_LOAD, ["--timeout", "300ms", "--workers", "1"]),
+    "timers.py": (TIMERS, ["--until", "2s", "--workers", "2"]),
+    "busy.py": (BUSY, ["--until", "400ms", "--fast", "--workers", "2"]),
+    "enclaves.py": (ENCLAVES, ["--until", "2s", "--workers", "2"]),
+    "slow.py": (SLOW_TO_LOAD, ["--until", "300ms", "--workers", "1"]),
     "driven.lf": (LF, ["--workers", "2"]),
 }
 

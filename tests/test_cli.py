@@ -114,10 +114,10 @@ def test_the_main_guard_stays_out(write, capsys):
 
 
 def test_timeout_ends_the_run(write, capsys):
-    assert main(["run", write(COUNTER), "n=1000", "--timeout", "15ms", "--fast"]) == 0
+    assert main(["run", write(COUNTER), "n=1000", "--until", "15ms", "--fast"]) == 0
     assert "tag (15 ms, 0)" in capsys.readouterr().err
     with pytest.raises(SystemExit):
-        main(["run", write(COUNTER), "--timeout", "15 parsecs"])
+        main(["run", write(COUNTER), "--until", "15 parsecs"])
     assert "is not a duration" in capsys.readouterr().err
 
 

@@ -54,7 +54,7 @@ class Rows:
 
 
 def finished(root, ticks=100):
-    run = Program(root).start(workers=1, clock=FakeClock(), timeout=ms(ticks - 1))
+    run = Program(root).start(workers=1, clock=FakeClock(), until=ms(ticks - 1))
     run.wait(20)
     return run
 
@@ -140,12 +140,12 @@ def test_a_reader_agrees_with_the_runs_metrics():
     run = finished(Logger(twice=True))
     reader = LogReader(run)
     reader.read()
-    rows = run.metrics["loss"]
-    assert [v for _, v in rows] == reader.series["loss"].points("sample")[1].tolist()
-    assert [(a + b) / 2 for (_, a), (_, b) in zip(rows[::2], rows[1::2], strict=True)] == (
-        reader.series["loss"].points()[1].tolist()
-    ), "two values at one tag are one point"
-    assert rows[1][0] == Tag(0, 0)
+    loss = run.metrics["loss"]
+    assert list(loss) == reader.series["loss"].points("sample")[1].tolist()
+    assert ((loss[::2] + loss[1::2]) / 2).tolist() == (reader.series["loss"].points()[1].tolist()), (
+        "two values at one tag are one point"
+    )
+    assert loss.tags[1] == Tag(0, 0)
     assert reader.series["steps"].total == 400
 
 
@@ -230,7 +230,7 @@ def test_logs_are_merged_by_tag_then_reactor_then_as_logged():
         logs.append(log)
     found = merged(log.columns() for log in logs)
     assert found.keys() == expected.keys()
-    for name, (times, microsteps, values) in found.items():
+    for name, (times, microsteps, values, _) in found.items():
         made = list(zip(times.tolist(), microsteps.tolist(), values.tolist(), strict=True))
         assert made == [(*tag, value) for tag, _, _, value in sorted(expected[name])]
 
@@ -305,8 +305,8 @@ def test_what_sets_runs_apart_is_their_program_or_a_parameter_within_where_nothi
         logger = Logger(twice=True)
 
     HoldsTwice.__name__ = "Holds"
-    same, other = [Program(Holds()).start(workers=1, timeout=ms(1)) for _ in range(2)], finished(Logger())
-    apart = Program(HoldsTwice()).start(workers=1, timeout=ms(1))
+    same, other = [Program(Holds()).start(workers=1, until=ms(1)) for _ in range(2)], finished(Logger())
+    apart = Program(HoldsTwice()).start(workers=1, until=ms(1))
     for run in (*same, apart):
         run.wait(10)
     assert told_apart(same) == ["", ""]
@@ -338,7 +338,7 @@ def test_what_is_logged_at_one_tag_is_one_dot_with_its_spread_and_a_curve_as_a_l
                     self.log(episode=value)
 
     pytest.importorskip("matplotlib")
-    result = Program(Judge()).run(fast=True, timeout=ms(5), workers=1)
+    result = Program(Judge()).run(fast=True, until=ms(5), workers=1)
     made = plot(result)
     drawn = {axes.get_title(loc="left"): {line.get_marker() for line in axes.lines} for axes in made.figure.axes}
     assert drawn == {"skill": {"None"}, "episode": {"o"}}

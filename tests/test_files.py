@@ -30,7 +30,7 @@ class Ticks(Reactor):
 
 @pytest.fixture(scope="module")
 def run():
-    run = Program(Ticks).start(workers=1, timeout=ms(5), fast=True, profile=True)
+    run = Program(Ticks).start(workers=1, until=ms(5), fast=True, profile=True)
     run.result()
     return run
 
@@ -185,7 +185,7 @@ def test_a_timeline_that_cannot_be_written_is_said_before_the_run(tmp_path, capf
     program = tmp_path / "f.py"
     program.write_text(PROGRAM, encoding="utf-8")
     (tmp_path / "file").write_text("x", encoding="utf-8")
-    command = ["run", str(program), "--fast", "--timeout", "2ms", "--timeline", str(tmp_path / "file" / "t.json")]
+    command = ["run", str(program), "--fast", "--until", "2ms", "--timeline", str(tmp_path / "file" / "t.json")]
     assert main(command) == 1
     said = capfd.readouterr()
     assert said.out == ""
@@ -208,7 +208,7 @@ def test_a_disk_that_is_full_after_the_run_costs_the_file_and_nothing_else(tmp_p
     program = tmp_path / "f.py"
     program.write_text(PROGRAM, encoding="utf-8")
     done = subprocess.run(
-        [sys.executable, "-m", "reactornb", "run", str(program), "--fast", "--timeout", "900ms", "--fingerprint", "--timeline", "t.json"],
+        [sys.executable, "-m", "reactornb", "run", str(program), "--fast", "--until", "900ms", "--fingerprint", "--timeline", "t.json"],
         capture_output=True, text=True, check=False, cwd=tmp_path, timeout=60,
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000)),
     )  # fmt: skip

@@ -106,14 +106,14 @@ def told(run):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("root", "at"), [(Stands, "0"), (Later, "2 ms"), (Half, "0")])
-def test_a_timeout_that_does_not_come_is_told(root, at, monkeypatch, caplog):
+def test_an_end_in_logical_time_that_does_not_come_is_told(root, at, monkeypatch, caplog):
     monkeypatch.setattr(standing, "_STANDS_S", 0.05)
-    run = Program(root).start(workers=2, timeout=sec(10))
+    run = Program(root).start(workers=2, until=sec(10))
     until = time.monotonic() + 20
     while not told(run) and time.monotonic() < until:
         run.wait(0.05)
     (words,) = told(run)
-    assert re.search(rf"has stood at {at} for .*microstep [\d,]+ by now: the timeout of 10 s is logical time", words)
+    assert re.search(rf"has stood at {at} for .*microstep [\d,]+ by now: the end at 10 s is logical time", words)
     assert "--walltime" in words
     assert run.is_alive
     # An enclave that stays at a time does not come to the tag at which all end together; that is another matter.
@@ -125,10 +125,10 @@ def test_a_timeout_that_does_not_come_is_told(root, at, monkeypatch, caplog):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("root", "timeout"), [(Stands, None), (Goes, sec(30))])
-def test_without_a_timeout_or_with_time_that_goes_on_nothing_is_told(root, timeout, monkeypatch):
+@pytest.mark.parametrize(("root", "until"), [(Stands, None), (Goes, sec(30))])
+def test_without_an_end_or_with_time_that_goes_on_nothing_is_told(root, until, monkeypatch):
     monkeypatch.setattr(standing, "_STANDS_S", 0.05)
-    run = Program(root).start(workers=1, timeout=timeout)
+    run = Program(root).start(workers=1, until=until)
     for _ in range(8):
         run.wait(0.05)
     assert not told(run)
@@ -143,7 +143,7 @@ def test_a_reaction_that_takes_long_is_no_loop(monkeypatch):
         def on_startup(self):
             time.sleep(0.1)
 
-    run = Program(Long).start(workers=1, timeout=sec(1), fast=True)
+    run = Program(Long).start(workers=1, until=sec(1), fast=True)
     while not run.wait(0.01):
         pass
     assert not told(run)
@@ -153,7 +153,7 @@ def test_a_reaction_that_takes_long_is_no_loop(monkeypatch):
 def test_a_program_at_time_zero_is_told_on_the_command_line_and_ends_by_physical_time(tmp_path):
     (tmp_path / "f.py").write_text(LOOP, encoding="utf-8")
     done = subprocess.run(
-        [sys.executable, "-m", "reactornb", "run", "f.py", "--timeout", "1s", "--walltime", "3s", "--progress"],
+        [sys.executable, "-m", "reactornb", "run", "f.py", "--until", "1s", "--walltime", "3s", "--progress"],
         cwd=tmp_path, capture_output=True, text=True, timeout=50, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
@@ -186,7 +186,7 @@ def test_progress_is_for_terminals_and_who_asks(stream, progress, shown, monkeyp
     monkeypatch.setattr("reactornb.cli.progress._EVERY_S", 0.02)
     monkeypatch.setattr("reactornb.cli.progress._LOOK_S", 0.01)
     out = stream()
-    run = Program(Trains).start(workers=1, timeout=ms(150))
+    run = Program(Trains).start(workers=1, until=ms(150))
     with Ending() as ending:
         follow(run, ending, Console(stream=out), progress=progress)
     said = out.getvalue()
@@ -207,13 +207,13 @@ def test_the_line_says_steps_rate_and_the_mean_of_the_newest_returns():
 
     program = Program(Root)
     program.root.config = Config()
-    run = program.start(workers=1, timeout=ms(199), fast=True)
+    run = program.start(workers=1, until=ms(199), fast=True)
     run.result()
     meter = Meter(run, Console(stream=io.StringIO()))
     line = meter.line()
     assert line.startswith("root ")
     assert "steps 2,000 of 4,000 (50 %" in line
-    returns = [value for _, value in run.metrics["episode_return"]][-100:]
+    returns = list(run.metrics["episode_return"])[-100:]
     assert f"episode_return {sum(returns) / 100:.4g} (mean of 100)" in line
     assert "steps 2,000 of 4,000" in meter.line()  # read once
 

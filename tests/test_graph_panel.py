@@ -180,7 +180,7 @@ def test_a_panel_looks_at_most_twice_a_second_and_keeps_the_last_colors(held, mo
 def test_a_program_made_anew_of_the_same_classes_fits_and_another_does_not():
     panel = GraphPanel(Program(Main()).graph)
     same = Program(Main()).start(workers=1, fast=True)
-    other = Program(Team()).start(workers=1, fast=True, timeout=ms(1))
+    other = Program(Team()).start(workers=1, fast=True, until=ms(1))
     assert panel.fits(same)
     assert not panel.fits(other)
     for run in (same, other):

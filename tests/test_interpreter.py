@@ -60,7 +60,7 @@ class Steady(Reactor):
 
 
 def test_a_run_records_versions_gil_and_hash_seed():
-    run = Program(Steady).start(timeout=ms(1), fast=True)
+    run = Program(Steady).start(until=ms(1), fast=True)
     run.result()
     found = run.environment
     assert found["python"].startswith(f"{sys.version_info[0]}.{sys.version_info[1]}.")
@@ -73,13 +73,13 @@ def test_a_run_records_versions_gil_and_hash_seed():
 @pytest.mark.parametrize("check", [False, True])
 def test_check_values_says_that_the_order_of_sets_is_another_in_each_process(check, monkeypatch):
     monkeypatch.setattr("reactornb.runtime.run.environment", lambda: {"hash_seed": "random"})
-    run = Program(Steady).start(timeout=ms(1), fast=True, check_values=check)
+    run = Program(Steady).start(until=ms(1), fast=True, check_values=check)
     run.result()
     assert any("PYTHONHASHSEED" in said for said in run.warnings) is check
 
 
 def told_of_hashes(**options):
-    run = Program(Steady).start(timeout=ms(1), fast=True, **options)
+    run = Program(Steady).start(until=ms(1), fast=True, **options)
     run.result()
     return [said for said in run.warnings if "PYTHONHASHSEED" in said]
 

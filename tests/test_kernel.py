@@ -316,7 +316,7 @@ def test_what_a_shown_run_prints_stands_in_its_panel_and_that_of_others_below_th
     assert any(line.startswith("speakers[1] (") and line.endswith(", 0): tick 1") for line in printed.splitlines())
     assert "from the cell" in kernel.ok("print('from the cell')")
     assert "speakers[0] (" in kernel.ok("%reactor stop")
-    said = kernel.ok("run = %reactor start Talk --workers 2 --timeout 40ms\nrun.wait()\nprint('done')")
+    said = kernel.ok("run = %reactor start Talk --workers 2 --until 40ms\nrun.wait()\nprint('done')")
     # As Python does it: two threads may come between each other's words and line ends.
     assert (said.count("tick"), said.count("0"), said.count("1"), "done" in said) == (6, 3, 3, True), repr(said)
 

@@ -332,7 +332,7 @@ def test_a_port_of_the_base_used_by_its_bare_name_is_told_how_to_be_named(progra
         ("strat", "there is no command 'strat'. Did you mean 'start'?"),
         ("start --wrokers 2", "unrecognized arguments: --wrokers"),
         ("start -w many", "invalid int value: 'many'"),
-        ("start --timeout 10", "'10' is not a duration; write 10s, 500ms or 2min"),
+        ("start --until 10", "'10' is not a duration; write 10s, 500ms or 2min"),
         ("start Mian", "there is no reactor or program 'Mian'. Did you mean 'Main'?"),
         ("start Main Main", "'Main' is neither one Name nor parameter=value"),
         ("stop", "nothing is running"),
@@ -381,7 +381,7 @@ def test_parameters_are_literals_variables_or_text(cells):
         '%%reactor Main\nn: int = 1\nname: str = ""\nlr: float = 0.0\nt = Timer()\n@reaction(t)\ndef on_t(self): ...'
     )
     cells.ok("rate = 0.5")
-    cells.ok("run = %reactor start n=3 name=CartPole-v1 lr=rate --timeout 1ms --fast")
+    cells.ok("run = %reactor start n=3 name=CartPole-v1 lr=rate --until 1ms --fast")
     run = cells.shell.user_ns["run"]
     assert run.wait(10)
     assert dict(run.program.graph.reactors[0].parameters) == {"n": 3, "name": "CartPole-v1", "lr": 0.5}
@@ -617,7 +617,7 @@ def test_a_lingua_franca_cell_and_python_cells_use_each_others_reactors(cells):
     assert run.instance("probe").seen == [3, 6, 9]
     cells.ok("%%reactor Top\nramp = Ramp(step=5)\nprobe = Probe()\nconnect(ramp.out, probe.inp)")
     cells.ok(
-        "from reactornb import Program, ms\nprogram = Program(Top)\nresult = program.run(fast=True, timeout=ms(10), workers=1)"
+        "from reactornb import Program, ms\nprogram = Program(Top)\nresult = program.run(fast=True, until=ms(10), workers=1)"
     )
     assert cells.shell.user_ns["program"].last_run.instance("probe").seen == [5, 10]
 

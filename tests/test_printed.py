@@ -122,7 +122,7 @@ def start(output, replaced):
         """A run that is over, started as `%reactor start` does."""
         with replaced():
             output.keep_new(True)
-            run = Program(root).start(workers=workers, clock=FakeClock(), timeout=ms(timeout_ms))
+            run = Program(root).start(workers=workers, clock=FakeClock(), until=ms(timeout_ms))
             output.undecided(run)
             output.keep_new(False)
             run.result(20)
@@ -156,7 +156,7 @@ def test_a_run_that_nobody_shows_prints_as_python_does(output, start, replaced, 
     said = sorted(streams.out.getvalue().split("\n"))
     assert said == ["", "0", "0", "1", "1", "hello, world", "hello, world"], "held back till now"
     with replaced():
-        Program(Main).run(workers=2, clock=FakeClock(), timeout=0)
+        Program(Main).run(workers=2, clock=FakeClock(), until=0)
         assert streams.out.getvalue().count("world") == 4
         print("from a cell")
         thread = threading.Thread(target=print, args=("from a thread",))
@@ -213,7 +213,7 @@ HANDLER = logging.StreamHandler()
 def test_a_flood_is_cut_below_the_cell_whatever_prints_it_and_whole_in_printed(what, replaced, streams, output, second):
     HANDLER.setStream(streams.err)  # the stream itself, as it was before the session tapped it
     with replaced():
-        run = Program(says(what)).start(workers=1, clock=FakeClock(), timeout=0)
+        run = Program(says(what)).start(workers=1, clock=FakeClock(), until=0)
         run.result(20)
         output.settle()
     assert run.printed.text == "".join(f"line {i}\n" for i in range(3000))
@@ -233,7 +233,7 @@ def test_a_second_later_the_next_lines_are_shown_behind_those_left_out(replaced,
         print("later")
 
     with replaced():
-        Program(says(flood)).run(workers=1, clock=FakeClock(), timeout=0)
+        Program(says(flood)).run(workers=1, clock=FakeClock(), until=0)
     shown = streams.out.getvalue().splitlines()
     assert (len(shown), shown[200][:23], shown[-1]) == (222, "… 2,780 lines not shown", "later")
 
@@ -246,7 +246,7 @@ def test_below_one_cell_there_is_an_end_to_it(replaced, streams, output, second)
             print(i)
 
     with replaced():
-        run = Program(says(for_hours)).start(workers=1, clock=FakeClock(), timeout=0)
+        run = Program(says(for_hours)).start(workers=1, clock=FakeClock(), until=0)
         run.result(20)
         output.settle()
     shown = streams.out.getvalue().splitlines()
@@ -270,7 +270,7 @@ def test_lines_without_end_and_progress_bars_are_cut_too_and_the_last_state_is_s
             print("no end", end=" ")
 
     with replaced():
-        run = Program(says(bar)).start(workers=1, clock=FakeClock(), timeout=0)
+        run = Program(says(bar)).start(workers=1, clock=FakeClock(), until=0)
         run.result(20)
         output.settle()
     assert run.printed.lines()[0] == "says (0, 0):  4999 of 5000", "what is seen of a line once it is over"
@@ -325,7 +325,7 @@ def test_a_capture_takes_its_own_cells_lines_only(capture, replaced, streams):
         print("later")
 
     with replaced():
-        run = Program(says(speak)).start(workers=1, clock=FakeClock(), timeout=0)
+        run = Program(says(speak)).start(workers=1, clock=FakeClock(), until=0)
         streams.out.parent_header = {"msg_id": "two"}
         with capture() as captured:
             print("of the cell")
@@ -350,11 +350,11 @@ def test_a_run_that_is_started_in_a_capture_prints_there_all_of_it_and_to_the_en
 
     with replaced():
         with capture_output() as captured:
-            run = Program(says(speak)).start(workers=1, clock=FakeClock(), timeout=0)
+            run = Program(says(speak)).start(workers=1, clock=FakeClock(), until=0)
         go.set()
         run.result(20)
         with contextlib.redirect_stdout(io.StringIO()) as file:
-            Program(says(by_print)).run(workers=1, clock=FakeClock(), timeout=0)
+            Program(says(by_print)).run(workers=1, clock=FakeClock(), until=0)
         file.close()
     assert captured.stdout == "".join(f"line {i}\n" for i in range(3000)) + "later\n"
     assert run.printed.count == 3001
@@ -378,14 +378,14 @@ def test_a_reactions_own_redirection_takes_what_that_reaction_prints(replaced, s
         quiet = Bank(Quiet, 2)
 
     with replaced():
-        Program(Two).run(workers=2, clock=FakeClock(), timeout=0)
+        Program(Two).run(workers=2, clock=FakeClock(), until=0)
         assert sys.stdout is streams.out
     assert sorted(streams.out.getvalue().splitlines()) == ["had noise 0", "had noise 1"]
 
 
 def test_a_driven_runs_lines_belong_to_the_cell_that_drives_it(replaced, streams):
     with replaced():
-        run = Program(Main).start(workers=1, clock=FakeClock(), timeout=ms(10), driven=True, fast=True)
+        run = Program(Main).start(workers=1, clock=FakeClock(), until=ms(10), driven=True, fast=True)
         streams.out.parent_header = {"msg_id": "two"}
         with capture_output() as captured:
             run.advance()
@@ -402,7 +402,7 @@ def test_a_thread_that_a_reaction_starts_prints_for_its_run(replaced, streams, s
         thread.join()
 
     with replaced():
-        run = Program(says(pool)).start(workers=1, clock=FakeClock(), timeout=0)
+        run = Program(says(pool)).start(workers=1, clock=FakeClock(), until=0)
         run.result(20)
     assert run.printed.count == 3000
     assert streams.out.getvalue().count("\n") == 200
@@ -418,7 +418,7 @@ def test_what_c_code_writes_is_a_runs_while_no_cell_executes(output, replaced, s
         tap._outside.join()
 
     with replaced():
-        run = Program(says(lambda _: gone.wait(20))).start(workers=1, clock=FakeClock(), timeout=0)
+        run = Program(says(lambda _: gone.wait(20))).start(workers=1, clock=FakeClock(), until=0)
         outside("of a cell, for all one knows\n")
         output.executing(False)
         outside("of the run\n" * 1000)
@@ -463,7 +463,7 @@ def test_what_was_held_back_comes_before_what_is_printed_while_it_is_let_go(outp
 
 
 def test_on_the_command_line_nothing_is_cut_and_nothing_kept(capsys):
-    run = Program(says(by_print)).start(workers=1, clock=FakeClock(), timeout=0)
+    run = Program(says(by_print)).start(workers=1, clock=FakeClock(), until=0)
     run.result(20)
     assert capsys.readouterr().out == "".join(f"line {i}\n" for i in range(3000))
     assert (run.printed.count, len(run.printed)) == (0, 0)
@@ -484,7 +484,7 @@ def test_a_child_that_a_reaction_forks_prints_whatever_another_thread_held(repla
         seen.append(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 
     with replaced():
-        Program(says(fork)).run(workers=1, clock=FakeClock(), timeout=0)
+        Program(says(fork)).run(workers=1, clock=FakeClock(), until=0)
     assert seen == [len("in the child\n")]
 
 
@@ -500,7 +500,7 @@ def test_who_wraps_the_streams_write_for_a_cell_gets_the_cells_lines_only(replac
 
         sys.stdout.write = write
         print("of the cell")
-        Program(says(lambda _: print("of the run"))).run(workers=1, clock=FakeClock(), timeout=0)
+        Program(says(lambda _: print("of the run"))).run(workers=1, clock=FakeClock(), until=0)
         sys.stdout.write = before
         print("of the next")
     assert "".join(wrapped) == "of the cell\n"
@@ -526,14 +526,14 @@ def test_what_reactions_display_is_published_by_the_thread_that_runs_cells_below
 
     output.install()
     try:
-        run = Program(says(show)).start(workers=1, clock=FakeClock(), timeout=0)
+        run = Program(says(show)).start(workers=1, clock=FakeClock(), until=0)
         run.result(20)
         publisher.parent_header = {"msg_id": "two"}
         assert seen == [], "no worker publishes"
         output.settle()
         publisher.publish({"text/plain": "of a cell"})
         large = Program(says(lambda _: [publisher.publish({"text/plain": s * 500_000}) for s in "abc"]))
-        large.run(workers=1, clock=FakeClock(), timeout=0)
+        large.run(workers=1, clock=FakeClock(), until=0)
         output.settle()
     finally:
         output.uninstall()

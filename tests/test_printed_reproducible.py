@@ -200,7 +200,7 @@ def test_what_a_reaction_printed_that_counts_as_not_run_is_taken_out(says, tappe
     monkeypatch.setattr(LOGGER, "propagate", False)
     found = []
     for workers in WORKERS:
-        run = ended(tapped, failing(says, meet=workers > 1), workers, timeout=ms(9))
+        run = ended(tapped, failing(says, meet=workers > 1), workers, until=ms(9))
         with pytest.raises(ReactionError, match="first"):
             run.result()
         if workers > 1:
@@ -284,7 +284,7 @@ def test_enclaves_that_are_ahead_of_one_that_fails_have_printed_nothing(repeat, 
 
     found = []
     for workers in WORKERS:
-        run = ended(tapped, Apart, workers, timeout=ms(200))
+        run = ended(tapped, Apart, workers, until=ms(200))
         with pytest.raises(ReactionError, match=r"\.a"):
             run.result()
         found.append(str(run.printed))
@@ -318,7 +318,7 @@ class Healthy(Reactor):
 
 
 def test_a_run_that_ends_well_has_its_lines_in_one_order_and_a_reactors_open_line_is_its_own(tapped, share_all):
-    found = [str(ended(tapped, Healthy, workers, timeout=ms(20)).printed) for workers in WORKERS]
+    found = [str(ended(tapped, Healthy, workers, until=ms(20)).printed) for workers in WORKERS]
     assert found[1:] == found[:-1]
     lines = found[0].splitlines()
     assert lines[:12] == [f"dots[{i}] (0, 0): line of {i}" for i in range(12)]
@@ -368,7 +368,7 @@ def test_threads_that_a_reaction_starts_print_for_its_run_and_so_do_theirs(says,
             inner.start()
             inner.join()
 
-    run, other = ended(tapped, Starts, 1), ended(tapped, Healthy, 1, timeout=0)
+    run, other = ended(tapped, Starts, 1), ended(tapped, Healthy, 1, until=0)
     assert run.printed.text == "nested\nown\n"
     assert "nested" not in other.printed.text
 
@@ -487,7 +487,7 @@ def test_enclaves_levels_threads_and_lines_without_end_all_at_once(fails, tapped
     found = []
     for workers in (1, 2, 3, 8):
         with tapped:
-            run = Program(Parts, **fails).start(workers=workers, fast=True, timeout=ms(20), seed=3)
+            run = Program(Parts, **fails).start(workers=workers, fast=True, until=ms(20), seed=3)
             run.wait(60)
         found.append((str(run.printed), run.printed.text, run.printed.count, str(run.failure)))
     assert found[1:] == found[:-1]

@@ -121,10 +121,10 @@ def test_a_run_that_no_variable_holds_is_reached_by_its_name_and_the_list_names_
 
 @pytest.mark.parametrize("word", ["first", "made", "ticks#{}"])
 def test_the_changes_of_a_run_are_made_again_by_the_magic(cells, word):
-    cells("first = %reactor start Ticks -w 1 --timeout 200ms")
+    cells("first = %reactor start Ticks -w 1 --until 200ms")
     cells("first.set('lr', 0.25); first.result(); made = first.changes")
     assert len(cells.names["made"]) == 1
-    cells(f"%reactor start Ticks -w 1 --timeout 200ms --fast --replay {word.format(cells.names['first'].number)}")
+    cells(f"%reactor start Ticks -w 1 --until 200ms --fast --replay {word.format(cells.names['first'].number)}")
     assert cells.error is None
     second = current_session().last_run
     assert second.wait(20)

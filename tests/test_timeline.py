@@ -45,7 +45,7 @@ class Main(Reactor):
 
 @pytest.fixture(scope="module")
 def run():
-    run = Program(Main()).start(workers=2, clock=FakeClock(), timeout=ms(99), profile=True, placement="none")
+    run = Program(Main()).start(workers=2, clock=FakeClock(), until=ms(99), profile=True, placement="none")
     run.result(20)
     return run
 

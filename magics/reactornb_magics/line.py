@@ -22,7 +22,7 @@ HELP = """Start, stop and look at reactor programs. Each line has its plain Pyth
     %reactor start [Name] [options] [parameter=value ...]   run = Program(Name, parameter=value).start(...)
         -w, --workers N    threads (default: as many as there are usable cores)
         --seed S           all reactors' seeds derive from it (default 0)
-        --timeout T        logical time at which it ends: 10s, 500ms, 2min
+        --until T        logical time at which it ends: 10s, 500ms, 2min
         --fast             do not wait for physical time
         --fingerprint      keep a running hash over tag, port and value
         --check-values     find a reaction that changes a value it was given
@@ -130,7 +130,7 @@ def _commands() -> dict[str, Parser]:
     about = {
         "start": (
             "Start a program in the background.",
-            "  from reactornb import Program\n  run = Program(Main, lr=1e-4).start(workers=2, seed=1, timeout=sec(10))",
+            "  from reactornb import Program\n  run = Program(Main, lr=1e-4).start(workers=2, seed=1, until=sec(10))",
         ),
         "stop": (
             "End a run at its next microstep, with its shutdown reactions.",
@@ -178,7 +178,7 @@ def _with_arguments(made: dict[str, Parser]) -> dict[str, Parser]:
     start = made["start"]
     start.add_argument("-w", "--workers", type=int, metavar="N", help="threads")
     start.add_argument("--seed", type=int, default=0, metavar="S", help="all reactors' seeds derive from it")
-    start.add_argument("--timeout", type=duration, metavar="T", help="logical time at which it ends: 10s, 500ms, 2min")
+    start.add_argument("--until", type=duration, metavar="T", help="logical time at which it ends: 10s, 500ms, 2min")
     start.add_argument(
         "--fast",
         action=argparse.BooleanOptionalAction,

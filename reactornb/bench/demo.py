@@ -80,7 +80,7 @@ def learning(root: Any, *, seed: int, workers: int | None = None) -> dict[str, A
     """One whole training: returns of the first and of the last 20 episodes, steps, seconds, fingerprint."""
     run = Program(root).start(seed=seed, workers=workers, fingerprint=True)
     result = run.result()
-    returns = [value for _, value in result.metrics["episode_return"]]
+    returns = list(result.metrics["episode_return"])
     return {
         "seed": seed,
         "workers": result.workers,

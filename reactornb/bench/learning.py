@@ -84,8 +84,8 @@ def train(target: Target, *, seed: int, workers: int | None = None, steps: int |
     program = Program(getattr(rl, target.algorithm)(env_id=target.env_id, config=config))
     result = program.run(seed=seed, workers=workers)
     metrics = result.metrics
-    greedy = [value for _, value in metrics["eval_return"]]
-    training = [value for _, value in metrics["episode_return"]]
+    greedy = list(metrics["eval_return"])
+    training = list(metrics["episode_return"])
     return {
         "seed": seed,
         "greedy": statistics.fmean(greedy),
@@ -93,7 +93,7 @@ def train(target: Target, *, seed: int, workers: int | None = None, steps: int |
         "greedy_episodes": len(greedy),
         "training": statistics.fmean(training[-100:]),
         "episodes": len(training),
-        "steps": int(sum(taken for _, taken in metrics["steps"])),
+        "steps": int(sum(metrics["steps"])),
         "seconds": result.seconds,
         "workers": result.workers,
     }
@@ -106,8 +106,8 @@ def pong(frames: int, *, seed: int, workers: int | None = None) -> dict[str, Any
     program = Program(Pong(frames=frames, config=replace(CONFIG, eval_episodes=0)))
     result = program.run(seed=seed, workers=workers)
     metrics = result.metrics
-    training = [value for _, value in metrics.get("episode_return", ())]
-    steps = int(sum(taken for _, taken in metrics["steps"]))
+    training = list(metrics.get("episode_return", ()))
+    steps = int(sum(metrics["steps"]))
     return {
         "seed": seed,
         "frames": steps * FRAME_SKIP,

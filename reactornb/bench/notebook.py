@@ -195,7 +195,7 @@ def _speed(report: Report, chosen: argparse.Namespace) -> None:
         kernel.run(
             "async def rounds(count, shown):\n"
             "    gc.collect()\n"
-            "    run = Program(Main).start(workers=2, seed=1, fast=True, timeout=ms(count))\n"
+            "    run = Program(Main).start(workers=2, seed=1, fast=True, until=ms(count))\n"
             "    if shown: display(run)\n"
             "    while run.is_alive: await asyncio.sleep(0.02)\n"  # the loop is free, as between cells
             "    run.result()\n"

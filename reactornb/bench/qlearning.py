@@ -247,7 +247,7 @@ def _learn(chosen: argparse.Namespace) -> int:
     means, seconds = [], []
     for seed in chosen.learn:
         result = Program(QLearning).run(workers=max(chosen.workers), seed=seed, fast=True)
-        means.append(statistics.fmean(value for _, value in result.metrics["eval_mean"]))
+        means.append(statistics.fmean(result.metrics["eval_mean"]))
         seconds.append(result.seconds)
     report.add({"mean return of 100,000 greedy games": means}, "per game")
     report.add({"training and evaluation": seconds}, "s")

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from reactornb import Bank, Program, Reactor, State, Timer, per_member, reaction, shutdown, startup
+from reactornb import Bank, Program, Reactor, State, Timer, ns, per_member, reaction, shutdown, startup
 from reactornb.bench.broadcast import plain_loop, seconds_of
 from reactornb.bench.measure import Report, interleave, lf_program, numbers, options, workers_word
 from reactornb.bench.micro import Micro, plain_client
@@ -102,7 +102,7 @@ def _heap(timers: int, until_ns: int) -> float:
 
 
 def _ticking(program: Program, workers: int, until_ns: int, ticks: int) -> float:
-    run = program.start(workers=workers, fast=True, timeout=until_ns)
+    run = program.start(workers=workers, fast=True, until=ns(until_ns))
     run.result()
     if run.reactions != ticks + 2:  # the root's two
         raise RuntimeError(f"{run.reactions - 2} ticks, not {ticks}")

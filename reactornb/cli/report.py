@@ -82,7 +82,7 @@ def _summary(run: Run) -> str:
         f"{run.workers} worker{'s' if run.workers > 1 else ''}",
         f"GIL {'on' if getattr(sys, '_is_gil_enabled', lambda: True)() else 'off'}",
     ]
-    words += [f"{name} {rows[-1][1]:.4g}" for name, rows in run.metrics.items()]
+    words += [f"{name} {metric[-1]:.4g}" for name, metric in run.metrics.items()]
     return ", ".join(words)
 
 

@@ -20,6 +20,7 @@ from reactornb.lf.scope import Scope, TargetCode
 from reactornb.model import Reactor
 from reactornb.model.spec import REQUIRED
 from reactornb.runtime import Program
+from reactornb.tags import Duration
 
 __all__ = ["LFProgram", "load", "loads"]
 
@@ -300,7 +301,9 @@ def _options(target_code: TargetCode, scope: Scope, target: ast.Target | None) -
         if words and (type(value) is not kind or negative):
             problem = f"target property {item.name} takes {words}, not {value!r}"
             raise LFSyntaxError(problem, file=scope.file, line=item.line, column=item.column)
-        if item.name in ("timeout", "fast", "keepalive"):
+        if item.name == "timeout":
+            options["until"] = Duration(value)
+        elif item.name in ("fast", "keepalive"):
             options[item.name] = value
         elif item.name == "workers" and value:
             options["workers"] = value

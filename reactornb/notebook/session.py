@@ -142,7 +142,7 @@ class Session(Declarations):
         if run in self._began:
             name, parameters, options = self._began[run]
             return self.start(name, parameters=parameters, **options)
-        kept = ("workers", "seed", "timeout", "fast", "keepalive")
+        kept = ("workers", "seed", "until", "fast", "keepalive")
         return self._begin(run.program, {name: run.options[name] for name in kept})
 
     def _say_stale(self, graph: Graph) -> None:

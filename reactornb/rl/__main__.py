@@ -80,14 +80,14 @@ def summary(what: str, result: Any) -> str:
     metrics = result.metrics
     words = [f"{what}: {result.seconds:.1f} s, {result.workers} workers"]
     if metrics.get("steps"):
-        steps = sum(taken for _, taken in metrics["steps"])
+        steps = sum(metrics["steps"])
         words.append(f"{steps:,.0f} steps, {steps / result.seconds:,.0f} steps/s")
-    returns = [value for _, value in metrics.get("episode_return", ())][-100:]
+    returns = list(metrics.get("episode_return", ()))[-100:]
     if returns:
         words.append(f"mean return of the last {len(returns)} training episodes {sum(returns) / len(returns):.1f}")
     if "eval_mean" in metrics:
         count = len(metrics["eval_return"]) // len(metrics["eval_mean"])
-        words.append(f"of {count} greedy episodes at the end {metrics['eval_mean'][-1][1]:.1f}")
+        words.append(f"of {count} greedy episodes at the end {metrics['eval_mean'][-1]:.1f}")
     if result.fingerprint:
         words.append(f"fingerprint {result.fingerprint}")
     return ", ".join(words)

@@ -146,7 +146,7 @@ class FakeClock:
 
     def advance(self, by_ns: int) -> None:
         """Let `by_ns` pass."""
-        self._now += by_ns
+        self._now += int(by_ns)
 
     def wait(self, until_ns: int | None, wake: Wake) -> None:
         """See `Clock`."""

@@ -1,8 +1,8 @@
 """What reactors log: a packed row for each call, read back as arrays.
 
-A row is 8 bytes each for the time in ns, the microstep, which metrics these are (a place in `_kinds`) and their values. Who reads
-100,000 values a second copies bytes instead of touching as many objects that another core has made, which cost thirty times as much.
-Rows are kept as long as the run is: every 1,024 are joined, since 32 bytes as an object of their own take 88.
+A row is 8 bytes each for the time in ns, the microstep, which metrics these are (an index of `_kinds`), the physical time, and the
+values. A reader of 100,000 values a second copies bytes, which costs a thirtieth of touching as many objects that another core has
+made. Rows are kept as long as the run is: every 1,024 are joined, since 40 bytes as an object of their own take 96.
 
 # _kinds   appended to by the worker that runs the reactor (one at a time: the scheduler orders them), a kind before its first row
 # _parts   likewise, the part before `_now` says that it is there
@@ -17,6 +17,7 @@ Rows are kept as long as the run is: every 1,024 are joined, since 32 bytes as a
 from __future__ import annotations
 
 import struct
+import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
@@ -26,6 +27,8 @@ __all__ = ["Column", "Log", "merged"]
 
 Array = numpy.ndarray[Any, Any]
 _TAG = struct.Struct("=qq")
+_HEAD = 4  # cells before the values
+_now = time.perf_counter
 
 
 class Column(NamedTuple):
@@ -34,11 +37,13 @@ class Column(NamedTuple):
     Attributes:
         times_ns, microsteps: int64 [values].
         values: float64 [values].
+        wall_s: float64 [values], when each was logged, by `time.perf_counter`.
     """
 
     times_ns: Array
     microsteps: Array
     values: Array
+    wall_s: Array
 
 
 class Part(NamedTuple):
@@ -113,9 +118,9 @@ class Log:
         names = tuple(metrics)
         pack, kind = self._packers.get(names) or self._new_kind(names)
         try:
-            row = pack(*tag, kind, *metrics.values())
+            row = pack(*tag, kind, _now(), *metrics.values())
         except struct.error:
-            row = pack(*tag, kind, *(_number(name, value) for name, value in metrics.items()))
+            row = pack(*tag, kind, _now(), *(_number(name, value) for name, value in metrics.items()))
         done, rows = self._now
         rows.append(row)
         if len(rows) == self.size:
@@ -123,7 +128,7 @@ class Log:
             self._now = done + self.size, []
 
     def _new_kind(self, names: tuple[str, ...]) -> tuple[Callable[..., bytes], int]:
-        made = self._packers[names] = struct.Struct(f"=qqq{len(names)}d").pack, len(self._kinds)
+        made = self._packers[names] = struct.Struct(f"=qqqd{len(names)}d").pack, len(self._kinds)
         self._kinds.append(names)
         return made
 
@@ -157,7 +162,7 @@ class Log:
             return {}
         cells = numpy.frombuffer(b"".join(part.data for part in parts), numpy.int64)
         kind = int(cells[2])
-        width = 3 + len(self._kinds[kind])
+        width = _HEAD + len(self._kinds[kind])
         if all(isinstance(part.widths, int) and part.widths == width for part in parts):
             table = cells.reshape(-1, width)
             if (table[:, 2] == kind).all():
@@ -173,7 +178,7 @@ class Log:
         for kind in numpy.unique(kinds).tolist():
             own = starts[kinds == kind]
             names = self._kinds[kind]
-            for name, column in _unpacked(names, cells[own[:, None] + numpy.arange(3 + len(names))]).items():
+            for name, column in _unpacked(names, cells[own[:, None] + numpy.arange(_HEAD + len(names))]).items():
                 found.setdefault(name, []).append((own, column))
         return {
             name: parts[0][1]
@@ -184,9 +189,10 @@ class Log:
 
 
 def _unpacked(names: tuple[str, ...], table: Array) -> dict[str, Column]:
-    """Rows of one kind as columns; `table` is int64 [rows, 3 + metrics]."""
-    times, microsteps, _, *values = numpy.ascontiguousarray(table.T)
-    return {name: Column(times, microsteps, own.view(float)) for name, own in zip(names, values, strict=True)}
+    """Rows of one kind as columns; `table` is int64 [rows, 4 + metrics]."""
+    times, microsteps, _, wall, *values = numpy.ascontiguousarray(table.T)
+    wall = wall.view(float)
+    return {name: Column(times, microsteps, own.view(float), wall) for name, own in zip(names, values, strict=True)}
 
 
 def _number(name: str, value: Any) -> float:

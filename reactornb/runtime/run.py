@@ -24,7 +24,8 @@ from reactornb.runtime.clock import Clock, RealClock
 from reactornb.runtime.engine import Engine
 from reactornb.runtime.imports import Progress
 from reactornb.runtime.launch import Done, Launch, undisturbed
-from reactornb.runtime.logs import Log, merged
+from reactornb.runtime.logs import Log
+from reactornb.runtime.metrics import Metric, metrics_of
 from reactornb.runtime.notices import Notices
 from reactornb.runtime.printed import Printed
 from reactornb.runtime.profile import Profile, Profiler
@@ -34,7 +35,7 @@ from reactornb.runtime.standing import StandingWatch
 from reactornb.runtime.timeline import Timeline
 from reactornb.runtime.trace import Recorder, Trace, refuse_types
 from reactornb.runtime.tuning import Change, Target, replayed, targets_of
-from reactornb.tags import Tag
+from reactornb.tags import DurationLike, Tag, as_duration, no_duration
 
 __all__ = ["Program", "Result", "Run", "known_runs", "live_runs"]
 
@@ -84,7 +85,7 @@ class Program:
         *,
         workers: Any = None,
         seed: int = 0,
-        timeout: int | None = None,
+        until: DurationLike | None = None,
         fast: bool | None = None,
         keepalive: bool | None = None,
         fingerprint: bool = False,
@@ -102,7 +103,7 @@ class Program:
         Args:
             workers: threads; as many as there are usable cores unless given.
             seed: all reactors' seeds derive from it.
-            timeout: logical time in ns at which the run ends.
+            until: logical time at which the run ends, such as sec(10); None: when no event is left, or a reaction asks for it.
             fast: do not wait for physical time; unless given, exactly when the root reactor's class says
                 `needs_physical_time = False`, as the programs of `reactornb.rl` do.
             keepalive: go on when no event is left; by default exactly when the program has physical actions.
@@ -136,8 +137,13 @@ class Program:
         if isinstance(nice, bool) or not isinstance(nice, int) or nice < 0:
             raise RunOptionError(f"nice must be a whole number of at least 0, not {nice!r}.")
         _whole("seed", seed)
-        if timeout is not None:
-            _whole("timeout", timeout, 0, ": logical time in ns, as sec(10) gives it")
+        if until is not None:
+            end = as_duration(until)
+            if end is None:
+                raise RunOptionError(f"until: {no_duration(until)}.")
+            if end < 0:
+                raise RunOptionError(f"until is a logical time of at least 0, not {end}.")
+            until = end
         self._check_idle()
         if fingerprint:
             refuse_types(self.graph)
@@ -145,7 +151,7 @@ class Program:
         options = {
             "workers": workers,
             "seed": seed,
-            "timeout": timeout,
+            "until": until,
             "fast": not self.root.needs_physical_time if fast is None else fast,
             "keepalive": keepalive,
             "clock": clock or RealClock(),
@@ -232,7 +238,7 @@ class Result:
     workers: int
     fingerprint: str | None
     trace: Trace | None
-    metrics: Mapping[str, list[tuple[Tag, float]]]
+    metrics: Mapping[str, Metric]
 
     def __repr__(self) -> str:
         """In a few lines: the metrics by name and number of values, not each of them."""
@@ -248,8 +254,8 @@ class Result:
             parts.append("trace kept")
         lines = [f"<result: {', '.join(parts)}"]
         lines += [
-            f"   {name}: {len(rows):,} value{'s' if len(rows) > 1 else ''}, the last {rows[-1][1]:.6g}"
-            for name, rows in self.metrics.items()
+            f"   {name}: {len(metric):,} value{'s' if len(metric) > 1 else ''}, the last {metric[-1]:.6g}"
+            for name, metric in self.metrics.items()
         ]
         return "\n".join(lines) + ">"
 
@@ -291,10 +297,11 @@ class Run:
             on_worker=self.placement.pin,
             patient=self.placement.is_roomy,
             name=f"{program.name}-{self.number}",
-            **options,
+            timeout=None if options["until"] is None else int(options["until"]),
+            **{name: value for name, value in options.items() if name != "until"},
         )
         self._watch = BusyWatch(self._engine)
-        self._standing = StandingWatch(self._engine, self.notices, options["timeout"])
+        self._standing = StandingWatch(self._engine, self.notices, options["until"])
 
     def _introduce(self) -> None:
         """Tell who wants to know of new runs, and the user what is known by now; on the thread that starts the run."""
@@ -610,12 +617,9 @@ class Run:
         return [instance._log for instance in self._engine.schedule.instances]
 
     @property
-    def metrics(self) -> dict[str, list[tuple[Tag, float]]]:
-        """What reactors logged so far: name -> (tag, value), ordered by tag, then reactor; whatever thread ran them."""
-        return {
-            name: list(zip(map(Tag, c.times_ns.tolist(), c.microsteps.tolist()), c.values.tolist(), strict=True))
-            for name, c in sorted(merged(log.columns() for log in self.logs).items())
-        }
+    def metrics(self) -> dict[str, Metric]:
+        """What reactors logged so far, by name: arrays, ordered by tag, then reactor, whatever thread ran them."""
+        return metrics_of(self.logs, self._began)
 
     @property
     def changes(self) -> list[Change]:

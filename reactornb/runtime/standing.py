@@ -1,6 +1,6 @@
 """Finding out that logical time stands still in a run that is to end at a logical time.
 
-A loop without delays, or with `after=ms(0)`, goes on in microsteps of one time, as most training programs do; a timeout is logical time
+A loop without delays, or with `after=ms(0)`, goes on in microsteps of one time, as most training programs do; `until=` is logical time
 and never comes. That is legal, and no mistake where the loop ends by itself, so the run is not ended: its user is told. Found by looking
 from outside, whenever somebody waits for the run or asks what there is to know of it: the run pays nothing.
 
@@ -31,13 +31,13 @@ class StandingWatch:
     Args:
         engine: what runs it.
         notices: where it is said.
-        timeout_ns: the logical time at which the run is to end, or None: then nothing is looked at.
+        until_ns: the logical time at which the run is to end, or None: then nothing is looked at.
     """
 
-    def __init__(self, engine: Engine, notices: Notices, timeout_ns: int | None) -> None:
+    def __init__(self, engine: Engine, notices: Notices, until_ns: int | None) -> None:
         self._engine = engine
         self._notices = notices
-        self._timeout_ns = timeout_ns
+        self._until_ns = until_ns
         self._lock = threading.Lock()
         self._seen: dict[
             int, tuple[int, int, float]
@@ -45,7 +45,7 @@ class StandingWatch:
 
     def look(self) -> None:
         """Warn, once, if an enclave has executed tags of one and the same time for two seconds."""
-        if self._timeout_ns is None:
+        if self._until_ns is None:
             return
         now = time.perf_counter()
         with self._lock:
@@ -56,14 +56,14 @@ class StandingWatch:
                     self._seen[scheduler.enclave] = (time_ns, tags, now)
                 elif not scheduler.over and now - before[2] >= _STANDS_S and tags - before[1] >= _TAGS:
                     self._warn(time_ns, scheduler.microstep, now - before[2])
-                    self._timeout_ns = None
+                    self._until_ns = None
                     return
 
     def _warn(self, time_ns: int, microstep: int, seconds: float) -> None:
         self._notices.add(
             "standing",
-            f"logical time has stood at {format_ns(time_ns)} for {seconds:.0f} s, in microstep {microstep:,} by now: the timeout of "
-            f"{format_ns(self._timeout_ns or 0)} is logical time, and does not come as long as every event follows without a delay. "
+            f"logical time has stood at {format_ns(time_ns)} for {seconds:.0f} s, in microstep {microstep:,} by now: the end at "
+            f"{format_ns(self._until_ns or 0)} is logical time, and does not come as long as every event follows without a delay. "
             f"Give the loop one (after=ms(1), a timer), or end it by physical time (`reactornb run --walltime 10s`, run.stop()), or from "
             f"a reaction (self.request_stop()).",
         )

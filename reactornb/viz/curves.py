@@ -50,9 +50,9 @@ def series_of(run: Run | Result, metrics: Iterable[str] | None = None, capacity:
         found = reader.series
     else:
         found = {}
-        for name, rows in run.metrics.items():
+        for name, metric in run.metrics.items():
             found[name] = Series(capacity)
-            found[name].extend([t.time_ns for t, _ in rows], [t.microstep for t, _ in rows], [v for _, v in rows])
+            found[name].extend(metric.time_ns, metric.microstep, metric.values)
     if metrics is None:  # "steps" are counts, shown as a rate
         return {name: series for name, series in found.items() if name != "steps"}
     wanted = list(metrics)

@@ -107,7 +107,7 @@ class RunView:
     def status(self) -> dict[str, Any]:
         """Everything but the curves, as JSON can carry it."""
         run = self.run
-        timeout = run.options.get("timeout")
+        until = run.options.get("until")
         tag = run.tag
         return {
             "title": f"run {run.number} of {run.program.name}",
@@ -118,7 +118,7 @@ class RunView:
             "empty": self._empty(),
             "tag": f"{format_ns(tag.time_ns)}, microstep {tag.microstep:,}",
             "seconds": round(run.seconds, 2),
-            "progress": min(tag.time_ns / timeout, 1.0) if timeout else None,
+            "progress": min(tag.time_ns / until, 1.0) if until else None,
             "rates": [f"{number(float(round(v)))} {name}/s" for name, v in self.rates().items()],
             "workers": run.workers,
             "placement": run.placement.describe(),

@@ -262,7 +262,7 @@ class LogReader:
                 at[i] = end
         found = merged(news)
         seen: dict[int, Tags] = {}  # of metrics that are logged together
-        for name, (times, microsteps, values) in found.items():
+        for name, (times, microsteps, values, _) in found.items():
             if name not in self.series:
                 self.series[name] = Series(self._capacity)
             tags = seen.get(id(times))

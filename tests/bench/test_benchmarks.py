@@ -9,7 +9,7 @@ from importlib import import_module, util
 
 import pytest
 
-from reactornb import Program
+from reactornb import Program, ns
 from reactornb.__main__ import main
 from reactornb.bench.heavy import Heavy
 from reactornb.bench.measure import lf_program
@@ -74,7 +74,7 @@ def test_timers_tick_as_often_in_text_and_python_as_in_the_heap_loop(workers):
     until = 100_000_000
     ticks = heap_loop(30, until)[1]
     for program in (Program(Timers, timers=30), load(lf_program("timers")).program(timers=30)):
-        result = program.run(workers=workers, fast=True, timeout=until)
+        result = program.run(workers=workers, fast=True, until=ns(until))
         assert result.reactions == ticks + 2  # startup and shutdown of the root
         assert sum(program.last_run.instance(f"clockwork[{i}]").count for i in range(30)) == ticks
 

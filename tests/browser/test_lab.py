@@ -40,7 +40,7 @@ learner = Learner()
 connect(rollouts.episode, learner.episodes)
 connect(learner.weights, rollouts.weights, after=ms(5))""",
     "%reactor graph",
-    "%reactor start --workers 2 --timeout 60s",
+    "%reactor start --workers 2 --until 60s",
     "6 * 7",
 ]
 
@@ -51,7 +51,7 @@ MORE = [
     "import reactornb.viz.dot\nreactornb.viz.dot.shutil.which = lambda _: None",
     "%reactor graph",
     """from reactornb import Program, ms
-runs = [Program(Main).start(seed=seed, timeout=ms(1500), fast=True) for seed in range(3)]
+runs = [Program(Main).start(seed=seed, until=ms(1500), fast=True) for seed in range(3)]
 for each in runs:
     each.wait()
 %reactor curves runs""",
@@ -91,7 +91,7 @@ signals = Bank(Signal, 2)""",
 # A run whose times are taken, looked at while it goes on; it is stopped so soon that the picture is small.
 TIMELINE = [
     *CELLS[:4],
-    "run = %reactor start --workers 2 --timeout 60s --profile",
+    "run = %reactor start --workers 2 --until 60s --profile",
     "%reactor timeline",
     "%reactor profile",
     "import time\nwhile run.tags < 50: time.sleep(0.05)\nrun.profile()",

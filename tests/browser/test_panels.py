@@ -114,7 +114,7 @@ def late(self):
 @reaction(fail)
 def on_fail(self):
     raise ValueError("told to fail")""",
-    "%reactor start --workers 2 --timeout 600s",
+    "%reactor start --workers 2 --until 600s",
     "6 * 7",
 ]
 

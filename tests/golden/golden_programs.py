@@ -31,6 +31,7 @@ from reactornb import (
     enclave,
     loading,
     ms,
+    ns,
     reaction,
     sec,
     startup,
@@ -379,7 +380,14 @@ def fingerprint(name, workers):
     golden = GOLDEN[name]
     return (
         golden.make()
-        .run(workers=workers, seed=1, timeout=golden.timeout, clock=FakeClock(), fingerprint=True, placement="none")
+        .run(
+            workers=workers,
+            seed=1,
+            until=None if golden.timeout is None else ns(golden.timeout),
+            clock=FakeClock(),
+            fingerprint=True,
+            placement="none",
+        )
         .fingerprint
     )
 

@@ -77,7 +77,7 @@ def test_run_takes_defaults_from_the_target_and_parameters_from_the_line(file, c
 
 
 def test_the_line_overrides_the_target(file, capsys):
-    assert main(["run", str(file(GOOD)), "--timeout", "1s", "--fast"]) == 0
+    assert main(["run", str(file(GOOD)), "--until", "1s", "--fast"]) == 0
     assert "finished at tag (1 s, 0)" in capsys.readouterr().err
 
 

@@ -142,7 +142,7 @@ def test_none_true_and_false_are_pythons():
 
 def test_timers_take_offset_and_period_from_parameters():
     text = SOURCE + "main reactor { s = new Source(offset = 5 ms, period = 20 ms) }"
-    assert run(text, timeout=ms(50)).sent == ["5 s.out=1", "25 s.out=2", "45 s.out=3"]
+    assert run(text, until=ms(50)).sent == ["5 s.out=1", "25 s.out=2", "45 s.out=3"]
 
 
 def test_a_timer_without_arguments_fires_once():
@@ -259,7 +259,7 @@ def test_spacing_and_policy(policy, expected):
         reaction(a) {= see(lf.time.logical_elapsed() // MSEC(1), a.value) =}
       }
     """
-    assert run(text.replace("POLICY", policy), timeout=ms(25)).seen == expected
+    assert run(text.replace("POLICY", policy), until=ms(25)).seen == expected
 
 
 def test_a_physical_action_is_tagged_by_the_clock():
@@ -302,12 +302,12 @@ def test_a_connection_delays_by_a_parameter():
                                s.out -> k.inp after d }
     """
     )
-    assert run(text, timeout=ms(15)).seen == [(3, 0, 1), (13, 0, 2)]
+    assert run(text, until=ms(15)).seen == [(3, 0, 1), (13, 0, 2)]
 
 
 def test_after_zero_is_one_microstep():
     text = SOURCE + "main reactor { s = new Source(); k = new Sink(); s.out -> k.inp after 0 }"
-    assert run(text, timeout=ms(15)).seen == [(0, 1, 1), (10, 1, 2)]
+    assert run(text, until=ms(15)).seen == [(0, 1, 1), (10, 1, 2)]
 
 
 def test_a_delay_may_be_target_code_or_come_from_the_container():
@@ -321,7 +321,7 @@ def test_a_delay_may_be_target_code_or_come_from_the_container():
                      a.out -> k.inp }
     """
     )
-    assert run(text, timeout=ms(9)).seen == [(8, 0, 1)]
+    assert run(text, until=ms(9)).seen == [(8, 0, 1)]
 
 
 def test_a_physical_connection_delivers_when_the_clock_says():
@@ -348,7 +348,7 @@ def test_a_hierarchy_passes_values_at_one_tag():
                      w.out -> k.inp }
     """
     )
-    assert run(text, timeout=ms(10)).seen == [(0, 0, 201), (10, 0, 202)]
+    assert run(text, until=ms(10)).seen == [(0, 0, 201), (10, 0, 202)]
 
 
 def test_a_container_reads_and_writes_ports_of_what_it_contains():
@@ -376,7 +376,7 @@ def test_a_source_is_read_without_triggering():
         reaction(y) -> r.b {= r.b.set("b") =}
       }
     """
-    assert run(text, timeout=ms(15)).seen == [("a", False, None), ("a", True, "b")]
+    assert run(text, until=ms(15)).seen == [("a", False, None), ("a", True, "b")]
 
 
 def test_a_reaction_without_triggers_takes_every_input():

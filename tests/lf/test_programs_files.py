@@ -131,7 +131,7 @@ def test_options_are_keywords_of_a_run():
     options = loaded(
         "target Python { timeout: 2 s, fast: true, keepalive: false, workers: 3 } main reactor { }"
     ).options
-    assert options == {"timeout": sec(2), "fast": True, "keepalive": False, "workers": 3}
+    assert options == {"until": sec(2), "fast": True, "keepalive": False, "workers": 3}
     assert loaded("target Python { single-threaded: true } main reactor { }").options == {"workers": 1}
     assert loaded("target Python { workers: 0 } main reactor { }").options == {}
 

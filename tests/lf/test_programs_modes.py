@@ -33,12 +33,12 @@ main reactor {
 
 def test_a_reset_transition_starts_timers_and_reset_state_again():
     text = SWITCH.replace("TRANSITION", "reset").replace("KIND", "reset")
-    assert run(text, timeout=ms(50)).seen == [(0, 1, 1), (10, 2, 2), (35, 3, 1), (45, 4, 2)]
+    assert run(text, until=ms(50)).seen == [(0, 1, 1), (10, 2, 2), (35, 3, 1), (45, 4, 2)]
 
 
 def test_a_history_transition_resumes_them():
     text = SWITCH.replace("TRANSITION", "reset").replace("KIND", "history")
-    assert run(text, timeout=ms(60)).seen == [(0, 1, 1), (10, 2, 2), (40, 3, 3), (50, 4, 4)]
+    assert run(text, until=ms(60)).seen == [(0, 1, 1), (10, 2, 2), (40, 3, 3), (50, 4, 4)]
 
 
 def test_startup_and_reset_reactions_of_modes():
@@ -53,7 +53,7 @@ def test_startup_and_reset_reactions_of_modes():
                  reaction(flip) -> reset(A) {= A.set() =} }
       }
     """
-    assert run(text, timeout=ms(20)).seen == ["A startup", "B startup", "B reset", "A reset"]
+    assert run(text, until=ms(20)).seen == ["A startup", "B startup", "B reset", "A reset"]
 
 
 def test_connections_in_a_mode_carry_values_only_while_it_is_active():
@@ -76,7 +76,7 @@ def test_connections_in_a_mode_carry_values_only_while_it_is_active():
       }
     """
     )
-    seen = run(text, timeout=ms(40)).seen
+    seen = run(text, until=ms(40)).seen
     assert seen == [(1, [(0, 1)]), (1, [(0, 2)]), (2, [(0, 3)]), (2, [(0, 4)]), (1, [(0, 5)])]
 
 

@@ -29,7 +29,7 @@ def test_startup_is_first_and_shutdown_last():
                      reaction(t) {= see("t") =}
                      reaction(startup) {= see("startup") =} }
     """
-    assert run(text, timeout=ms(5)).ran == ["0 reaction_2", "0 reaction_3", "5 reaction_1", "5 reaction_2"]
+    assert run(text, until=ms(5)).ran == ["0 reaction_2", "0 reaction_3", "5 reaction_1", "5 reaction_2"]
 
 
 def test_request_stop_ends_at_the_next_microstep():
@@ -85,7 +85,7 @@ def test_bodies_change_a_global_of_the_preamble():
                        see(count)
                      =} }
     """
-    assert run(text, timeout=ms(2)).seen == [1, 2, 3]
+    assert run(text, until=ms(2)).seen == [1, 2, 3]
 
 
 # ---------------------------------------------------------------- deadlines and watchdogs
@@ -108,7 +108,7 @@ def test_a_missed_deadline_runs_its_handler_instead():
       }
     """)
     program.namespace["advance"] = clock.advance
-    assert happened(program, clock=clock, timeout=ms(200)).seen == ["in time", ("late", 2), "in time"]
+    assert happened(program, clock=clock, until=ms(200)).seen == ["in time", ("late", 2), "in time"]
 
 
 def test_a_body_asks_and_changes_its_deadline():

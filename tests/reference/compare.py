@@ -12,7 +12,7 @@ import numpy
 from interpreter import interpret, leaves_open
 from programs import make
 
-from reactornb import Program, cpu
+from reactornb import Program, cpu, ns
 from reactornb.errors import AssemblyError, ReactionError, RunError
 from reactornb.runtime.level_runner import LevelRunner
 from reactornb.runtime.sharing import Policy
@@ -131,7 +131,7 @@ def before(rows, end):
 
 def run(program, drawn, workers):
     running = program.start(
-        workers=workers, timeout=drawn.timeout, fast=drawn.fast, clock=FakeClock(), trace=True, fingerprint=True,
+        workers=workers, until=ns(drawn.timeout), fast=drawn.fast, clock=FakeClock(), trace=True, fingerprint=True,
         placement="none",
     )  # fmt: skip
     try:

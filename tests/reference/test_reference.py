@@ -12,7 +12,7 @@ from interpreter import EndlessError, interpret
 from programs import Drawn, make, programs
 from regressions import PROGRAMS
 
-from reactornb import Program, Tag
+from reactornb import Program, Tag, ns
 from reactornb.errors import AssemblyError
 from reactornb.testing import run_to_end
 
@@ -73,7 +73,7 @@ def test_the_handbooks_example_of_local_time_in_both():
     }
     program = Program(make(LOCAL_TIME))
     _, interpreted = interpret(program.graph, timeout=4350)
-    ran = run_to_end(program.root, timeout=4350).writes
+    ran = run_to_end(program.root, until=ns(4350)).writes
     for name, times in expected.items():
         for writes in (interpreted, ran):
             assert [tag for tag, n, _ in writes if n == f"main.modal.{name}"] == [Tag(t) for t in times]

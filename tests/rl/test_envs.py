@@ -205,7 +205,7 @@ class Loop(Reactor):
 
 def fails(root):
     """Run it; what it raised, and the run."""
-    run = Program(root).start(workers=2, fast=True, timeout=ms(100_000))
+    run = Program(root).start(workers=2, fast=True, until=ms(100_000))
     with pytest.raises(ReactionError) as caught:
         run.result(30)
     return caught.value, run

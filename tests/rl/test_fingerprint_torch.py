@@ -136,12 +136,11 @@ class Learner(Reactor):
 @pytest.mark.slow
 def test_healthy_runs_that_send_modules_and_tensors_have_one_fingerprint():
     found = {
-        Program(Learner).run(workers=n, fast=True, timeout=ms(3), fingerprint=True, seed=1).fingerprint
-        for n in (1, 2, 2)
+        Program(Learner).run(workers=n, fast=True, until=ms(3), fingerprint=True, seed=1).fingerprint for n in (1, 2, 2)
     }
     assert len(found) == 1
     with pytest.raises(UnrecordableValueError, match=r"value\[2\]"):
-        Program(Learner, bad=True).run(fast=True, timeout=ms(3), fingerprint=True)
+        Program(Learner, bad=True).run(fast=True, until=ms(3), fingerprint=True)
 
 
 def test_a_trace_keeps_tensors_as_they_were():
@@ -156,7 +155,7 @@ def test_a_trace_keeps_tensors_as_they_were():
             self.held = self.held + 1
             out.set([self.held.detach(), self.held])
 
-    trace = Program(Changes).run(fast=True, timeout=ms(2), trace=True, workers=1).trace
+    trace = Program(Changes).run(fast=True, until=ms(2), trace=True, workers=1).trace
     assert [[float(v.detach()) for v in value] for _, value in trace.values("out")] == [[1, 1], [2, 2], [3, 3]]
 
 

@@ -68,7 +68,7 @@ class Crowd(ParallelEnv):
 def said(steps=7, **how):
     told = []
     result = Program(MultiAgent, make=lambda: Crowd(told, **how), steps=steps).run(workers=1, seed=1, fast=True)
-    return told, [value for _, value in result.metrics.get("episode_return", ())]
+    return told, list(result.metrics.get("episode_return", ()))
 
 
 WHOLE = {"a": (0, 3), "b": (0, 3)}

@@ -34,8 +34,8 @@ PROGRAM = """
         def compose(self):
             enclave(self.apart)
 
-    background = Program(Main).run(workers=2, timeout=ms(3), fast=True, fingerprint=True).fingerprint
-    driven = Program(Main).start(workers=2, timeout=ms(3), fast=True, fingerprint=True, driven=True)
+    background = Program(Main).run(workers=2, until=ms(3), fast=True, fingerprint=True).fingerprint
+    driven = Program(Main).start(workers=2, until=ms(3), fast=True, fingerprint=True, driven=True)
     while driven.advance():
         pass
 

@@ -148,7 +148,7 @@ def test_one_environment_in_one_run_after_the_other_is_no_mistake():
         def on_t(self):
             self.envs = make_envs(self.make, 1, watch=Watch(self.full_name, "it", 0))
 
-    Program(Again(make=lambda: shared)).run(timeout=ms(3), fast=True)
+    Program(Again(make=lambda: shared)).run(until=ms(3), fast=True)
     assert innermost(limited(shared)) is shared
 
 

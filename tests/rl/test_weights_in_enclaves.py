@@ -101,7 +101,7 @@ class Progress:
 
 def ran(name, workers):
     run = Program(program(name, Progress(workers > 1))).start(
-        workers=workers, fast=True, fingerprint=True, trace=True, timeout=ms(PERIODS)
+        workers=workers, fast=True, fingerprint=True, trace=True, until=ms(PERIODS)
     )
     result = run.result(40)
     return result.fingerprint, [value for _, value in result.trace.values("actors[0].total")]

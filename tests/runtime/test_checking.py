@@ -66,7 +66,7 @@ def main(*, sender=None, reader=None, apart=False, after=None):
 )
 def test_who_changes_a_value_is_named(options, words, apart):
     with pytest.raises(ReactionError, match=words) as info:
-        run_to_end(main(apart=apart, **options), timeout=ms(10), check_values=True, workers=2)
+        run_to_end(main(apart=apart, **options), until=ms(10), check_values=True, workers=2)
     assert isinstance(info.value.__cause__, ValueChangedError)
 
 
@@ -96,9 +96,9 @@ def test_a_third_one_that_changes_a_value_is_named_and_not_its_reader():
     with pytest.raises(
         ReactionError, match=r"main.third.on_t \(.*\) changed the value that main.a.on_t sent on main.a.out.*not get"
     ):
-        run_to_end(Main(), timeout=ms(5), check_values=True)
+        run_to_end(Main(), until=ms(5), check_values=True)
 
 
 @pytest.mark.parametrize("apart", [False, True])
 def test_values_that_nobody_changes_pass(apart):
-    run_to_end(main(apart=apart, after=ms(1)), timeout=ms(5), check_values=True, workers=2)
+    run_to_end(main(apart=apart, after=ms(1)), until=ms(5), check_values=True, workers=2)

@@ -171,8 +171,8 @@ def test_a_reaction_may_drive_a_run_of_its_own():
             connect(self.ask.out, self.outer.inp, broadcast=True)
 
     metrics = Program(Around()).run(workers=2, profile=True, placement="none").metrics
-    assert [value for _, value in metrics["first"]] == [0, 1, 2]
-    assert [value for _, value in metrics["second"]] == [1, 2, 3]
+    assert list(metrics["first"]) == [0, 1, 2]
+    assert list(metrics["second"]) == [1, 2, 3]
 
 
 class Recorder(Reactor):

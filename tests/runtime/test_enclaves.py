@@ -25,6 +25,7 @@ from reactornb import (
     startup,
 )
 from reactornb.errors import AssemblyError, DeclarationError, ReactionError, RunError
+from reactornb.testing import logged
 
 WAIT = 10.0  # seconds; only ever reached when something is broken
 
@@ -89,7 +90,7 @@ class Train(Reactor):
 @pytest.mark.parametrize("each", [False, True])
 @pytest.mark.parametrize("workers", [1, 2, 3, 8])
 def test_a_learner_of_its_own_leaves_the_same_trace(workers, each):
-    options = {"timeout": ms(20), "fast": True, "trace": True, "fingerprint": True, "placement": "none"}
+    options = {"until": ms(20), "fast": True, "trace": True, "fingerprint": True, "placement": "none"}
     plain = Program(Train(apart=False)).run(workers=1, **options)
     found = Program(Train(each=each)).run(workers=workers, **options)
     assert found.fingerprint == plain.fingerprint
@@ -114,7 +115,7 @@ def test_the_learner_works_on_one_round_while_the_next_is_played():
         if who == "learn" or time_ns > ms(1):
             meet(who, time_ns if who == "play" else time_ns + ms(1))
 
-    Program(Train(n=1, meet=partner)).run(workers=2, timeout=ms(10), fast=True, placement="none")
+    Program(Train(n=1, meet=partner)).run(workers=2, until=ms(10), fast=True, placement="none")
     assert sorted(seen) == sorted((who, ms(k)) for who in ("learn", "play") for k in range(2, 8))
 
 
@@ -125,7 +126,7 @@ def test_without_an_enclave_the_same_program_cannot_overlap():
         barrier.wait(0.2)
 
     with pytest.raises(ReactionError) as info:
-        Program(Train(n=1, apart=False, meet=meet)).run(workers=2, timeout=ms(4), fast=True, placement="none")
+        Program(Train(n=1, apart=False, meet=meet)).run(workers=2, until=ms(4), fast=True, placement="none")
     assert isinstance(info.value.__cause__, threading.BrokenBarrierError)
 
 
@@ -235,14 +236,14 @@ def test_a_stop_takes_effect_when_every_enclave_can_know(workers):
     result = Program(Stopping()).run(workers=workers, fast=True, trace=True, placement="none")
     # Asked for at 2 ms; the counter may be ahead by the 2 ms of the connection back.
     assert result.tag == Tag(ms(4))
-    assert result.metrics["rounds"] == [(Tag(ms(4)), 5.0)]
+    assert logged(result, "rounds") == [(Tag(ms(4)), 5.0)]
 
 
 def test_an_enclave_from_which_nothing_leads_back_cannot_end_the_run():
     with pytest.raises(
         RunError, match=r"stopping\.stopper cannot end the run: nothing leads from it to the enclave stopping"
     ):
-        Program(Stopping(leads_back=False)).run(workers=2, fast=True, timeout=sec(1), placement="none")
+        Program(Stopping(leads_back=False)).run(workers=2, fast=True, until=sec(1), placement="none")
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -292,7 +293,7 @@ def test_the_run_ends_when_no_enclave_has_anything_left(workers):
             self.b = enclave(Stopper())
             connect(self.a.out, self.b.inp, after=ms(2))
 
-    result = Program(Main()).run(workers=workers, fast=True, timeout=sec(1), placement="none")
+    result = Program(Main()).run(workers=workers, fast=True, until=sec(1), placement="none")
     assert result.tag == Tag(ms(5), 1)
 
 

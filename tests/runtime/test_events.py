@@ -119,7 +119,7 @@ def test_a_delayed_connection_hears_nothing_while_its_mode_is_inactive():
         connect(every.out, gate.inp)
         connect(gate.out, sink.inp)
 
-    assert run_to_end(Top(), timeout=ms(9)).values("sink.out") == [(Tag(ms(7)), ms(4)), (Tag(ms(9)), ms(6))]
+    assert run_to_end(Top(), until=ms(9)).values("sink.out") == [(Tag(ms(7)), ms(4)), (Tag(ms(9)), ms(6))]
 
 
 SPACED = [

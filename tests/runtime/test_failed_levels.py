@@ -9,6 +9,7 @@ from reactornb import Bank, Input, Output, Program, Reactor, Timer, connect, enc
 from reactornb.errors import ReactionError, RunError
 from reactornb.runtime.level_runner import LevelRunner
 from reactornb.runtime.sharing import Policy
+from reactornb.testing import logged
 
 WORKERS = (1, 2, 8)
 
@@ -54,7 +55,7 @@ class Level(Reactor):
 
 
 def failed(workers, *, share=True, trace=True, **parameters):
-    run = Program(Level, **parameters).start(workers=workers, fast=True, trace=trace, fingerprint=True, timeout=ms(9))
+    run = Program(Level, **parameters).start(workers=workers, fast=True, trace=trace, fingerprint=True, until=ms(9))
     with pytest.raises(ReactionError) as caught:
         run.result(30)
     return run, caught.value
@@ -116,7 +117,7 @@ class Interleaved(Reactor):
 def test_what_comes_before_a_failure_by_its_number_runs_though_its_group_comes_later(culprits, share_all):
     found = []
     for workers in WORKERS:
-        run = Program(Interleaved, culprits=culprits).start(workers=workers, fast=True, timeout=ms(9))
+        run = Program(Interleaved, culprits=culprits).start(workers=workers, fast=True, until=ms(9))
         with pytest.raises(ReactionError, match=rf"members\[{min(culprits)}\]"):
             run.result(30)
         found.append((run.metrics, run.reactions))
@@ -194,12 +195,12 @@ def test_enclaves_that_are_ahead_of_one_that_fails_leave_no_mark(repeat):
 
     found = []
     for root, workers in ((Apart, 1), (Apart, 2), (Apart, 8), (Together, 1), (Together, 2)):
-        run = Program(root).start(workers=workers, fast=True, trace=True, fingerprint=True, timeout=ms(500))
+        run = Program(root).start(workers=workers, fast=True, trace=True, fingerprint=True, until=ms(500))
         with pytest.raises(ReactionError, match=r"\.a"):
             run.result(30)
-        seen = [row for row in run.metrics["seen"] if row[0] < (ms(20), 0)]
+        seen = [row for row in logged(run, "seen") if row[0] < (ms(20), 0)]
         found.append((run.fingerprint, [(tag, value) for tag, _, value in run.trace.writes], seen))
-        assert max(tag for tag, _ in run.metrics["seen"]) == (ms(20), 0)
+        assert max(run.metrics["seen"].tags) == (ms(20), 0)
         assert max(tag for tag, _ in found[-1][1]) == (ms(19), 0)
     assert found[1:] == found[:-1]
 
@@ -212,5 +213,5 @@ def test_of_two_enclaves_that_fail_at_one_tag_the_first_is_reported(repeat):
 
     for workers in WORKERS:
         with pytest.raises(ReactionError) as caught:
-            Program(Apart).run(workers=workers, fast=True, timeout=ms(50))
+            Program(Apart).run(workers=workers, fast=True, until=ms(50))
         assert caught.value.reaction == "apart.a.on_tick"

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from reactornb import Bank, Input, LogicalAction, Output, Program, Reactor, connect, reaction, startup
+from reactornb import Bank, Input, LogicalAction, Output, Program, Reactor, connect, ms, reaction, startup
 from reactornb.errors import ReactionError, RunError
 from reactornb.testing import run_to_end
 
@@ -134,11 +134,18 @@ def test_names_with_digits_are_one_word(name, expected):
 
 
 @pytest.mark.parametrize(
-    "options", [{"seed": "x"}, {"seed": 1.5}, {"seed": True}, {"timeout": "1s"}, {"timeout": -1}, {"timeout": 0.5}]
+    ("options", "words"),
+    [
+        *(({"seed": seed}, "must be a whole number") for seed in ("x", 1.5, True)),
+        ({"until": "1s"}, r"until: '1s' is text; write sec\(1\)"),
+        ({"until": -1}, "until: -1 is a bare number"),
+        ({"until": ms(-1)}, "at least 0"),
+        ({"until": 0.5}, "until: 0.5 is a bare number"),
+    ],
 )
-def test_options_that_are_no_numbers_are_refused_before_anything_begins(options):
+def test_options_that_are_no_numbers_are_refused_before_anything_begins(options, words):
     program = Program(A2C)
-    with pytest.raises(RunError, match=r"must be a whole number"):
+    with pytest.raises(RunError, match=words):
         program.start(**options)
     program.run(workers=1, fast=True)
 

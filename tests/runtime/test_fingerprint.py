@@ -301,12 +301,12 @@ def driven(program, **options):
 def test_one_fingerprint_for_any_number_of_workers_driven_or_not(monkeypatch):
     monkeypatch.setattr(LevelRunner, "policy", Policy(share_above_ns=0))
     program = Program(Many)
-    options = {"fast": True, "fingerprint": True, "seed": 3, "timeout": ms(10)}
+    options = {"fast": True, "fingerprint": True, "seed": 3, "until": ms(10)}
     found = {program.run(workers=workers, **options).fingerprint for workers in (1, 2, 8, 32)}
     found |= {driven(program, workers=workers, **options).fingerprint for workers in (1, 2, 8)}
     assert len(found) == 1
     assert program.run(workers=2, **{**options, "seed": 4}).fingerprint not in found
-    assert program.run(workers=2, **{**options, "timeout": ms(9)}).fingerprint not in found
+    assert program.run(workers=2, **{**options, "until": ms(9)}).fingerprint not in found
 
 
 def two(*, apart):
@@ -322,7 +322,7 @@ def two(*, apart):
 
 @pytest.mark.slow
 def test_enclaves_leave_the_fingerprint_as_it_is():
-    options = {"fast": True, "fingerprint": True, "timeout": ms(20)}
+    options = {"fast": True, "fingerprint": True, "until": ms(20)}
     found = {two(apart=apart).run(workers=n, **options).fingerprint for apart in (False, True) for n in (1, 2, 8, 32)}
     found |= {driven(two(apart=apart), workers=n, **options).fingerprint for apart in (False, True) for n in (1, 2)}
     assert len(found) == 1
@@ -345,7 +345,7 @@ class Grows(Reactor):
 
 
 def test_a_trace_keeps_what_was_sent_though_the_sender_goes_on_changing_it():
-    trace = Program(Grows).run(fast=True, trace=True, timeout=ms(2), workers=1).trace
+    trace = Program(Grows).run(fast=True, trace=True, until=ms(2), workers=1).trace
     assert [value for _, value in trace.values("out")] == [[0], [0, 1], [0, 1, 2]]
 
 
@@ -361,7 +361,7 @@ def test_a_trace_keeps_arrays_and_nested_values_as_they_were():
             self.held["a"] = [*self.held["a"], 1]
             out.set((self.held["a"], Point(self.held["a"], 0)))
 
-    values = [v for _, v in Program(Changes).run(fast=True, trace=True, timeout=ms(2), workers=1).trace.values("out")]
+    values = [v for _, v in Program(Changes).run(fast=True, trace=True, until=ms(2), workers=1).trace.values("out")]
     assert [len(held) for held, _ in values] == [len(point.x) for _, point in values] == [2, 3, 4]
 
 
@@ -377,7 +377,7 @@ class Sends(Reactor):
 def test_a_value_that_cannot_be_judged_ends_the_run_at_its_tag_and_says_where():
     for root in (Sends, Sends()):
         for workers in (1, 2):
-            run = Program(root).start(fast=True, fingerprint=True, timeout=ms(9), workers=workers)
+            run = Program(root).start(fast=True, fingerprint=True, until=ms(9), workers=workers)
             with pytest.raises(UnrecordableValueError) as caught:
                 run.result(30)
             error = caught.value
@@ -395,9 +395,9 @@ def test_a_value_that_cannot_be_judged_ends_the_run_at_its_tag_and_says_where():
                 str(error.tag),
             ):
                 assert word in str(error)
-            two = Program(Sends).run(fast=True, fingerprint=True, timeout=ms(1), workers=1).fingerprint
+            two = Program(Sends).run(fast=True, fingerprint=True, until=ms(1), workers=1).fingerprint
             assert run.fingerprint == two  # of the tags before
-    assert Program(Sends).run(fast=True, timeout=ms(3), trace=True).trace.tags("on_tick")
+    assert Program(Sends).run(fast=True, until=ms(3), trace=True).trace.tags("on_tick")
 
 
 def test_the_value_of_an_action_that_cannot_be_judged_names_who_scheduled_it():
@@ -427,7 +427,7 @@ def test_an_enclave_that_sends_what_cannot_be_judged_ends_the_run(workers):
 
     found = set()
     for _ in range(3):
-        run = Program(Apart).start(fast=True, fingerprint=True, timeout=ms(50), workers=workers)
+        run = Program(Apart).start(fast=True, fingerprint=True, until=ms(50), workers=workers)
         with pytest.raises(UnrecordableValueError, match=r"apart\.a\.out"):
             run.result(30)
         found.add(run.fingerprint)
@@ -478,7 +478,7 @@ def test_check_values_goes_on_with_values_that_cannot_be_judged():
             self.reads = Echoes()
             connect(self.sends.out, self.reads.inp)
 
-    run = Program(Both).run(fast=True, check_values=True, timeout=ms(4))
+    run = Program(Both).run(fast=True, check_values=True, until=ms(4))
     assert run.reactions == 10
 
 

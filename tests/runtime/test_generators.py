@@ -13,7 +13,7 @@ from reactornb.runtime.generators import _INSTEAD, Generators, _line, states
 
 pytestmark = pytest.mark.thread_unsafe(reason="the generators are those of the process")
 
-OPTIONS = {"timeout": ms(6), "fast": True}
+OPTIONS = {"until": ms(6), "fast": True}
 
 
 def line_of(words):
@@ -151,7 +151,7 @@ def test_who_begins_to_draw_between_two_tags_that_are_compared_as_a_whole_is_nam
         own = Bank(Own, 3)
         drawing = kind()
 
-    run = Program(Main).start(workers=workers, timeout=ms(40), fast=True)
+    run = Program(Main).start(workers=workers, until=ms(40), fast=True)
     run.result()
     (said,) = run.warnings
     line = Path(__file__).read_text().partition(where)[0].count("\n") + 1
@@ -180,7 +180,7 @@ def test_a_class_of_the_module_is_not_taken_for_its_generator():
 
 @pytest.mark.parametrize("check", [False, True])
 def test_a_draw_after_the_first_tags_is_found_under_check_values(check):
-    run = Program(Late).start(workers=2, timeout=ms(70), fast=True, check_values=check)
+    run = Program(Late).start(workers=2, until=ms(70), fast=True, check_values=check)
     run.result()
     assert any("main.on_t" in said or "late.on_t" in said for said in run.warnings) is check
 
@@ -216,7 +216,7 @@ def test_the_look_leaves_the_run_as_it_is(workers, monkeypatch):
     for tags, close in [(0, 3), (5, 3), (10**6, 3), (10**6, 10**6)]:
         monkeypatch.setattr(Generators, "tags", tags)
         monkeypatch.setattr(Generators, "close", close)
-        run = Program(Chain).start(workers=workers, timeout=ms(40), fast=True, fingerprint=True)
+        run = Program(Chain).start(workers=workers, until=ms(40), fast=True, fingerprint=True)
         prints.add((run.result().fingerprint, run.reactions))
         assert [said for said in run.warnings if "PYTHONHASHSEED" not in said] == []  # the process's first
     assert len(prints) == 1

@@ -67,7 +67,7 @@ def joined(run):
 )
 def test_a_hung_reaction_is_named_with_its_line_and_for_how_long(root, name, gate_of, workers, gate):
     event = gate(gate_of)
-    run = Program(root).start(workers=workers, timeout=ms(30))
+    run = Program(root).start(workers=workers, until=ms(30))
     (found,) = busy_after(run, 0.6)
     assert found.reaction == name
     assert "test_giving_up.py, line" in found.where
@@ -99,7 +99,7 @@ def test_stop_names_what_hangs_and_how_to_give_the_run_up_which_frees_its_progra
 
 def test_a_run_that_is_over_is_not_abandoned(gate):
     program = Program(Hangs)
-    run = program.start(workers=1, fast=True, timeout=ms(30))
+    run = program.start(workers=1, fast=True, until=ms(30))
     assert run.wait(10)
     assert run.abandon().state == "finished"
 

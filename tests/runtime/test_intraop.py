@@ -108,7 +108,7 @@ def told(tmp_path):
 @pytest.mark.parametrize("workers", [1, 8])
 def test_torch_that_arrives_in_several_reactions_at_once_has_one_thread_in_all_of_them(told, workers):
     found = told(f"""
-        run = Program(Main).start(workers={workers}, timeout=ms(5), fast=True)
+        run = Program(Main).start(workers={workers}, until=ms(5), fast=True)
         run.result()
         import torch
         print(json.dumps([
@@ -132,7 +132,7 @@ def test_the_caller_of_a_driven_run_computes_alone_while_it_advances_and_has_its
         if {early}:
             import torch
             torch.set_num_threads(4)
-        run = Program(Main).start(workers=2, timeout=ms(5), fast=True, driven=True)
+        run = Program(Main).start(workers=2, until=ms(5), fast=True, driven=True)
         while run.advance():
             own.append((sys.modules["torch"].get_num_threads(), blas()))
         import torch
@@ -160,7 +160,7 @@ def test_a_reaction_that_asks_for_more_threads_is_told_where_and_does_not_get_th
                     self.numbers = [torch.get_num_threads(), *blas()]
         class Both(Reactor):
             greedy = Bank(Greedy, 2)
-        run = Program(Both).start(workers=2, timeout=ms(3), fast=True)
+        run = Program(Both).start(workers=2, until=ms(3), fast=True)
         run.result()
         print(json.dumps([run.warnings, run.instance("greedy[1]").numbers, [torch.get_num_threads(), *blas()]]))
     """)
@@ -216,7 +216,7 @@ def matrices(**options):
         def alone():
             a = np.random.default_rng(0).standard_normal((300, 300))
             return float((a @ np.linalg.inv(a @ a.T + np.eye(300))).sum())
-        run = Program(Several).start(timeout=ms(3), fast=True, fingerprint=True, **{options!r})
+        run = Program(Several).start(until=ms(3), fast=True, fingerprint=True, **{options!r})
         while run.options["driven"] and run.advance():
             pass
         print(json.dumps([run.result().fingerprint, alone()]))

@@ -98,8 +98,8 @@ def test_a_long_run_keeps_a_value_in_its_bytes_and_not_in_an_object_of_its_own()
     for i in range(100 * Log.size):
         log.add((i, 0), {"value": 1.0})
     assert sys.getallocatedblocks() - before < 3 * Log.size
-    assert sum(len(part.data) for part in log._parts) == 100 * Log.size * 32
-    run = Program(Logs).start(workers=1, clock=FakeClock(), timeout=ms(3000))
+    assert sum(len(part.data) for part in log._parts) == 100 * Log.size * 40
+    run = Program(Logs).start(workers=1, clock=FakeClock(), until=ms(3000))
     run.result(20)
     (log,) = run.logs
     assert len(run.metrics["value"]) == len(log) == 3001

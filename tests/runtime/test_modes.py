@@ -62,8 +62,8 @@ def test_a_shutdown_reaction_in_a_mode_runs_once_when_something_else_triggers_it
             def on_end(self):
                 pass
 
-    assert run_to_end(Modal(), timeout=ms(1)).tags("on_end") == [Tag(ms(1))]
-    assert run_to_end(Modal(), timeout=ms(2)).tags("on_end") == [Tag(ms(1)), Tag(ms(1), 1)]
+    assert run_to_end(Modal(), until=ms(1)).tags("on_end") == [Tag(ms(1))]
+    assert run_to_end(Modal(), until=ms(2)).tags("on_end") == [Tag(ms(1)), Tag(ms(1), 1)]
 
 
 def away(history, body=lambda self, act: None, spacing=5_000_000):
@@ -104,7 +104,7 @@ def away(history, body=lambda self, act: None, spacing=5_000_000):
             def on_back(self, one):
                 one.set(history=history)
 
-    return run_to_end(Modal(), timeout=ms(30))
+    return run_to_end(Modal(), until=ms(30))
 
 
 def test_events_come_back_as_far_apart_as_they_were():

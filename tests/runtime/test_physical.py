@@ -58,7 +58,7 @@ class LateClock(FakeClock):
 
 def test_lateness_does_not_add_up():
     program = Program(Ticks())
-    program.run(workers=1, clock=LateClock(), timeout=sec(1))
+    program.run(workers=1, clock=LateClock(), until=sec(1))
     assert program.last_run.instance("ticks").lags == [0] + [us(100)] * 1000
 
 
@@ -167,7 +167,7 @@ class Delayed(Reactor):
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_fast_run_never_waits(workers):
     program = Program(Delayed())
-    result = program.run(workers=workers, fast=True, timeout=sec(10), clock=Sleepless())
+    result = program.run(workers=workers, fast=True, until=sec(10), clock=Sleepless())
     assert result.tag == Tag(sec(10))
     assert program.last_run.instance("busy").seen > 2000
 

@@ -58,7 +58,7 @@ class Sink(Reactor):
 @pytest.mark.parametrize("workers", [1, 2])
 def test_every_reaction_is_counted_and_the_shares_are_of_the_whole(workers):
     program = Program(Main())
-    options = {"workers": workers, "timeout": ms(9), "fast": True, "fingerprint": True, "placement": "none"}
+    options = {"workers": workers, "until": ms(9), "fast": True, "fingerprint": True, "placement": "none"}
     run = program.start(profile=True, **options)
     result = run.result(WAIT)
     rows = {row.reaction: row for row in run.profile()}
@@ -81,7 +81,7 @@ def test_every_reaction_is_counted_and_the_shares_are_of_the_whole(workers):
 def test_the_timeline_says_who_ran_what_when_and_where(tmp_path, monkeypatch):
     monkeypatch.setattr(LevelRunner, "policy", Policy(share_above_ns=0))
     barrier = threading.Barrier(2)
-    run = Program(Main(n=2, barrier=barrier)).start(workers=2, timeout=ms(4), fast=True, profile=True, placement="none")
+    run = Program(Main(n=2, barrier=barrier)).start(workers=2, until=ms(4), fast=True, profile=True, placement="none")
     run.result(WAIT)
     timeline = run.timeline()
     assert timeline.dropped == 0
@@ -100,7 +100,7 @@ def test_the_timeline_says_who_ran_what_when_and_where(tmp_path, monkeypatch):
 
 
 def test_a_run_that_takes_no_times_says_how_to():
-    run = Program(Main()).start(workers=1, timeout=ms(1), fast=True, placement="none")
+    run = Program(Main()).start(workers=1, until=ms(1), fast=True, placement="none")
     run.result(WAIT)
     for ask in (run.profile, run.timeline):
         with pytest.raises(RunError, match="profile=True"):

@@ -353,10 +353,10 @@ def test_logical_time_waits_for_physical_time_unless_fast():
         lags = State([])
 
     program = Program(Tick())
-    result = program.run(workers=1, timeout=ms(60))
+    result = program.run(workers=1, until=ms(60))
     assert result.seconds >= 0.06
     assert all(lag >= 0 for lag in program.last_run.instance("tick").lags)
-    program.run(workers=1, timeout=sec(3600), fast=True)
+    program.run(workers=1, until=sec(3600), fast=True)
     assert program.last_run.tag.time_ns == sec(3600)
 
 

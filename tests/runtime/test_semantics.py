@@ -24,7 +24,7 @@ from reactornb import (
     startup,
 )
 from reactornb.errors import ReactionError, UndeclaredEffectError
-from reactornb.testing import FakeClock, run_to_end
+from reactornb.testing import FakeClock, logged, run_to_end
 
 
 def times(trace, name):
@@ -66,7 +66,7 @@ def probe(delay=None, physical=False, **options):
 
 
 def test_a_timer_fires_at_its_offset_and_then_every_period():
-    trace = run_to_end(Ramp(offset=ms(5), period=ms(10)), timeout=ms(30))
+    trace = run_to_end(Ramp(offset=ms(5), period=ms(10)), until=ms(30))
     assert trace.tags("ramp.on_tick") == [Tag(ms(5)), Tag(ms(15)), Tag(ms(25))]
 
 
@@ -77,19 +77,19 @@ def test_a_timer_without_period_fires_once_and_the_run_starves():
 
 
 def test_the_timeout_is_the_last_tag_and_still_executes():
-    assert times(probe(timeout=ms(20)), "probe.on_inp") == [0, 10, 20]
+    assert times(probe(until=ms(20)), "probe.on_inp") == [0, 10, 20]
 
 
 def test_a_delay_moves_values_later():
-    assert probe(ms(3), timeout=ms(15)).tags("probe.on_inp") == [Tag(ms(3)), Tag(ms(13))]
+    assert probe(ms(3), until=ms(15)).tags("probe.on_inp") == [Tag(ms(3)), Tag(ms(13))]
 
 
 def test_a_delay_of_zero_is_one_microstep():
-    assert probe(ms(0), timeout=ms(15)).tags("probe.on_inp") == [Tag(0, 1), Tag(ms(10), 1)]
+    assert probe(ms(0), until=ms(15)).tags("probe.on_inp") == [Tag(0, 1), Tag(ms(10), 1)]
 
 
 def test_at_the_timeout_no_further_microstep_happens():
-    assert probe(ms(0), timeout=ms(10)).tags("probe.on_inp") == [Tag(0, 1)]
+    assert probe(ms(0), until=ms(10)).tags("probe.on_inp") == [Tag(0, 1)]
 
 
 def test_a_physical_connection_delivers_at_physical_time():
@@ -118,7 +118,7 @@ def test_startup_is_first_and_shutdown_is_last():
         def on_shutdown(self):
             pass
 
-    trace = run_to_end(Ends(), timeout=ms(10))
+    trace = run_to_end(Ends(), until=ms(10))
     assert trace.executions == [
         (Tag(0), "ends.on_startup"), (Tag(0), "ends.on_tick"),
         (Tag(ms(10)), "ends.on_tick"), (Tag(ms(10)), "ends.on_shutdown"),
@@ -135,7 +135,7 @@ def test_a_timeout_of_zero_starts_and_ends_at_one_tag():
         def b(self):
             pass
 
-    assert run_to_end(Both(), timeout=0).executions == [(Tag(0), "both.a"), (Tag(0), "both.b")]
+    assert run_to_end(Both(), until=0).executions == [(Tag(0), "both.a"), (Tag(0), "both.b")]
 
 
 def test_request_stop_ends_at_the_next_microstep():
@@ -172,7 +172,7 @@ def test_a_port_is_present_only_at_its_tag_and_keeps_its_value():
         look = Look()
         connect(ramp.out, look.inp)
 
-    run_to_end(Top(), timeout=ms(10))
+    run_to_end(Top(), until=ms(10))
     assert seen == [(True, 1), (False, 1), (True, 2)]
 
 
@@ -272,7 +272,7 @@ def test_an_action_is_present_only_when_it_fires():
 
         count = State(0)
 
-    run_to_end(Act(), timeout=ms(1))
+    run_to_end(Act(), until=ms(1))
     assert seen == [False, True, False]
 
 
@@ -470,7 +470,7 @@ def test_a_missed_deadline_runs_its_handler_instead():
         def on_tick_late(self, out):
             out.set("late")
 
-    trace = run_to_end(Late(), clock=clock, timeout=ms(20))
+    trace = run_to_end(Late(), clock=clock, until=ms(20))
     assert [v for _, v in trace.values("late.out")] == ["in time", "late", "in time"]
 
 
@@ -493,7 +493,7 @@ def test_a_modal_reactor_switches_one_microstep_later():
                 out.set(2)
                 one.set()
 
-    trace = run_to_end(Cycle(), timeout=ms(30))
+    trace = run_to_end(Cycle(), until=ms(30))
     assert trace.values("out") == [(Tag(0), 1), (Tag(ms(10)), 2), (Tag(ms(20)), 1), (Tag(ms(30)), 2)]
 
 
@@ -521,7 +521,7 @@ def modal_timer(history):
                 one.set(history=history)
 
     seen = []
-    run_to_end(Modal(), timeout=ms(25))
+    run_to_end(Modal(), until=ms(25))
     return seen
 
 
@@ -572,7 +572,7 @@ def test_startup_reset_and_shutdown_in_modes():
             def three_ends(self):
                 pass
 
-    trace = run_to_end(Modal(), timeout=ms(25))
+    trace = run_to_end(Modal(), until=ms(25))
     assert trace.tags("one_starts") == [Tag(0)]
     assert trace.tags("two_starts") == [Tag(ms(10), 1)]
     assert trace.tags("two_resets") == [Tag(ms(10), 1), Tag(ms(20), 1)]
@@ -598,7 +598,7 @@ def test_children_in_a_mode_stop_with_it():
         probe = Probe()
         connect(modal.out, probe.inp)
 
-    assert times(run_to_end(Top(), timeout=ms(40)), "probe.on_inp") == [0, 10]
+    assert times(run_to_end(Top(), until=ms(40)), "probe.on_inp") == [0, 10]
 
 
 def test_a_connection_in_a_mode_carries_values_only_there():
@@ -621,7 +621,7 @@ def test_a_connection_in_a_mode_carries_values_only_there():
         connect(ramp.out, gate.inp)
         connect(gate.out, probe.inp)
 
-    assert times(run_to_end(Top(), timeout=ms(40)), "probe.on_inp") == [0, 10]
+    assert times(run_to_end(Top(), until=ms(40)), "probe.on_inp") == [0, 10]
 
 
 def test_each_reactor_has_its_own_random_stream_whatever_the_rest_does():
@@ -656,9 +656,9 @@ def test_metrics_are_ordered_by_tag_then_reactor():
     class Top(Reactor):
         logs = Bank(Log, 3)
 
-    result = Program(Top()).run(clock=FakeClock(), timeout=ms(10), workers=2)
-    assert result.metrics["index"] == [(Tag(t), i) for t in (0, ms(10)) for i in range(3)]
+    result = Program(Top()).run(clock=FakeClock(), until=ms(10), workers=2)
+    assert logged(result, "index") == [(Tag(t), i) for t in (0, ms(10)) for i in range(3)]
 
 
 def test_forever_is_a_delay_that_never_comes():
-    assert probe(forever, timeout=sec(1)).tags("probe.on_inp") == []
+    assert probe(forever, until=sec(1)).tags("probe.on_inp") == []

@@ -108,7 +108,7 @@ def test_a_sender_that_goes_on_changing_its_own_changes_nothing_that_was_sent(na
         b = reader()
         connect(a.out, b.inp, after=None if how == "at once" else ms(1))
 
-    found = run_to_end(Main(), timeout=ms(3), workers=1).values("b.seen")
+    found = run_to_end(Main(), until=ms(3), workers=1).values("b.seen")
     expected, mine = [], make()
     for _ in range(4 if how == "at once" else 3):
         expected.append(repr(read(mine)))
@@ -191,7 +191,7 @@ def test_a_mutable_input_has_its_own_and_nobody_else_sees_what_it_does(name, rea
         connect(a.out, b.inp)
 
     before = repr(value)
-    found = run_to_end(Main(), timeout=ms(1)).values("a.mine")
+    found = run_to_end(Main(), until=ms(1)).values("a.mine")
     assert [v for _, v in found] == [before, before]
 
 
@@ -286,7 +286,7 @@ def test_output_copy_says_whether_objects_are_copied(asked, expected):
         b = reader()
         connect(a.out, b.inp)
 
-    assert [v for _, v in run_to_end(Main(), timeout=ms(2)).values("b.seen")] == expected
+    assert [v for _, v in run_to_end(Main(), until=ms(2)).values("b.seen")] == expected
 
 
 def test_copy_false_leaves_arrays_writable():
@@ -297,7 +297,7 @@ def test_copy_false_leaves_arrays_writable():
         b = Bank(reader, 2)
         connect(a.out, b.inp)
 
-    assert len(run_to_end(Main(), timeout=ms(1)).values("seen")) == 4
+    assert len(run_to_end(Main(), until=ms(1)).values("seen")) == 4
 
 
 @pytest.mark.parametrize("kind", ["cyclic", "deep"])
@@ -343,7 +343,7 @@ def test_a_delay_that_is_none_is_an_error_at_schedule(delay, words, kind):
             act.schedule(delay)
 
     with pytest.raises(ReactionError, match=rf"main.act.*{words}"):
-        Program(Main).run(workers=1, fast=True, timeout=ms(1))
+        Program(Main).run(workers=1, fast=True, until=ms(1))
 
 
 def test_whole_floats_and_numpy_integers_are_delays():
@@ -399,4 +399,4 @@ def test_later_values_are_looked_at_with_check_values(checked, after):
             out.set("x" if self.time_ns == ms(after) else 1)
 
     with pytest.raises(ReactionError, match="declared as a port of int"):
-        Program(Main).run(workers=1, fast=True, timeout=ms(30), check_values=checked)
+        Program(Main).run(workers=1, fast=True, until=ms(30), check_values=checked)

@@ -22,12 +22,13 @@ from reactornb import (
     connect,
     enclave,
     ms,
+    ns,
     reaction,
     sec,
     startup,
 )
 from reactornb.errors import DeclarationError, ParameterError, RunError, UnknownNameError
-from reactornb.testing import FakeClock
+from reactornb.testing import FakeClock, logged
 
 WAIT = 20.0
 END = ms(60)
@@ -113,16 +114,16 @@ class Stepped:
         return self.run
 
 
-def recorded(root=Team, *, timeout=END, **options):
+def recorded(root=Team, *, until=END, **options):
     """A run during which three changes are made."""
-    made = Stepped(root, timeout=timeout, **options)
+    made = Stepped(root, until=until, **options)
     made.until(ms(12))
     made.run.set("coach.rate", 1)
     made.until(ms(25))
     made.run.set("players.epsilon", 0.25)
     made.until(ms(30))
     made.run.set("team.players[1].epsilon", 0.75)
-    made.until(timeout)
+    made.until(until)
     assert made.run.state == "finished"
     return made.run
 
@@ -172,7 +173,7 @@ def test_what_is_behind_physical_time_is_not_waited_for():
     box.append(run)
     run.advance()
     assert run.changes == [(Tag(0, 4), "loop.gain", 1, 10)]
-    assert [v for _, v in run.metrics["total"]] == [1, 2, 3, 4, 14, 24, 34]
+    assert list(run.metrics["total"]) == [1, 2, 3, 4, 14, 24, 34]
 
 
 def test_a_late_program_takes_a_change_at_the_tag_that_waits():
@@ -223,7 +224,7 @@ def test_a_program_that_has_nothing_left_ends_and_a_change_does_not_keep_it():
     result = Program(Once).run(
         fast=True, clock=FakeClock(), replay=[(Tag(ms(5)), "gain", 1, 2), (Tag(0), "gain", 1, 3)]
     )
-    assert result.metrics["gain"] == [(Tag(0), 3.0)]
+    assert logged(result, "gain") == [(Tag(0), 3.0)]
     assert result.tag == Tag(ms(5), 1)
 
 
@@ -238,14 +239,14 @@ def test_a_replayed_run_has_the_fingerprint_of_the_recorded_one(workers, fast, a
     program = Program(Team(apart=apart))
     clock = FakeClock() if not apart else None
     result = program.run(
-        replay=run.changes, workers=workers, fast=fast, timeout=ms(60), fingerprint=True, clock=clock, placement="none"
+        replay=run.changes, workers=workers, fast=fast, until=ms(60), fingerprint=True, clock=clock, placement="none"
     )
     assert result.fingerprint == run.fingerprint
     assert program.last_run.changes == run.changes
 
 
 def test_a_change_is_part_of_the_fingerprint_even_if_nobody_looks_at_it():
-    options = {"fast": True, "timeout": ms(5), "fingerprint": True}
+    options = {"fast": True, "until": ms(5), "fingerprint": True}
     plain = Program(Team).run(**options).fingerprint
     found = {
         Program(Team).run(**options, replay=[(Tag(ms(t)), path, None, new)]).fingerprint
@@ -260,7 +261,7 @@ def test_a_change_is_part_of_the_fingerprint_even_if_nobody_looks_at_it():
 
 
 def test_a_run_with_enclaves_is_recorded_and_replayed():
-    made = Stepped(Team(apart=True), timeout=ms(60))
+    made = Stepped(Team(apart=True), until=ms(60))
     made.until(ms(12))
     made.run.set("coach.rate", 1)
     made.run.set("players.epsilon", 0.25)
@@ -273,9 +274,7 @@ def test_a_run_with_enclaves_is_recorded_and_replayed():
         **{f"team.players[{i}].epsilon": Tag(ms(20)) for i in range(3)},
     }
     for apart in (True, False):
-        again = Program(Team(apart=apart)).run(
-            replay=run.changes, workers=2, fast=True, timeout=ms(60), fingerprint=True
-        )
+        again = Program(Team(apart=apart)).run(replay=run.changes, workers=2, fast=True, until=ms(60), fingerprint=True)
         assert again.fingerprint == run.fingerprint
 
 
@@ -316,19 +315,19 @@ def test_a_free_run_tuned_from_several_threads_is_replayed(workers):
     last = run.tag
     results = [
         Program(Free(ready=ready)).run(
-            replay=run.changes, timeout=last.time_ns + ms(1), fast=True, keepalive=False, workers=w, fingerprint=True
+            replay=run.changes, until=ns(last.time_ns) + ms(1), fast=True, keepalive=False, workers=w, fingerprint=True
         )
         for w in (1, 2)
     ]
     assert results[0].fingerprint == results[1].fingerprint
-    assert program.start(replay=run.changes, fast=True, timeout=last.time_ns + ms(1), keepalive=False).wait(WAIT)
+    assert program.start(replay=run.changes, fast=True, until=ns(last.time_ns) + ms(1), keepalive=False).wait(WAIT)
     assert program.last_run.changes == run.changes
 
 
 @pytest.mark.parametrize("bad", [5, (1, "coach.rate", 0, 1), (Tag(0), "coach.rate"), (Tag(-1), "coach.rate", 0, 1)])
 def test_what_is_no_change_is_not_replayed(bad):
     with pytest.raises(DeclarationError, match="replay"):
-        Program(Team).run(replay=[bad], fast=True, timeout=0)
+        Program(Team).run(replay=[bad], fast=True, until=0)
 
 
 # ---------------------------------------------------------------- modes
@@ -361,10 +360,10 @@ class Modal(Reactor):
 
 def test_a_mode_that_is_not_active_notices_when_it_is_entered():
     changes = [(Tag(ms(15)), "gain", 1, 2), (Tag(ms(16)), "gain", 2, 3), (Tag(ms(25)), "gain", 3, 4)]
-    metrics = Program(Modal).run(replay=changes, fast=True, timeout=ms(40)).metrics
-    assert metrics["off"] == [(Tag(ms(20)), 3.0), (Tag(ms(40)), 4.0)]
-    assert metrics["on"] == [(Tag(ms(10)), 1.0), (Tag(ms(30)), 4.0)]
-    assert metrics["noticed"] == [(Tag(ms(20), 1), 3.0), (Tag(ms(25)), 4.0)]
+    result = Program(Modal).run(replay=changes, fast=True, until=ms(40))
+    assert logged(result, "off") == [(Tag(ms(20)), 3.0), (Tag(ms(40)), 4.0)]
+    assert logged(result, "on") == [(Tag(ms(10)), 1.0), (Tag(ms(30)), 4.0)]
+    assert logged(result, "noticed") == [(Tag(ms(20), 1), 3.0), (Tag(ms(25)), 4.0)]
 
 
 # ---------------------------------------------------------------- what cannot be set

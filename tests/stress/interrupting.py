@@ -142,14 +142,14 @@ def check(program, how):
         time.sleep(0.001)
     assert not ours(), (how, ours())
     assert not program._lock.locked()
-    program.run(workers=2, timeout=ms(2), fast=True)
+    program.run(workers=2, until=ms(2), fast=True)
 
 
 def main(count, seed):
     draw = at_random.Random(seed)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     for program, _ in PROGRAMS:
-        program.run(workers=2, timeout=ms(2), fast=True)
+        program.run(workers=2, until=ms(2), fast=True)
     found = Counter()
     for number in range(count):
         kind, what = attempt(draw, number)

@@ -93,7 +93,7 @@ def test_runs_that_a_reaction_starts_do_not_disturb_it(workers, always_share):
     inner = []
     program = Program(Outer(inner=inner, workers=workers))
     with chaos(5):
-        program.run(workers=workers, timeout=ms(2), clock=FakeClock())
+        program.run(workers=workers, until=ms(2), clock=FakeClock())
         assert [run.result(WAIT).fingerprint for run in inner] == [expected] * 3
     assert program.last_run.instance("outer").prints == [expected] * 3
 

@@ -57,13 +57,13 @@ class Split(Churn):
         connect(self.members.late, self.source.late, after=ms(1))
 
 
-# Ended by a timeout: an enclave's request takes effect when all others can know of it, so at another tag than without enclaves.
-ROUNDS = {"timeout": ms(12), "n": 4, "rounds": 1000}
+# Ended by until=: an enclave's request takes effect when all others can know of it, so at another tag than without enclaves.
+ROUNDS = {"until": ms(12), "n": 4, "rounds": 1000}
 
 
-def split(how, workers, timeout=None, **parameters):
+def split(how, workers, until=None, **parameters):
     program = Program(Split(how=how, **parameters))
-    return program.run(workers=workers, timeout=timeout, fast=True, fingerprint=True, placement="none").fingerprint
+    return program.run(workers=workers, until=until, fast=True, fingerprint=True, placement="none").fingerprint
 
 
 @pytest.mark.parametrize("how", ["source", "members", "each", "source members passes"])

@@ -90,7 +90,7 @@ def check_whole_or_nothing(program, run):
         assert alive == [program.last_run]
         alive[0].stop(10)
     assert not ours(), ours()
-    program.run(workers=2, timeout=ms(1), fast=True)
+    program.run(workers=2, until=ms(1), fast=True)
     assert not live_runs()
 
 
