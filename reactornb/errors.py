@@ -109,6 +109,11 @@ def suggestion(name: str, known: Iterable[str], renamed: Mapping[str, str] = Map
     return f"Known here: {', '.join(known)}." if known else "Nothing of that kind is declared here."
 
 
+def with_article(noun: str) -> str:
+    """`an input`, `a timer`."""
+    return f"an {noun}" if noun[0] in "aeio" else f"a {noun}"
+
+
 class ReactorError(Exception):
     """Base of every error that this package raises for a user's mistake or a failed run."""
 

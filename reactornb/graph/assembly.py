@@ -56,8 +56,8 @@ from reactornb.model import (
     Watchdog,
     composing,
 )
+from reactornb.model.collect import is_own
 from reactornb.model.ownership import needs_copy, owned, parameter_words
-from reactornb.model.spec import is_own
 from reactornb.tags import forever
 
 __all__ = ["assemble"]

@@ -23,8 +23,8 @@ def check_class(cls: type[Reactor], name: str, children: dict[int, str]) -> None
 
     Raises:
         AssemblyError: for a mode that no transition reaches; for a port of a contained reactor that a reaction declares and
-            cannot touch, because its signature lacks the reactor. In Lingua Franca text, where both are legal, the first is
-            a warning.
+            cannot touch, because its signature lacks the reactor. In a class that a front end made from
+            another language, the first is a warning.
     """
     _modes(cls, name)
     _attributes(cls)
@@ -72,7 +72,7 @@ def check_template(template: Reactor) -> None:
             f"is annotated in the class body, n: int = 3, is a parameter; children are made in compose, other things in a reaction to startup."
         )
     for name, value in values.items():
-        if name in _TEMPLATE or name in cls._spec.parameters or name.startswith("_lf"):
+        if name in _TEMPLATE or name in cls._spec.parameters:
             continue
         items = value if isinstance(value, (list, tuple)) and value else (value,)
         if all(isinstance(item, (Reactor, Bank)) for item in items):
@@ -115,7 +115,7 @@ def _child(declared: object, children: dict[int, str]) -> str:
 
 def _attributes(cls: type[Reactor]) -> None:
     """Refuse class attributes that change whenever they are used, and defaults of methods that a method changes."""
-    if getattr(cls, "_lf_defaults", None) is not None:
+    if cls._translated:
         return
     for attribute, (value, annotated) in cls._spec.attributes.items():
         words = None if annotated else refused_attribute(value)
@@ -206,7 +206,7 @@ def _unreachable(cls: type[Reactor], name: str, mode: Mode) -> None:
         f"{mode.source}: mode {mode.name!r} of {name} cannot be reached: no reaction that can run takes it as a parameter. "
         f"Name it in the signature of one that should enter it."
     )
-    if getattr(cls, "_lf_defaults", None) is not None:
+    if cls._translated:
         warnings.warn(words, stacklevel=2)
     else:
         raise AssemblyError(words)

@@ -83,8 +83,8 @@ class ClassBuilder:
                 names[p.name] = p.init.value if isinstance(p.init, ast.Literal) else None
         inherited: dict[str, Callable[[Any, int], Any]] = {}
         for base in reversed(self._bases):
-            inherited |= getattr(base, "_lf_defaults", {})
-        names["_lf_defaults"] = inherited | defaults
+            if base._translated:
+                inherited |= instances.contents_of(base).defaults
         names["__init__"] = instances.initialise
         for event in instances.TRACING:
             names[event.__name__] = event
@@ -96,8 +96,9 @@ class ClassBuilder:
         contained = self._kinds.of_kind("contained reactor")
         for name in contained:  # or it would be taken for a property of that name, such as `seed`
             names.setdefault(name, None)
-        names["_lf_instances"] = tuple(contained)
-        names["_lf_steps"] = (*self._steps, *self._joins)
+        steps = (*self._steps, *self._joins)
+        names["_lf"] = instances.Contents(inherited | defaults, steps, tuple(contained))
+        names["_translated"] = True
         names["compose"] = instances.compose
         try:
             made: type[Reactor] = type(self._name, self._bases, names)

@@ -9,6 +9,7 @@ from typing import Any
 
 from reactornb.errors import LFSyntaxError, Source, UnknownNameError, suggestion
 from reactornb.lf import syntax as ast
+from reactornb.lf.instances import contents_of
 from reactornb.model import Reactor
 
 __all__ = ["Names", "flat"]
@@ -17,8 +18,8 @@ __all__ = ["Names", "flat"]
 _OURS = frozenset(
     {
         "check_parameter", "compose", "self",
-        "_children", "_composes", "_composing", "_connections", "_context", "_deadline", "_definition", "_lf_defaults", "_lf_steps", "_log", "_looked_at", "_mode", "_name", "_named",
-        "_parameters", "_rng", "_run_seed", "_running", "_source", "_spec",
+        "_children", "_composes", "_composing", "_connections", "_context", "_deadline", "_definition", "_lf", "_log", "_looked_at", "_mode", "_name", "_named",
+        "_parameters", "_rng", "_run_seed", "_running", "_source", "_spec", "_translated",
     }
 )  # fmt: skip
 _KINDS: dict[type[ast.Node], str] = {
@@ -63,7 +64,7 @@ class Names:
                     raise LFSyntaxError(problem, file=file, line=declared.line, column=declared.column)
                 self._inherited[name] = kind
         # A Python class may make children in `compose`; which, only assembly knows.
-        self._open = any("_lf_steps" not in vars(c) and c.compose is not Reactor.compose for c in bases)
+        self._open = any(not vars(c).get("_translated") and c.compose is not Reactor.compose for c in bases)
         self.kinds = MappingProxyType(self._collect(declared))
 
     def _collect(self, declared: ast.Reactor) -> dict[str, str]:
@@ -148,7 +149,8 @@ def _of_class(cls: type[Reactor]) -> Mapping[str, tuple[str, Any]]:
     for group in (spec.ports, spec.timers, spec.actions, spec.watchdogs, spec.modes, spec.states):
         for name, made in group.items():
             found[name] = (made.kind.rpartition(" ")[2], made)
-    for name in (*spec.children, *getattr(cls, "_lf_instances", ())):
+    children = contents_of(cls).children if cls._translated else ()
+    for name in (*spec.children, *children):
         found[name] = ("contained reactor", None)
     return found
 

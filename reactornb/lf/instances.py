@@ -1,21 +1,45 @@
-"""What every instance of a Lingua Franca reactor brings along: defaults that are worked out, and user trace events."""
+"""What instances of Lingua Franca reactors have besides what every reactor has: computed defaults, contents, and user trace events."""
 
 from __future__ import annotations
 
 import zlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
 
 from reactornb.model import Reactor
+from reactornb.model.spec import written_bases
 
-__all__ = ["TRACING", "compose", "initialise"]
+__all__ = ["TRACING", "Contents", "compose", "contents_of", "initialise"]
+
+
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """What the class of a Lingua Franca reactor keeps under `_lf`.
+
+    Attributes:
+        defaults: parameter -> what computes its default, from the reactor and the index in its bank; inherited ones included.
+        steps: what `compose` does for this class's own contents, in order; each step is called with the instance.
+        children: names of all contained reactors, inherited ones included.
+    """
+
+    defaults: Mapping[str, Callable[[Any, int], Any]]
+    steps: tuple[Callable[[Reactor], None], ...]
+    children: tuple[str, ...]
+
+
+def contents_of(cls: Any) -> Contents:
+    """The contents of a class made from Lingua Franca text, or of the nearest such base."""
+    contents: Contents = cls._lf
+    return contents
 
 
 def initialise(self: Any, **given: Any) -> None:
     """Parameters not given have their defaults computed, each able to refer to those before it."""
     values: dict[str, Any] = {}
     scope = SimpleNamespace(bank_index=given.get("bank_index", 0))
-    for name, thunk in self._lf_defaults.items():
+    for name, thunk in contents_of(type(self)).defaults.items():
         if name in given:
             values[name] = given[name]
         elif name != "bank_index":
@@ -28,12 +52,11 @@ def initialise(self: Any, **given: Any) -> None:
 
 def compose(self: Reactor) -> None:
     """Make the contained reactors and connections of all that the class extends, each once, and its own."""
-    for cls in reversed(type(self).__mro__):
-        steps = vars(cls).get("_lf_steps")
-        if steps is not None:
-            for step in steps:
+    for cls in written_bases(type(self)):
+        if vars(cls).get("_translated"):
+            for step in contents_of(cls).steps:
                 step(self)
-        elif cls is not Reactor and "compose" in vars(cls):  # declared in Python
+        elif "compose" in vars(cls):  # declared in Python
             vars(cls)["compose"](self)
 
 

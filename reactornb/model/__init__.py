@@ -6,6 +6,8 @@ connections made at it. `graph.assemble` instantiates templates; `runtime` makes
 here knows of tags in progress, threads or notebooks.
 """
 
+from reactornb.model.bank import Bank, BankMember, per_member
+from reactornb.model.connections import Connection, connect, enclave
 from reactornb.model.declarations import (
     Action,
     Builtin,
@@ -26,20 +28,9 @@ from reactornb.model.declarations import (
     shutdown,
     startup,
 )
-from reactornb.model.reactor import (
-    Bank,
-    BankMember,
-    Connection,
-    Fixed,
-    Reactor,
-    Shared,
-    composing,
-    connect,
-    enclave,
-    per_member,
-)
+from reactornb.model.reactor import Reactor, composing
 from reactornb.model.spec import ClassSpec
-from reactornb.model.values import choices_of, fits, fitting, kind_of
+from reactornb.model.values import Fixed, Shared, choices_of, fits, fitting, kind_of
 
 __all__ = [
     "Action",

@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self, get_origin, overload
 
-from reactornb.errors import DeclarationError, Source, UndeclaredEffectError
-from reactornb.model.mistakes import check_function, class_body, running_reactor
+from reactornb.errors import DeclarationError, Source, UndeclaredEffectError, with_article
+from reactornb.model.callers import check_function, class_body, running_reactor
 
 Spec = int | str | Callable[[Any], int]
 """A number known at assembly: itself, the name of a parameter, or a function of the reactor."""
@@ -44,10 +44,10 @@ class Declaration:
         self.name = ""
         self.source = Source.caller()
         self.mode = current_mode()
-        late = running_reactor()
-        if late is not None:
+        running = running_reactor()
+        if running is not None:
             raise DeclarationError(
-                f"{late[1]}: {late[0].full_name} declares {'an' if self.kind[0] in 'aio' else 'a'} {self.kind} while it runs. The graph of a running program is "
+                f"{running[1]}: {running[0].full_name} declares {with_article(self.kind)} while it runs. The graph of a running program is "
                 f"final: declare it in the class body, name = {type(self).__name__}(…)."
             )
         body = class_body()
@@ -78,7 +78,7 @@ class _Reserved(Declaration):
 
     def _unreachable(self, instance: Any) -> Exception:
         return UndeclaredEffectError(
-            f"{type(instance).__name__}: a reaction or method reads self.{self.name}, {'an' if self.kind[0] in 'aio' else 'a'} {self.kind}. It is reached through "
+            f"{type(instance).__name__}: a reaction or method reads self.{self.name}, {with_article(self.kind)}. It is reached through "
             f"the reaction's parameters only: add {self.name!r} to the signature, and use {self.name} instead of self.{self.name}."
         )
 
@@ -88,7 +88,7 @@ class _Final(_Reserved):
 
     def __set__(self, instance: Any, value: Any) -> None:
         raise UndeclaredEffectError(
-            f"{type(instance).__name__}: self.{self.name} = {value!r:.60} changes nothing: {self.name} is {'an' if self.kind[0] in 'aio' else 'a'} {self.kind}, "
+            f"{type(instance).__name__}: self.{self.name} = {value!r:.60} changes nothing: {self.name} is {with_article(self.kind)}, "
             f"declared at {self.source}. {self._instead()}"
         )
 
@@ -143,9 +143,7 @@ class Input[T](Port[T]):
     def __init__(self, *, width: Spec | None = None, mutable: bool = False, doc: str = "") -> None:
         super().__init__(width=width, doc=doc)
         self.mutable = mutable
-        self.reader: Any = (
-            None  # what reactions read it through, if not the runtime's own: Lingua Franca text has its class
-        )
+        self.reader: Any = None  # the class of the handle that reactions read it through; None: the runtime's own
 
 
 class Output[T](Port[T]):
@@ -401,7 +399,7 @@ def reaction(
         if isinstance(before, Declaration):
             raise DeclarationError(
                 f"{Source(fn.__code__.co_filename, fn.__code__.co_firstlineno)}: the name {fn.__name__!r} is declared twice in this class, first as "
-                f"{'an' if before.kind[0] in 'aio' else 'a'} {before.kind} at {before.source}, which would be lost. Give the reaction a name of its own."
+                f"{with_article(before.kind)} at {before.source}, which would be lost. Give the reaction a name of its own."
             )
         return Reaction(fn, triggers=triggers, uses=as_tuple(uses), effects=as_tuple(effects), deadline=deadline)
 

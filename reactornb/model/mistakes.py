@@ -1,4 +1,4 @@
-"""What a class body says and Python takes in silence, found when the class is made: bodies that would never run, names bound twice, shadowed or reserved.
+"""Mistakes in a class body that Python accepts, found when the class is made: names bound twice, shadowed, reserved or assigned in vain.
 
 Everything here looks at functions and names, runs nothing, and knows nothing of graphs.
 """
@@ -6,119 +6,20 @@ Everything here looks at functions and names, runs nothing, and knows nothing of
 from __future__ import annotations
 
 import dis
-import inspect
-import itertools
-import sys
 import types
 import typing
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from reactornb.errors import DeclarationError, Source, in_package
+from reactornb.errors import DeclarationError, Source, with_article
+from reactornb.model.callers import place_of
+from reactornb.model.declarations import Action, Declaration, Port, Reaction
+from reactornb.model.spec import ReactorBase, Template, is_built_in
 
-if TYPE_CHECKING:
-    from reactornb.model.declarations import Reaction
-    from reactornb.model.reactor import Reactor
-
-__all__ = [
-    "assigned_to",
-    "check_body",
-    "check_function",
-    "check_signature",
-    "class_body",
-    "running_reactor",
-    "written_names",
-]
-
-_NEVER_RUNS = (
-    (inspect.CO_ASYNC_GENERATOR, "an async generator"),
-    (inspect.CO_COROUTINE, "a coroutine (async def)"),
-    (inspect.CO_GENERATOR, "a generator (it contains yield)"),
-)
+__all__ = ["check_body", "check_called", "check_signature"]
 
 
-def place_of(code: types.CodeType) -> Source:
-    """Where a function begins."""
-    return Source(code.co_filename, code.co_firstlineno)
-
-
-def check_function(fn: Any, what: str = "reaction") -> None:
-    """Refuse what a scheduler cannot call to the end.
-
-    Raises:
-        DeclarationError: for anything but a plain function whose call runs its body.
-    """
-    if not isinstance(fn, types.FunctionType):
-        kind = type(fn).__name__
-        inner = getattr(fn, "__func__", None) or getattr(fn, "fget", None) or getattr(fn, "fn", None)
-        name = getattr(inner, "__name__", "")
-        where = place_of(inner.__code__) if isinstance(inner, types.FunctionType) else Source.caller()
-        raise DeclarationError(
-            f"{where}: a {what} is a plain function of self and what it touches{f', and {name!r} is a {kind}' if name else f', not a {kind}'}. "
-            f"Leave out @{kind.lower()}: a {what} is called by the scheduler only."
-        )
-    for flag, words in _NEVER_RUNS:
-        if fn.__code__.co_flags & flag:
-            fix = (
-                "Write def instead of async def"
-                if "async" in words
-                else "Take out the yield, or schedule an action for what comes later"
-            )
-            raise DeclarationError(
-                f"{place_of(fn.__code__)}: {what} {fn.__name__} is {words}: calling it runs nothing of its body. {fix}; what waits for the outside "
-                f"belongs into a thread that schedules a physical action."
-            )
-
-
-def _users_frame() -> types.FrameType | None:
-    """The innermost frame that is its user's."""
-    frame: types.FrameType | None = sys._getframe(1)
-    while frame is not None and in_package(frame):
-        frame = frame.f_back
-    return frame
-
-
-def class_body() -> dict[str, Any] | None:
-    """The names of the class body from which the declaration is made, or None."""
-    frame = _users_frame()
-    if frame is None or frame.f_locals is frame.f_globals or "__qualname__" not in frame.f_code.co_names:
-        return None
-    names = frame.f_locals
-    return names if "__module__" in names and "__qualname__" in names else None
-
-
-def running_reactor() -> tuple[Any, str] | None:
-    """The running reactor in whose reaction or method this is called, and the place; None elsewhere."""
-    frame = _users_frame()
-    if frame is None or not frame.f_code.co_argcount or frame.f_code.co_name == "<module>":
-        return None
-    first: Any = frame.f_locals.get(frame.f_code.co_varnames[0])
-    if getattr(type(first), "_spec", None) is None or isinstance(first, type) or not first._running:
-        return None
-    return first, str(Source(frame.f_code.co_filename, frame.f_lineno))
-
-
-def assigned_to() -> str:
-    """The attribute of `self` to which the user's frame is about to bind what it makes: `self.kid = A()`; "" if it is not so."""
-    frame = _users_frame()
-    if frame is None or not frame.f_code.co_argcount:
-        return ""
-    after = [
-        i for i in dis.get_instructions(frame.f_code) if i.offset > frame.f_lasti and i.opname not in ("CACHE", "NOP")
-    ][:3]
-    for load, store in itertools.pairwise(after):
-        if (
-            store.opname == "STORE_ATTR"
-            and load.opname.startswith("LOAD_FAST")
-            and load.argval == frame.f_code.co_varnames[0]
-        ):
-            return str(store.argval)
-        if load.opname not in ("BUILD_LIST", "BUILD_TUPLE"):
-            break
-    return ""
-
-
-def written_names(fn: types.FunctionType) -> tuple[dict[str, int], dict[tuple[str, str], int]]:
+def _written_names(fn: types.FunctionType) -> tuple[dict[str, int], dict[tuple[str, str], int]]:
     """What a body binds: its own names, with the line; and attributes, as (name of the object, attribute), with the line."""
     names: dict[str, int] = {}
     attributes: dict[tuple[str, str], int] = {}
@@ -142,7 +43,7 @@ def written_names(fn: types.FunctionType) -> tuple[dict[str, int], dict[tuple[st
     return names, attributes
 
 
-def check_called(cls: type[Reactor]) -> None:
+def check_called(cls: type[ReactorBase]) -> None:
     """Refuse `out = Output[int]` and `t = Timer`, which name a class and make nothing.
 
     Raises:
@@ -150,7 +51,7 @@ def check_called(cls: type[Reactor]) -> None:
     """
     for name, value in vars(cls).copy().items():
         kind = typing.get_origin(value) or value
-        if isinstance(kind, type) and in_package_name(kind.__module__) and kind.__name__ in _MADE:
+        if isinstance(kind, type) and _in_package(kind.__module__) and kind.__name__ in _MADE:
             given = (
                 f"[{', '.join(getattr(a, '__name__', str(a)) for a in typing.get_args(value))}]"
                 if value is not kind
@@ -168,7 +69,7 @@ _MADE = frozenset({"Input", "Output", "Timer", "LogicalAction", "PhysicalAction"
 # -- the class, once it is made ----------------------------------------------------------------------------------------------
 
 
-def check_body(cls: type[Reactor], declared: Iterable[Any]) -> None:
+def check_body(cls: type[ReactorBase], declared: Iterable[Any]) -> None:
     """Refuse what a class says in vain.
 
     Args:
@@ -198,12 +99,12 @@ def check_body(cls: type[Reactor], declared: Iterable[Any]) -> None:
                     f"replace the first. Give each a name of its own."
                 )
             raise DeclarationError(
-                f"{item.source}: {cls.__name__} makes {_a(item.kind)} here and binds it to no name, or binds the name again further down. Every declaration "
+                f"{item.source}: {cls.__name__} makes {with_article(item.kind)} here and binds it to no name, or binds the name again further down. Every declaration "
                 f"has a name of its own in the class body: name = {type(item).__name__}(…); of several alike, use width= or a Bank."
             )
     _overridden(cls, where)
     _reserved(cls, where, namespace)
-    if not in_package_name(cls.__module__) and "_lf_defaults" not in namespace:
+    if not _in_package(cls.__module__) and not namespace.get("_translated"):
         for value in namespace.values():
             fn = getattr(value, "fn", value)
             if isinstance(fn, types.FunctionType):
@@ -216,25 +117,17 @@ def _same(a: Any, b: Any) -> bool:
     return getattr(a.fn, "__name__", 0) == getattr(b.fn, "__name__", 1)
 
 
-def _a(kind: str) -> str:
-    return f"an {kind}" if kind[0] in "aio" else f"a {kind}"
-
-
-def in_package_name(module: str) -> bool:
+def _in_package(module: str) -> bool:
     return module.partition(".")[0] == "reactornb"
 
 
 def _is_declared(value: Any) -> bool:
-    from reactornb.model.declarations import Declaration
-    from reactornb.model.reactor import Bank, Reactor
 
-    return isinstance(value, (Declaration, Bank, Reactor))
+    return isinstance(value, (Declaration, Template))
 
 
 def _wrapped(cls: type, where: Source, namespace: Mapping[str, Any]) -> None:
     """Reactions under another decorator, declarations in a list."""
-    from reactornb.model.declarations import Declaration, Reaction
-
     for name, value in namespace.items():
         if isinstance(value, (list, tuple, dict, set)):
             items = value.values() if isinstance(value, dict) else value
@@ -258,7 +151,6 @@ def _wrapped(cls: type, where: Source, namespace: Mapping[str, Any]) -> None:
 
 
 def _inner_reaction(value: Any) -> Any:
-    from reactornb.model.declarations import Reaction
 
     if isinstance(value, (staticmethod, classmethod)):
         return value.__func__
@@ -278,18 +170,13 @@ def _inner_reaction(value: Any) -> Any:
     return None
 
 
-def _overridden(cls: type[Reactor], where: Source) -> None:
+def _overridden(cls: type[ReactorBase], where: Source) -> None:
     """What a base declares and something else of that name hides; what a base that is no reactor declares."""
-    from reactornb.model.declarations import Declaration
-    from reactornb.model.reactor import Bank, Reactor
-
     declared: dict[str, tuple[Any, type]] = {}
     for base in reversed(cls.__mro__):
-        if base in (object, Reactor):
-            continue
         for name, value in vars(base).copy().items():
-            if isinstance(value, (Declaration, Reactor, Bank)):
-                if not issubclass(base, Reactor):
+            if isinstance(value, (Declaration, Template)):
+                if not issubclass(base, ReactorBase):
                     raise DeclarationError(
                         f"{where}: {base.__name__}, a base of {cls.__name__}, declares {name!r} and is no reactor, so that nothing would see it. Write "
                         f"class {base.__name__}(Reactor)."
@@ -303,7 +190,6 @@ def _overridden(cls: type[Reactor], where: Source) -> None:
 
 
 def _alike(old: Any, new: Any) -> bool:
-    from reactornb.model.declarations import Action, Declaration, Port
 
     if not isinstance(old, Declaration) or not isinstance(new, Declaration):
         return not isinstance(old, Declaration) and not isinstance(new, Declaration)
@@ -315,28 +201,26 @@ def _hidden(cls: type, where: Source, name: str, old: tuple[Any, type], new: Any
     words = (
         "a plain method"
         if isinstance(new, types.FunctionType)
-        else _a(new.kind)
+        else with_article(new.kind)
         if hasattr(new, "kind") and not isinstance(new, type)
         else f"{new!r:.40}"
     )
     fix = (
         "Put @reaction(…) above it to replace the base's body"
         if kind == "reaction"
-        else f"Declare {name} as {_a(kind)} again"
+        else f"Declare {name} as {with_article(kind)} again"
     )
     place = place_of(new.__code__) if isinstance(new, types.FunctionType) else where
     return DeclarationError(
-        f"{place}: {cls.__name__} binds {name!r}, {_a(kind)} of its base {old[1].__name__}, to {words}, which would change nothing: the graph has the base's. "
+        f"{place}: {cls.__name__} binds {name!r}, {with_article(kind)} of its base {old[1].__name__}, to {words}, which would change nothing: the graph has the base's. "
         f"{fix}, or give it another name."
     )
 
 
-def _reserved(cls: type[Reactor], where: Source, namespace: Mapping[str, Any]) -> None:
+def _reserved(cls: type[ReactorBase], where: Source, namespace: Mapping[str, Any]) -> None:
     """Names with which the package works on every reactor."""
-    from reactornb.model.reactor import Reactor
-
-    if "_lf_defaults" in namespace:
-        return  # judged by the names of its own text
+    if namespace.get("_translated"):
+        return  # its front end has checked its names
     given = {
         "bank_index",
         "bank_width",
@@ -347,7 +231,8 @@ def _reserved(cls: type[Reactor], where: Source, namespace: Mapping[str, Any]) -
         "_composes",
         "_renamed",
     }
-    ours = ({n for n in dir(Reactor) if not n.startswith("__")} | PRIVATE) - given
+    built_in = filter(is_built_in, cls.__mro__)
+    ours = ({n for base in built_in for n in vars(base) if not n.startswith("__")} | PRIVATE) - given
     names = {n: v for n, v in namespace.items() if n in ours} | {n: None for n in cls._spec.parameters if n in ours}
     for name, value in names.items():
         plain = isinstance(value, (types.FunctionType, property, staticmethod, classmethod))
@@ -386,7 +271,7 @@ _SET_BY_US = frozenset(
 )
 
 
-def _bindings(cls: type[Reactor], fn: types.FunctionType, parameters: tuple[str, ...] | None) -> None:
+def _bindings(cls: type[ReactorBase], fn: types.FunctionType, parameters: tuple[str, ...] | None) -> None:
     """What a body or method assigns to in vain."""
     spec, code = cls._spec, fn.__code__
     arguments = code.co_varnames[1 : code.co_argcount] if parameters is not None else ()
@@ -400,7 +285,7 @@ def _bindings(cls: type[Reactor], fn: types.FunctionType, parameters: tuple[str,
     suspects = (PRIVATE | _SET_BY_US | own | {"value", "is_present"}) & set(code.co_names)
     if not suspects and not outputs:
         return
-    names, attributes = written_names(fn)
+    names, attributes = _written_names(fn)
     me = code.co_varnames[0] if code.co_argcount else ""
     for name in outputs & set(names):
         raise DeclarationError(
@@ -420,7 +305,7 @@ def _bindings(cls: type[Reactor], fn: types.FunctionType, parameters: tuple[str,
             )
         if owner == me and attribute in own:
             raise DeclarationError(
-                f"{at}: {cls.__name__}.{fn.__name__} assigns to self.{attribute}, which {cls.__name__} declares as {_a(_kind(spec, attribute))}: that sends nothing. "
+                f"{at}: {cls.__name__}.{fn.__name__} assigns to self.{attribute}, which {cls.__name__} declares as {with_article(_kind(spec, attribute))}: that sends nothing. "
                 f"Name {attribute!r} in the reaction's signature and write {attribute}.set(…), or give the variable another name."
             )
         if owner == me and attribute in PRIVATE | _SET_BY_US and fn.__name__ != "compose":
@@ -437,7 +322,7 @@ def _kind(spec: Any, name: str) -> str:
     return "contained reactor"
 
 
-def check_signature(cls: type[Reactor], item: Reaction) -> None:
+def check_signature(cls: type[ReactorBase], item: Reaction) -> None:
     """Refuse a body whose first parameter, which is the reactor, is called like a port: `def on_x(x)`.
 
     Raises:

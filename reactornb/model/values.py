@@ -1,4 +1,4 @@
-"""Whether a value fits a parameter: judged by its annotation, or by its default where the annotation says nothing.
+"""Parameters: how they are annotated, and whether a value fits one, judged by its annotation, or by its default where the annotation says nothing.
 
 Used where a value comes from outside while a program runs. A program's own code passes what it likes.
 """
@@ -11,16 +11,30 @@ import sys
 import types
 from typing import Annotated, Any, Literal, TypeAliasType, Union, get_args, get_origin
 
-from reactornb.model.reactor import Fixed, Reactor
-from reactornb.model.spec import REQUIRED
+from reactornb.model.spec import REQUIRED, ReactorBase
 
-__all__ = ["UNFIT", "choices_of", "fit", "fits", "fitting", "kind_of"]
+__all__ = ["UNFIT", "Fixed", "Shared", "choices_of", "fit", "fits", "fitting", "kind_of"]
+
+type Fixed[T] = Annotated[T, "decided when the program starts"]
+"""A parameter that a running program cannot change, because it is only looked at when it starts: `env_id: Fixed[str] = "CartPole-v1"`.
+
+What decides the graph (a width, a delay, whatever `compose` reads) need not say so: assembly sees it.
+"""
+
+
+type Shared[T] = Annotated[T, "one object for all"]
+"""A parameter whose value is passed on as it is, instead of copied for each instance: `stop: Shared[threading.Event]`.
+
+For what cannot be copied, or reaches out of the program: queues, locks, connections, lists in which a test collects. The program then
+answers for it that its result does not depend on which reactor touches the object first.
+"""
+
 
 UNFIT = object()
 """What `fit` returns for a value that does not fit."""
 
 
-def kind_of(cls: type[Reactor], parameter: str) -> Any:
+def kind_of(cls: type[ReactorBase], parameter: str) -> Any:
     """The type that a parameter is declared with; that of its default if it has no other, `Any` if nothing is known."""
     for base in cls.__mro__:
         found = _annotation(base, parameter)
@@ -96,7 +110,7 @@ def _is_bool(value: object) -> bool:
     return type(value).__name__ in ("bool", "bool_")  # NumPy's too, without importing it
 
 
-def fitting(cls: type[Reactor], parameter: str, value: Any) -> Any:
+def fitting(cls: type[ReactorBase], parameter: str, value: Any) -> Any:
     """The value as the parameter's type has it.
 
     Raises:

@@ -36,7 +36,7 @@ def make_instance(node: Any, context: Any, seed: int) -> Reactor:
     spec = cls._spec
     for name, value in node.parameters.items():
         put(name, value if name in spec.shared else owned(value, functools.partial(parameter_words, node, name)))
-    if "_lf_defaults" not in cls.__dict__:  # what a preamble of Lingua Franca text binds is meant to be one for all
+    if not cls.__dict__.get("_translated"):  # what a preamble of Lingua Franca text binds is meant to be one for all
         for name, (value, _) in spec.attributes.items():
             if needs_guard(value):
                 put(name, guarded(value, attribute_refusal(cls, name)))

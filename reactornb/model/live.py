@@ -1,0 +1,111 @@
+"""What `self` offers in a reaction while the program runs: random numbers, time, deadlines, metrics, and how to stop."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, cast
+
+from reactornb.model.spec import ReactorBase
+
+if TYPE_CHECKING:
+    import numpy
+
+__all__ = ["LiveReactor"]
+
+
+class LiveReactor(ReactorBase):
+    """The part of `Reactor` for running instances.
+
+    When a run begins, the runtime sets on each instance `_context` (the scheduler that runs it), `_name`, `_log` and `_run_seed`.
+    """
+
+    _rng: numpy.random.Generator | None = None
+    _deadline: Any = (
+        None  # the deadline of the reaction that runs, or None; written by the runtime before it calls the reaction
+    )
+
+    if TYPE_CHECKING:
+        _name: str
+        _context: Any
+        _log: Any
+        _run_seed: int
+
+    @property
+    def seed(self) -> int:
+        """An int below 2**63 derived from the run's seed and the reactor's full name (BLAKE2b)."""
+        from hashlib import blake2b
+
+        digest = blake2b(f"{self._run_seed}\0{self._name}".encode(), digest_size=8).digest()
+        return int.from_bytes(digest, "little") >> 1
+
+    @property
+    def rng(self) -> numpy.random.Generator:
+        """This reactor's own random generator (NumPy's PCG64), made on first use."""
+        generator = self._rng
+        if generator is None:
+            import numpy
+
+            generator = numpy.random.default_rng(self.seed)
+            object.__setattr__(self, "_rng", generator)
+        return generator
+
+    @property
+    def full_name(self) -> str:
+        """The path from the top, such as `main.rollouts[3]`."""
+        return self._name
+
+    @property
+    def tag(self) -> Any:
+        """The current `Tag`."""
+        return self._context.current_tag()
+
+    @property
+    def time_ns(self) -> int:
+        """Logical time since the start of the run, in ns."""
+        return cast("int", self._context.current_tag().time_ns)
+
+    @property
+    def physical_time_ns(self) -> int:
+        """Physical time since the start of the run, in ns."""
+        return cast("int", self._context.physical_elapsed_ns())
+
+    @property
+    def lag_ns(self) -> int:
+        """How far physical time is ahead of logical time, in ns."""
+        return self.physical_time_ns - self.time_ns
+
+    @property
+    def start_time_ns(self) -> int:
+        """Physical time at which the run began, in ns since the epoch."""
+        return cast("int", self._context.start_time_ns)
+
+    def check_deadline(self, invoke_handler: bool = True) -> bool:
+        """True if the deadline of the reaction that runs has passed by now; false if it has none.
+
+        Args:
+            invoke_handler: also call the deadline's handler in that case, as in Lingua Franca.
+        """
+        limit = self._deadline
+        if limit is None or not limit.is_missed():
+            return False
+        if invoke_handler:
+            limit.late()
+        return True
+
+    def update_deadline(self, deadline: int) -> None:
+        """Give the reaction that runs another deadline, in ns, from now on; nothing happens if it has none."""
+        limit = self._deadline
+        if limit is not None:
+            limit.limit_ns = deadline
+
+    def request_stop(self) -> None:
+        """End the run at the next microstep, with its shutdown reactions."""
+        self._context.request_stop()
+
+    def log(self, **metrics: float) -> None:
+        """Record metrics at the current tag; a run's `metrics` merges them by tag, whatever thread wrote them.
+
+        Raises:
+            TypeError: for a metric that is no number.
+        """
+        if metrics:
+            self._log.add(self._context.current_tag(), metrics)
