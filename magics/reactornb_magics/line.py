@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 from IPython.core.error import UsageError
 
 from reactornb.errors import suggestion
+from reactornb.loading.cell_magics import add_lf_options, add_reactor_options
 from reactornb.tags import parse_duration
 
 __all__ = ["CELLS", "COMMANDS", "HELP", "Asked", "Parser", "duration", "parse", "parse_cell", "words_of"]
@@ -241,17 +242,13 @@ def _cells() -> dict[str, Parser]:
         "Declare a reactor class: the cell is the class's body.",
         "  class Rollout(Reactor):\n      weights = Input()\n      ...",
     )
-    reactor.add_argument("name", nargs="?", default="", metavar="Name", help="of the class")
-    reactor.add_argument("base", nargs="?", default="Reactor", metavar="Base", help="the class it derives from")
-    reactor.add_argument("--doc", action="store_true", help="show what was declared, as %%reactor inspect does")
+    add_reactor_options(reactor)
     lf = Parser(
         "%%lf",
         "Declare the reactors of a Lingua Franca program (Python target).",
         '  from reactornb import lf\n  program = lf.loads(text, file="example.lf")',
     )
-    lf.add_argument(
-        "name", nargs="?", default="Main", metavar="Name", help="of a main reactor that has none of its own"
-    )
+    add_lf_options(lf)
     return {"reactor": reactor, "lf": lf}
 
 

@@ -1,5 +1,6 @@
 """Programs in files: from a `.py` file or a notebook to the reactor that is to run.
 
+- `cell_magics` defines what `%%reactor` and `%%lf` cells mean, for notebooks too.
 - `notebook` reads a notebook and decides which of its statements declare something.
 - `program` executes them, or a `.py` file, and finds the outermost reactor.
 

@@ -5,19 +5,29 @@ that one of these needs (a constant that is computed, an array, a configuration,
 that make it in the notebook, in their order, if those run no program, await nothing and use no magic. All else is left out: `left_out`
 says where and why. A cell tagged `program` is executed whole.
 
-This module reads and decides; `loading` executes. It knows nothing of IPython, and of reactors only how they are written.
+This module reads and decides; `program` executes. What a `%%reactor` or `%%lf` cell means is defined in `cell_magics`. Nothing here
+knows IPython, or more of reactors than how they are written.
 """
 
 from __future__ import annotations
 
 import ast
 import json
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from reactornb.errors import DeclarationError, ProgramFileError
+from reactornb.errors import DeclarationError, ProgramFileError, Source
+from reactornb.loading.cell_magics import (
+    CellMagic,
+    ReactorCell,
+    compile_class,
+    find_magic,
+    parse_line,
+    reactor_line_mistake,
+)
 
 __all__ = ["Cell", "NotebookError", "Step", "Use", "read_cells", "select", "steps_of", "uses_of"]
 
@@ -54,13 +64,15 @@ class Cell:
 
 @dataclass(slots=True)
 class Step:
-    """A statement of a notebook, or a whole cell of reactors.
+    """A statement of a notebook, or a whole cell that declares reactors.
 
     Attributes:
         where: file and cell.
         line: in the cell, from 1.
-        tree: what is executed; None for Lingua Franca text.
-        text: Lingua Franca text, at its lines in the cell.
+        tree: the statements; None for Lingua Franca text.
+        reactor: the `%%reactor` cell, which is executed instead of `tree`; None for anything else.
+        lf: Lingua Franca text, at its lines in the cell.
+        lf_main: what to call a main reactor of that text that has no name.
         kind: "always", "if needed" or "never".
         why: why never, in words.
         root: all that its bodies use is needed, too: it declares reactors, or is a program.
@@ -74,7 +86,9 @@ class Step:
     where: str
     line: int
     tree: ast.Module | None = None
-    text: str = ""
+    reactor: ReactorCell | None = None
+    lf: str = ""
+    lf_main: str = "Main"
     kind: str = "always"
     why: str = ""
     root: bool = False
@@ -157,16 +171,23 @@ def steps_of(cells: Iterable[Cell]) -> list[Step]:
 
     Raises:
         SyntaxError: if a cell is no Python.
-        DeclarationError: if a `%%reactor` line names no class.
+        DeclarationError: if the line of a `%%reactor` or `%%lf` cell is wrong, or the body of a `%%reactor` cell is no Python.
     """
-    found: list[Step] = []
+    steps: list[Step] = []
     reactors = {"Reactor"}
     for cell in cells:
-        for step in _of_cell(cell, reactors):
-            step.may_raise = _RAISES in cell.tags
-            found.append(step)
-    runners = _runners(found)
-    for step in found:
+        may_raise = _RAISES in cell.tags
+        try:
+            new = list(_of_text(cell, cell.text, 0, reactors))
+        except (SyntaxError, DeclarationError):
+            if not may_raise:
+                raise
+            continue
+        for step in new:
+            step.may_raise = may_raise
+        steps += new
+    runners = _runners(steps)
+    for step in steps:
         if step.kind != "never" and step.tree is not None and not step.why:
             called = {
                 n.func.id
@@ -176,27 +197,48 @@ def steps_of(cells: Iterable[Cell]) -> list[Step]:
             if called & runners.keys() and (step.kind == "if needed" or step.program):
                 name = min(called & runners.keys())
                 step.kind, step.why = "never", f"{name} {runners[name]}"
-    return found
+    return steps
 
 
-def _of_cell(cell: Cell, reactors: set[str]) -> Iterator[Step]:
-    text = cell.text.removeprefix("\ufeff")
-    blank = len(text) - len(text.lstrip("\n"))
-    magic, _, body = text[blank:].partition("\n")
-    if magic.startswith("%%reactor"):
-        tree = _class(magic, body, cell.where, blank)
-        reactors.update(n.name for n in tree.body if isinstance(n, ast.ClassDef))
-        yield _step(cell.where, tree.body[0], root=True)
+def _of_text(cell: Cell, text: str, above: int, reactors: set[str]) -> Iterator[Step]:
+    """The steps of a cell, or of what stands below a magic such as `%%time`.
+
+    Args:
+        cell: the cell.
+        text: what is left of it.
+        above: how many lines stand above that.
+        reactors: names of the reactor classes so far; those of the cell are added.
+    """
+    magic = find_magic(text, above)
+    if magic is None:
+        yield from _of_statements(cell, text, above, reactors)
+    elif magic.name == "reactor":
+        yield from _of_reactor(cell, magic, reactors)
+    elif magic.name == "lf":
+        given = parse_line(magic, cell.where)
+        if given is not None:
+            yield Step(cell.where, magic.line, lf="\n" * magic.line + magic.body, lf_main=given["name"])
+    elif magic.name in _PYTHON:
+        yield from _of_text(cell, magic.body, magic.line, reactors)
+
+
+def _of_reactor(cell: Cell, magic: CellMagic, reactors: set[str]) -> Iterator[Step]:
+    given = parse_line(magic, cell.where)
+    if given is None:
         return
-    if magic.startswith("%%lf"):
-        yield Step(cell.where, blank + 1, text="\n" * (blank + 1) + body)
-        return
-    if magic.startswith("%%"):
-        word = magic[2:].split()[:1]
-        if word not in [[name] for name in _PYTHON]:
-            return
-        text = "\n" * (blank + 1) + body
-    tree = parse(text, cell.where)
+    mistake = reactor_line_mistake(given["name"], "Reactor", {})
+    if mistake is not None:
+        raise DeclarationError(f"{Source(cell.where, magic.line)}: %%reactor: {mistake}")
+    reactor = ReactorCell(given["name"], given["base"], magic.body, cell.where, magic.line)
+    _, tree = compile_class(reactor)
+    reactors.add(reactor.name)
+    step = _step(cell.where, *tree.body, root=True)
+    step.line, step.reactor = magic.line, reactor
+    yield step
+
+
+def _of_statements(cell: Cell, text: str, above: int, reactors: set[str]) -> Iterator[Step]:
+    tree = parse("\n" * above + text.removeprefix("\ufeff"), cell.where)
     if _WHOLE in cell.tags:
         yield _step(cell.where, *tree.body, root=True)
         return
@@ -237,25 +279,21 @@ def _step(where: str, *statements: ast.stmt, root: bool = False) -> Step:
     return step
 
 
-def _class(magic: str, body: str, where: str, blank: int) -> ast.Module:
-    """`%%reactor Name Base` and a class body as a class statement; lines stay where they are in the cell."""
-    words = magic.split()[1:]
-    if not words or len(words) > 2 or not all(word.isidentifier() for word in words):
-        raise DeclarationError(
-            f"{where}, line {blank + 1}: {magic!r} should be %%reactor Name, or %%reactor Name Base."
-        )
-    tree = ast.parse("\n" * (blank + 1) + body, where)
-    name, base = words[0], words[1] if len(words) == 2 else "Reactor"
-    made = ast.parse("\n" * blank + f"class {name}({base}): pass", where)
-    made.body[0].body = tree.body or made.body[0].body  # type: ignore[attr-defined]
-    return made
-
-
 def parse(text: str, where: str) -> ast.Module:
-    """The cell's statements; magics and shell commands are calls of a name that is never there, in their lines."""
+    """The cell's statements; magics and shell commands are calls of a name that is never there, in their lines.
+
+    Raises:
+        SyntaxError: if it is no Python.
+        DeclarationError: if `%%reactor` or `%%lf` stands below other lines, where Jupyter knows no such magic.
+    """
     try:
         return ast.parse(text, where)
     except SyntaxError:
+        for number, line in enumerate(text.split("\n"), start=1):
+            if re.match(r"\s*%%(reactor|lf)\b", line):
+                raise DeclarationError(
+                    f"{Source(where, number)}: {line.strip()} stands below other lines: a cell magic is the first line of its cell."
+                ) from None
         plain = _without_magics(text)
         if plain == text:
             raise

@@ -1,7 +1,7 @@
 """Programs in files: from a `.py` file or a notebook to the reactor that is to run.
 
 What a file *declares* is loaded, not what it does: a `.py` file is executed like an imported module (its `if __name__ ==
-"__main__":` stays out), of a notebook what `cells` selects. So one file serves a person who runs its cells, `reactornb run` with
+"__main__":` stays out), of a notebook what `notebook` selects. So one file serves a person who runs its cells, `reactornb run` with
 other workers, and the benchmarks. This module knows nothing of IPython.
 """
 
@@ -19,8 +19,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import reactornb
-from reactornb.errors import FileExitedError, ProgramFileError, ReactorError, suggestion
+from reactornb.errors import DeclarationError, FileExitedError, ProgramFileError, ReactorError, Source, suggestion
 from reactornb.graph import assemble
+from reactornb.loading.cell_magics import (
+    FUTURE_FLAGS,
+    ReactorCell,
+    ReactorCells,
+    declare_lf,
+    reactor_classes,
+    reactor_line_mistake,
+)
 from reactornb.loading.notebook import Step, read_cells, select, steps_of, uses_of
 from reactornb.model import Reactor
 from reactornb.model.spec import REQUIRED
@@ -162,100 +170,137 @@ def load_python(path: Path) -> Loaded:
     text = _read(path)
     names = _namespace(path)
     with ending(path):
-        _execute(ast.parse(text, str(path)), str(path), names)
+        code = compile(text, str(path), "exec", dont_inherit=True)
+        exec(code, names)  # noqa: S102 - running the user's file is what it is for
     return Loaded(path, names)
 
 
 def load_notebook(path: Path) -> Loaded:
-    """Execute what a notebook declares: see `cells`."""
-    cells = read_cells(path, _read(path))
-    names = _namespace(path)
-    names.update({name: getattr(reactornb, name) for name in reactornb.__all__})  # as %%reactor has them in scope
-    for cell in cells:
-        linecache.cache[cell.where] = (len(cell.text), None, cell.text.splitlines(keepends=True), cell.where)
-    steps, uses = steps_of(cells), uses_of(cells)
-    chosen, left = select(steps, uses)
-    found = Loaded(path, names, caught=frozenset(_caught(steps)))
-    for step in chosen:
-        with ending(path):
-            _take(step, found, left)
-    found.notes[:] = [
-        f"{step.place}: {name} is not made here, though something needs it: {step.why}. A cell tagged program is executed whole."
-        for name, step in left.items()
-        if name not in names
-    ]
-    for use in uses:
-        if use.name not in found.made and _is_program(names.get(use.name)):
-            found.used.append((use.name, {name: _value(text, names) for name, text in use.parameters.items()}))
-    return found
+    """Execute what a notebook declares: see `notebook`."""
+    return _NotebookLoader(path).load()
 
 
-def _take(step: Step, found: Loaded, left: dict[str, Step]) -> None:
-    """Execute a step of a notebook, or leave it out if it needs what was left out and is no reactor itself."""
-    names = found.names
-    try:
-        if step.tree is None:
-            _declare_lf(step, found)
-        else:
-            _execute(step.tree, step.where, names)
-    except ReactorError as error:
-        if not (step.program or step.may_raise):
-            raise
-        for name in step.binds:
-            found.problems[name] = error
-            left[name] = step
-    except NameError as error:
-        missing = left.get(error.name or "")
-        if missing is None and step.kind == "always" and not step.may_raise:
-            raise
-        why = f"it needs {error.name}" + (
-            f", which {missing.place} makes, and {missing.why}" if missing is not None else ""
+class _NotebookLoader:
+    """Executes the steps of one notebook.
+
+    Args:
+        path: the notebook.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._cells = read_cells(path, _read(path))
+        self._names = _namespace(path)
+        self._reactor_cells = ReactorCells(self._names)
+        self._flags = (
+            0  # the __future__ features that cells have switched on: they hold in all cells below, as in IPython
         )
-        if step.root and not step.program and not step.may_raise:
-            raise ProgramFileError(
-                f"{step.where}, line {_line(error, step)}: {error.name} is not there: {missing.place if missing else 'a cell'} makes it and is not "
-                f"executed, since {missing.why if missing else why}. Tag that cell program, and it is executed whole."
-            ) from None
-        step.why = why
-        for name in step.binds:
-            left[name] = step
-    except Exception as error:
-        if not step.may_raise:
-            raise
-        step.why = f"it raises {type(error).__name__}"
-        for name in step.binds:
-            left[name] = step
-    if step.program:
-        from reactornb.runtime import Program
+        steps = steps_of(self._cells)
+        self._uses = uses_of(self._cells)
+        self._chosen, self._left = select(steps, self._uses)
+        self._loaded = Loaded(path, self._names, caught=frozenset(_caught(steps)))
 
-        found.made.update({name: names[name] for name in sorted(step.binds) if isinstance(names.get(name), Program)})
+    def load(self) -> Loaded:
+        """What the notebook declares.
+
+        Raises:
+            Exception: whatever its statements raise.
+        """
+        names, loaded = self._names, self._loaded
+        for cell in self._cells:
+            _show_in_tracebacks(cell.where, cell.text)
+        for step in self._chosen:
+            with ending(self._path):
+                self._take(step)
+        loaded.notes.extend(
+            f"{step.place}: {name} is not made here, though something needs it: {step.why}. A cell tagged program is executed whole."
+            for name, step in self._left.items()
+            if name not in names
+        )
+        for use in self._uses:
+            if use.name not in loaded.made and _is_program(names.get(use.name)):
+                parameters = {name: _value(text, names) for name, text in use.parameters.items()}
+                loaded.used.append((use.name, parameters))
+        return loaded
+
+    def _take(self, step: Step) -> None:
+        """Execute a step, or leave it out if it needs what was left out and is no reactor itself."""
+        names, left = self._names, self._left
+        try:
+            self._execute(step)
+        except ReactorError as error:
+            if not (step.program or step.may_raise):
+                raise
+            for name in step.binds:
+                self._loaded.problems[name] = error
+                left[name] = step
+        except NameError as error:
+            missing = left.get(error.name or "")
+            if missing is None and step.kind == "always" and not step.may_raise:
+                raise
+            why = f"it needs {error.name}" + (
+                f", which {missing.place} makes, and {missing.why}" if missing is not None else ""
+            )
+            if step.root and not step.program and not step.may_raise:
+                raise ProgramFileError(
+                    f"{step.where}, line {_line(error, step)}: {error.name} is not there: {missing.place if missing else 'a cell'} makes it and is not "
+                    f"executed, since {missing.why if missing else why}. Tag that cell program, and it is executed whole."
+                ) from None
+            step.why = why
+            for name in step.binds:
+                left[name] = step
+        except Exception as error:
+            if not step.may_raise:
+                raise
+            step.why = f"it raises {type(error).__name__}"
+            for name in step.binds:
+                left[name] = step
+        if step.program:
+            from reactornb.runtime import Program
+
+            made = {name: names[name] for name in sorted(step.binds) if isinstance(names.get(name), Program)}
+            self._loaded.made.update(made)
+
+    def _execute(self, step: Step) -> None:
+        if step.reactor is not None:
+            self._declare(step.reactor)
+        elif step.tree is not None:
+            code = compile(step.tree, step.where, "exec", flags=self._flags, dont_inherit=True)
+            self._flags |= code.co_flags & FUTURE_FLAGS
+            exec(code, self._names)  # noqa: S102 - running the user's file is what it is for
+        else:
+            before = reactor_classes(self._names)
+            declared, _, _ = declare_lf(
+                step.lf,
+                self._names,
+                main=step.lf_main,
+                file=step.where,
+                line=step.line,
+                folder=self._path.resolve().parent,
+                quiet=True,  # what has no meaning here is for who runs the cell
+            )
+            for name in declared.keys() & before.keys():
+                self._renew(name, before[name])
+
+    def _declare(self, cell: ReactorCell) -> None:
+        mistake = reactor_line_mistake(cell.name, cell.base, self._names)
+        if mistake is not None:
+            raise DeclarationError(f"{Source(cell.file, cell.line)}: %%reactor: {mistake}")
+        cell.flags = self._flags
+        _show_in_tracebacks(cell.file, cell.text)
+        old = reactor_classes(self._names).get(cell.name)
+        self._reactor_cells.declare(cell)
+        if old is not None:
+            self._renew(cell.name, old)
+
+    def _renew(self, name: str, old: type[Reactor]) -> None:
+        for other, error in self._reactor_cells.renew(name, old).misfits:
+            self._loaded.notes.append(f"{other} uses {name} and no longer fits it: {error}")
 
 
-def _declare_lf(step: Step, found: Loaded) -> None:
-    """A `%%lf` cell, as a notebook's session takes it: its reactors become global names."""
-    import warnings
-
-    from reactornb import lf
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # what has no meaning here is for who runs the cell
-        made = lf.loads(step.text, file=step.where, outside=_reactors(found.names), folder=found.path.resolve().parent)
-    declared = dict(made.reactors)
-    if made.main is not None:
-        name = made.main.__name__ if made.main_is_named else "Main"
-        made.main.__name__ = made.main.__qualname__ = name
-        declared[name] = made.main
-    for cls in declared.values():
-        cls.__module__ = _MODULE
-    found.names.update(declared)
-
-
-def _reactors(names: dict[str, Any]) -> dict[str, type[Reactor]]:
-    return {
-        n: value
-        for n, value in names.items()
-        if isinstance(value, type) and issubclass(value, Reactor) and value is not Reactor
-    }
+def _show_in_tracebacks(file: str, text: str) -> None:
+    """Let tracebacks and `inspect` show the lines of a cell."""
+    linecache.cache[file] = (len(text), None, text.splitlines(keepends=True), file)
 
 
 def _line(error: BaseException, step: Step) -> int:
@@ -308,10 +353,6 @@ def _read(path: Path) -> str:
         raise
     except ValueError as error:  # a name that no system takes
         raise ProgramFileError(f"{str(path)!r}: cannot be read ({error}).") from None
-
-
-def _execute(tree: ast.Module, where: str, names: dict[str, Any]) -> None:
-    exec(compile(tree, where, "exec", dont_inherit=True), names)  # noqa: S102 - running the user's file is what it is for
 
 
 @contextmanager

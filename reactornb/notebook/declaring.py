@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import difflib
-import keyword
+import re
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -12,25 +12,37 @@ from typing import Any
 
 from IPython.core.error import UsageError
 
-import reactornb
-from reactornb.errors import LFSyntaxError, suggestion
-from reactornb.model import Bank, Declaration, Reactor
-from reactornb.notebook.cells import Cell, cell_number, compile_class, not_python, use_package_names
+from reactornb.loading.cell_magics import (
+    FUTURE_FLAGS,
+    ReactorCell,
+    ReactorCells,
+    declare_lf,
+    reactor_classes,
+    reactor_line_mistake,
+)
+from reactornb.model import Reactor
 from reactornb.notebook.tracebacks import show_deepest
 from reactornb.runtime import live_runs
 
-__all__ = ["Declarations", "Definition"]
+__all__ = ["Cell", "Declarations", "cell_number", "describer"]
 
 
-@dataclass(slots=True)
-class Definition:
-    """A `%%reactor` cell: enough to run it again."""
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """Where something is declared.
 
-    name: str
-    base: str
-    body: str
-    cell: Cell
-    cls: type[Reactor]
+    Attributes:
+        number: the execution count.
+        raw: the whole cell, as it was typed.
+        line: the line of the magic in it, from 1.
+    """
+
+    number: int
+    raw: str
+    line: int = 1
+
+    def __str__(self) -> str:
+        return f"cell {self.number}, line {self.line}"
 
 
 class Declarations:
@@ -40,13 +52,12 @@ class Declarations:
         shell: IPython's shell.
 
     Attributes:
-        definitions: the classes declared by `%%reactor`, in the order of their first declaration.
         options: of main reactors declared by `%%lf`: their target properties.
     """
 
     def __init__(self, shell: Any) -> None:
         self.shell = shell
-        self.definitions: dict[str, Definition] = {}
+        self._reactor_cells = ReactorCells(shell.user_ns)
         self.options: dict[type[Reactor], dict[str, Any]] = {}
         self._used = ""  # the program named last
         self._raw = ""  # the cell that is running, as typed
@@ -55,6 +66,11 @@ class Declarations:
     def close(self) -> None:
         """Let go of the shell."""
         self.shell.events.unregister("pre_run_cell", self._before_cell)
+
+    @property
+    def definitions(self) -> dict[str, ReactorCell]:
+        """The `%%reactor` cells by the name of their class."""
+        return self._reactor_cells.cells
 
     def _before_cell(self, info: Any) -> None:
         self._raw = info.raw_cell or ""
@@ -81,13 +97,22 @@ class Declarations:
         """
         __tracebackhide__ = True
         cell = cell or self.here(body)
-        self._check_names(name, base, cell)
-        old = self.shell.user_ns.get(name)
-        made = self._execute(name, base, body, cell)
-        self.definitions[name] = Definition(name, base, body, cell, made)
+        names = self.shell.user_ns
+        mistake = reactor_line_mistake(name, base, names)
+        if mistake is not None:
+            raise UsageError(f"%%reactor ({cell}): {mistake}")
+        reactor = ReactorCell(name, base, body, "", cell.line, self.shell.compile.flags & FUTURE_FLAGS)
+        # The name that IPython gives the code of a cell ties it to the cell's number.
+        reactor.file = self.shell.compile.cache(reactor.text, cell.number, raw_code=cell.raw)
+        old = names.get(name)
+        try:
+            cls = self._reactor_cells.declare(reactor)
+        except NameError as error:
+            show_deepest(self.shell, error)
+            raise
         if isinstance(old, type) and issubclass(old, Reactor):
             self._say_replaced(name, old)
-        return made
+        return cls
 
     def define_lf(self, text: str, *, main: str = "Main", cell: Cell | None = None) -> list[str]:
         """Declare the reactors of a Lingua Franca program, in the user's namespace.
@@ -106,30 +131,21 @@ class Declarations:
         Raises:
             DeclarationError: if it is no Lingua Franca; other ReactorErrors for what is wrong in the declarations.
         """
-        from reactornb import lf
-
         __tracebackhide__ = True
         cell = cell or self.here(text)
         # Line 7 of the cell is line 7 of the program.
         placed = "\n" * cell.line + text
         file = self.shell.compile.cache(placed, cell.number, raw_code=cell.raw)
-        try:
-            made = lf.loads(placed, file=file, outside=self.reactors(), folder=Path.cwd())
-        except LFSyntaxError as error:
-            # IPython has its own form for a SyntaxError, which knows no cells.
-            raise not_python(error, error.filename or file, cell) from None
-        declared = dict(made.reactors)
-        if made.main is not None:
-            name = made.main.__name__ if made.main_is_named else main
-            made.main.__name__ = made.main.__qualname__ = name
-            declared[name] = made.main
-            self.options[made.main] = made.options
-            self._used = name
-        for name, cls in declared.items():
-            old = self.shell.user_ns.get(name)
-            self.shell.user_ns[name] = cls
-            if isinstance(old, type) and issubclass(old, Reactor):
-                self._say_replaced(name, old)
+        before = self.reactors()
+        declared, options, main_class = declare_lf(
+            placed, self.shell.user_ns, main=main, file=file, line=cell.line, folder=Path.cwd()
+        )
+        if main_class is not None:
+            self.options[main_class] = options
+            self._used = main_class.__name__
+        for name in declared:
+            if name in before:
+                self._say_replaced(name, before[name])
         return list(declared)
 
     def here(self, body: str) -> Cell:
@@ -150,56 +166,12 @@ class Declarations:
             frame = frame.f_back
         return int(self.shell.execution_count)
 
-    def _check_names(self, name: str, base: str, cell: Cell) -> None:
-        if not name:
-            raise UsageError(f"%%reactor ({cell}): a class needs a name: %%reactor Rollout")
-        if not name.isidentifier() or keyword.iskeyword(name):
-            proper = "".join(c for c in name if c.isalnum() or c == "_").lstrip("0123456789").capitalize() or "Rollout"
-            raise UsageError(
-                f"%%reactor ({cell}): {name!r} is not a valid class name; a name is made of letters, digits and _, and does not "
-                f"begin with a digit: %%reactor {proper}"
-            )
-        names = self.shell.user_ns
-        if base != "Reactor" or "Reactor" in names:
-            found = names.get(base)
-            if not (isinstance(found, type) and issubclass(found, Reactor)):
-                raise UsageError(
-                    f"%%reactor ({cell}): the base {base!r} is not a reactor class. {suggestion(base, self.reactors())}"
-                )
-
-    def _execute(self, name: str, base: str, body: str, cell: Cell) -> type[Reactor]:
-        __tracebackhide__ = True
-        code, tree = compile_class(self.shell, name, base, body, cell)
-        names = self.shell.user_ns
-        use_package_names(tree, names)
-        try:
-            exec(code, names)  # noqa: S102 - running what the user typed is what a cell is for
-        except NameError as error:
-            # A class's body does not see what its base declares: so it is in Python, and easily forgotten in a cell.
-            if error.name and isinstance(getattr(names.get(base), error.name, None), Declaration):
-                error.add_note(f"{error.name} is declared by {base}: write {base}.{error.name}")
-            else:
-                _suggest(error, names)
-            show_deepest(self.shell, error)
-            raise
-        made: type[Reactor] = names[name]
-        return made
-
     def _say_replaced(self, name: str, old: type[Reactor]) -> None:
-        """Make anew what contains or extends a replaced class, and say who keeps the old one."""
-        replaced: set[type] = {old}
-        renewed: list[str] = []
-        for definition in list(self.definitions.values()):
-            if definition.name == name or not _uses(definition.cls, replaced):
-                continue
-            before = definition.cls
-            try:
-                definition.cls = self._execute(definition.name, definition.base, definition.body, definition.cell)
-            except Exception as error:  # noqa: BLE001 - the new class stands; the other cell has its own mistake now
-                self.say(f"{definition.name} uses {name} and no longer fits it: {error}")
-                continue
-            replaced.add(before)
-            renewed.append(definition.name)
+        """Declare again what contains or extends a replaced class, and say who keeps the old one."""
+        replacement = self._reactor_cells.renew(name, old)
+        for other, error in replacement.misfits:
+            self.say(f"{other} uses {name} and no longer fits it: {error}")
+        renewed, replaced = replacement.renewed, replacement.replaced
         words = f"{name} replaced" + (f", and {', '.join(renewed)} made anew with it" if renewed else "")
         keeping = [run for run in live_runs() if replaced & {node.cls for node in run.program.graph.reactors}]
         if keeping:
@@ -214,29 +186,21 @@ class Declarations:
 
     def reactors(self) -> dict[str, type[Reactor]]:
         """The reactor classes in the user's namespace, by name."""
-        return {
-            name: value
-            for name, value in self.shell.user_ns.items()
-            if isinstance(value, type)
-            and issubclass(value, Reactor)
-            and value is not Reactor
-            and not name.startswith("_")
-        }
+        return reactor_classes(self.shell.user_ns)
 
 
-def _suggest(error: NameError, names: dict[str, Any]) -> None:
-    """Python's own suggestion knows what the cell has, not what it could have from this package."""
-    at = error.__traceback__
-    while at is not None and at.tb_next is not None:
-        at = at.tb_next
-    body = at.tb_frame.f_locals if at is not None else {}
-    known = {n for n in (*reactornb.__all__, *body, *names) if not n.startswith("_")}
-    near = difflib.get_close_matches(error.name or "", sorted(known), n=1)
-    if near:
-        error.add_note(f"Did you mean {near[0]!r}?")
+def cell_number(shell: Any, file: str) -> int | None:
+    """The execution count of the cell whose code has this file name, or None."""
+    named = shell.compile.format_code_name(file)
+    number = re.search(r"\d+", named[1]) if named else None
+    return int(number[0]) if number else None
 
 
-def _uses(cls: type[Reactor], classes: set[type]) -> bool:
-    """Does a class extend or contain one of these?"""
-    held = {c.__dict__["cls"] if isinstance(c, Bank) else type(c) for c in cls._spec.children.values()}
-    return any(classes & set(c.__mro__) for c in (cls, *held))
+def describer(shell: Any) -> Callable[[str, int], str | None]:
+    """What `errors.set_source_describer` wants: "cell 4, line 12" for the code of a cell, None for anything else."""
+
+    def describe(file: str, line: int) -> str | None:
+        number = cell_number(shell, file)
+        return None if number is None else f"cell {number}, line {line}"
+
+    return describe

@@ -11,7 +11,7 @@ from typing import Any
 from reactornb.errors import ReactorError, set_source_describer
 from reactornb.model import Reactor
 from reactornb.notebook import preload, tracebacks
-from reactornb.notebook.cells import describer
+from reactornb.notebook.declaring import describer
 from reactornb.notebook.session import Session
 from reactornb.runtime import crashes
 
