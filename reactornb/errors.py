@@ -18,6 +18,9 @@ from typing import Any
 # and a line into the words of the place ("cell 4, line 12") or None where the file is not a cell.
 _describe: Callable[[str, int], str | None] | None = None
 
+# Likewise: what lines IPython shows for an error of ours; None outside notebooks.
+_render: Callable[[ReactorError], list[str]] | None = None
+
 _FOLDER = __file__.removesuffix("errors.py")
 _NOT_USERS = ("reactornb", "reactornb_magics", "IPython")
 
@@ -36,6 +39,12 @@ def set_source_describer(describe: Callable[[str, int], str | None] | None) -> N
     """Let a notebook say how its cells are called; None takes it back."""
     global _describe  # noqa: PLW0603 - one hook a process, documented above
     _describe = describe
+
+
+def set_traceback_renderer(render: Callable[[ReactorError], list[str]] | None) -> None:
+    """Let a notebook say which lines it shows for a `ReactorError`; None takes it back."""
+    global _render  # noqa: PLW0603 - one hook a process, documented above
+    _render = render
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +125,13 @@ def with_article(noun: str) -> str:
 
 class ReactorError(Exception):
     """Base of every error that this package raises for a user's mistake or a failed run."""
+
+    @property
+    def _render_traceback_(self) -> Callable[[], list[str]]:
+        """IPython's protocol: an exception that has this says how it is shown."""
+        if _render is None:
+            raise AttributeError("only a notebook shows errors in its own way")
+        return functools.partial(_render, self)
 
 
 class DeclarationError(ReactorError, TypeError):

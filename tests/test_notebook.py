@@ -23,6 +23,7 @@ from reactornb.errors import (
     UnknownNameError,
     WidthMismatchError,
 )
+from reactornb.loading.cell_magics import source_of_class
 from reactornb.notebook import current_session
 from reactornb.runtime import Program, live_runs
 
@@ -134,9 +135,10 @@ def test_a_users_own_name_wins_over_the_packages(cells):
 
 def test_source_of_a_class_and_of_its_reactions_is_the_cells(program):
     cls = program.shell.user_ns["Learner"]
-    source = inspect.getsource(cls)
+    source = source_of_class(cls)
     assert source.startswith("class Learner(Reactor):\n    episodes = Input[float](width=2)\n")
     assert source.endswith("weights.set(self.count)\n")
+    assert "episodes = Input[float](width=2)" in program.shell.object_inspect_text("Learner", detail_level=1)
     assert inspect.getsource(cls._spec.reactions[0].fn).startswith("    @reaction(startup, episodes)\n")
 
 
@@ -570,9 +572,10 @@ def test_a_graph_takes_parameters_also_while_another_program_of_the_class_runs(p
 
 
 def test_unloading_leaves_nothing_behind(cells):
-    getfile = inspect.getfile
+    inspector = cells.shell.inspector
     cells.ok("%unload_ext reactornb")
-    assert inspect.getfile is not getfile
+    assert cells.shell.inspector is not inspector
+    assert not hasattr(DeclarationError("x"), "_render_traceback_")
     assert "reactor" not in cells.shell.magics_manager.magics["cell"]
     cells.ok("%load_ext reactornb")
 

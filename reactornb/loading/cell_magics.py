@@ -17,6 +17,7 @@ import builtins
 import difflib
 import io
 import keyword
+import linecache
 import re
 import shlex
 import textwrap
@@ -45,6 +46,7 @@ __all__ = [
     "parse_line",
     "reactor_classes",
     "reactor_line_mistake",
+    "source_of_class",
 ]
 
 FUTURE_FLAGS = 0
@@ -384,8 +386,6 @@ def _add_suggestion(error: NameError, names: dict[str, Any]) -> None:
 
 def source_of_class(cls: type[Reactor]) -> str | None:
     """The text of a reactor class that a cell declares; None if its cell is no longer known."""
-    import linecache
-
     definition = cls._definition
     text = "".join(linecache.getlines(definition.file))
     try:

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import inspect
-import linecache
 import sys
-from collections.abc import Callable
 from typing import Any
 
 from reactornb.errors import ReactorError, set_source_describer
-from reactornb.model import Reactor
-from reactornb.notebook import preload, tracebacks
+from reactornb.notebook import help_pages, preload, tracebacks
 from reactornb.notebook.declaring import describer
 from reactornb.notebook.session import Session
 from reactornb.runtime import crashes
@@ -19,7 +15,6 @@ __all__ = ["current_session", "load", "unload"]
 
 # Written by `load` and `unload`, on the thread that runs cells; one shell a process, as IPython has it.
 _session: Session | None = None
-_getfile: Callable[..., Any] | None = None
 
 
 def load(shell: Any) -> Session:
@@ -33,7 +28,7 @@ def load(shell: Any) -> Session:
     set_source_describer(describer(shell))
     tracebacks.install(shell)
     _session.displays.install()
-    _find_classes_of_cells()
+    help_pages.install(shell)
     preload.start(shell)
     if getattr(shell, "kernel", None) is not None:
         # The kernel's own stderr: what replaces it is read by a thread of the process that crashes.
@@ -47,10 +42,9 @@ def unload() -> None:
     if _session is not None:
         _session.close()
         _session.displays.uninstall()
+        help_pages.uninstall(_session.shell)
         tracebacks.uninstall()
         set_source_describer(None)
-        if _getfile is not None:
-            inspect.getfile = _getfile
         _session = None
 
 
@@ -63,19 +57,3 @@ def current_session() -> Session:
     if _session is None:
         raise ReactorError("there is no notebook session yet: run %load_ext reactornb first.")
     return _session
-
-
-def _find_classes_of_cells() -> None:
-    """Let `inspect.getsource(Rollout)` and `Rollout??` work for reactors declared in cells.
-
-    `inspect.getfile` gives up on every class of `__main__`; a reactor class knows where it was declared.
-    """
-    global _getfile  # noqa: PLW0603
-    original = _getfile = _getfile or inspect.getfile
-
-    def getfile(obj: Any) -> Any:
-        if isinstance(obj, type) and issubclass(obj, Reactor) and obj._definition.file in linecache.cache:
-            return obj._definition.file
-        return original(obj)
-
-    inspect.getfile = getfile  # type: ignore[assignment]  # typeshed names its parameter `object`

@@ -1,7 +1,7 @@
 """How errors are shown in a notebook: what, where, what to do, in one short block without this package's own frames.
 
-IPython asks an exception that has `_render_traceback_` for its lines; `install` gives that method to `ReactorError`, so plain
-Python code outside notebooks keeps ordinary tracebacks.
+IPython asks an exception that has `_render_traceback_` for its lines; a `ReactorError` has it from `install` on, so plain Python code
+outside notebooks keeps ordinary tracebacks.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from reactornb.errors import ReactionError, ReactorError, Source
+from reactornb.errors import ReactionError, ReactorError, Source, set_traceback_renderer
 
 __all__ = ["install", "own_traceback", "show_deepest", "uninstall"]
 
@@ -25,13 +25,12 @@ def install(shell: Any) -> None:
     def render(error: ReactorError) -> list[str]:
         return _block(shell, error)
 
-    ReactorError._render_traceback_ = render  # type: ignore[attr-defined]  # IPython's protocol, wanted in notebooks only
+    set_traceback_renderer(render)
 
 
 def uninstall() -> None:
     """Back to ordinary tracebacks."""
-    if "_render_traceback_" in vars(ReactorError):
-        del ReactorError._render_traceback_  # type: ignore[attr-defined]
+    set_traceback_renderer(None)
 
 
 def own_traceback(traceback: TracebackType | None) -> TracebackType | None:
