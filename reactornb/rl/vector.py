@@ -32,7 +32,7 @@ from reactornb.rl.checks import all_finite, check_action, check_reset, check_ste
 from reactornb.rl.errors import ContractError
 from reactornb.rl.shared import innermost, need_distinct
 from reactornb.rl.storage import own
-from reactornb.runtime.workers import Call, Team
+from reactornb.runtime.team import Call, Team
 
 __all__ = ["ReactorVectorEnv"]
 

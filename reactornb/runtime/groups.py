@@ -15,6 +15,7 @@ from typing import Any
 
 from reactornb.runtime.handles import InPort
 from reactornb.runtime.reactions import RunningReaction
+from reactornb.runtime.sharing import UNKNOWN
 
 __all__ = ["Group", "one_by_one"]
 
@@ -26,7 +27,7 @@ class Group:
     #           its level. Two workers that set ports of one level may both find it False: the group then stands twice on its
     #           level's list, and the leader passes over the second.
     # direct    the leader, when it has run the group alone on its level
-    # cost_ns, odd, worker
+    # cost_ns, outlier, worker
     #           the leader, between levels; and, of a group that is handed out as one item, the worker that runs it
 
     Attributes:
@@ -34,16 +35,14 @@ class Group:
         call: runs all of them on the calling thread.
         clears: the handles that their `set` may make present, to be cleared when the tag ends.
         direct: the leader may simply call it where it is alone on its level: it is cheap, or there is nobody to share it with.
-        cost_ns: running estimate of what `call` takes; more than any limit while it is unknown; `odd`: it took another
-            time when it was last called.
+        cost_ns: running estimate of what `call` takes; more than any limit while it is unknown; `outlier`: its last
+            time was far from the estimate.
         worker: which ran it last, as one item of a shared level.
     """
 
     __slots__ = (
-        "_code", "call", "clears", "cost_ns", "direct", "index", "level", "odd", "queued", "reactions", "size", "worker",
+        "_code", "call", "clears", "cost_ns", "direct", "index", "level", "outlier", "queued", "reactions", "size", "worker",
     )  # fmt: skip
-
-    UNKNOWN = 1 << 62
 
     def __init__(self, reactions: Sequence[RunningReaction]) -> None:
         self.reactions = tuple(reactions)
@@ -52,8 +51,8 @@ class Group:
         self.level = self.reactions[0].level
         self.queued = False
         self.direct = False
-        self.cost_ns = self.UNKNOWN
-        self.odd = False
+        self.cost_ns = UNKNOWN
+        self.outlier = False
         self.clears: tuple[InPort, ...] = tuple(h for r in self.reactions for h in r.clears)
         self.worker = -1
         self.call, self._code = _caller(self.reactions)

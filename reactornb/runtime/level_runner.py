@@ -1,7 +1,7 @@
 """Runs one level of one enclave: every ready reaction ran, or one `ReactionFailed` with the lowest number.
 
 The leader of the enclave calls `LevelRunner.run` for each level on which more is to be done than to call one cheap group. Cheap levels
-are run on the leader, costly ones shared out among all workers (`sharing.py` decides, `workers.py` does it).
+are run on the leader, costly ones shared among all workers: `sharing.py` decides, `shared_calls.py` and `batch.py` carry it out.
 
 # All that a LevelRunner holds is read and written by the leader of its enclave only; what the reactions of a shared level wrote
 # reaches it through the batch, whose last `done` orders it before the leader's next step.
@@ -12,19 +12,21 @@ from __future__ import annotations
 
 import operator
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from reactornb.errors import ReactionError
 from reactornb.graph import Graph
+from reactornb.runtime.batch import Batch
 from reactornb.runtime.failures import after, finish, lowest, members, not_counted
 from reactornb.runtime.groups import Group
 from reactornb.runtime.reactions import RunningReaction
 from reactornb.runtime.schedule import Schedule
-from reactornb.runtime.sharing import Policy, Trial, pieces, share_out
+from reactornb.runtime.shared_calls import SharedCalls
+from reactornb.runtime.sharing import UNKNOWN, History, Policy, decide
 from reactornb.runtime.tag_buffers import TagBuffers
 from reactornb.runtime.trace import Recorder, failure
-from reactornb.runtime.workers import Batch, Share, Worker
+from reactornb.runtime.workers import Worker
 
 __all__ = ["LevelRunner", "ReactionFailed"]
 
@@ -64,7 +66,7 @@ class LevelRunner:
     """
 
     __slots__ = (
-        "_buffers", "_clear", "_context", "_enclave", "_graph", "_recorder", "_schedule", "_shares", "_trials", "_width", "_workers", "level_began_ns", "profiled",
+        "_buffers", "_clear", "_context", "_enclave", "_graph", "_recorder", "_schedule", "_shared_levels", "_width", "_workers", "level_began_ns", "profiled",
     )  # fmt: skip
 
     policy = Policy()
@@ -76,8 +78,7 @@ class LevelRunner:
         self._workers = workers
         self._width = len(workers)
         self._recorder = recorder
-        self._shares: dict[int, LevelShare] = {}  # by level
-        self._trials: dict[int, Trial] = {}  # by level
+        self._shared_levels: dict[int, SharedLevel] = {}  # by level
         self._buffers: TagBuffers
         self._clear: Callable[[tuple[Any, ...]], None]
         self._schedule: Schedule
@@ -104,75 +105,65 @@ class LevelRunner:
         Raises:
             ReactionFailed: if one raised; of several, with the lowest number.
         """
-        share = self._shares.get(level)
-        if share is not None and share.ready and share.alone is groups[0] and len(groups) == 1:
-            # As it was the last time.
-            groups.clear()
-            share.alone.queued = False
-            self._shared(share.run(), share.items)
-            self._clear(share.alone.clears)
-            return share.alone.size
-        return self._level(me, level, groups)
+        shared = self._shared_levels.get(level)
+        if shared is not None and shared.calls is not None and shared.calls.prebuilt_batches:
+            group = shared.sole_group
+            if group is not None and group is groups[0] and len(groups) == 1:  # the set of ready reactions is unchanged
+                groups.clear()
+                group.queued = False
+                self._finish_shared(shared.calls.run(), shared.items)
+                self._clear(group.clears)
+                return group.size
+        return self._run_level(me, level, groups)
 
-    def _level(self, me: Worker, level: int, groups: list[Group]) -> int:
+    def _run_level(self, me: Worker, level: int, groups: list[Group]) -> int:
         items: list[Any]
         serial = self._width == 1 or self._recorder.serial
-        alone = check = None
+        sole_group = check = None
         if not self._buffers.plain[level] or self._recorder.records_reactions:
             for group in groups:
                 group.queued = False
             ready = {r.index: r for g in groups for r in g.reactions if not r.inactive}
             items = [ready[i] for i in sorted(ready)]
             count = len(items)
-            cost = sum(Group.UNKNOWN if r.cost_ns < 0 else r.cost_ns for r in items)
+            cost = sum(UNKNOWN if r.cost_ns < 0 else r.cost_ns for r in items)
             if self._recorder.records_reactions:
                 check = self._recorder.level(self._context.current_tag(), items)
         elif len(groups) == 1:
             items = groups.copy()
-            (alone,) = items
-            alone.queued = False
-            count, cost = alone.size, alone.cost_ns
+            (sole_group,) = items
+            sole_group.queued = False
+            count, cost = sole_group.size, sole_group.cost_ns
         else:
             items = []
             for group in groups:
-                if group.queued:  # else it was queued twice, by two workers at once
+                if group.queued:  # else two workers queued it at once, and it is in the list twice
                     group.queued = False
                     items.append(group)
             if self._width > 1:
-                items.sort(key=_index)  # in whatever order the workers of a shared level queued them
+                items.sort(key=_index)  # the workers of a shared level queue groups in any order
             count = sum(g.size for g in items)
             cost = sum(g.cost_ns for g in items)
         groups.clear()
         if not items:
             return 0
         self.level_began_ns = time.perf_counter_ns()
-        share = self._shares.get(level)
-        if share is not None and share.ready and share.items == items:
-            self._shared(share.run(), items)
+        shared = self._shared_levels.get(level)
+        if shared is not None and shared.calls is not None and shared.calls.prebuilt_batches and shared.items == items:
+            self._finish_shared(shared.calls.run(), items)
         elif serial or count == 1 or cost < self.policy.share_above_ns:
-            self._inline(items, count, check)
-        elif cost >= self.policy.surely_worth_ns * count or not self.policy.share_above_ns:
-            self._share(me, level, items, count)
+            self._run_alone(items, count, check)
         else:
-            trial = self._trials.get(level)
-            if trial is None:
-                trial = self._trials[level] = Trial()
-            if trial.turn():
-                share = self._share(me, level, items, count)
-                trial.took(True, share.took_ns // count)
-                if not trial.pays:
-                    share.ready.clear()
-            else:
-                trial.took(False, self._inline(items, count, check) // count)
+            self._run_as_decided(me, level, items, count, check)
         for item in items:
             self._clear(item.clears)
-        if alone is not None:
-            cheap = serial or count == 1 or alone.cost_ns < self.policy.share_above_ns
-            alone.direct = cheap and not self.profiled
+        if sole_group is not None:
+            cheap = serial or count == 1 or sole_group.cost_ns < self.policy.share_above_ns
+            sole_group.direct = cheap and not self.profiled
         return count
 
-    def _inline(self, items: Sequence[Any], count: int, check: Callable[[RunningReaction], None] | None) -> int:
-        """Run a level on this worker, with a check after each reaction; returns how long that took, in ns."""
+    def _run_alone(self, items: Sequence[Any], count: int, check: Callable[[RunningReaction], None] | None) -> int:
+        """Run a level on this thread, with a check after each reaction; returns how long that took, in ns."""
         began = time.perf_counter_ns()
         item: Any = None
         try:
@@ -187,65 +178,71 @@ class LevelRunner:
             item.cost_ns = took // count * item.size
         return took
 
-    def _share(self, me: Worker, level: int, items: Sequence[Any], count: int) -> LevelShare:
-        """Share one level out among the workers, and take times."""
-        share = self._shares.get(level)
-        if share is None or share.items != items or (share.stale and self.level_began_ns >= share.due_ns):
-            known = share if share is not None and share.items == items else None
-            share = self._shares[level] = self._shared_out(me, items, count, known is not None and known.is_uneven)
-            if known is not None:
-                share.lasts = min(2 * known.lasts, 4096)
-                if not known.late:  # what was seen remains true, and is forgotten little by little
-                    share.looks, share.odd = known.looks // 2, known.odd // 2
-        self._shared(share.look(), items)
-        share.used += 1
-        noticed = share.in_pieces and share.odd >= 4 and share.is_uneven
-        share.stale = share.stale or share.late or noticed or share.used == share.lasts
+    def _run_as_decided(
+        self,
+        me: Worker,
+        level: int,
+        items: list[Any],
+        count: int,
+        check: Callable[[RunningReaction], None] | None,
+    ) -> None:
+        """A measured round of a level that may be worth sharing: ask `decide`, do that, and write down what was measured."""
+        shared = self._shared_levels.get(level)
+        if shared is None:
+            shared = self._shared_levels[level] = SharedLevel(History(self.policy))
+        if shared.items != items:
+            shared.forget_plan()
+            shared.items = items
+            shared.sole_group = (
+                items[0] if len(items) == 1 and isinstance(items[0], Group) and not self.profiled else None
+            )
+            if self.policy.affinity:
+                self._start_where_their_reactor_is(items)
+        history = shared.history
+        history.now_ns = self.level_began_ns
+        plan = decide(items, history, self._width)
+        if plan.parts is None:
+            history.ran(shared=False, each_ns=max(self._run_alone(items, count, check) // count, 1))
+            return
+        if history.plan is None or plan.parts is not history.plan.parts:
+            each_ns = sum(item.cost_ns for item in items) // count
+            parts = tuple(tuple(_item(piece, each_ns) for piece in part) for part in plan.parts)
+            shared.calls = SharedCalls(parts, self._context, me, self._workers, self.policy)
+            history.planned(plan, time.perf_counter_ns() - self.level_began_ns)
+        calls = shared.calls
+        assert calls is not None
+        self._finish_shared(calls.profile_round(), items)
+        history.profile_round(saw_outlier=calls.saw_outlier, cost_changed=calls.cost_changed)
+        history.ran(shared=True, each_ns=max(calls.took_ns // count, 1))
         for item in items:
-            if isinstance(item, Group):  # what was timed are its reactions, or pieces
-                item.cost_ns = share.cost_ns // count * item.size
-        if share.cost_ns < self.policy.share_above_ns:  # cheaper than was thought: not to be shared the next time
-            share.ready.clear()
-        return share
+            if isinstance(item, Group):  # times were taken of its reactions, or of pieces of it
+                item.cost_ns = calls.cost_ns // count * item.size
+        calls.prebuild(0 if history.measure_again else plan.unmeasured)
 
-    def _shared(self, batch: Batch, items: Sequence[Any]) -> None:
-        """A shared level, of these items, is over."""
-        if batch.failed:
-            raise self._failed(items, batch.failures, batch.skipped)
-        if self._buffers.requests:
-            # In whatever order the workers asked; stable: each action's own requests keep their order.
-            self._buffers.requests.sort(key=_request_order)
+    def _start_where_their_reactor_is(self, items: Sequence[Any]) -> None:
+        """A reaction that was never shared is assigned to the worker that ran another reaction of its reactor, `startup` perhaps.
 
-    def _shared_out(self, me: Worker, items: Sequence[Any], count: int, uneven: bool) -> LevelShare:
-        """What each worker gets of a level: its reactions, or several together where they are cheap and take the same time each round."""
-        began = time.perf_counter_ns()
-        reactions = [r for item in items for r in (item.reactions if isinstance(item, Group) else (item,))]
+        The objects that a thread made are cheapest to that thread.
+        """
+        reactions = [r for item in items for r in members(item)]
         if any(r.worker < 0 for r in reactions):
-            # What has not been shared out yet begins where another reaction of its reactor ran, `startup` perhaps: what a thread
-            # made is cheapest to that thread.
             homes = {r.node.reactor: r.worker for r in self._schedule.reactions if r.worker >= 0}
             for r in reactions:
                 if r.worker < 0:
                     r.worker = homes.get(r.node.reactor, -1)
-        parts = share_out(reactions, self._width)
-        cost = sum(item.cost_ns for item in items)
-        in_pieces = isinstance(items[0], Group) and cost < self.policy.surely_worth_ns * count and not uneven
-        if in_pieces:
-            parts = tuple(tuple(self._pieces(part, cost // count)) for part in parts)
-        share = LevelShare(parts, self._context, me, self._workers, items, in_pieces=in_pieces)
-        ended = time.perf_counter_ns()
-        share.due_ns = ended + 100 * (ended - began)
-        return share
 
-    def _pieces(self, part: Sequence[RunningReaction], each_ns: int) -> Iterator[Group]:
-        for reactions in pieces(part, each_ns, self.policy.smallest_item_ns):
-            piece = Group(reactions)
-            piece.cost_ns = each_ns * piece.size
-            yield piece
+    def _finish_shared(self, batch: Batch, items: Sequence[Any]) -> None:
+        """A shared level, of these items, is over."""
+        if batch.failed:
+            raise self._failed(items, batch.failures, batch.skipped)
+        if self._buffers.requests:
+            # Workers ask in any order. The sort is stable: each action's own requests keep their order.
+            self._buffers.requests.sort(key=_request_order)
 
     def forget_shares(self) -> None:
-        """What is called has changed: share out anew. On the leader's thread, between tags."""
-        self._shares.clear()
+        """The functions that are called have changed: make new plans. On the leader's thread, between tags."""
+        for shared in self._shared_levels.values():
+            shared.forget_plan()
 
     def failed_in(self, items: Sequence[Any], item: Any, error: BaseException) -> ReactionFailed:
         """One item of a level that this worker runs by itself has raised; those after it have not begun, and do as far as they count."""
@@ -274,39 +271,38 @@ class LevelRunner:
         )
 
 
-class LevelShare(Share):
-    """How one level is shared out; the leader's own.
+class SharedLevel:
+    """A level that is shared, or was considered for it; the leader's own.
 
     Attributes:
-        items: the level's groups or reactions.
-        alone: the group that is all of the level, where there is nothing else to see to; else None.
-        in_pieces: reactions are handed out several at a time. Whatever shares a piece with one that takes long has to wait for it.
-        due_ns: not to be thought over before: thinking takes at most a hundredth of the time.
-        lasts: after how many looks to think it over in any case; twice as many each time, since estimates settle.
-        used: how many looks it has seen itself; `looks` and `odd` are handed on.
-        stale: reactions take other times than they did, or some time has gone by.
+        history: what was measured.
+        items: the groups or reactions that were ready the last time, for which the plan was made.
+        sole_group: the group that is all of the level, if nothing else has to be looked at; else None.
+        calls: the plan as it is carried out; None if the level is run by the leader alone.
     """
 
-    __slots__ = ("alone", "due_ns", "in_pieces", "items", "lasts", "stale", "used")
+    __slots__ = ("calls", "history", "items", "sole_group")
 
-    def __init__(
-        self,
-        parts: Sequence[Sequence[Any]],
-        context: Any,
-        leader: Worker,
-        workers: Sequence[Worker],
-        items: Sequence[Any],
-        *,
-        in_pieces: bool,
-    ) -> None:
-        super().__init__(parts, context, leader, workers)
-        self.items = items
-        is_alone = len(items) == 1 and isinstance(items[0], Group) and not context.level_runner.profiled
-        self.alone: Group | None = items[0] if is_alone else None
-        self.in_pieces = in_pieces
-        self.stale = False
-        self.due_ns = self.used = 0
-        self.lasts = 16
+    def __init__(self, history: History) -> None:
+        self.history = history
+        self.items: list[Any] = []
+        self.sole_group: Group | None = None
+        self.calls: SharedCalls | None = None
+
+    def forget_plan(self) -> None:
+        """Other reactions are ready, or other functions are called. What trials have shown stays."""
+        self.items = []
+        self.sole_group = self.calls = None
+        self.history.forget_plan()
+
+
+def _item(piece: Sequence[RunningReaction], each_ns: int) -> Any:
+    """What is handed out for a piece of a plan: its reaction, or a group of its reactions."""
+    if len(piece) == 1:
+        return piece[0]
+    group = Group(piece)
+    group.cost_ns = each_ns * group.size
+    return group
 
 
 def _request_order(request: tuple[Any, Any, Any]) -> int:

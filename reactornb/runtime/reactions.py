@@ -19,11 +19,11 @@ class RunningReaction:
         clears: handles that its `set` may make present and that are cleared after it ran whether it did or not; see `Schedule`.
         inactive: true while its mode is not active.
         reach: the highest level of what it may set off at the same tag, its own at least.
-        cost_ns: running estimate of the body's time; `odd`: it took another one last time.
+        cost_ns: running estimate of the body's time; `outlier`: its last time was far from that.
     """
 
     __slots__ = (
-        "body", "call", "clears", "cost_ns", "enclave", "inactive", "index", "level", "mode", "name", "node", "odd", "reach", "reads", "row", "size", "worker",
+        "body", "call", "clears", "cost_ns", "enclave", "inactive", "index", "level", "mode", "name", "node", "outlier", "reach", "reads", "row", "size", "worker",
     )  # fmt: skip
 
     def __init__(self, node: Any) -> None:
@@ -41,7 +41,7 @@ class RunningReaction:
         self.reach = -1
         self.reads: tuple[InPort, ...] = ()
         self.cost_ns = -1
-        self.odd = False
+        self.outlier = False
         self.size = 1
         self.worker = -1
 

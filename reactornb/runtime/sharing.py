@@ -1,6 +1,8 @@
-"""How a level's reactions, or a team's calls, are shared out among workers: what to decide, and the numbers it is decided by.
+"""How a level's reactions, or a team's calls, are shared among workers: `decide(costs, history) -> Plan`.
 
-Pure: nothing here calls a reaction, knows a thread, or reads a clock.
+Pure: nothing here calls a reaction, knows a thread, or reads a clock. `level_runner.py` and `team.py` run what is decided, and write what
+they measured into a `History`. Every threshold, and a switch for every heuristic, is a field of `Policy`;
+`reactornb bench ablate` measures what each heuristic gives.
 """
 
 from __future__ import annotations
@@ -10,95 +12,285 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["Policy", "Trial", "pieces", "share_out"]
+__all__ = ["ALONE", "UNKNOWN", "History", "Plan", "Policy", "assign", "decide", "estimate", "pieces"]
+
+UNKNOWN = 1 << 62
+"""The cost of a group that was not measured yet, in ns: above every threshold, so it is shared once, and measured."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Policy:
-    """The thresholds of sharing, in one place.
+    """The thresholds of sharing, and which heuristics are on.
 
     Attributes:
-        share_above_ns: a level is shared out if its estimated work is above what handing over costs; 0 shares everything.
-        smallest_item_ns: reactions cheaper than this are handed out several at a time.
-        surely_worth_ns: where reactions are cheaper than this on average, sharing is tried against not sharing: what workers have in
-            common (lists, reference counts, a library's lock, a core that is one of two threads of a real one) may cost more than a
-            second core gives.
+        share_above_ns: estimated work of a level above which it is shared; handing over and waiting cost about this much. 0: share all.
+        surely_worth_ns: average cost of a reaction above which sharing is not compared with running alone. Below it sharing may
+            lose: workers contend for lists, reference counts, a library's lock, a core that is one of two threads of a real one.
+        smallest_item_ns: cheaper reactions are handed out several at a time.
+        profile_ns: what one profile round costs: taking times, and planning.
+        overhead: profile rounds and planning may each take one part in so many of the time.
+        most_rounds: rounds without a profile round, at most; a reaction that took microseconds may take seconds from now on.
+        fair_share: a worker keeps the reactions it ran last up to this share of the average load.
+        outlier_factor: a time is an outlier if it is so many times longer or shorter than the estimate.
+        uneven_above: a level is uneven if more than one in so many profile rounds saw an outlier, as with environments that reset.
+        retry_after: measured rounds after which the slower of sharing and running alone is tried again, for the first time.
+        retry_most: and at most; doubled in between.
+        replan_after: profile rounds after which a plan is made anew, for the first time.
+        replan_most: and at most; doubled in between, because estimates settle.
+        pieces: hand out cheap reactions several at a time.
+        trials: compare sharing with running alone where reactions are cheap.
+        replanning: make a plan anew when costs have changed, or after `replan_after` profile rounds.
+        outliers: ignore a time that is far off once, and believe it the second time.
+        affinity: give a reaction to the worker that ran it last.
     """
 
     share_above_ns: int = 40_000
-    smallest_item_ns: int = 10_000
     surely_worth_ns: int = 50_000
+    smallest_item_ns: int = 10_000
+    profile_ns: int = 30_000
+    overhead: int = 100
+    most_rounds: int = 32
+    fair_share: float = 1.02
+    outlier_factor: int = 4
+    uneven_above: int = 8
+    retry_after: int = 8
+    retry_most: int = 256
+    replan_after: int = 16
+    replan_most: int = 4096
+    pieces: bool = True
+    trials: bool = True
+    replanning: bool = True
+    outliers: bool = True
+    affinity: bool = True
 
 
-class Trial:
-    """Whether to share a level of cheap reactions: whatever was faster, and now and then the other; the leader's own.
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How to run a level from the next round on.
 
-    The other is tried after 8 turns, rounds in which times are taken, then after twice as many each time that it was slower, up to 256;
-    where running it alone was slower by a fifth, after 256; after 8 again once the better way has become the worse one. A single
-    time is not believed when it is long, since a core may be taken away, but when it is short.
+    Attributes:
+        parts: for each worker the pieces it gets, each a tuple of reactions; None: the leader runs the next round alone.
+        in_pieces: cheap reactions are handed out several at a time.
+        unmeasured: so many rounds may follow the next, a profile round, before the next decision.
     """
 
-    __slots__ = ("_left", "_ns", "_wait")
+    parts: tuple[tuple[tuple[Any, ...], ...], ...] | None
+    in_pieces: bool = False
+    unmeasured: int = 0
 
-    def __init__(self) -> None:
-        self._ns = [0, 0]  # per reaction, alone and shared
-        self._wait = self._left = 8
 
-    def turn(self) -> bool:
-        """Whether to share this time."""
-        alone, shared = self._ns
-        if not shared or not alone:
-            return not shared
-        self._left -= 1
-        return (shared < alone) != (self._left < 0)
+ALONE = Plan(None)
+
+
+@dataclass(slots=True)
+class History:
+    """What was measured of a level; written by its leader between rounds, read by `decide`.
+
+    Attributes:
+        policy: that of `decide`.
+        alone_ns: time per reaction where the leader ran the level alone; 0: not tried.
+        shared_ns: likewise where it was shared.
+        retry_in: measured rounds until the slower of the two is tried again; `retry_after`: what that was set to last.
+        plan: the plan in force, or None.
+        plan_rounds: profile rounds of this plan; `replan_after`: how many it gets.
+        profiled: profile rounds; `outlier_rounds`: those in which something took an unusual time. Halved with each new plan.
+        saw_outlier: the last profile round was one of these.
+        cost_changed: a reaction's cost has changed for good since the plan was made.
+        now_ns: when the last round ended; a plan is not made anew before `replan_not_before_ns`.
+    """
+
+    policy: Policy
+    alone_ns: int = 0
+    shared_ns: int = 0
+    retry_in: int = 0
+    retry_after: int = 0
+    plan: Plan | None = None
+    plan_rounds: int = 0
+    replan_after: int = 0
+    profiled: int = 0
+    outlier_rounds: int = 0
+    saw_outlier: bool = False
+    cost_changed: bool = False
+    now_ns: int = 0
+    replan_not_before_ns: int = 0
+
+    def __post_init__(self) -> None:
+        self.retry_in = self.retry_after = self.policy.retry_after
+        self.replan_after = self.policy.replan_after
 
     @property
-    def pays(self) -> bool:
-        """Whether sharing was faster."""
-        return self._ns[True] < self._ns[False]
+    def sharing_pays(self) -> bool:
+        """Whether sharing was faster than running alone."""
+        return self.shared_ns < self.alone_ns
 
-    def took(self, shared: bool, ns: int) -> None:
-        """How long a reaction took."""
-        known, before = self._ns[shared], self.pays
-        self._ns[shared] = ns if ns < known or not known else known + min(ns - known, known) // 8
-        changed = before != self.pays
-        if self._left < 0 or changed:
-            clear = 5 * self._ns[False] > 6 * self._ns[True]  # what one thread does alone is at nobody's mercy
-            self._wait = self._left = 8 if changed else 256 if clear else min(2 * self._wait, 256)
+    @property
+    def share_next(self) -> bool:
+        """Whether a level of cheap reactions is shared next: both ways once, then the faster one, and now and then the other."""
+        if not self.shared_ns or not self.alone_ns:
+            return not self.shared_ns
+        return self.sharing_pays != (self.retry_in <= 0)
+
+    @property
+    def is_uneven(self) -> bool:
+        """Whether unusual times are usual."""
+        return self.policy.uneven_above * self.outlier_rounds > self.profiled
+
+    @property
+    def measure_again(self) -> bool:
+        """Whether the last times were unexpected, so the next round is a profile round again: was it an outlier, or did a cost change?"""
+        return self.saw_outlier and not self.is_uneven
+
+    @property
+    def is_stale(self) -> bool:
+        """Whether the plan should be made anew."""
+        if not self.policy.replanning:
+            # The first plan is made without knowing any cost: it is replaced once.
+            return self.cost_changed and self.replan_after == self.policy.replan_after
+        plan = self.plan
+        became_uneven = plan is not None and plan.in_pieces and self.outlier_rounds >= 4 and self.is_uneven
+        due = self.cost_changed or became_uneven or self.plan_rounds >= self.replan_after
+        return due and self.now_ns >= self.replan_not_before_ns
+
+    def ran(self, *, shared: bool, each_ns: int) -> None:
+        """A measured round took that long per reaction.
+
+        The core may have been taken away during a long round, so a long time counts an eighth; a short one is believed at once. The slower way
+        is tried again ever more rarely; rarely at once if alone it was slower by a fifth, since single-threaded timing is less noisy.
+        """
+        both_known, paid = bool(self.shared_ns and self.alone_ns), self.sharing_pays
+        known = self.shared_ns if shared else self.alone_ns
+        new = each_ns if each_ns < known or not known else known + min(each_ns - known, known) // 8
+        if shared:
+            self.shared_ns = new
+        else:
+            self.alone_ns = new
+        if both_known:
+            self.retry_in -= 1
+        changed = paid != self.sharing_pays
+        if self.retry_in < 0 or changed:
+            most = self.policy.retry_most
+            if changed:
+                after = self.policy.retry_after
+            elif 5 * self.alone_ns > 6 * self.shared_ns:
+                after = most
+            else:
+                after = min(2 * self.retry_after, most)
+            self.retry_in = self.retry_after = after
+
+    def profile_round(self, *, saw_outlier: bool, cost_changed: bool) -> None:
+        """A profile round is over."""
+        self.profiled += 1
+        self.plan_rounds += 1
+        self.saw_outlier = saw_outlier
+        self.outlier_rounds += saw_outlier
+        self.cost_changed = self.cost_changed or cost_changed
+
+    def planned(self, plan: Plan, planning_ns: int) -> None:
+        """A new plan is in force, which took that long to make: the next is made after `overhead` times as long at the earliest."""
+        if self.plan is not None:
+            self.replan_after = min(2 * self.replan_after, self.policy.replan_most)
+            keep = 0 if self.cost_changed else 1
+            self.profiled = keep * self.profiled // 2
+            self.outlier_rounds = keep * self.outlier_rounds // 2
+        self.plan = plan
+        self.plan_rounds = 0
+        self.cost_changed = False
+        self.replan_not_before_ns = self.now_ns + self.policy.overhead * planning_ns
+
+    def forget_plan(self) -> None:
+        """Other reactions are ready than those that the plan was made for."""
+        self.plan = None
+        self.replan_after = self.policy.replan_after
+        self.plan_rounds = self.profiled = self.outlier_rounds = self.replan_not_before_ns = 0
+        self.saw_outlier = self.cost_changed = False
 
 
-def share_out(items: Sequence[Any], width: int) -> tuple[tuple[Any, ...], ...]:
+def decide(costs: Sequence[Any], history: History, width: int) -> Plan:
+    """How to run a level in the next rounds.
+
+    Args:
+        costs: what is ready: groups, reactions or calls, each with `cost_ns` (negative or `UNKNOWN`: not measured), `size`,
+            `worker` (which ran it last, or -1), and, of a group, `reactions`.
+        history: what was measured so far.
+        width: the number of workers.
+
+    Returns:
+        `ALONE`, or a plan whose `parts` are those of `history.plan` as long as that is not stale.
+    """
+    policy = history.policy
+    count = sum(item.size for item in costs)
+    total_ns = sum(UNKNOWN if item.cost_ns < 0 else item.cost_ns for item in costs)
+    if count < 2 or total_ns < policy.share_above_ns:
+        return ALONE
+    cheap = total_ns < policy.surely_worth_ns * count
+    if cheap and policy.trials and policy.share_above_ns and not history.share_next:
+        return ALONE
+    if cheap and policy.trials and policy.share_above_ns and not history.sharing_pays:
+        unmeasured = 0  # a trial
+    else:
+        affordable = policy.overhead * policy.profile_ns * width // max(total_ns, 1)
+        unmeasured = min(history.profiled + 1, policy.most_rounds, affordable)
+    plan = history.plan
+    if plan is not None and not history.is_stale:
+        return Plan(plan.parts, plan.in_pieces, unmeasured)
+    lists = assign([r for item in costs for r in getattr(item, "reactions", (item,))], width, policy)
+    # Not where times vary: in a piece, a cheap reaction may have to wait for one that takes unusually long.
+    in_pieces = policy.pieces and hasattr(costs[0], "reactions") and cheap and not history.is_uneven
+    least = policy.smallest_item_ns // max(total_ns // count, 1) + 1
+    parts = tuple(tuple(pieces(part, least)) if in_pieces else tuple((r,) for r in part) for part in lists)
+    return Plan(parts, in_pieces, unmeasured)
+
+
+def assign(items: Sequence[Any], width: int, policy: Policy) -> list[list[Any]]:
     """A list of items per worker: about the same work for each, the costliest first, and what ran on a worker last again there.
 
-    The longest first (Graham, "Bounds on Multiprocessing Timing Anomalies", 1969) keeps the end short: the workers take over
-    from each other what has not begun, so they finish within one of the shortest items of each other.
+    The longest first (Graham, "Bounds on Multiprocessing Timing Anomalies", 1969) keeps the end short: a worker that is done takes
+    over what the others have not begun, so all finish within one of the shortest items of each other.
     """
     lists: list[list[Any]] = [[] for _ in range(width)]
     loads = [0] * width
-    fair = sum(max(item.cost_ns, 1) for item in items) / width
+    fair = policy.fair_share * sum(max(item.cost_ns, 1) for item in items) / width
     for item in sorted(items, key=_cost, reverse=True):
         cost = max(item.cost_ns, 1)
-        # An environment that stays on its core finds its data in that core's cache.
-        place = item.worker
-        if not 0 <= place < width or loads[place] + cost > fair * 1.02:
-            place = loads.index(min(loads))
-        loads[place] += cost
-        lists[place].append(item)
-    return tuple(map(tuple, lists))
+        worker = item.worker  # where the item's data are in the core's cache
+        if not policy.affinity or not 0 <= worker < width or loads[worker] + cost > fair:
+            worker = loads.index(min(loads))
+        loads[worker] += cost
+        lists[worker].append(item)
+    return lists
 
 
-def pieces(part: Sequence[Any], each_ns: int, smallest_ns: int) -> Iterator[Sequence[Any]]:
-    """Cheap reactions of one worker, several at a time: half of those that are left, then half of the rest, and so on.
+def pieces(part: Sequence[Any], least: int) -> Iterator[tuple[Any, ...]]:
+    """Cut one worker's reactions: half of those that are left, then half of the rest, and so on, but at least `least`.
 
-    So the first piece costs one hand-out, and the last, which another worker may take over, ends the level evenly: guided
+    The first piece costs one hand-over, and the last, which another worker may take over, ends the level evenly: guided
     self-scheduling (Polychronopoulos and Kuck, IEEE Trans. Computers, 1987).
     """
-    least = smallest_ns // max(each_ns, 1) + 1
     at = 0
     while at < len(part):
         size = max((len(part) - at) // 2, least)
-        yield part[at : at + size]
+        yield tuple(part[at : at + size])
         at += size
+
+
+def estimate(known_ns: int, took_ns: int, was_outlier: bool, policy: Policy) -> tuple[int, bool, bool]:
+    """The new estimate of an item's cost.
+
+    Args:
+        known_ns: the estimate so far; negative: none.
+        took_ns: the new time.
+        was_outlier: the time before this one was an outlier.
+        policy: says what an outlier is.
+
+    Returns:
+        The estimate in ns, whether the new time is an outlier (then the estimate stays), whether the cost has changed for good.
+    """
+    factor = policy.outlier_factor
+    if known_ns < took_ns * factor and took_ns < known_ns * factor:
+        return (3 * known_ns + took_ns) >> 2, False, False
+    if was_outlier or known_ns < 0 or not policy.outliers:
+        return took_ns, False, True
+    return known_ns, True, False
 
 
 _cost = operator.attrgetter("cost_ns")

@@ -11,7 +11,7 @@ import sys, threading, time
 from concurrent.futures import ThreadPoolExecutor
 from reactornb import *
 from reactornb.runtime import at_exit
-from reactornb.runtime.workers import Team
+from reactornb.runtime.team import Team
 
 class Main(Reactor):
     name: str = "main"

@@ -161,6 +161,6 @@ def test_a_timer_s_reaction_that_is_called_at_once_is_named_when_it_raises(worke
     ],
 )
 def test_cheap_reactions_are_handed_out_in_pieces_that_become_smaller(count, each_ns, sizes):
-    handed_out = list(pieces(range(count), each_ns, Policy.smallest_item_ns))
+    handed_out = list(pieces(range(count), Policy.smallest_item_ns // max(each_ns, 1) + 1))
     assert [len(piece) for piece in handed_out] == sizes
     assert [item for piece in handed_out for item in piece] == list(range(count))

@@ -242,7 +242,7 @@ def test_products_of_matrices_are_the_same_on_one_core_and_on_two(told):
 @pytest.mark.slow
 def test_a_team_computes_alone_and_its_caller_as_before(told):
     inside, outside = told("""
-        from reactornb.runtime.workers import Call, Team
+        from reactornb.runtime.team import Call, Team
         import torch
         torch.set_num_threads(4)
         inside, outside = [], []

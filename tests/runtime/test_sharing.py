@@ -10,11 +10,14 @@ import pytest
 
 from reactornb import Bank, Input, Output, Program, Reactor, connect, per_member, reaction, startup
 from reactornb.errors import ReactionError
-from reactornb.runtime import workers
+from reactornb.runtime import level_runner, shared_calls, workers
+from reactornb.runtime.batch import Batch
 from reactornb.runtime.generators import Generators
 from reactornb.runtime.level_runner import LevelRunner
-from reactornb.runtime.sharing import Policy, Trial, share_out
-from reactornb.runtime.workers import Batch, Call, Share, Timed, Worker, current_worker
+from reactornb.runtime.shared_calls import SharedCalls, TimedItem
+from reactornb.runtime.sharing import History, Policy, assign, decide
+from reactornb.runtime.team import Call
+from reactornb.runtime.workers import Worker, current_worker
 from reactornb.tags import forever
 
 pytestmark = pytest.mark.alone  # how threads share the machine's time is part of what is asserted
@@ -34,66 +37,66 @@ def loads(lists):
 
 
 def test_the_longest_comes_first_and_the_work_is_even():
-    lists = share_out(items(*[10] * 15, 500), 2)
+    lists = assign(items(*[10] * 15, 500), 2, Policy())
     assert loads(lists) == [150, 500]
     assert all(part[0].cost_ns == max(item.cost_ns for item in part) for part in lists)
-    assert loads(share_out(items(7, 6, 5, 4, 3, 2), 3)) == [9, 9, 9]
-    assert sorted(map(len, share_out(items(*[-1] * 7), 4))) == [1, 2, 2, 2]  # nothing known yet
+    assert loads(assign(items(7, 6, 5, 4, 3, 2), 3, Policy())) == [9, 9, 9]
+    assert sorted(map(len, assign(items(*[-1] * 7), 4, Policy()))) == [1, 2, 2, 2]  # nothing known yet
 
 
 def test_what_ran_on_a_worker_runs_there_again_unless_that_is_unfair():
     where = [1, 0, 0, 1]
-    lists = share_out(items(10, 10, 10, 10, workers=where), 2)
+    lists = assign(items(10, 10, 10, 10, workers=where), 2, Policy())
     assert [{item.name for item in part} for part in lists] == [{1, 2}, {0, 3}]
-    assert loads(share_out(items(10, 10, 10, 10, workers=[0, 0, 0, 0]), 2)) == [20, 20]
-    assert loads(share_out(items(10, 10, workers=[5, 5]), 2)) == [10, 10]  # a run with more workers came before
+    assert loads(assign(items(10, 10, 10, 10, workers=[0, 0, 0, 0]), 2, Policy())) == [20, 20]
+    assert loads(assign(items(10, 10, workers=[5, 5]), 2, Policy())) == [10, 10]  # a run with more workers came before
 
 
-def rounds_of(trial, alone, shared, count):
+def rounds_of(history, alone, shared, count):
     """Which of so many rounds were shared, where a reaction takes that long alone and shared."""
     chosen = []
     for _ in range(count):
-        chosen.append(trial.turn())
-        trial.took(chosen[-1], shared if chosen[-1] else alone)
+        chosen.append(history.share_next)
+        history.ran(shared=chosen[-1], each_ns=shared if chosen[-1] else alone)
     return chosen
 
 
 @pytest.mark.parametrize(("alone", "tried"), [(220, [8, 25, 58, 123, 252]), (400, [8, 265, 522, 779])])
 def test_running_alone_is_tried_rarely_where_it_was_slower_by_a_fifth(alone, tried):
-    trial = Trial()
-    assert rounds_of(trial, alone, 200, 2) == [True, False]
-    chosen = rounds_of(trial, alone, 200, 1000)
+    history = History(Policy())
+    assert rounds_of(history, alone, 200, 2) == [True, False]
+    chosen = rounds_of(history, alone, 200, 1000)
     assert [i for i, shared in enumerate(chosen) if not shared][: len(tried)] == tried
 
 
 def test_a_level_of_cheap_reactions_is_run_the_faster_way_and_the_other_is_tried_now_and_then():
-    trial = Trial()
-    assert rounds_of(trial, 200, 300, 2) == [True, False]  # both once, shared first
-    chosen = rounds_of(trial, 200, 300, 2000)
+    history = History(Policy())
+    assert rounds_of(history, 200, 300, 2) == [True, False]  # both once, shared first
+    chosen = rounds_of(history, 200, 300, 2000)
     assert [i for i, shared in enumerate(chosen) if shared][:3] == [8, 25, 58]
     assert chosen.count(True) == 11
-    assert rounds_of(trial, 400, 300, 1200)[-900:].count(False) < 12  # what has changed is noticed
+    assert rounds_of(history, 400, 300, 1200)[-900:].count(False) < 12  # what has changed is noticed
 
 
 def test_one_slow_round_does_not_decide_how_a_level_is_run():
-    trial = Trial()
-    rounds_of(trial, 200, 1000, 1)  # the first time a level is shared it is also shared out
-    rounds_of(trial, 200, 100, 10)
-    assert rounds_of(trial, 200, 100, 100).count(False) < 6
+    history = History(Policy())
+    rounds_of(history, 200, 1000, 1)  # the first time a level is shared it is also shared out
+    rounds_of(history, 200, 100, 10)
+    assert rounds_of(history, 200, 100, 100).count(False) < 6
     for long in (500, 10**9):  # another program had the core for a while
-        trial.took(True, long)
-        assert rounds_of(trial, 200, 100, 100).count(False) < 6
+        history.ran(shared=True, each_ns=long)
+        assert rounds_of(history, 200, 100, 100).count(False) < 6
 
 
 def test_a_level_whose_better_way_has_changed_is_tried_again_soon():
-    trial = Trial()
-    rounds_of(trial, 400, 200, 300)  # running it alone is far slower, so it is tried rarely
+    history = History(Policy())
+    rounds_of(history, 400, 200, 300)  # running it alone is far slower, so it is tried rarely
     for _ in range(40):
-        trial.took(True, 1000)
-        if not trial.pays:
+        history.ran(shared=True, each_ns=1000)
+        if not history.sharing_pays:
             break
-    assert not trial.pays
-    assert rounds_of(trial, 400, 200, 40)[8:].count(False) < 2
+    assert not history.sharing_pays
+    assert rounds_of(history, 400, 200, 40)[8:].count(False) < 2
 
 
 class Cheap(Reactor):
@@ -159,156 +162,196 @@ def no_look_at_generators(monkeypatch):
     monkeypatch.setattr(Generators, "tags", 0)
 
 
-def tell_when_shared_out(monkeypatch, told):
-    """Have `told(share, count)` called each time that a level is shared out anew, before the share is used."""
-    share_out_anew = LevelRunner._shared_out
+def tell_when_planned(monkeypatch, told):
+    """Have `told(plan, costs, history)` called each time that a level is planned anew, before the plan is used."""
 
-    def shared_out(self, *args):
-        share, count = share_out_anew(self, *args), args[2]
-        told(share, count)
-        return share
+    def decide_and_tell(costs, history, width):
+        plan = decide(costs, history, width)
+        if plan.parts is not None and (history.plan is None or plan.parts is not history.plan.parts):
+            told(plan, costs, history)
+        return plan
 
-    monkeypatch.setattr(LevelRunner, "_shared_out", shared_out)
+    monkeypatch.setattr(level_runner, "decide", decide_and_tell)
+
+
+def size_of(costs):
+    return sum(item.size for item in costs)
 
 
 @pytest.mark.parametrize(("due_ns", "times"), [(0, 50), (1 << 62, 1)])
-def test_how_a_level_is_shared_out_is_not_thought_over_before_it_is_due(due_ns, times, monkeypatch):
-    thought_over = []
+def test_a_level_is_not_planned_anew_before_planning_has_paid_for_itself(due_ns, times, monkeypatch):
+    plans = []
+    planned = History.planned
 
-    def count_them(share, count):
-        thought_over.append(count)
-        share.due_ns, share.stale = due_ns, True
+    def stale_at_once(history, plan, planning_ns):
+        planned(history, plan, planning_ns)
+        history.replan_not_before_ns, history.cost_changed = due_ns, True
 
-    tell_when_shared_out(monkeypatch, count_them)
-    monkeypatch.setattr(LevelRunner, "policy", Policy(share_above_ns=0))  # shares everything
-    monkeypatch.setattr(Share, "look_ns", 0)  # and takes all times
+    tell_when_planned(monkeypatch, lambda plan, costs, _: plans.append(size_of(costs)))
+    monkeypatch.setattr(History, "planned", stale_at_once)
+    monkeypatch.setattr(LevelRunner, "policy", Policy(share_above_ns=0, profile_ns=0))  # each round is a profile round
     Program(Wide()).run(workers=2, placement="none")
-    assert thought_over.count(300) == times
+    assert plans.count(300) == times
 
 
-def test_how_a_level_is_shared_out_is_thought_over_ever_more_rarely(monkeypatch):
-    rounds, thought_over = itertools.count(), []
-    look = Share.look
+def test_a_level_is_planned_anew_ever_more_rarely(monkeypatch):
+    rounds, plans = itertools.count(), []
+    profile_round = SharedCalls.profile_round
 
-    def note_the_round(share, count):
-        share.due_ns = 0
-        if count == 20:
-            thought_over.append(next(rounds))
+    def note_the_round(plan, costs, history):
+        if size_of(costs) == 20:
+            plans.append(next(rounds))
 
-    def looked(share):
-        batch = look(share)
-        share.late = False  # whatever was
-        if sum(item.size for part in share.parts for item in part) == 20:
+    def profiled(calls):
+        batch = profile_round(calls)
+        calls.cost_changed = calls.saw_outlier = False  # whatever was
+        if sum(item.size for part in calls.parts for item in part) == 20:
             next(rounds)
         return batch
 
-    tell_when_shared_out(monkeypatch, note_the_round)
-    monkeypatch.setattr(Share, "look", looked)
-    monkeypatch.setattr(Share, "look_ns", 0)
-    monkeypatch.setattr(LevelRunner, "policy", Policy(share_above_ns=0))
+    tell_when_planned(monkeypatch, note_the_round)
+    monkeypatch.setattr(SharedCalls, "profile_round", profiled)
+    monkeypatch.setattr(LevelRunner, "policy", Policy(share_above_ns=0, profile_ns=0, overhead=0))
     Program(Wide(n=20, last=500)).run(workers=2, placement="none")
-    between = [b - a - 1 for a, b in itertools.pairwise(thought_over)]
+    between = [b - a - 1 for a, b in itertools.pairwise(plans)]
     assert between == [16, 32, 64, 128, 256]
 
 
 @pytest.mark.parametrize(
-    ("is_odd", "in_pieces"),
+    ("is_unusual", "in_pieces"),
     [
-        (lambda turn: turn % 16 == 0, [False, True, True, True]),  # at first nothing is known of what they cost
+        (lambda turn: turn % 16 == 0, [False, True, True, True]),  # at first no cost is known
         (lambda turn: turn % 4 == 0, [False, False, False, False]),
-        # noticed before it would be thought over
-        (lambda turn: turn > 20 and turn % 2 == 0, [False, True, False, False]),
+        (lambda turn: turn > 20 and turn % 2 == 0, [False, True, False, False]),  # noticed before the next plan was due
     ],
 )
-def test_reactions_that_take_their_time_now_and_then_are_handed_out_singly(is_odd, in_pieces, monkeypatch):
-    turns, made = itertools.count(), []
-    run = Share.run
+def test_reactions_whose_times_vary_are_handed_out_singly(is_unusual, in_pieces, monkeypatch):
+    turns, plans = itertools.count(), []
+    profile_round = SharedCalls.profile_round
 
-    def note_how(share, count):
-        share.due_ns = 0
-        if count == 20:
-            made.append(share.in_pieces)
+    def note_how(plan, costs, history):
+        if size_of(costs) == 20:
+            plans.append(plan.in_pieces)
 
-    def ran(share):
-        batch = run(share)
-        share.late = False
-        share.saw_odd = is_odd(next(turns))
+    def profiled(calls):
+        batch = profile_round(calls)
+        calls.cost_changed = False
+        calls.saw_outlier = is_unusual(next(turns))
         return batch
 
-    tell_when_shared_out(monkeypatch, note_how)
-    monkeypatch.setattr(Share, "run", ran)
-    monkeypatch.setattr(Share, "look_ns", 0)
-    monkeypatch.setattr(Trial, "turn", lambda self: True)
+    tell_when_planned(monkeypatch, note_how)
+    monkeypatch.setattr(SharedCalls, "profile_round", profiled)
+    monkeypatch.setattr(History, "share_next", True)
     # Whatever they cost, they are cheap.
-    monkeypatch.setattr(LevelRunner, "policy", Policy(share_above_ns=1, surely_worth_ns=1 << 40))
+    policy = Policy(share_above_ns=1, surely_worth_ns=1 << 40, profile_ns=0, overhead=0)
+    monkeypatch.setattr(LevelRunner, "policy", policy)
     Program(Wide(n=20, last=600)).run(workers=2, placement="none")
-    assert made[:4] == in_pieces
+    assert plans[:4] == in_pieces
 
 
-@pytest.mark.parametrize("factor", [1, 100])
-def test_a_worker_tells_what_took_its_time_for_once_and_what_for_good(factor, monkeypatch):
-    clock = SimpleNamespace(now=0, perf_counter_ns=lambda: clock.now)
-    monkeypatch.setattr(workers, "time", clock)
-    item = SimpleNamespace(
-        call=lambda: setattr(clock, "now", clock.now + 1000 * factor), cost_ns=1000, odd=False, worker=0
-    )
-    told = []
-    for _ in range(3):
-        share = SimpleNamespace(saw_odd=False, late=False)
-        Timed(item, share).call()
-        told.append((share.saw_odd, share.late))
-    assert told == ([(False, False)] * 3 if factor == 1 else [(True, False), (False, True), (False, False)])
+class Taking:
+    """An item of a batch that takes the times it is given, in ns, on a clock of its own."""
+
+    def __init__(self, monkeypatch, *times, cost_ns=1000):
+        self.clock, self.times = SimpleNamespace(now=0, perf_counter_ns=lambda: self.clock.now), list(times)
+        monkeypatch.setattr(shared_calls, "time", self.clock)
+        self.cost_ns, self.outlier, self.worker = cost_ns, False, -1
+
+    def call(self):
+        self.clock.now += self.times.pop(0)
+
+    def told(self, policy):
+        """(estimate, saw an outlier, cost changed) after each time."""
+        told = []
+        while self.times:
+            calls = SimpleNamespace(saw_outlier=False, cost_changed=False, policy=policy)
+            TimedItem(self, calls).call()
+            told.append((self.cost_ns, calls.saw_outlier, calls.cost_changed))
+        return told
+
+
+def test_an_unusual_time_is_ignored_once_and_believed_the_second_time(monkeypatch):
+    # An environment that resets now and then; one whose steps have become longer for good.
+    assert Taking(monkeypatch, 5000, 104, 5000, 5000, 5000, cost_ns=100).told(Policy()) == [
+        (100, True, False),
+        (101, False, False),
+        (101, True, False),
+        (5000, False, True),
+        (5000, False, False),
+    ]
+
+
+def test_without_outliers_each_unusual_time_is_a_changed_cost(monkeypatch):
+    assert Taking(monkeypatch, 5000, 5000, 1200, cost_ns=100).told(Policy(outliers=False)) == [
+        (5000, False, True),
+        (5000, False, False),
+        (1200, False, True),
+    ]
 
 
 class Steps:
-    """Items whose times are known: one of them may take another time in some rounds."""
+    """Calls of known times, carried out as `Team.job` does; one of them may take another time in some rounds."""
 
-    def __init__(self, monkeypatch, *, odd_in=()):
+    def __init__(self, monkeypatch, *, unusual_in=(), policy=None):
         self.clock = SimpleNamespace(now=0, perf_counter_ns=lambda: self.clock.now)
-        monkeypatch.setattr(workers, "time", self.clock)
-        self.calls, self.odd_in = [], odd_in
-        leader = Worker(0, "test", lambda index: None, 1, patient=False)
-        items = [Call(lambda i=i: self.call(i)) for i in range(4)]
-        for item in items:
+        monkeypatch.setattr(shared_calls, "time", self.clock)
+        self.calls, self.unusual_in = [], unusual_in
+        self.leader = Worker(0, "test", lambda index: None, 1, patient=False)
+        self.items = [Call(lambda i=i: self.call(i)) for i in range(4)]
+        for item in self.items:
             item.cost_ns = 1000
-        self.share = Share((items[:2], items[2:]), None, leader, [leader])
+        self.history = History(policy or Policy(share_above_ns=0, pieces=False, trials=False))
+        self.shared = None
 
     def call(self, number):
         self.calls.append(number)
-        self.clock.now += 50_000 if number == 3 and (len(self.calls) - 1) // 4 in self.odd_in else 1000
+        self.clock.now += 50_000 if number == 3 and (len(self.calls) - 1) // 4 in self.unusual_in else 1000
 
     def rounds(self, count):
-        """Whether times were taken, for each of so many rounds."""
-        looked = []
-        for _ in range(count):
-            looked.append(not self.share.ready)
-            (self.share.run if self.share.ready else self.share.look)()
+        """Of so many rounds, those in which times were taken."""
+        profiled, history = [], self.history
+        for turn in range(count):
+            if self.shared is not None and self.shared.prebuilt_batches:
+                self.shared.run()
+                continue
+            profiled.append(turn)
+            history.now_ns = self.clock.now
+            plan = decide(self.items, history, 2)
+            if history.plan is None or plan.parts is not history.plan.parts:
+                self.shared = SharedCalls(
+                    (self.items[:2], self.items[2:]), None, self.leader, [self.leader], history.policy
+                )
+                history.planned(plan, 1 << 40)
+            self.shared.profile_round()
+            history.profile_round(saw_outlier=self.shared.saw_outlier, cost_changed=self.shared.cost_changed)
+            self.shared.prebuild(0 if history.measure_again else plan.unmeasured)
         assert self.calls == [0, 1, 2, 3] * count
-        return [i for i, look in enumerate(looked) if look]
+        return profiled
 
 
 def test_times_are_taken_ever_more_rarely(monkeypatch):
     steps = Steps(monkeypatch)
     assert steps.rounds(40) == [0, 2, 5, 9, 14, 20, 27, 35]
-    assert steps.share.cost_ns == 4000
-    assert (steps.share.odd, steps.share.late) == (0, False)
+    assert steps.shared.cost_ns == 4000
+    assert (steps.history.outlier_rounds, steps.history.cost_changed) == (0, False)
 
 
 def test_times_are_taken_more_often_where_that_costs_little(monkeypatch):
-    monkeypatch.setattr(Share, "look_ns", 60)  # a hundredth of three rounds that two workers share
-    assert Steps(monkeypatch).rounds(20) == [0, 2, 5, 9, 13, 17]
+    # A hundredth of three rounds that two workers share.
+    policy = Policy(share_above_ns=0, pieces=False, trials=False, profile_ns=60)
+    assert Steps(monkeypatch, policy=policy).rounds(20) == [0, 2, 5, 9, 13, 17]
 
 
-def test_after_a_round_in_which_something_took_its_time_the_next_is_looked_at_too(monkeypatch):
-    steps = Steps(monkeypatch, odd_in=[35, 36])
+def test_after_a_round_with_an_outlier_times_are_taken_in_the_next_round_too(monkeypatch):
+    steps = Steps(monkeypatch, unusual_in=[35, 36])
     assert steps.rounds(50) == [0, 2, 5, 9, 14, 20, 27, 35, 36, 46]
-    # For once in round 35, for good, as it seemed, in 36, and back again in 46.
-    assert (steps.share.odd, steps.share.late) == (2, True)
+    # An outlier in round 35, a changed cost, as it seemed, in 36, and back again in 46.
+    assert (steps.history.outlier_rounds, steps.history.cost_changed) == (2, True)
 
 
-def test_what_may_have_come_to_take_long_is_looked_at_after_some_rounds(monkeypatch):
-    monkeypatch.setattr(Share, "most_rounds", 3)
-    assert Steps(monkeypatch).rounds(20) == [0, 2, 5, 9, 13, 17]
+def test_times_are_taken_after_some_rounds_in_any_case_since_a_cost_may_have_changed(monkeypatch):
+    policy = Policy(share_above_ns=0, pieces=False, trials=False, most_rounds=3)
+    assert Steps(monkeypatch, policy=policy).rounds(20) == [0, 2, 5, 9, 13, 17]
 
 
 class Two(Reactor):
@@ -325,17 +368,19 @@ class Two(Reactor):
 
 @pytest.mark.parametrize("options", [{"fingerprint": True}, {"trace": True}, {"profile": True}])
 @pytest.mark.parametrize("root", [Wide(n=8, last=100), Two()], ids=["one group", "two groups"])
-def test_a_level_that_goes_on_as_before_is_mostly_run_without_a_look(root, options, monkeypatch):
-    counts = {"run": 0, "look": 0}
+def test_a_level_with_an_unchanged_set_of_ready_reactions_is_mostly_run_without_taking_times(
+    root, options, monkeypatch
+):
+    counts = {"run": 0, "profile_round": 0}
 
     def count(name):
-        method = getattr(Share, name)
+        method = getattr(SharedCalls, name)
 
-        def counted(share):
-            counts[name] += len(share._timed) == 2
-            return method(share)
+        def counted(calls):
+            counts[name] += len(calls.parts) == 2
+            return method(calls)
 
-        monkeypatch.setattr(Share, name, counted)
+        monkeypatch.setattr(SharedCalls, name, counted)
 
     program = Program(root)
 
@@ -349,13 +394,13 @@ def test_a_level_that_goes_on_as_before_is_mostly_run_without_a_look(root, optio
     alone = seen(1)
     monkeypatch.setattr(LevelRunner, "policy", Policy(share_above_ns=0))
     count("run")
-    count("look")
+    count("profile_round")
     assert seen(2) == alone
     assert counts["run"] >= 100
-    assert counts["look"] < counts["run"]  # a look makes a run, too
+    assert counts["profile_round"] < counts["run"]  # each profile round is a run, too
 
 
-def test_what_was_not_shared_out_yet_begins_where_its_reactor_started_up(monkeypatch):
+def test_a_reaction_that_was_never_shared_begins_where_its_reactor_started_up(monkeypatch):
     both = threading.Barrier(2)  # so that both workers have some
 
     class Member(Reactor):
@@ -386,13 +431,13 @@ def test_what_was_not_shared_out_yet_begins_where_its_reactor_started_up(monkeyp
 
     homes = {}
 
-    def note_homes(share, _):
-        for place, part in enumerate(share.parts):
-            homes.update({r.name: place for r in part})
+    def note_homes(plan, costs, history):
+        for worker, part in enumerate(plan.parts):
+            homes.update({r.name: worker for (r,) in part})
 
-    tell_when_shared_out(monkeypatch, note_homes)
+    tell_when_planned(monkeypatch, note_homes)
     monkeypatch.setattr(LevelRunner, "policy", Policy(share_above_ns=0))
-    monkeypatch.setattr("reactornb.runtime.level_runner.share_out", _where_they_were)
+    monkeypatch.setattr("reactornb.runtime.sharing.assign", _where_they_were)
     run = Program(Main()).start(workers=2, placement="none")
     run.result(WAIT)
     began = [run.instance(f"member[{i}]").home for i in range(8)]
@@ -400,11 +445,11 @@ def test_what_was_not_shared_out_yet_begins_where_its_reactor_started_up(monkeyp
     assert [homes[f"main.member[{i}].on_inp"] for i in range(8)] == began
 
 
-def _where_they_were(items, width):
+def _where_they_were(items, width, policy):
     parts = [[] for _ in range(width)]
     for item in items:
         parts[max(item.worker, 0)].append(item)
-    return tuple(map(tuple, parts))
+    return parts
 
 
 @pytest.mark.parametrize("above_ns", [0, 1, 1 << 60])
@@ -500,30 +545,6 @@ def test_an_array_through_a_port_of_arrays_is_read_only_and_one_of_numbers_is_no
     run = Program(Main()).start(fast=True)
     run.result()
     assert run.instance("sink").seen == (False, 1.5)
-
-
-class Costly:
-    """An item of a batch that takes the times it is given, in ns, on a clock of its own."""
-
-    def __init__(self, clock, *times):
-        self.clock, self.times = clock, list(times)
-        self.cost_ns, self.odd, self.worker = 100, False, -1
-
-    def call(self):
-        self.clock[0] += self.times.pop(0)
-
-
-def test_one_odd_duration_is_forgotten_and_a_second_is_believed(monkeypatch):
-    clock = [0]
-    monkeypatch.setattr("reactornb.runtime.workers.time.perf_counter_ns", lambda: clock[0])
-    item = Costly(clock, 5000, 104, 5000, 5000, 5000)
-    seen = []
-    while item.times:
-        share = SimpleNamespace(saw_odd=False, late=False)
-        Timed(item, share).call()
-        seen.append((item.cost_ns, share.late))
-    # An environment that resets now and then; one whose steps have become longer for good.
-    assert seen == [(100, False), (101, False), (101, False), (5000, True), (5000, False)]
 
 
 def idle_worker():

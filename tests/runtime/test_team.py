@@ -4,7 +4,8 @@ import threading
 
 import pytest
 
-from reactornb.runtime.workers import Call, Team, Worker, current_scheduler
+from reactornb.runtime.team import Call, Team
+from reactornb.runtime.workers import Worker, current_scheduler
 
 pytestmark = pytest.mark.alone  # how threads share the machine's time is part of what is asserted
 

@@ -200,7 +200,7 @@ def test_a_child_stops_a_run_of_several_enclaves_whose_leaders_were_just_talking
 @pytest.mark.slow
 def test_a_child_makes_a_team_s_calls_by_itself():
     python("""
-        from reactornb.runtime.workers import Call, Team
+        from reactornb.runtime.team import Call, Team
         made = []
         job = Team(2, "test").job([Call(lambda i=i: made.append(i), i % 2) for i in range(4)])
         def check():

@@ -16,7 +16,7 @@ from reactornb import Input, Output, Program, Reactor, State, Timer, connect, en
 from reactornb.errors import RunError
 from reactornb.runtime import live_runs
 from reactornb.runtime.launch import Done
-from reactornb.runtime.workers import Team
+from reactornb.runtime.team import Team
 
 PACKAGE = str(Path(reactornb.__file__).parent)
 

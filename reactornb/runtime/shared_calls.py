@@ -1,0 +1,111 @@
+"""A plan carried out: the items of each worker, round after round, with prebuilt batches or with times taken."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from reactornb.runtime.batch import Batch
+from reactornb.runtime.sharing import Policy, estimate
+from reactornb.runtime.workers import Worker, current_worker
+
+__all__ = ["SharedCalls", "TimedItem"]
+
+
+class TimedItem:
+    """An item of a batch whose time is taken.
+
+    # timed.cost_ns, timed.outlier, timed.worker   written by the worker that calls it, read by the leader once the batch is over
+
+    Attributes:
+        timed: what is called: a reaction, a group or a call.
+    """
+
+    __slots__ = ("_shared", "timed")
+
+    def __init__(self, timed: Any, shared: SharedCalls) -> None:
+        self.timed = timed
+        self._shared = shared
+
+    def call(self) -> None:
+        """Call the item, and note how long that took, and where."""
+        item, shared = self.timed, self._shared
+        began = time.perf_counter_ns()
+        item.call()
+        took = time.perf_counter_ns() - began
+        item.cost_ns, item.outlier, changed = estimate(item.cost_ns, took, item.outlier, shared.policy)
+        if changed:
+            shared.cost_changed = True
+        if item.outlier:
+            shared.saw_outlier = True
+        item.worker = current_worker()
+
+    def culprit(self, error: BaseException) -> Any:
+        """The reaction or call that raised."""
+        return self.timed.culprit(error)
+
+
+class SharedCalls:
+    """Items that several workers call together, round after round.
+
+    # cost_changed, saw_outlier   set by the workers that call timed items; read and reset by the leader between rounds
+    # everything else             read and written by the leader only
+
+    Args:
+        parts: each worker's items.
+        scheduler: whose reactions they are; None: calls of a team.
+        leader: the worker that calls `run`.
+        workers: all of them.
+        policy: says what an outlier is.
+
+    Attributes:
+        prebuilt_batches: one for each round that may pass without taking times. Built together: code that runs between two levels runs on one
+            core while the others wait, and with cold caches, five times as long as in a loop.
+        took_ns: how long the last profile round took.
+    """
+
+    __slots__ = (
+        "_helpers", "_leader", "_scheduler", "_timed", "cost_changed", "parts", "policy", "prebuilt_batches", "saw_outlier", "took_ns",
+    )  # fmt: skip
+
+    def __init__(
+        self, parts: Sequence[Sequence[Any]], scheduler: Any, leader: Worker, workers: Sequence[Worker], policy: Policy
+    ) -> None:
+        self.parts = parts
+        self.policy = policy
+        self._timed = tuple(tuple(TimedItem(item, self) for item in part) for part in parts)
+        self._scheduler = scheduler
+        self._leader = leader
+        self._helpers = [w for w in workers if w is not leader][: sum(map(len, parts)) - 1]
+        self.prebuilt_batches: list[Batch] = []
+        self.cost_changed = self.saw_outlier = False
+        self.took_ns = 0
+
+    def run(self) -> Batch:
+        """Call all items with the next prebuilt batch; returns it once it is over."""
+        batch, leader = self.prebuilt_batches.pop(), self._leader
+        for helper in self._helpers:
+            helper.offer(batch)
+        batch.work(leader)
+        if not batch.over:
+            leader.wait_for(batch)
+        return batch
+
+    def profile_round(self) -> Batch:
+        """Call all items and take their times."""
+        self.cost_changed = self.saw_outlier = False
+        self.prebuilt_batches = [Batch(self._timed, self._scheduler, self._leader)]
+        began = time.perf_counter_ns()
+        batch = self.run()
+        self.took_ns = time.perf_counter_ns() - began
+        return batch
+
+    def prebuild(self, rounds: int) -> None:
+        """Build the batches of that many rounds."""
+        self.prebuilt_batches = [Batch(self.parts, self._scheduler, self._leader) for _ in range(rounds)]
+
+    @property
+    def cost_ns(self) -> int:
+        """The estimated cost of all items together."""
+        return sum(item.cost_ns for part in self.parts for item in part)
