@@ -7,7 +7,7 @@ import types
 import warnings
 
 from reactornb.errors import AssemblyError, DeclarationError, Source
-from reactornb.model import Bank, Declaration, Mode, PortRef, Reactor
+from reactornb.model import Bank, Declaration, Mode, PortPath, PortRef, Reactor
 from reactornb.model.ownership import needs_guard, refused_attribute
 
 __all__ = ["check_class"]
@@ -31,8 +31,9 @@ def check_class(cls: type[Reactor], name: str, children: dict[int, str]) -> None
     for item in cls._spec.reactions:
         for declared in (*item.uses, *item.effects):
             child = _child(declared, children)
-            if child and child not in item.parameters and not any(p.startswith(f"{child}.") for p in item.parameters):
-                words = declared if isinstance(declared, str) else f"{child}.{declared.port.name}"
+            reached = {p.child if isinstance(p, PortPath) else p for p in item.parameters}
+            if child and child not in reached:
+                words = str(declared) if isinstance(declared, PortPath) else f"{child}.{declared.port.name}"
                 raise AssemblyError(
                     f"{item.source}: reaction {name}.{item.name} declares {words} but cannot touch it: its signature lacks "
                     f"{child!r}. Write def {item.name}(self, …, {child}), or drop the declaration."
@@ -48,6 +49,7 @@ _TEMPLATE = frozenset(
         "_named",
         "_parameters",
         "_enclave",
+        "_listed",
         "_looked_at",
         "bank_index",
         "bank_width",
@@ -106,8 +108,8 @@ def check_late(cls: type[Reactor], where: Source) -> None:
 
 
 def _child(declared: object, children: dict[int, str]) -> str:
-    if isinstance(declared, str):
-        return declared.removeprefix("interleaved(").partition(".")[0].partition("[")[0]
+    if isinstance(declared, PortPath):
+        return declared.child
     if isinstance(declared, PortRef):
         return children.get(id(declared.owner), "")
     return ""
@@ -193,7 +195,7 @@ def _modes(cls: type[Reactor], name: str) -> None:
     reached = {m.name for m in modes.values() if m.initial}
     pending = [r for r in cls._spec.reactions if r.mode is None or r.mode.name in reached]
     while pending:
-        new = {p for r in pending for p in r.parameters if p in modes} - reached
+        new = {p for r in pending for p in r.parameters if isinstance(p, str) and p in modes} - reached
         reached |= new
         pending = [r for r in cls._spec.reactions if r.mode is not None and r.mode.name in new]
     for mode in modes.values():

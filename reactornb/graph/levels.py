@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from reactornb.errors import CausalityError
-from reactornb.graph.nodes import Edge, Flat, ReactionNode, member, short
+from reactornb.graph.nodes import Edge, Flat, ReactionNode, declared_path, short
 
 __all__ = ["levels_of"]
 
@@ -152,7 +152,7 @@ def _loop(work: Flat, after: list[dict[int, int]], stuck: set[int]) -> Causality
         lines += ["through these connections:", *(f"  {t}" for t in through)]
         e = edges[0]
         lines.append(
-            f"Break the loop with a delay: connect({member(work.ports[e.source].name)}, {member(work.ports[e.destination].name)}, "
+            f"Break the loop with a delay: connect({declared_path(work, work.ports[e.source])}, {declared_path(work, work.ports[e.destination])}, "
             f"after=ms(0))"
         )
     if orders:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -32,7 +31,9 @@ class ReactorNode:
 
     Attributes:
         index: position in `Graph.reactors`; parents come before their children.
-        name: full path, such as `main.rollouts[3]`; `label` is its last part.
+        name: full path, such as `main.rollouts[3]`.
+        label: the last part of the name: `rollouts[3]`.
+        group: what the container calls it, without the index in a bank or list: `rollouts`.
         cls: the class; `parameters` its parameter values for this instance.
         parent: index of the container, -1 for the root.
         bank_index, bank_width: position in its bank and the bank's width (0 and 1 outside banks).
@@ -45,6 +46,7 @@ class ReactorNode:
     index: int
     name: str
     label: str
+    group: str
     cls: type[Reactor]
     parameters: Mapping[str, Any]
     parent: int
@@ -66,6 +68,11 @@ class PortNode:
     port: Port[Any]
     channel: int | None
     kind: str
+
+    @property
+    def local_name(self) -> str:
+        """Its name within its reactor, such as `out` or `out[2]`."""
+        return self.port.name if self.channel is None else f"{self.port.name}[{self.channel}]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,8 +241,14 @@ def short(name: str) -> str:
     return name.partition(".")[2] or name
 
 
-def member(name: str) -> str:
-    return re.sub(r"\[\d+\]", "", short(name))
+def declared_path(work: Flat, port: PortNode) -> str:
+    """A port as a program writes it, without indices: `rollouts.weights` for `main.rollouts[3].weights`."""
+    parts = [port.port.name]
+    node = work.reactors[port.reactor]
+    while node.parent >= 0:
+        parts.append(node.group)
+        node = work.reactors[node.parent]
+    return ".".join(reversed(parts))
 
 
 def describe_edge(graph: Graph, edge: Edge) -> str:

@@ -46,7 +46,7 @@ def _contained(graph: Graph, above: Iterable[ReactorNode]) -> dict[str, list[Rea
     found: dict[str, list[ReactorNode]] = {}
     for node in graph.reactors:
         if node.parent in parents:
-            found.setdefault(node.label.partition("[")[0], []).append(node)
+            found.setdefault(node.group, []).append(node)
     return found
 
 
@@ -64,6 +64,10 @@ def _below(graph: Graph, above: list[ReactorNode], step: str, path: str) -> list
     chosen = [node for node in members if node.label == f"{label}[{number}]"]
     if not chosen:
         width = len(members) // len(above)
-        said = f"it has {width} members, 0 to {width - 1}" if "[" in members[0].label else "it is a single reactor"
+        said = (
+            f"it has {width} members, 0 to {width - 1}"
+            if members[0].label != members[0].group
+            else "it is a single reactor"
+        )
         raise UnknownNameError(f"{path}: there is no {label}[{number}]: {said}.", unknown=step)
     return chosen

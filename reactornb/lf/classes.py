@@ -19,7 +19,7 @@ from reactornb.lf.declared import Names
 from reactornb.lf.names import LFInPort
 from reactornb.lf.ports import path_of, port_ref, width_of
 from reactornb.lf.scope import Scope, TargetCode
-from reactornb.model import Bank, Reactor, connect, enclave, per_member
+from reactornb.model import Bank, PortPath, Reactor, connect, enclave, per_member
 from reactornb.model.spec import REQUIRED
 
 __all__ = ["ClassBuilder"]
@@ -216,11 +216,13 @@ class ClassBuilder:
         handler.source = self._scope.source(m)
         self._names[f"on_{m.name}"] = handler
 
-    def _effects(self, effects: tuple[ast.Effect, ...]) -> tuple[list[str], list[str], tuple[str, ...], frozenset[str]]:
+    def _effects(
+        self, effects: tuple[ast.Effect, ...]
+    ) -> tuple[list[str | PortPath], list[str], tuple[PortPath | str, ...], frozenset[str]]:
         """Names a body sees through its effects, what it calls them, paths of contained ports, and modes by history."""
-        names: list[str] = []
+        names: list[str | PortPath] = []
         called: list[str] = []
-        paths: list[str] = []
+        paths: list[PortPath | str] = []
         history: set[str] = set()
         for effect in effects:
             if isinstance(effect, ast.ModeChange):
@@ -235,7 +237,7 @@ class ClassBuilder:
         return names, called, tuple(paths), frozenset(history)
 
     @staticmethod
-    def _see(ref: ast.VarRef, names: list[str], called: list[str]) -> None:
+    def _see(ref: ast.VarRef, names: list[str | PortPath], called: list[str]) -> None:
         name = ref.container or ref.variable
         if name not in names:
             names.append(name)
@@ -252,7 +254,7 @@ class ClassBuilder:
             self._target.warn(f"{where}: {m.late.keyword} has no meaning in one process; messages are never tardy.")
         if m.code is None:
             self._target.warn(f"{where}: reaction {name} is declared without a body; it does nothing.")
-        names: list[str] = []
+        names: list[str | PortPath] = []
         called: list[str] = []
         triggers: list[Any] = []
         timers = self._kinds.of_kind("timer")
@@ -294,17 +296,17 @@ class ClassBuilder:
         self._names[f"{name}__{self._name_of_class()}"] = made
 
     @staticmethod
-    def _underscored(m: ast.Reaction, names: list[str], called: list[str]) -> None:
+    def _underscored(m: ast.Reaction, names: list[str | PortPath], called: list[str]) -> None:
         """Bodies may also say `container_port`, as Lingua Franca's generated code does, and an alias stands for the port itself."""
         bodies = (m.code.text if m.code else "") + (m.deadline.code.text if m.deadline else "")
         for ref in (*m.triggers, *m.sources, *m.effects):
             if isinstance(ref, ast.VarRef) and ref.container:
                 other = f"{ref.container}_{ref.variable}"
                 if other in bodies and other not in called:
-                    names.append(f"{ref.container}.{ref.variable}")
+                    names.append(PortPath(ref.container, ref.variable))
                     called.append(other)
                 if ref.alias and ref.alias not in called:
-                    names.append(f"{ref.container}.{ref.variable}")
+                    names.append(PortPath(ref.container, ref.variable))
                     called.append(ref.alias)
 
     def _name_of_class(self) -> str:

@@ -9,7 +9,7 @@ from reactornb.errors import AssemblyError, Source, UnknownNameError, suggestion
 from reactornb.lf import syntax as ast
 from reactornb.lf.scope import Scope, TargetCode
 from reactornb.limits import MOST_CHANNELS
-from reactornb.model import Bank, PortRef, Reactor
+from reactornb.model import Bank, PortPath, PortRef, Reactor
 
 __all__ = ["path_of", "port_ref", "width_of"]
 
@@ -91,7 +91,8 @@ def port_ref(self: Reactor, ref: ast.VarRef, where: Source) -> PortRef:
     return PortRef(owner, port, ref.interleaved)
 
 
-def path_of(ref: ast.VarRef) -> str:
+def path_of(ref: ast.VarRef) -> PortPath | str:
     """A port as reactions name it."""
-    path = f"{ref.container}.{ref.variable}" if ref.container else ref.variable
-    return f"interleaved({path})" if ref.interleaved else path
+    if ref.container:
+        return PortPath(ref.container, ref.variable, interleaved=ref.interleaved)
+    return ref.variable

@@ -28,6 +28,7 @@ from reactornb.model.declarations import (
     shutdown,
     startup,
 )
+from reactornb.model.port_path import PortPath
 from reactornb.model.reactor import Reactor, composing
 from reactornb.model.spec import ClassSpec
 from reactornb.model.values import Fixed, Shared, choices_of, fits, fitting, kind_of
@@ -47,6 +48,7 @@ __all__ = [
     "Output",
     "PhysicalAction",
     "Port",
+    "PortPath",
     "PortRef",
     "Reaction",
     "Reactor",

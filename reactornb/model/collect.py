@@ -24,6 +24,7 @@ from reactornb.model.declarations import (
     Watchdog,
 )
 from reactornb.model.mistakes import check_body, check_called, check_signature
+from reactornb.model.port_path import PortPath
 from reactornb.model.spec import REQUIRED, ClassSpec, ReactorBase, Template, is_built_in, written_bases
 
 __all__ = ["collect", "is_own"]
@@ -168,12 +169,12 @@ def _check_reaction(cls: type[ReactorBase], spec: ClassSpec, item: Reaction, com
     for name in item.parameters:
         # Children made in `compose` are not known before assembly, which checks them again.
         if name not in spec.touchable and not composed:
-            raise unknown(name, "in its signature")
+            raise unknown(str(name), "in its signature")
     for trigger in (*item.triggers, *item.uses, *item.effects):
-        if isinstance(trigger, str):
-            known = trigger in spec.parameters or trigger.partition(".")[0].partition("[")[0] in spec.touchable
-            if not known and not composed:
-                raise unknown(trigger, "as a trigger", ("startup", "shutdown", "reset", *spec.parameters))
+        if isinstance(trigger, (str, PortPath)):
+            name = trigger.child if isinstance(trigger, PortPath) else trigger
+            if name not in spec.parameters and name not in spec.touchable and not composed:
+                raise unknown(str(trigger), "as a trigger", ("startup", "shutdown", "reset", *spec.parameters))
         elif isinstance(trigger, Declaration):
             if isinstance(trigger, (Output, State, Mode, Reaction)):
                 raise DeclarationError(

@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Self, get_origin, overload
 
 from reactornb.errors import DeclarationError, Source, UndeclaredEffectError, with_article
 from reactornb.model.callers import check_function, class_body, running_reactor
+from reactornb.model.port_path import PortPath, as_path
 
 Spec = int | str | Callable[[Any], int]
 """A number known at assembly: itself, the name of a parameter, or a function of the reactor."""
@@ -292,8 +293,8 @@ Trigger = Declaration | Builtin | str
 class Reaction(_Final):
     """A function of a reactor, what triggers it, what else it reads and what it may write.
 
-    Made by the decorator `reaction`. Triggers, uses and effects are kept as declarations, built-ins, or paths such as
-    `"counter.count"` for a port of a contained reactor.
+    Made by the decorator `reaction`. Triggers, uses and effects are kept as declarations, built-ins, names of the reactor's own
+    declarations, or paths to ports of contained reactors; so are parameters, whose names and paths a front end may give.
     """
 
     kind = "reaction"
@@ -306,21 +307,21 @@ class Reaction(_Final):
         uses: tuple[Any, ...] = (),
         effects: tuple[Any, ...] = (),
         deadline: Spec | None = None,
-        parameters: tuple[str, ...] | None = None,
+        parameters: tuple[str | PortPath, ...] | None = None,
         history: frozenset[str] = frozenset(),
     ) -> None:
         check_function(fn)
         super().__init__()
         self.fn = fn
         self.source = Source(fn.__code__.co_filename, fn.__code__.co_firstlineno)
-        self.triggers = triggers
-        self.uses = uses
-        self.effects = effects
+        self.triggers = _paths(triggers)
+        self.uses = _paths(uses)
+        self.effects = _paths(effects)
         self.deadline = deadline
         self.history = history  # modes whose `set()` means a history transition
         self.attribute = ""  # what the class binds it to; `name` is what it is called
         self.handler: Callable[..., None] | None = None
-        self.parameters = signature(fn) if parameters is None else parameters
+        self.parameters: tuple[str | PortPath, ...] = signature(fn) if parameters is None else parameters
         self.__doc__ = fn.__doc__
 
     def missed(self, handler: Callable[..., None]) -> Reaction:
@@ -333,7 +334,7 @@ class Reaction(_Final):
         if signature(handler) != self.parameters:
             raise DeclarationError(
                 f"{self.source}: the handler {handler.__name__} must take the same parameters as {self.fn.__name__}: "
-                f"(self, {', '.join(self.parameters)})."
+                f"(self, {', '.join(map(str, self.parameters))})."
             )
         self.handler = handler
         return self
@@ -351,6 +352,10 @@ class Reaction(_Final):
         # `@on_x.missed def on_x_late` binds the same object to a second name, which is not a second reaction.
         self.name = self.name or name
         self.attribute = self.attribute or name
+
+
+def _paths(ends: tuple[Any, ...]) -> tuple[Any, ...]:
+    return tuple(as_path(end) if isinstance(end, str) else end for end in ends)
 
 
 def signature(fn: Callable[..., None]) -> tuple[str, ...]:

@@ -82,7 +82,7 @@ class LiveReactor(ReactorBase):
         """True if the deadline of the reaction that runs has passed by now; false if it has none.
 
         Args:
-            invoke_handler: also call the deadline's handler in that case, as in Lingua Franca.
+            invoke_handler: also call the deadline's handler in that case.
         """
         limit = self._deadline
         if limit is None or not limit.is_missed():

@@ -206,6 +206,6 @@ def _set_child(self: Reactor, name: str, value: Any) -> None:
         children[name] = value
     elif isinstance(value, (list, tuple)) and value and all(isinstance(v, Template) for v in value):
         for i, child in enumerate(value):
-            child.__dict__["_named"] = f"{name}[{i}]"
+            child.__dict__.update(_named=f"{name}[{i}]", _listed=name)
             children[f"{name}[{i}]"] = child
     object.__setattr__(self, name, value)

@@ -10,7 +10,7 @@ from IPython.core.error import UsageError
 
 from reactornb.errors import suggestion
 from reactornb.graph import ReactorNode
-from reactornb.model import Bank, Builtin, PortRef, Reaction, Reactor
+from reactornb.model import Bank, Builtin, PortPath, PortRef, Reaction, Reactor
 from reactornb.runtime import Program, Run
 from reactornb.tags import format_ns
 
@@ -132,9 +132,11 @@ def _reactions(cls: type[Reactor]) -> list[str]:
     for number, item in enumerate(spec.reactions, start=1):
         triggers = [_path(t) for t in item.triggers]
         effects = [_path(t) for t in item.effects] + [
-            n for n in item.parameters if n not in triggers and not _is_read(cls, n)
+            n for n in map(str, item.parameters) if n not in triggers and not _is_read(cls, n)
         ]
-        reads = [_path(t) for t in item.uses] + [n for n in item.parameters if n not in triggers and _is_read(cls, n)]
+        reads = [_path(t) for t in item.uses] + [
+            n for n in map(str, item.parameters) if n not in triggers and _is_read(cls, n)
+        ]
         words = f"{number} {item.name}({', '.join(triggers)})"
         words += f" reads {', '.join(reads)}" if reads else ""
         words += f" -> {', '.join(effects)}" if effects else ""
@@ -149,7 +151,7 @@ def _is_read(cls: type[Reactor], name: str) -> bool:
 
 
 def _path(trigger: Any) -> str:
-    if isinstance(trigger, (str, PortRef, Builtin)):
+    if isinstance(trigger, (str, PortPath, PortRef, Builtin)):
         return str(trigger)
     return str(trigger.name)
 
