@@ -1,10 +1,11 @@
-"""Which reactions a run is in, and since when: found by looking at its threads from outside, so that a run pays nothing for it.
+"""Which reactions a run is in, and since when. Its threads are looked at from outside: a run pays nothing for it.
 
-Nothing is looked at while tags are done. Where none was between two looks, the workers' stacks say which reaction each is in. A
-stack is read while its thread runs, which is why this waits: a frame that has been there for a second is hardly left just then.
-The times are lower bounds: from the first look at which a reaction was seen.
+Stacks are read only if no tag and no reaction was done between two looks. A stack is read while its thread runs, hence the wait: a
+frame that has been there for half a second is hardly left just then. The times are lower bounds: they begin with the first look that
+finds a reaction.
 
 # _moved, _moved_at, _since   under _lock; any thread may ask
+# _finder                     made by the first to ask, by two at once perhaps, both the same; then only read
 """
 
 from __future__ import annotations
@@ -13,10 +14,9 @@ import sys
 import threading
 import time
 from dataclasses import dataclass
-from types import CodeType, FrameType
 from typing import TYPE_CHECKING, Any
 
-from reactornb.errors import Source
+from reactornb.runtime.reaction_finder import ReactionFinder
 
 if TYPE_CHECKING:
     from reactornb.runtime.engine import Engine
@@ -59,7 +59,7 @@ class BusyWatch:
         self._moved: Any = None
         self._moved_at = 0.0
         self._since: dict[tuple[int, str], float] = {}
-        self._names: dict[CodeType, list[tuple[Any, str]]] | None = None
+        self._finder: ReactionFinder | None = None
 
     def look(self) -> list[Busy]:
         """The reactions that are known to have been busy for half a second or more, longest first, then by name; empty while tags are done."""
@@ -73,52 +73,28 @@ class BusyWatch:
                 return []
             if now - self._moved_at < _SETTLED_S:
                 return []
-            found = self.stacks()
-            began = self._moved_at if not self._since else now  # one that was not there before has begun since
-            self._since = {key: self._since.get(key, began) for key in found}
+            places = self.stacks()
+            began = (
+                self._moved_at if not self._since else now
+            )  # one that was not there at the last look has begun since
+            self._since = {key: self._since.get(key, began) for key in places}
             busy = [
-                Busy(name, now - self._since[worker, name], where, worker) for (worker, name), where in found.items()
+                Busy(name, now - self._since[worker, name], where, worker) for (worker, name), where in places.items()
             ]
         return sorted(busy, key=lambda b: (-b.seconds, b.reaction))
 
     def stacks(self) -> dict[tuple[int, str], str]:
-        """Per worker and reaction that it is in at this moment, where that is; takes no lock."""
-        if self._names is None:
-            self._names = self._bodies()
+        """Per worker and reaction that it is in at this moment, file or cell and line; takes no lock."""
+        finder = self._finder
+        if finder is None:
+            finder = self._finder = ReactionFinder(self._engine.schedule)
         frames = sys._current_frames()
-        found: dict[tuple[int, str], str] = {}
+        places: dict[tuple[int, str], str] = {}
         for worker in self._engine.workers:
-            frame: FrameType | None = frames.get(worker.thread.ident or 0)
-            inner: tuple[str, str] | None = None
-            while frame is not None:  # the outermost is the reaction: it may call another's body as a plain function
-                known = self._names.get(frame.f_code)
-                if known is not None:
-                    inner = _name_of(known, frame), str(Source(frame.f_code.co_filename, frame.f_lineno or 0))
-                frame = frame.f_back
-            if inner is not None:
-                found[worker.index, inner[0]] = inner[1]
-        return found
-
-    def _bodies(self) -> dict[CodeType, list[tuple[Any, str]]]:
-        """The code of each reaction's body: the instances that it may run for, and the reaction's name for each."""
-        made: dict[CodeType, list[tuple[Any, str]]] = {}
-        instances = self._engine.schedule.instances
-        for r in self._engine.graph.reactions:
-            declaration = r.declaration
-            for fn in (getattr(declaration, "fn", None), getattr(declaration, "handler", None)):
-                code = getattr(fn, "__code__", None)
-                if code is not None:
-                    made.setdefault(code, []).append((instances[r.reactor], r.name))
-        return made
-
-
-def _name_of(known: list[tuple[Any, str]], frame: FrameType) -> str:
-    if len(known) == 1:
-        return known[0][1]
-    first = frame.f_code.co_varnames[:1]
-    instance = frame.f_locals.get(first[0]) if first else None
-    names = [name for own, name in known if own is instance]
-    return names[0] if names else f"one of {known[0][1]} to {known[-1][1]}"
+            place = finder.find(frames.get(worker.thread.ident or 0))
+            if place.candidates:
+                places[worker.index, place.name] = str(place.source)
+        return places
 
 
 def _duration(seconds: float) -> str:

@@ -16,6 +16,7 @@ from collections.abc import Hashable
 from typing import Any
 
 from reactornb.errors import Source
+from reactornb.runtime.reaction_finder import ReactionFinder
 
 __all__ = ["Notices", "whereabouts"]
 
@@ -66,17 +67,5 @@ def whereabouts(scheduler: Any) -> tuple[str, Source]:
     Args:
         scheduler: of the run for which the thread works; None if there is none.
     """
-    schedule = getattr(scheduler, "schedule", None)
-    nodes = () if schedule is None else [r.node for r in schedule.reactions if r.node.declaration is not None]
-    bodies = {node.declaration.fn.__code__: node for node in nodes}
-    frame = sys._getframe(1)
-    while frame.f_back is not None:
-        frame = frame.f_back
-        code = frame.f_code
-        if code in bodies:
-            # Members of a bank share the body: whose it is tells `self`.
-            this = frame.f_locals.get(code.co_varnames[0]) if code.co_argcount else None
-            name = getattr(this, "full_name", "")
-            fn = bodies[code].declaration.fn
-            return f"{name}.{fn.__name__}" if name else bodies[code].name, Source(code.co_filename, frame.f_lineno)
-    return "", Source.caller()
+    place = ReactionFinder(getattr(scheduler, "schedule", None)).find(sys._getframe(1))
+    return (place.name, place.source) if place.source is not None else ("", Source.caller())

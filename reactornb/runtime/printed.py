@@ -11,7 +11,6 @@ or a reaction that hangs would keep the very lines that tell why.
 
 from __future__ import annotations
 
-import inspect
 import re
 import sys
 import threading
@@ -20,7 +19,7 @@ from collections.abc import Callable, Sequence
 from itertools import islice
 from typing import Any, NamedTuple
 
-from reactornb.model import Reactor
+from reactornb.runtime.reaction_finder import ReactionFinder
 from reactornb.tags import format_ns
 
 __all__ = ["Line", "Origin", "Printed", "inherit", "not_shown", "owner_here", "seen"]
@@ -170,7 +169,7 @@ class Printed:
     # version    counted up by any thread without a lock: two that do so at once may count one
     # opens      per reactor or thread, and stream, what has no end yet; who prints adds its own once, under _lock
     # _origins   of each reaction the last one, by the thread that is in it
-    # _bodies    made by whoever prints first, two at once perhaps, the same; then only read
+    # _finder    made by whoever prints first, two at once perhaps, both the same; then only read
     """
 
     kept = 100_000
@@ -187,7 +186,7 @@ class Printed:
         self.version = 0
         self.below: Any = None
         self._forgotten: list[Callable[[Origin], bool]] = []
-        self._bodies: Bodies | None = None
+        self._finder: ReactionFinder | None = None
         self._origins: dict[int, Origin] = {}
 
     def open(self, scheduler: Any, error: bool = False, stream: Any = None) -> Open:
@@ -261,28 +260,15 @@ class Printed:
 
     def _whence(self, scheduler: Any) -> tuple[str, Origin, bool]:
         """Where this thread is: the reactor's path, "" if it is in none, the reaction, and whether the thread is in it, not only of it."""
-        bodies = self._bodies
-        if bodies is None:
-            bodies = Bodies(scheduler)
-            if bodies.codes:
-                self._bodies = bodies
-        codes = bodies.codes
-        name, nearest, ran = "", None, None
-        frame = sys._getframe(3)  # what calls this is no reactor's
-        while frame.f_back is not None:
-            frame = frame.f_back
-            code = frame.f_code
-            own = codes.get(id(code))
-            if own is _OUTSIDE:
-                break
-            if not code.co_argcount or (own is None and nearest is not None):
-                continue
-            first = frame.f_locals.get(code.co_varnames[0])
-            # The name is that of the nearest reactor; the reaction is the outermost, which may call others as plain functions.
-            if nearest is None and isinstance(first, Reactor) and first._running:
-                nearest, name = first, first.full_name.partition(".")[2] or first.full_name
-            if own is not None:
-                ran = own.get(id(first)) or ran
+        finder = self._finder
+        if finder is None:
+            schedule = getattr(scheduler, "schedule", None)
+            finder = ReactionFinder(schedule)
+            if schedule is not None:
+                self._finder = finder
+        place = finder.find(sys._getframe(3), with_reactor=True)
+        ran, nearest = place.reaction, place.reactor
+        name = "" if nearest is None else nearest.full_name.partition(".")[2] or nearest.full_name
         tag = scheduler.current_tag()
         if ran is not None:
             last = self._origins.get(ran.index)
@@ -294,7 +280,7 @@ class Printed:
         owner = owner_here()
         if owner is not None and owner.scheduler() is scheduler:
             return name, owner.origin, False
-        reactor = bodies.reactors.get(id(nearest), _LAST)
+        reactor = finder.numbers.get(id(nearest), _LAST)
         enclave = getattr(scheduler, "enclave", -1)
         return name, Origin(tag.time_ns, tag.microstep, reactor=reactor, enclave=enclave), False
 
@@ -409,39 +395,6 @@ def not_shown(lines: int) -> str:
 def seen(text: str) -> str:
     """What a line looks like once the carriage returns in it are obeyed."""
     return text.rstrip("\r").rpartition("\r")[2] if "\r" in text else text
-
-
-# Stands for the scheduler's own loop: what comes before it on a stack is another run's, or nobody's.
-_OUTSIDE: dict[int, Any] = {}
-
-
-class Bodies:
-    """By which a frame tells what a thread is in.
-
-    Attributes:
-        codes: by the `id` of a body's code, and that of the reactor that runs it, the reaction; None where it is one of several.
-        reactors: by the `id` of a reactor, its index.
-    """
-
-    __slots__ = ("codes", "reactors")
-
-    def __init__(self, scheduler: Any) -> None:
-        self.codes: dict[int, dict[int, Any]] = {}
-        schedule = getattr(scheduler, "schedule", None)
-        if schedule is not None:
-            self.codes[id(type(scheduler)._tags.__code__)] = _OUTSIDE
-        instances = () if schedule is None else schedule.instances
-        self.reactors = {id(instance): index for index, instance in enumerate(instances)}
-        for r in () if schedule is None else schedule.reactions:
-            instance = id(instances[r.node.reactor])
-            declared = (getattr(r.node.declaration, kind, None) for kind in ("fn", "handler"))
-            functions = [fn for fn in declared if fn is not None]
-            for fn in (*functions, *map(inspect.unwrap, functions)):
-                code = getattr(fn, "__code__", None)
-                if code is not None:
-                    # Reactions that one decorator made share its code.
-                    own = self.codes.setdefault(id(code), {})
-                    own[instance] = r if own.get(instance, r) is r else None
 
 
 def _place(line: Line) -> tuple[int, ...]:
