@@ -111,6 +111,7 @@ class LevelRunner:
             if group is not None and group is groups[0] and len(groups) == 1:  # the set of ready reactions is unchanged
                 groups.clear()
                 group.queued = False
+                self.level_began_ns = time.perf_counter_ns()
                 self._finish_shared(shared.calls.run(), shared.items)
                 self._clear(group.clears)
                 return group.size
@@ -259,10 +260,11 @@ class LevelRunner:
         tag = self._context.current_tag()
         undone = not_counted(items, failures)
         self._recorder.failed(tag, undone)
-        for reaction in undone:
-            self._schedule.instances[reaction.node.reactor]._log.forget(tag)
-        self._context.printed.forget(tag, self._enclave, undone)
         never = set(skipped)
+        for reaction in undone:
+            if reaction not in never:  # its reactor may have logged at an earlier level of this tag: that counts
+                self._schedule.instances[reaction.node.reactor]._log.forget(tag, self.level_began_ns)
+        self._context.printed.forget(tag, self._enclave, undone)
         return ReactionFailed(
             failure(r, self._graph.reactors[r.node.reactor].cls, tag, error),
             number=r.index,

@@ -26,7 +26,7 @@ import numpy
 __all__ = ["Column", "Log", "merged"]
 
 Array = numpy.ndarray[Any, Any]
-_TAG = struct.Struct("=qq")
+_HEAD_CELLS = struct.Struct("=qqqd")  # time, microstep, kind, physical time
 _HEAD = 4  # cells before the values
 _now = time.perf_counter
 
@@ -102,10 +102,18 @@ class Log:
         done, rows = self._now
         return done + len(rows)
 
-    def forget(self, tag: tuple[int, int]) -> None:
-        """What was logged from this tag on does not count; the leader, once no reaction runs any more."""
-        end = len(self)
-        while end and self.tag(end - 1) >= tag:
+    def forget(self, tag: tuple[int, int], since_ns: int = 0) -> None:
+        """Do not count what was logged from this tag on. Called by the leader, once no reaction runs any more.
+
+        Args:
+            tag: time in ns and microstep.
+            since_ns: by `time.perf_counter_ns`: what was logged earlier counts. It tells a level from those before it at one tag.
+        """
+        end, since_s = len(self), since_ns / 1e9  # as `time.perf_counter` divides
+        while end:
+            logged, wall_s = self._head(end - 1)
+            if logged < tag or wall_s < since_s:
+                break
             end -= 1
         self._end = end
 
@@ -134,13 +142,17 @@ class Log:
 
     def tag(self, row: int) -> tuple[int, int]:
         """The time in ns and the microstep of a row."""
+        return self._head(row)[0]
+
+    def _head(self, row: int) -> tuple[tuple[int, int], float]:
+        """The tag of a row, and when it was logged, by `time.perf_counter`."""
         done, rows = self._now
         if row >= done:
-            time_ns, microstep = _TAG.unpack_from(rows[row - done])
+            time_ns, microstep, _, wall_s = _HEAD_CELLS.unpack_from(rows[row - done])
         else:
             part = self._parts[row // self.size]
-            time_ns, microstep = _TAG.unpack_from(part.data, part.start(row % self.size))
-        return time_ns, microstep
+            time_ns, microstep, _, wall_s = _HEAD_CELLS.unpack_from(part.data, part.start(row % self.size))
+        return (time_ns, microstep), wall_s
 
     def _between(self, start: int, end: int) -> list[Part]:
         """The rows from `start` to `end`."""
