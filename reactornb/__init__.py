@@ -40,7 +40,7 @@ from reactornb.model import (
     startup,
 )
 from reactornb.model.decorator import reactor
-from reactornb.tags import Tag, days, forever, hours, minutes, ms, ns, sec, us, weeks
+from reactornb.tags import Duration, Tag, days, forever, hours, minutes, ms, ns, sec, us, weeks
 
 if TYPE_CHECKING:
     from reactornb.graph import Graph, assemble
@@ -50,6 +50,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Bank",
+    "Duration",
     "Fixed",
     "Graph",
     "Input",

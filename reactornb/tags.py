@@ -42,7 +42,11 @@ class Duration(int):
 
     def __sub__(self, other: int) -> int:
         left = int.__sub__(self, other)
-        return Duration(left) if isinstance(other, Duration) else left
+        return left if left is NotImplemented or not (isinstance(other, Duration) or other == 0) else Duration(left)
+
+    def __rsub__(self, other: int) -> int:
+        left = int.__rsub__(self, other)
+        return Duration(left) if left is not NotImplemented and other == 0 else left
 
     def __mul__(self, other: Any) -> Duration:
         if isinstance(other, Duration) or not isinstance(other, Real):

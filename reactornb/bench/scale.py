@@ -36,7 +36,7 @@ def period_ns(index: int) -> int:
 class Clockwork(Reactor):
     """Counts the ticks of its timer."""
 
-    tick = Timer(lambda r: r.period, lambda r: r.period)
+    tick = Timer(lambda r: ns(r.period), lambda r: ns(r.period))
     count: Any = State(0)
     period: int
 

@@ -99,7 +99,7 @@ class _Assembly(Flat):
         for order, item in enumerate(cls._spec.reactions):
             deadline = item.deadline
             if deadline is not None:
-                deadline = here.number(deadline, f"the deadline of reaction {item.name!r}", item.source)
+                deadline = here.duration(deadline, f"the deadline of reaction {item.name!r}", item.source)
             add_reaction(self, self.writers, here, item, order, deadline)
         connections: list[Connection] = list(cls._spec.own_connections) + copy.__dict__["_connections"]
         for child in {id(c): c for c in (*cls._spec.children.values(), *composed.values())}.values():
@@ -107,13 +107,13 @@ class _Assembly(Flat):
         for connection in connections:
             after = connection.after
             if after is not None:
-                after = here.number(after, "the delay of a connection", connection.source)
+                after = here.duration(after, "the delay of a connection", connection.source)
             add_connection(self, self.writers, here, connection, after)
         return here
 
     def _own(self, here: Place) -> None:
         """Number the reactor's own modes, ports, timers, actions and watchdogs."""
-        spec, name, number, reactor = here.cls._spec, here.name, here.number, here.index
+        spec, name, duration, reactor = here.cls._spec, here.name, here.duration, here.index
         for m in spec.modes.values():
             here.modes[m.name] = len(self.modes)
             self.modes.append(ModeNode(len(self.modes), f"{name}.{m.name}", reactor, m.initial, here.outer))
@@ -122,7 +122,7 @@ class _Assembly(Flat):
             channels: tuple[int | None, ...] = (None,)
             if port.width is not None:
                 what = f"the width of port {port.name!r}"
-                width = number(port.width, what, port.source)
+                width = here.number(port.width, what, port.source)
                 if len(self.ports) + width > MOST_CHANNELS:
                     raise AssemblyError(
                         f"{port.source}: {what} of {name} is {width:,}: a program has at most {MOST_CHANNELS:,} ports, each channel of a "
@@ -136,20 +136,20 @@ class _Assembly(Flat):
             here.ports[port.name] = list(range(first, len(self.ports)))
         for t in spec.timers.values():
             here.timers[t.name] = index = len(self.timers)
-            offset = number(t.offset, f"the offset of timer {t.name!r}", t.source)
-            period = number(t.period, f"the period of timer {t.name!r}", t.source)
+            offset = duration(t.offset, f"the offset of timer {t.name!r}", t.source)
+            period = duration(t.period, f"the period of timer {t.name!r}", t.source)
             self.timers.append(TimerNode(index, f"{name}.{t.name}", reactor, offset, period, here.mode_of(t)))
         for a in spec.actions.values():
             here.actions[a.name] = index = len(self.actions)
-            delay = number(a.min_delay, f"the delay of action {a.name!r}", a.source)
+            delay = duration(a.min_delay, f"the delay of action {a.name!r}", a.source)
             spacing = a.min_spacing
             if spacing is not None:
-                spacing = number(spacing, f"the spacing of action {a.name!r}", a.source)
+                spacing = duration(spacing, f"the spacing of action {a.name!r}", a.source)
             full, mode = f"{name}.{a.name}", here.mode_of(a)
             self.actions.append(ActionNode(index, full, reactor, a.physical, delay, spacing, a.policy, mode))
         for w in spec.watchdogs.values():
             here.watchdogs[w.name] = index = len(self.watchdogs)
-            timeout = number(w.timeout, f"the timeout of watchdog {w.name!r}", w.source)
+            timeout = duration(w.timeout, f"the timeout of watchdog {w.name!r}", w.source)
             self.watchdogs.append(WatchdogNode(index, f"{name}.{w.name}", reactor, timeout, here.mode_of(w)))
 
     def _place_child(self, here: Place, child: Reactor | Bank, label: str) -> None:

@@ -9,7 +9,7 @@ from reactornb.errors import AssemblyError, Source, UnknownNameError, suggestion
 from reactornb.graph.nodes import ReactorNode
 from reactornb.model import BankMember, Connection, Declaration, Port, PortPath, PortRef, Reactor
 from reactornb.model.collect import is_own
-from reactornb.tags import forever
+from reactornb.tags import as_duration, forever, no_duration
 
 __all__ = ["Place"]
 
@@ -59,13 +59,29 @@ class Place:
         """The innermost mode of something declared here: its own, or the one its reactor lives in."""
         return self.modes[item.mode.name] if item.mode is not None else self.outer
 
+    def duration(self, value: Any, what: str, source: Source) -> int:
+        """A duration in ns: a `Duration`, a `timedelta`, the name of a parameter, or a function of the reactor.
+
+        Raises:
+            AssemblyError: if it is a bare number, negative, or beyond `forever`.
+            UnknownNameError: if it is the name of no parameter.
+        """
+        given = self._given(value, what, source)
+        found = as_duration(given)
+        if found is None:
+            raise AssemblyError(f"{source}: {what} of {self.name}: {no_duration(given)}.")
+        return self._number(int(found), what, source)
+
     def number(self, value: Any, what: str, source: Source) -> int:
-        """A width or duration: a number, the name of a parameter, or a function of the reactor.
+        """A width: a number, the name of a parameter, or a function of the reactor.
 
         Raises:
             AssemblyError: if it is no whole number from 0 to `forever`.
             UnknownNameError: if it is the name of no parameter.
         """
+        return self._number(self._given(value, what, source), what, source)
+
+    def _given(self, value: Any, what: str, source: Source) -> Any:
         parameters = self.node.parameters
         if isinstance(value, str):
             if value not in parameters:
@@ -80,6 +96,9 @@ class Place:
         elif callable(value):
             value = value(self._template)
             self.note(what)
+        return value
+
+    def _number(self, value: Any, what: str, source: Source) -> int:
         if isinstance(value, float) and value.is_integer():
             value = int(value)
         if isinstance(value, bool) or not hasattr(value, "__index__"):

@@ -16,6 +16,7 @@ from reactornb.lf import instances
 from reactornb.lf import syntax as ast
 from reactornb.lf.code import compile_body, run_block
 from reactornb.lf.declared import Names
+from reactornb.lf.literals import counted_ns
 from reactornb.lf.names import LFInPort
 from reactornb.lf.ports import path_of, port_ref, width_of
 from reactornb.lf.scope import Scope, TargetCode
@@ -185,7 +186,8 @@ class ClassBuilder:
         if isinstance(expression, ast.Literal) and expression.value != 0:
             hint = f"Write {expression.value} msec, for example." if isinstance(expression.value, int) else None
             raise self._error(f"{expression.value!r} is no time", expression, hint)
-        return self._number(expression)
+        number = self._number(expression)
+        return lambda self: counted_ns(number(self))
 
     def _port(self, m: ast.Input | ast.Output) -> None:
         width = None if m.width is None else width_of(self._target, self._scope, m.width)

@@ -9,7 +9,7 @@ import re
 import tokenize
 import unicodedata
 
-from reactornb.tags import forever
+from reactornb.tags import Duration, forever
 
 _S = 10**9
 _UNITS = (
@@ -52,6 +52,12 @@ def time_ns(text: str) -> int:
     if value_ns > forever:
         raise ValueError("this time is longer than 292 years, the longest there is; write forever")
     return value_ns
+
+
+def counted_ns(value: object) -> object:
+    """A time as the model takes it: Lingua Franca's are bare numbers of ns. What is no whole number is left for the model to refuse."""
+    whole = isinstance(value, int) or (isinstance(value, float) and value.is_integer())
+    return Duration(int(value)) if whole and not isinstance(value, bool) else value  # type: ignore[call-overload]
 
 
 def string(text: str) -> str:

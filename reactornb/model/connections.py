@@ -7,7 +7,8 @@ from typing import Any
 
 from reactornb.errors import DeclarationError, Source
 from reactornb.model.callers import class_body, running_reactor
-from reactornb.model.declarations import Mode, Port, PortRef, Spec, as_tuple, current_mode
+from reactornb.model.declarations import Mode, Port, PortRef, as_tuple, current_mode
+from reactornb.model.durations import DurationSpec, duration
 from reactornb.model.spec import ReactorBase, Template
 
 __all__ = ["Connection", "connect", "enclave"]
@@ -19,7 +20,7 @@ class Connection:
 
     sources: tuple[Any, ...]
     destinations: tuple[Any, ...]
-    after: Spec | None
+    after: DurationSpec | None
     physical: bool
     broadcast: bool | None
     mode: Mode | None
@@ -31,7 +32,7 @@ def connect(
     source: Any,
     destination: Any,
     *,
-    after: Spec | None = None,
+    after: DurationSpec | None = None,
     physical: bool = False,
     broadcast: bool | None = None,
     strict: bool = True,
@@ -42,7 +43,7 @@ def connect(
     Args:
         source: a port, or a list of ports whose channels are put one after the other.
         destination: likewise.
-        after: delay in ns of logical time; 0 is one microstep; None is no delay at all.
+        after: delay in logical time, such as ms(10); 0 is one microstep; None is no delay at all.
         physical: deliver at physical time instead of logical time.
         broadcast: true repeats the source's channels until the destination is full; None (the default) does so for a
             source of width one; false never does.
@@ -67,6 +68,7 @@ def connect(
             raise DeclarationError(
                 f"{where}: connect takes ports, such as learner.weights, not {end!r} (a {type(end).__name__})."
             )
+    after = duration(after, "after", where)
     connection = Connection(sources, destinations, after, physical, broadcast, current_mode(), where, strict)
     if home is None:  # both ends are the class's own ports, in its body
         body = class_body()

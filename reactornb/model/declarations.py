@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Self, get_origin, overload
 
 from reactornb.errors import DeclarationError, Source, UndeclaredEffectError, with_article
 from reactornb.model.callers import check_function, class_body, running_reactor
+from reactornb.model.durations import DurationSpec, duration
 from reactornb.model.port_path import PortPath, as_path
 
 Spec = int | str | Callable[[Any], int]
@@ -169,33 +170,35 @@ class Output[T](Port[T]):
 
 
 class Timer(_Final):
-    """Fires at `offset` and then every `period` (0: once), in ns of logical time."""
+    """Fires at `offset` and then every `period` of logical time: `Timer(0, ms(10))`. A period of 0: once."""
 
     kind = "timer"
 
-    def __init__(self, offset: Spec = 0, period: Spec = 0) -> None:
+    def __init__(self, offset: DurationSpec = 0, period: DurationSpec = 0) -> None:
         super().__init__()
-        self.offset = offset
-        self.period = period
+        self.offset = duration(offset, "offset", self.source)
+        self.period = duration(period, "period", self.source)
 
 
 class Action(_Reserved):
     """Something a reaction schedules for later.
 
     Args:
-        min_delay: least delay in ns, added to the one given when scheduling.
-        min_spacing: least time in ns between two events; None: no minimum, and events of one tag pile up in microsteps.
+        min_delay: least delay, such as ms(5), added to the one given when scheduling.
+        min_spacing: least time between two events; None: no minimum, and events of one tag pile up in microsteps.
         policy: what becomes of an event that comes too early: "defer", "drop", "replace" or "update".
     """
 
     physical: ClassVar[bool] = False
 
-    def __init__(self, min_delay: Spec = 0, min_spacing: Spec | None = None, policy: str = "defer") -> None:
+    def __init__(
+        self, min_delay: DurationSpec = 0, min_spacing: DurationSpec | None = None, policy: str = "defer"
+    ) -> None:
         super().__init__()
         if policy not in POLICIES:
             raise DeclarationError(f"{self.source}: policy {policy!r} is none of {', '.join(POLICIES)}.")
-        self.min_delay = min_delay
-        self.min_spacing = min_spacing
+        self.min_delay = duration(min_delay, "min_delay", self.source)
+        self.min_spacing = duration(min_spacing, "min_spacing", self.source)
         self.policy = policy
 
 
@@ -213,17 +216,17 @@ class PhysicalAction(Action):
 
 
 class Watchdog(_Reserved):
-    """A timer of physical time that calls `handler(self)` unless it is restarted or stopped before `timeout` ns are over.
+    """A timer of physical time that calls `handler(self)` unless it is restarted or stopped before `timeout`, such as sec(1), is over.
 
-    A reaction that names it calls `start(extra=0)` and `stop()`. The handler runs as a reaction of its own, at a tag no
+    A reaction that names it calls `start(extra=0)`, with a duration such as ms(5) as extra, and `stop()`. The handler runs as a reaction of its own, at a tag no
     earlier than the expiry; `effects` are what its parameters name.
     """
 
     kind = "watchdog"
 
-    def __init__(self, timeout: Spec) -> None:
+    def __init__(self, timeout: DurationSpec) -> None:
         super().__init__()
-        self.timeout = timeout
+        self.timeout = duration(timeout, "timeout", self.source)
         self.handler: Reaction | None = None
 
     def __call__(self, fn: Callable[..., None]) -> Reaction:
@@ -306,7 +309,7 @@ class Reaction(_Final):
         triggers: tuple[Any, ...],
         uses: tuple[Any, ...] = (),
         effects: tuple[Any, ...] = (),
-        deadline: Spec | None = None,
+        deadline: DurationSpec | None = None,
         parameters: tuple[str | PortPath, ...] | None = None,
         history: frozenset[str] = frozenset(),
     ) -> None:
@@ -317,7 +320,7 @@ class Reaction(_Final):
         self.triggers = _paths(triggers)
         self.uses = _paths(uses)
         self.effects = _paths(effects)
-        self.deadline = deadline
+        self.deadline = duration(deadline, "deadline", self.source)
         self.history = history  # modes whose `set()` means a history transition
         self.attribute = ""  # what the class binds it to; `name` is what it is called
         self.handler: Callable[..., None] | None = None
@@ -371,7 +374,7 @@ def signature(fn: Callable[..., None]) -> tuple[str, ...]:
 
 
 def reaction(
-    *triggers: Any, uses: Any = (), effects: Any = (), deadline: Spec | None = None
+    *triggers: Any, uses: Any = (), effects: Any = (), deadline: DurationSpec | None = None
 ) -> Callable[[Callable[..., None]], Reaction]:
     """Declare a reaction.
 
@@ -379,7 +382,7 @@ def reaction(
         triggers: inputs, actions, timers, `startup`, `shutdown`, `reset`, ports of contained reactors.
         uses: ports of contained reactors that are read without triggering.
         effects: inputs of contained reactors that are written.
-        deadline: ns of physical time after the tag by which the body must have begun; see `Reaction.missed`.
+        deadline: physical time after the tag, such as ms(10), by which the body must have begun; see `Reaction.missed`.
 
     Raises:
         DeclarationError: without a trigger, or for a signature with `*`, `**` or keyword-only parameters.

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, cast
 
+from reactornb.model.durations import duration_ns
 from reactornb.model.spec import ReactorBase
+from reactornb.tags import DurationLike
 
 if TYPE_CHECKING:
     import numpy
@@ -91,11 +93,15 @@ class LiveReactor(ReactorBase):
             limit.late()
         return True
 
-    def update_deadline(self, deadline: int) -> None:
-        """Give the reaction that runs another deadline, in ns, from now on; nothing happens if it has none."""
+    def update_deadline(self, deadline: DurationLike) -> None:
+        """Give the reaction that runs another deadline, such as ms(10), from now on; nothing happens if it has none.
+
+        Raises:
+            SendingError: for a bare number.
+        """
         limit = self._deadline
         if limit is not None:
-            limit.limit_ns = deadline
+            limit.limit_ns = duration_ns(deadline, f"{self.full_name}: update_deadline", bare=self._translated)
 
     def request_stop(self) -> None:
         """End the run at the next microstep, with its shutdown reactions."""

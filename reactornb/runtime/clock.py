@@ -7,6 +7,9 @@ import threading
 import time
 from typing import Protocol
 
+from reactornb.model.durations import duration_ns
+from reactornb.tags import DurationLike
+
 __all__ = ["Clock", "FakeClock", "RealClock", "Wake"]
 
 
@@ -144,9 +147,13 @@ class FakeClock:
         """See `Clock`."""
         return self._now
 
-    def advance(self, by_ns: int) -> None:
-        """Let `by_ns` pass."""
-        self._now += int(by_ns)
+    def advance(self, by: DurationLike) -> None:
+        """Let a time such as ms(10) pass.
+
+        Raises:
+            SendingError: for a bare number.
+        """
+        self._now += duration_ns(by, "FakeClock.advance")
 
     def wait(self, until_ns: int | None, wake: Wake) -> None:
         """See `Clock`."""

@@ -330,7 +330,7 @@ class ActionHandle(InPort):
     """An action or timer as a reaction sees it.
 
     Attributes:
-        schedule: for actions, `schedule(delay=0, value=None)`, with the delay in ns. That of a logical action belongs to the
+        schedule: for actions, `schedule(delay=0, value=None)`, with a delay such as ms(5); 0 is the next microstep. That of a logical action belongs to the
             reactions that name it. That of a physical action may be kept and called from any thread, a signal handler or a
             reaction, for as long as one likes: it never blocks, wakes a run that waits, and is ignored once the run is over. At
             most 65,536 events of an action may wait to be handled; one more raises `InboxFullError` to its caller and is counted
@@ -356,7 +356,7 @@ class ModeHandle:
 
 
 class WatchdogHandle:
-    """A watchdog as a reaction sees it: `start(extra=0)` (re)starts it, `stop()` stops it."""
+    """A watchdog as a reaction sees it: `start(extra=0)` (re)starts it, with a duration as extra, `stop()` stops it."""
 
     __slots__ = ("name", "start", "stop")
 

@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from reactornb.graph import Graph
+from reactornb.model.durations import duration_ns
 from reactornb.runtime.checking import ValueChecks
 from reactornb.runtime.groups import Group
 from reactornb.runtime.handles import (
@@ -43,7 +44,7 @@ from reactornb.runtime.sending import PLAIN, copied, delay_of, settled
 from reactornb.runtime.signals import Action, Beat, Event, Fanout, Parameter, Port, Signal, Timer
 from reactornb.runtime.tag_buffers import TagBuffers
 from reactornb.runtime.wiring import Wiring
-from reactornb.tags import forever
+from reactornb.tags import DurationLike, forever
 
 __all__ = ["Schedule"]
 
@@ -236,12 +237,17 @@ class Schedule:
                 min_delay=declared.min_delay, min_spacing=declared.min_spacing, policy=declared.policy,
             )  # fmt: skip
             add(action, "action", declared)
-            self.handles["action", declared.index].schedule = self._scheduler_of(action, physical=declared.physical)
+            bare = graph.reactors[declared.reactor].cls._translated
+            self.handles["action", declared.index].schedule = self._scheduler_of(
+                action, physical=declared.physical, bare=bare
+            )
         for dog in graph.watchdogs:
             expiry = Action(dog.name, graph.reactors[dog.reactor].enclave)
             add(expiry, "watchdog", dog)
             handle = WatchdogHandle(dog.name)
-            handle.start, handle.stop = self._contexts[expiry.enclave].watchdog(expiry, dog.timeout)
+            start, handle.stop = self._contexts[expiry.enclave].watchdog(expiry, dog.timeout)
+            bare = graph.reactors[dog.reactor].cls._translated
+            handle.start = _watchdog_start(start, f"{dog.name}: the extra time of start", bare=bare)
             self.handles["watchdog", dog.index] = handle
         # After what a fingerprint takes in: its numbers do not depend on what enclaves add.
         for edge in self._wiring.delayed_edges:
@@ -265,22 +271,23 @@ class Schedule:
         before = sum(len(node.cls._spec.parameters) for node in self.graph.reactors[reactor:])
         return list(spec.parameters).index(name) - before
 
-    def _scheduler_of(self, signal: Action, *, physical: bool) -> Callable[..., None]:
+    def _scheduler_of(self, signal: Action, *, physical: bool, bare: bool) -> Callable[..., None]:
+        """`schedule` of an action; with `bare`, a bare number is a delay in ns, as in Lingua Franca."""
         if physical:
             post = self._contexts[signal.enclave].post
 
-            def schedule(delay: int = 0, value: Any = None) -> None:
+            def schedule(delay: DurationLike = 0, value: Any = None) -> None:
                 """See `ActionHandle`."""
-                if type(delay) is not int or not 0 <= delay <= forever:
-                    delay = delay_of(delay, signal.name)
+                if type(delay) is not int or delay:
+                    delay = delay_of(delay, signal.name, bare=bare)
                 post(signal, delay, value if type(value) in PLAIN else settled(value, signal.name))
 
         else:
             append = self.buffers[signal.enclave].requests.append
 
-            def schedule(delay: int = 0, value: Any = None) -> None:
-                if type(delay) is not int or not 0 <= delay <= forever:
-                    delay = delay_of(delay, signal.name)
+            def schedule(delay: DurationLike = 0, value: Any = None) -> None:
+                if type(delay) is not int or delay:
+                    delay = delay_of(delay, signal.name, bare=bare)
                 append((signal, delay, value if type(value) in PLAIN else settled(value, signal.name)))
 
         return schedule
@@ -377,6 +384,13 @@ class Schedule:
             by_name = {k: Multiport(v[i] for i in sorted(v)) if isinstance(v, dict) else v for k, v in ports[m].items()}
             views.append(View(graph.reactors[m].name, by_name, r.name))
         return Multiport(views) if is_bank else views[0]
+
+
+def _watchdog_start(start: Callable[[int], None], what: str, *, bare: bool) -> Callable[..., None]:
+    def restart(extra: DurationLike = 0) -> None:
+        start(duration_ns(extra, what, bare=bare, signed=True))
+
+    return restart
 
 
 def _mode_setter(append: Callable[[Any], None], index: int, default: bool) -> Callable[..., None]:

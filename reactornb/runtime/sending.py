@@ -31,8 +31,9 @@ from typing import Any, cast
 import numpy
 
 from reactornb.errors import SendingError
+from reactornb.model.durations import duration_ns
 from reactornb.model.ownership import GUARDS, Guarded, is_frozen
-from reactornb.tags import forever
+from reactornb.tags import Duration
 
 __all__ = ["PLAIN", "apart", "copied", "delay_of", "freeze_array", "ndarray", "settled"]
 
@@ -45,7 +46,7 @@ ndarray = numpy.ndarray
 freeze_array = cast("Callable[[Any, bool], None]", ndarray.setflags)
 
 PLAIN: frozenset[type] = frozenset(
-    {int, float, complex, bool, str, bytes, type(None), range, frozenset, types.FunctionType, type}
+    {int, Duration, float, complex, bool, str, bytes, type(None), range, frozenset, types.FunctionType, type}
     | {numpy.dtype(code).type for code in "?bBhHiIlLqQefdgFDG"}
 )
 """Types of which nothing can be changed, so that `set` looks no further."""
@@ -271,27 +272,22 @@ def _rule_for(kind: type) -> Rule:
     return _as_it_is
 
 
-def delay_of(delay: Any, name: str) -> int:
+def delay_of(delay: Any, name: str, *, bare: bool = False) -> int:
     """A delay given to `schedule`, in ns.
 
+    Args:
+        delay: what was given.
+        name: full name of the action.
+        bare: whether a bare number counts ns, as in Lingua Franca.
+
     Raises:
-        SendingError: if it is no whole number of ns, or lies in the past or beyond the end of time.
+        SendingError: if it is no duration, lies in the past, or beyond the end of time.
     """
-    short = name.rpartition(".")[2]
-    whole = delay
-    if isinstance(delay, (float, numpy.floating)) and float(delay).is_integer():
-        whole = int(delay)
-    if isinstance(delay, (bool, numpy.bool_)) or not hasattr(whole, "__index__"):
-        hint = f"ms({delay!r}) or sec({delay!r})" if isinstance(delay, (int, float)) else "ms(10)"
+    try:
+        return duration_ns(delay, f"{name}: the delay of schedule", bare=bare)
+    except SendingError as error:
+        short = name.rpartition(".")[2]
         raise SendingError(
-            f"{name}: schedule takes its delay first, in whole ns, and then a value, not {delay!r} (a {type(delay).__name__}) as the delay. Write "
-            f"{short}.schedule({hint}, value); {short}.schedule(0, value) comes at the next microstep."
-        )
-    found = int(whole.__index__())
-    if found < 0:
-        raise SendingError(f"{name}: schedule cannot go back in time, by {found} ns; a delay is at least 0.")
-    if found > forever:
-        raise SendingError(
-            f"{name}: a delay of {found} ns lies beyond the end of logical time; the longest is forever, 2**63 - 1 ns (292 years)."
-        )
-    return found
+            f"{error} The delay comes first, then the value: {short}.schedule({'ms(10)' if not bare else 'MSEC(10)'}, value); "
+            f"{short}.schedule(0, value) comes at the next microstep."
+        ) from None

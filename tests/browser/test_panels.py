@@ -104,7 +104,7 @@ def on_tick(self):
         print("line", i)
     self.log(count=self.time_ns / 1e9, other=self.rng.normal())
 
-@reaction(tick, deadline=1)
+@reaction(tick, deadline=ns(1))
 def on_time(self): ...
 
 @on_time.missed

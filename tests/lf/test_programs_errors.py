@@ -62,7 +62,7 @@ MISTAKES = [
     (M("timer t(0, 100)"), "100 is no time. Write 100 msec", 3),
     (M("timer t(-1)"), "-1 is no time", 3),
     (M('timer t("soon")'), "'soon' is no time", 3),
-    ('reactor T(p = "soon") {\ntimer t(p) }\nmain reactor { t = new T() }', "must be a whole number, not 'soon'", 2),
+    ('reactor T(p = "soon") {\ntimer t(p) }\nmain reactor { t = new T() }', "'soon' is no duration", 2),
     ("reactor T(p = -5) {\ntimer t(p) }\nmain reactor { t = new T() }", "it cannot be negative", 2),
     (M("state s = [1, nowhere]"), "no parameter 'nowhere'", 3),
     (M("timer t(0, nowhere)"), "no parameter 'nowhere'", 3),

@@ -3,7 +3,7 @@
 import pytest
 from lf_running import happened, loaded, run
 
-from reactornb import ms
+from reactornb import ms, ns
 from reactornb.errors import ReactionError, UnknownNameError
 from reactornb.testing import FakeClock
 
@@ -107,7 +107,7 @@ def test_a_missed_deadline_runs_its_handler_instead():
         =}
       }
     """)
-    program.namespace["advance"] = clock.advance
+    program.namespace["advance"] = lambda by_ns: clock.advance(ns(by_ns))
     assert happened(program, clock=clock, until=ms(200)).seen == ["in time", ("late", 2), "in time"]
 
 
@@ -124,7 +124,9 @@ def test_a_body_asks_and_changes_its_deadline():
         =} deadline(10 ms) {= see("handler") =}
       }
     """)
-    program.namespace.update(advance=clock.advance, lf_check=lambda self: self.check_deadline(False))
+    program.namespace.update(
+        advance=lambda by_ns: clock.advance(ns(by_ns)), lf_check=lambda self: self.check_deadline(False)
+    )
     assert happened(program, clock=clock).seen == [False, True, False]
 
 

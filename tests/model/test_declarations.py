@@ -2,7 +2,7 @@
 
 import pytest
 
-from reactornb import Bank, Input, LogicalAction, Mode, Output, Reactor, State, Timer, connect, reaction, startup
+from reactornb import Bank, Input, LogicalAction, Mode, Output, Reactor, State, Timer, connect, ns, reaction, startup
 from reactornb.errors import DeclarationError, UnknownNameError
 
 
@@ -119,7 +119,7 @@ def test_a_modal_reactor_has_exactly_one_initial_mode():
 
 def test_what_stands_in_a_mode_block_belongs_to_the_mode():
     class Modal(Reactor):
-        tick = Timer(0, 1)
+        tick = Timer(0, ns(1))
         one, two = Mode(initial=True), Mode()
         with one:
             inner = LogicalAction()

@@ -13,6 +13,7 @@ from reactornb import (
     assemble,
     connect,
     ms,
+    ns,
     reaction,
     shutdown,
     startup,
@@ -210,8 +211,8 @@ def test_negative_delays_and_widths_are_refused():
         assemble(top(a=Source, b=Sink, wire=lambda s: connect(s.a.out, s.b.inp, after=ms(-1))))
 
     class Early(Reactor):
-        tick = Timer("start", 10)
-        start: int = -5
+        tick = Timer("start", ns(10))
+        start: int = ns(-5)
 
         @reaction(tick)
         def on_tick(self):
@@ -309,7 +310,7 @@ def test_a_thousand_reactors_in_a_chain_do_not_recurse():
 
 def test_a_mode_that_nothing_enters_is_refused():
     class Modal(Reactor):
-        tick = Timer(0, 1)
+        tick = Timer(0, ns(1))
         one, two, three = Mode(initial=True), Mode(), Mode()
         with one:
 
@@ -323,7 +324,7 @@ def test_a_mode_that_nothing_enters_is_refused():
 
 def test_a_mode_entered_only_from_a_mode_that_nothing_enters_is_refused():
     class Modal(Reactor):
-        tick = Timer(0, 1)
+        tick = Timer(0, ns(1))
         one, two, three = Mode(initial=True), Mode(), Mode()
         with two:
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from hypothesis import strategies as st
 
 import reactornb
+from reactornb import ns
 
 __all__ = ["Drawn", "behave", "make", "programs"]
 
@@ -68,7 +69,7 @@ def behave(self, salt, reads, sets=(), schedules=(), enters=(), stops=0, states=
         for _ in range(2):
             h = mix(h, 2)
             if h % 100 < percent:
-                action.schedule((0, 0, 1, 2, 3)[(h >> 8) % 5], h >> 16 & 0xFFF)
+                action.schedule(ns((0, 0, 1, 2, 3)[(h >> 8) % 5]), h >> 16 & 0xFFF)
     for mode, percent in enters:
         h = mix(h, 3)
         if h % 100 < percent:
@@ -228,15 +229,15 @@ class _Class:
         more = "b" if self.base else ""
         for i in range((self.below(3) if scope.mode else 1 + self.below(2)) if self.base is None else self.below(2)):
             name = f"t_{tag}{more}{i}"
-            period = self.one(["0", "0", "1", "2", "3", "5", '"k"'])
-            lines.append(f"{name} = Timer({self.one([0, 0, 0, 1, 2, 4])}, {period})")
+            period = self.one(["0", "0", "ns(1)", "ns(2)", "ns(3)", "ns(5)", "lambda self: ns(self.k)"])
+            lines.append(f"{name} = Timer(ns({self.one([0, 0, 0, 1, 2, 4])}), {period})")
             scope.timers.append(name)
         for i in range(self.below(3) if not self.base else self.below(2)):
             name = f"a_{tag}{more}{i}"
             spacing = self.one([None, None, 0, 1, 2, 3])
             policy = self.one(["defer", "drop", "replace", "update"])
-            arguments = "" if spacing is None else f', {spacing}, "{policy}"'
-            lines.append(f"{name} = LogicalAction({self.one([0, 0, 1, 2])}{arguments})")
+            arguments = "" if spacing is None else f', ns({spacing}), "{policy}"'
+            lines.append(f"{name} = LogicalAction(ns({self.one([0, 0, 1, 2])}){arguments})")
             scope.actions.append(name)
         if not self.base and self.chance(30):
             name = f"y_{tag}"
@@ -327,7 +328,7 @@ class _Class:
         source = self.one(fitting)
         forward = source.child < 0 or end.child < 0 or source.child < end.child
         after = self.one([None, None, None, 0, 0, 1, 2, 3]) if forward or self.chance(10) else self.delay()
-        more = "" if after is None else f", after={after}"
+        more = "" if after is None else f", after=ns({after})"
         self.inside(scope, [f"connect({source.text}, {end.text}{more})"])
         return True
 
@@ -369,7 +370,7 @@ class _Class:
             if ends:
                 decorator.append(f"{word}=({', '.join(e.text for e in ends)},)")
         if self.chance(8):
-            decorator.append(f"deadline={self.below(3)}")
+            decorator.append(f"deadline=ns({self.below(3)})")
         call = [f"[{', '.join(e.read for e in (*reads, *uses, *child_uses))}]"]
         for word, items in (
             ("sets", [e.read for e in sets]), ("schedules", [e.read for e in schedules]), ("enters", enters),

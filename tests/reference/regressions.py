@@ -45,7 +45,7 @@ class Main(Reactor):
 class Main(Reactor):
     one = Mode(initial=True)
     with one:
-        t = Timer(3)
+        t = Timer(ns(3))
         @reaction(t, shutdown)
         def on_end(self):
             pass
@@ -55,11 +55,11 @@ class Main(Reactor):
     "an event that was moved leaves no tag": (
         """
 class Main(Reactor):
-    act = LogicalAction(0, 9, "update")
+    act = LogicalAction(ns(0), ns(9), "update")
     @reaction(startup)
     def on_startup(self, act):
-        act.schedule(8, 1)
-        act.schedule(4, 2)
+        act.schedule(ns(8), 1)
+        act.schedule(ns(4), 2)
     @reaction(act, shutdown)
     def on_act(self):
         pass
@@ -72,12 +72,12 @@ class Main(Reactor):
     kept = LogicalAction()
     one, two = Mode(initial=True), Mode()
     with one:
-        t = Timer(1)
+        t = Timer(ns(1))
         gone = LogicalAction()
         @reaction(startup)
         def on_startup(self, gone):
-            gone.schedule(1)
-            gone.schedule(1)
+            gone.schedule(ns(1))
+            gone.schedule(ns(1))
         @reaction(t)
         def on_t(self, kept, two):
             kept.schedule(0)
@@ -95,7 +95,7 @@ class Main(Reactor):
 class Main(Reactor):
     burst = Burst()
     sink = Sink()
-    connect(burst.out, sink.inp, after=2)
+    connect(burst.out, sink.inp, after=ns(2))
 """,
         5,
     ),
@@ -109,12 +109,12 @@ class Gate(Reactor):
     t = Timer(0)
     one, two = Mode(initial=True), Mode()
     with one:
-        connect(inp, out, after=2)
+        connect(inp, out, after=ns(2))
         @reaction(t)
         def leave(self, two):
             two.set()
     with two:
-        connect(inp, out, after=1)
+        connect(inp, out, after=ns(1))
 class Main(Reactor):
     burst = Burst()
     gate = Gate()
@@ -127,14 +127,14 @@ class Main(Reactor):
     "spacing in a mode's local time": (
         """
 class Main(Reactor):
-    away = Timer(2, 8)
+    away = Timer(ns(2), ns(8))
     one, two = Mode(initial=True), Mode()
     with one:
-        t = Timer(1, 1)
-        act = LogicalAction(0, 4)
+        t = Timer(ns(1), ns(1))
+        act = LogicalAction(ns(0), ns(4))
         @reaction(t)
         def on_t(self, act):
-            act.schedule(1, self.tag)
+            act.schedule(ns(1), self.tag)
         @reaction(act)
         def on_act(self):
             pass
@@ -142,7 +142,7 @@ class Main(Reactor):
         def leave(self, two):
             two.set()
     with two:
-        back = Timer(3)
+        back = Timer(ns(3))
         @reaction(back)
         def on_back(self, one):
             one.set(history=self.tag.time_ns < 10)
@@ -152,13 +152,13 @@ class Main(Reactor):
     "two events of an action at one tag": (
         """
 class Main(Reactor):
-    zero = LogicalAction(0, 0)
-    moved = LogicalAction(0, 2, "update")
+    zero = LogicalAction(ns(0), ns(0))
+    moved = LogicalAction(ns(0), ns(2), "update")
     @reaction(startup)
     def on_startup(self, zero, moved):
         for i, delay in enumerate((5, 5, 7, 5)):
-            zero.schedule(delay, i)
-            moved.schedule(delay, i)
+            zero.schedule(ns(delay), i)
+            moved.schedule(ns(delay), i)
     @reaction(zero, moved)
     def on_either(self, zero, moved):
         if self.tag.microstep < 3:
@@ -193,7 +193,7 @@ class Hurry(Reactor):
     inp = Input()
     out = Output()
     t = Timer(0)
-    @reaction(t, deadline=1)
+    @reaction(t, deadline=ns(1))
     def on_t(self, inp, out):
         out.set(inp.value)
 class Main(Reactor):
@@ -214,7 +214,7 @@ class Parting(Reactor):
         out.set(self.word)
 class Partings(Reactor):
     out = Output()
-    t = Timer(1)
+    t = Timer(ns(1))
     one, two = Mode(initial=True), Mode()
     with one:
         first = Parting(word=1)
@@ -265,9 +265,9 @@ class Reader(Reactor):
 class Main(Reactor):
     m = M()
     s = Reader()
-    connect(m.out, s.i, after=3)
+    connect(m.out, s.i, after=ns(3))
     s2 = Reader()
-    connect(m.out2, s2.i, after=3)
+    connect(m.out2, s2.i, after=ns(3))
 """,
         9,
     ),

@@ -31,8 +31,8 @@ class Modal(Reactor):
     out2 = Output()
     one, two = Mode(initial=True), Mode()
     with one:
-        t1 = Timer(100, 750)
-        a1 = LogicalAction(500)
+        t1 = Timer(ns(100), ns(750))
+        a1 = LogicalAction(ns(500))
         @reaction(t1)
         def on_t1(self, a1):
             a1.schedule()
@@ -43,8 +43,8 @@ class Modal(Reactor):
         def to_two(self, two):
             two.set()
     with two:
-        t2 = Timer(100, 750)
-        a2 = LogicalAction(500)
+        t2 = Timer(ns(100), ns(750))
+        a2 = LogicalAction(ns(500))
         @reaction(t2)
         def on_t2(self, a2):
             a2.schedule()
@@ -55,7 +55,7 @@ class Modal(Reactor):
         def to_one(self, one):
             one.set(history=True)
 class Main(Reactor):
-    t = Timer(1000, 1000)
+    t = Timer(ns(1000), ns(1000))
     modal = Modal()
     @reaction(t, effects=modal.next)
     def on_t(self, modal):

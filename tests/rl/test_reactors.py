@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from reactornb import Input, Output, Program, Reactor, Shared, Tag, connect, ms, reaction, startup
+from reactornb import Input, Output, Program, Reactor, Shared, Tag, connect, ms, reaction, sec, startup
 from reactornb.errors import ReactionError
 from reactornb.rl import (
     A2C,
@@ -261,7 +261,7 @@ def test_the_same_weights_and_fingerprint_on_1_2_and_8_workers(name):
         assert other == first
     assert first[2]["eval_mean"]
     # Logged as they are taken, as the panel's rate has it: they add up. A step that only resets is none.
-    assert 0.9 * config.total_steps <= sum(taken for _, taken in first[2]["steps"]) <= 1.1 * config.total_steps
+    assert 0.9 * config.total_steps <= sum(first[2]["steps"]) <= 1.1 * config.total_steps
     another = outcome(2, 2)
     assert another[0] != first[0]
     assert another[1] != first[1]
@@ -360,7 +360,7 @@ def test_from_the_command_line():
 
 
 def test_programs_of_this_package_do_not_wait_for_physical_time_unless_asked(matching):
-    hours = 3600 * 10**9
+    hours = sec(3600)
     late = A3CConfig(total_steps=40, workers=2, horizon=10, delays=(hours, 2 * hours), eval_episodes=0)
     run = Program(A3C(env_id=matching, config=late)).start(workers=1, seed=1)
     assert run.result().tag.time_ns >= hours  # of logical time, in a moment

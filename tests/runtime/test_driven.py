@@ -15,6 +15,7 @@ from reactornb import (
     Shared,
     connect,
     ms,
+    ns,
     reaction,
     shutdown,
     startup,
@@ -205,7 +206,7 @@ def test_what_is_scheduled_from_outside_comes_in_order_whether_or_not_more_is_qu
     schedule = seen.pop()
     for k in range(0, 12, together):
         if k % 4 == 0:  # else the physical time is that of the last tag
-            clock.advance(10)
+            clock.advance(ns(10))
         for j in range(together):
             schedule(0, k + j)
         run.advance()

@@ -14,6 +14,7 @@ from reactornb import (
     assemble,
     connect,
     ms,
+    ns,
     reaction,
     reset,
     shutdown,
@@ -66,7 +67,7 @@ def test_a_shutdown_reaction_in_a_mode_runs_once_when_something_else_triggers_it
     assert run_to_end(Modal(), until=ms(2)).tags("on_end") == [Tag(ms(1)), Tag(ms(1), 1)]
 
 
-def away(history, body=lambda self, act: None, spacing=5_000_000):
+def away(history, body=lambda self, act: None, spacing=ms(5)):
     """A reactor that schedules in mode one at 1 ms, is in mode two from 2 ms to 10 ms, and calls `body` in mode one at 11 ms."""
 
     class Modal(Reactor):
@@ -169,7 +170,7 @@ class Parting(Reactor):
 
 class Partings(Reactor):
     out = Output()
-    switch = Timer(1)
+    switch = Timer(ns(1))
     one, two = Mode(initial=True), Mode()
     with one:
         first = Parting(word="first")

@@ -18,6 +18,7 @@ from reactornb import (
     Timer,
     connect,
     ms,
+    ns,
     reaction,
     sec,
     shutdown,
@@ -113,7 +114,7 @@ class Noise(Reactor):
         sum(range(int(self.rng.integers(1, 3000))))
         out.set(inp.value + float(self.rng.random()))
         if self.rng.random() < 0.5:
-            act.schedule(int(self.rng.integers(0, 3)), self.bank_index)
+            act.schedule(ns(self.rng.integers(0, 3)), self.bank_index)
 
     @reaction(act)
     def on_act(self, act, out):

@@ -2,6 +2,7 @@
 
 from collections import OrderedDict, deque
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,6 +20,7 @@ from reactornb import (
     connect,
     enclave,
     ms,
+    ns,
     reaction,
     startup,
 )  # fmt: skip
@@ -322,13 +324,16 @@ def test_containers_that_cannot_be_walked_go_as_they_are(kind):
 @pytest.mark.parametrize(
     ("delay", "words"),
     [
-        (0.5, r"whole ns.*ms\(0.5\)"),
-        (-1, "back in time"),
-        (10**30, "beyond the end of logical time"),
-        ("1s", r"whole ns.*'1s'"),
-        (None, "whole ns"),
-        (True, "whole ns"),
-        (float("nan"), "whole ns"),
+        (0.5, r"bare number.*ms\(0.5\)"),
+        (10, r"10 is a bare number.*ms\(10\)"),
+        (1e6, r"bare number"),
+        (np.int64(5), r"5 is a bare number.*ns\(5\)"),
+        (ms(-1), "back in time"),
+        (ns(10**30), "beyond the end of logical time"),
+        ("1s", r"'1s' is text; write sec\(1\)"),
+        (None, "no duration"),
+        (True, "no duration"),
+        (float("nan"), "bare number"),
     ],
 )
 @pytest.mark.parametrize("kind", ["LogicalAction", "PhysicalAction"])
@@ -346,15 +351,15 @@ def test_a_delay_that_is_none_is_an_error_at_schedule(delay, words, kind):
         Program(Main).run(workers=1, fast=True, until=ms(1))
 
 
-def test_whole_floats_and_numpy_integers_are_delays():
+def test_durations_and_timedeltas_are_delays():
     class Main(Reactor):
         act = LogicalAction()
         out = Output()
 
         @reaction(startup)
         def on_startup(self, act):
-            act.schedule(1e6, 1)
-            act.schedule(np.int64(2_000_000), 2)
+            act.schedule(timedelta(milliseconds=1), 1)
+            act.schedule(ms(2), 2)
 
         @reaction(act)
         def on_act(self, act, out):

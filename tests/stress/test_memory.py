@@ -23,6 +23,7 @@ from reactornb import (
     Timer,
     connect,
     ms,
+    ns,
     reaction,
     startup,
 )
@@ -53,7 +54,7 @@ class Ping(Reactor):
         elif self.done % 2:
             out.set(self.done)
         else:
-            act.schedule(self.done % 3, self.done)
+            act.schedule(ns(self.done % 3), self.done)
 
     @reaction(act)
     def on_act(self, act, out):
@@ -83,7 +84,7 @@ class Table(Reactor):
     def compose(self):
         self.ping = Ping(rounds=self.rounds, every=self.rounds // self.looks if self.looks else 0, seen=self.seen)
         self.pong = Pong()
-        connect(self.ping.out, self.pong.inp, after=1)
+        connect(self.ping.out, self.pong.inp, after=ns(1))
         connect(self.pong.out, self.ping.back, after=0)
 
 
