@@ -34,7 +34,7 @@ def duration_ns(value: Any, what: str, *, bare: bool = False, signed: bool = Fal
     Args:
         value: what was given.
         what: what it was given for; a message begins with it.
-        bare: whether a bare number counts ns, as in Lingua Franca.
+        bare: whether a bare number counts ns, as in the language that a front end translates.
         signed: whether it may be negative.
 
     Raises:
