@@ -9,7 +9,10 @@ taking the arguments out of a tuple costs 30 ns more per reaction.
 from __future__ import annotations
 
 import functools
+import hashlib
+import linecache
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from types import CodeType, FunctionType
 from typing import Any
 
@@ -101,14 +104,14 @@ def _caller(reactions: tuple[RunningReaction, ...]) -> tuple[Callable[[], None],
     rows = tuple(r.row for r in reactions)
     if len(rows) > _MOST_LINES:
         code = _loop(width)
-        return FunctionType(code, {}, argdefs=(body, rows)), code
+        return FunctionType(code, _GLOBALS, argdefs=(body, rows)), code
     name_of: dict[int, str] = {}
     value_of: dict[str, Any] = {}
     for row in rows:
         for value in row:
             value_of[name_of.setdefault(id(value), f"a{len(name_of)}")] = value
     code = _lines(tuple(value_of), tuple(tuple(name_of[id(value)] for value in row) for row in rows))
-    return FunctionType(code, {}, argdefs=(body, *value_of.values())), code
+    return FunctionType(code, _GLOBALS, argdefs=(body, *value_of.values())), code
 
 
 @functools.lru_cache(maxsize=256)
@@ -125,8 +128,17 @@ def _loop(width: int) -> CodeType:
 
 
 def _compiled(source: str) -> CodeType:
-    module = compile(source, "<reactions of a bank>", "exec")
+    """The function in a source text, which debuggers and tracebacks can show: its lines are registered with `linecache`.
+
+    The file that it claims to come from is named after the text, so that one text has one entry, and lies in this folder, so that a
+    user's traceback leaves it out with the rest of the runtime.
+    """
+    digest = hashlib.blake2b(source.encode(), digest_size=6).hexdigest()
+    file = str(Path(__file__).with_name(f"<reactions of a bank {digest}>"))
+    linecache.cache[file] = (len(source), None, source.splitlines(keepends=True), file)
+    module = compile(source, file, "exec")
     return next(constant for constant in module.co_consts if isinstance(constant, CodeType))
 
 
 _MOST_LINES = 64
+_GLOBALS = {"__name__": __name__}  # of generated functions, which use no globals: it tells whose code they are

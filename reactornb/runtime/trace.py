@@ -9,9 +9,12 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import os
 import sys
 import traceback
 from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import TracebackType
 from typing import Any, NamedTuple
 
 from reactornb.errors import ReactionError, Source, UnrecordableValueError
@@ -24,7 +27,16 @@ from reactornb.runtime.reactions import RunningReaction
 from reactornb.runtime.signals import Port, Signal
 from reactornb.tags import Tag
 
-__all__ = ["Recorder", "Trace", "UnrecordableSignal", "Written", "failure", "refuse_types", "unrecordable"]
+__all__ = [
+    "Recorder",
+    "Trace",
+    "UnrecordableSignal",
+    "Written",
+    "failure",
+    "refuse_types",
+    "unrecordable",
+    "users_traceback",
+]
 
 
 @dataclasses.dataclass
@@ -255,8 +267,19 @@ def failure(r: RunningReaction, cls: type[Reactor], tag: Tag, error: BaseExcepti
         tag=tag,
         source=source,
     )
-    made.__cause__ = error
+    made.__cause__ = error.with_traceback(users_traceback(error.__traceback__))
     return made
+
+
+_RUNTIME = str(Path(__file__).parent) + os.sep
+
+
+def users_traceback(trace: TracebackType | None) -> TracebackType | None:
+    """A traceback without the frames of the scheduler and of generated code at its beginning; all of it if nothing else is in it."""
+    inner = trace
+    while inner is not None and inner.tb_frame.f_code.co_filename.startswith(_RUNTIME):
+        inner = inner.tb_next
+    return inner or trace
 
 
 def _forgotten(r: RunningReaction, cls: type[Reactor], error: BaseException) -> str:
