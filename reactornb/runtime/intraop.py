@@ -2,7 +2,8 @@
 
 A sum that two threads share is rounded otherwise than one, so a result would depend on how many cores there are; and a run has its
 workers for using cores. Everything that runs reactions passes through here: workers, and the callers of `Run.advance` and of
-`ReactorVectorEnv.step`, whose own numbers are put back when they go on.
+`ReactorVectorEnv.step`, whose own numbers are put back when they go on. A vector environment steps too often to change the
+process's numbers each time (12 us of a step of 200): it holds them until it is closed.
 
 There are two kinds of numbers, and both are set to one:
 
@@ -17,7 +18,10 @@ for meanwhile (of the process) holds once nothing runs.
 
 # _lock       orders all changes of the names below; nothing is imported, and no library looked for, while it is held: the import hook
 #             takes it under import locks
-# _holds      how many workers, advances and steps are under way; read without _lock where a late look does no harm
+# _holds      how many workers, advances and `hold`s there are; changed under _lock, read without it where a late look does no harm
+# _lasting    how many of them are `hold`s; under _lock
+# _released   a `hold` that ended, each; appended to by any thread, taken from under _lock. Who appends tries the lock, and who gives it
+#             back looks here afterwards, so none stays
 # _turns      how often the first of them came; under _lock
 # _process, _thread
 #             the libraries; replaced as a whole under _lock, read by anyone
@@ -36,10 +40,13 @@ import os
 import sys
 import threading
 import weakref
+from collections import deque
 from collections.abc import Callable
 from typing import Any, Protocol
 
-__all__ = ["Limits", "enter", "heal", "leave", "library_loaded", "refresh", "torch_imported", "watch"]
+__all__ = [
+    "Limits", "enter", "enter_thread", "heal", "hold", "leave", "leave_thread", "library_loaded", "refresh", "release", "torch_imported", "watch",
+]  # fmt: skip
 
 
 class Watcher(Protocol):
@@ -84,7 +91,8 @@ Limits = tuple[int, tuple[tuple[Library, int], ...]]
 """What a thread had before `enter`: torch's number, 0 if it was not there; those of libraries."""
 
 _lock = threading.Lock()
-_holds = _turns = 0
+_holds = _lasting = _turns = 0
+_released: deque[None] = deque()
 _process: tuple[Library, ...] = ()
 _thread: tuple[Library, ...] = ()
 _asked: dict[str, int] = {}
@@ -107,46 +115,71 @@ who = _nobody
 # -- for who runs reactions -----------------------------------------------------------------------------------------------
 
 
-def enter() -> Limits:
-    """From now on this thread runs reactions: it computes alone, and so does whatever there is one of in the process."""
-    global _holds, _turns  # noqa: PLW0603 - a process has one count
+def hold() -> None:
+    """From now on what is set once in the process is one, until `release`; for an object that runs reactions time and again."""
+    global _lasting  # noqa: PLW0603 - a process has one count
     if _stale:
         _look()
+    with _lock:
+        _lasting += 1
+        _limit_process()
+    _settle()
+
+
+def release() -> None:
+    """Undo one `hold`. A finalizer may call this in the middle of anything, of what is done under _lock, too: it waits for nothing."""
+    _released.append(None)
+    _settle()
+
+
+def enter() -> Limits:
+    """From now on this thread runs reactions: it computes alone, and so does whatever is set once in the process."""
+    if _stale:
+        _look()
+    had = enter_thread()
+    with _lock:
+        _limit_process()
+    if _released:
+        _settle()
+    return had
+
+
+def enter_thread() -> Limits:
+    """`enter` under a `hold`: only this thread's own numbers are left to be set."""
     torch = _torch
     had = 0
     if torch is not None:
         had = torch.get()
         if had != 1:
             torch.set(1)
-    libraries: Any = ()
-    if _thread:
-        libraries = tuple((library, library.get()) for library in _thread)
-        for library, number in libraries:
-            if number != 1:
-                library.set(1)
-    with _lock:
-        _holds += 1
-        if _holds == 1:
-            _turns += 1
-            if not _turns & 255:  # somebody may have gone past threadpoolctl; asking each time costs as much as setting
-                for library in _process:
-                    _asked[library.path] = library.get()
-            for library in _process:
-                library.set(1)
+    if not _thread:
+        return had, ()
+    libraries = tuple((library, library.get()) for library in _thread)
+    for library, number in libraries:
+        if number != 1:
+            library.set(1)
     return had, libraries
 
 
 def leave(had: Limits) -> None:
-    """The thread runs no reactions any more: what it had, and what the process had if this was the last."""
+    """The thread runs no reactions any more: restore what it had, and what the process had if this was the last."""
     global _holds  # noqa: PLW0603
     with _lock:
         _holds -= 1
         if not _holds:
             _let_go()
-        torch = _torch
-        if torch is not None:
-            number = had[0] or torch.default
-            if torch.get() != number:
+    if _released:
+        _settle()
+    leave_thread(had)
+
+
+def leave_thread(had: Limits) -> None:
+    """Restore this thread's own numbers."""
+    torch = _torch
+    if torch is not None:
+        number = had[0] or torch.default  # 0: torch arrived meanwhile
+        if torch.get() != number:
+            with _lock:
                 torch.set(number)
     for library, number in had[1]:
         if number != 1:
@@ -232,6 +265,34 @@ def torch_imported(module: Any) -> None:
 
 
 # -- libraries ------------------------------------------------------------------------------------------------------------
+
+
+def _limit_process() -> None:
+    """One more needs the process's numbers to be one. Under _lock."""
+    global _holds, _turns  # noqa: PLW0603
+    _holds += 1
+    if _holds == 1:
+        _turns += 1
+        if not _turns & 255:  # a number may have been set past threadpoolctl; asking each time costs as much as setting
+            for library in _process:
+                _asked[library.path] = library.get()
+        for library in _process:
+            library.set(1)
+
+
+def _settle() -> None:
+    """Take `release`d holds off the count, unless the lock is taken: then its holder does, when it has given it back."""
+    global _holds, _lasting  # noqa: PLW0603
+    while _released and _lock.acquire(blocking=False):
+        try:
+            while _released:
+                _released.pop()
+                _lasting -= 1
+                _holds -= 1
+                if not _holds:
+                    _let_go()
+        finally:
+            _lock.release()
 
 
 def _let_go() -> None:
@@ -405,12 +466,13 @@ def _guarded_pair(kind: Any) -> tuple[Callable[[Any, int], Any], Callable[[Any],
 
 
 def _free_child() -> None:
-    """In a forked child nothing runs, unless a reaction forked: that goes on as it was."""
+    """In a forked child nothing runs, unless a reaction forked: that goes on as it was. Teams are there still, without their threads."""
     global _lock, _holds  # noqa: PLW0603 - there is one thread
     _lock = threading.Lock()
     if _holds and who() is None:
-        _holds = 0
-        _let_go()
+        _holds = _lasting
+        if not _holds:
+            _let_go()
 
 
 if hasattr(os, "register_at_fork"):

@@ -69,7 +69,8 @@ class Team:
     def __init__(self, workers: int, name: str) -> None:
         place = replace(cpu.place(workers), nice=cpu.default_nice())
         self.workers = make_workers(workers, name, place.pin, 1, patient=place.is_roomy)
-        self.close: Callable[[], object] = _nothing
+        intraop.hold()
+        self.close = weakref.finalize(self, _end, ())
         if workers == 1:
             return
         immortalize()
@@ -82,9 +83,10 @@ class Team:
     def _start(self, _: Launch) -> None:
         helpers = self.workers[1:]
         who = self.workers[0].thread.name.rpartition("-")[0]
-        start_all(helpers, who, lambda: _end([w for w in helpers if w.thread.ident is not None]))
+        start_all(helpers, who, lambda: _end_threads([w for w in helpers if w.thread.ident is not None]))
         # From here on whoever forgets the team, interrupted before it had it perhaps, ends its threads.
-        self.close = weakref.finalize(self, _end, helpers)
+        without, self.close = self.close, weakref.finalize(self, _end, helpers)
+        without.detach()
 
     def job(self, calls: Sequence[Call]) -> Callable[[], None]:
         """What makes these calls, each time it is called, and returns once all are made.
@@ -114,7 +116,7 @@ class Team:
             return batch
 
         def make_all() -> None:
-            had = intraop.enter()
+            had = intraop.enter_thread()
             before = act_as(leader)
             try:
                 batch = shared.run() if shared is not None and shared.prebuilt_batches else profile_round()
@@ -123,7 +125,7 @@ class Team:
                 raise
             finally:
                 act_as(before)
-                intraop.leave(had)
+                intraop.leave_thread(had)
             if batch.failed:
                 raise min(batch.failures, key=lambda failed: calls.index(failed[0]))[1]
 
@@ -139,14 +141,10 @@ class Team:
             time.sleep(0.001)
 
 
-def _nothing() -> None:
-    """There are no threads to be ended."""
-
-
 def _make_alone(worker: Worker, calls: Sequence[Call]) -> None:
     """What `Team.job` does for a team of one, without a batch, which costs 5 µs in a step of environments."""
     failures: list[BaseException] = []
-    had = intraop.enter()
+    had = intraop.enter_thread()
     before = act_as(worker)
     try:
         for call in calls:
@@ -156,12 +154,17 @@ def _make_alone(worker: Worker, calls: Sequence[Call]) -> None:
                 failures.append(error)
     finally:
         act_as(before)
-        intraop.leave(had)
+        intraop.leave_thread(had)
     if failures:
         raise failures[0]
 
 
 def _end(workers: Sequence[Worker]) -> None:
+    intraop.release()
+    _end_threads(workers)
+
+
+def _end_threads(workers: Sequence[Worker]) -> None:
     for worker in workers:
         worker.quit()
     for worker in workers:

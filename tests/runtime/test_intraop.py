@@ -263,6 +263,54 @@ def test_a_team_computes_alone_and_its_caller_as_before(told):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_team_holds_blas_at_one_until_it_is_closed_or_forgotten_also_in_a_forked_child(told, workers):
+    numbers, child = told(f"""
+        import gc, os, warnings
+        from reactornb.runtime import intraop
+        from reactornb.runtime.team import Call, Team
+        warnings.simplefilter("ignore")  # of a fork beside threads
+        def plain():
+            return [library.get() for library in intraop._process]
+        first, second = Team({workers}, "first"), Team({workers}, "second")
+        second.job([Call(lambda: None, 0)])()
+        numbers = [plain(), blas()]
+        reading, writing = os.pipe()
+        if not os.fork():
+            seen = [plain()]
+            first.close()
+            seen.append(plain())
+            second.close()
+            os.write(writing, json.dumps([*seen, plain()]).encode())
+            os._exit(0)
+        child = json.loads(os.read(reading, 1000))
+        os.wait()
+        first.close()
+        first.close()
+        numbers.append(plain())
+        del second
+        gc.collect()
+        numbers.append(plain())
+        print(json.dumps([numbers, child]))
+    """)
+    assert numbers == [[1], [2], [1], [2]], "limited, reported as the caller's own, still limited, given back"
+    assert child == [[1], [1], [2]]
+
+
+@pytest.mark.slow
+def test_a_hold_that_ends_while_the_count_is_locked_is_taken_off_by_who_holds_the_lock(told):
+    assert told("""
+        from reactornb.runtime import intraop
+        intraop.hold()
+        with intraop._lock:
+            intraop.release()  # as a finalizer does that the garbage collector calls here
+            counts = [intraop._holds]
+        intraop.leave(intraop.enter())
+        print(json.dumps([*counts, intraop._holds, blas()]))
+    """) == [1, 0, [2]]
+
+
+@pytest.mark.slow
 def test_runs_that_overlap_give_blas_back_when_the_last_one_ends(told):
     assert told("""
         class Idle(Reactor):
