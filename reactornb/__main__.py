@@ -389,11 +389,10 @@ def _demo(chosen: argparse.Namespace) -> int:
 def _bench(chosen: argparse.Namespace) -> int:
     from importlib import import_module
 
-    from reactornb import bench
     from reactornb.errors import suggestion
 
     # Read, not imported: some need torch, and all of them together seconds. What they share has no `main`.
-    files = Path(bench.__path__[0]).glob("*.py")
+    files = Path(__file__).with_name("bench").glob("*.py")
     texts = {path.stem.replace("_", "-"): ast.parse(path.read_text(encoding="utf-8")) for path in files}
     there = sorted(
         name

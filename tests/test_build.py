@@ -5,7 +5,6 @@ import sysconfig
 import pytest
 
 from reactornb import doctor
-from reactornb.bench.measure import Report
 
 DISABLED = "'--disable-gil' '--disable-test-modules'"
 
@@ -30,12 +29,6 @@ def test_a_build_is_told_by_the_options_it_was_configured_with(monkeypatch, opti
     found = {"CONFIG_ARGS": options, "PYTHON_BUILD_STANDALONE": standalone}
     monkeypatch.setattr(sysconfig, "get_config_var", found.get)
     assert doctor.build() == expected
-
-
-def test_a_benchmark_prints_and_writes_the_build_it_ran_on():
-    report = Report("made", {})
-    assert report.as_dict()["machine"]["build"] == doctor.build()
-    assert f"({doctor.build()} build)" in report.text()
 
 
 @pytest.mark.parametrize(("made", "offered"), [("plain", True), ("profiled", False), ("uv", False), ("system", False)])

@@ -1,7 +1,6 @@
 """A real kernel: cells answer while a run trains, an interrupt ends the cell only, shutting down ends everything in order."""
 
 import contextlib
-import json
 import os
 import shutil
 import sys
@@ -15,8 +14,6 @@ pytest.importorskip("psutil")
 
 import psutil
 from jupyter_client.manager import KernelManager
-
-from reactornb.bench.latency import main as latency
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180), pytest.mark.xdist_group("kernel")]
 
@@ -377,32 +374,3 @@ def test_shutting_the_kernel_down_ends_the_run_in_order(own_kernel, tmp_path):
     kernel.process.wait(20)
     assert file.read_text().startswith("ended in order after ")
     assert time.monotonic() - began < 10
-
-
-@pytest.mark.soak
-def test_the_latency_bench_runs_and_prints_one_line(capsys):
-    pytest.importorskip("torch")
-    pytest.importorskip("gymnasium")
-    assert latency(["--cells", "3", "--limit", "10000"]) == 0
-    said = capsys.readouterr().out
-    assert said.startswith("trivial cell, 3 times: median ")
-    assert said.count("\n") == 1
-
-
-@pytest.mark.soak
-@pytest.mark.timeout(600)
-def test_the_notebook_bench_measures_the_cell_the_panel_and_what_is_left(tmp_path, capsys):
-    pytest.importorskip("torch")
-    pytest.importorskip("gymnasium")
-    from reactornb.bench.notebook import main as bench
-
-    file = tmp_path / "found.json"
-    small = "--repeats 1 --cells 2 --seconds 0.5 --pairs 1 --rounds 3 --refreshes 100 --cycles 2"
-    assert bench(["--only", "cell,speed,cost,memory", *small.split(), "--json", str(file)]) == 0
-    found = json.loads(file.read_text())
-    # Times are the machine's of this minute; what must be gone is gone on every machine.
-    left = {ratio["name"]: ratio["met"] for ratio in found["ratios"] if "left by" in ratio["name"]}
-    assert len(left) == 2
-    assert all(left.values())
-    assert found["missing"] == []
-    assert "trivial cell, p95" in capsys.readouterr().out

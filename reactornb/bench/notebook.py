@@ -19,10 +19,10 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from reactornb.bench.jupyter import Jupyter, chromium, notebook, opened_page, run_all
 from reactornb.bench.latency import CELLS, Kernel
 from reactornb.bench.measure import Ratio, Report, options
 from reactornb.errors import ReactorError
+from reactornb.testing.jupyter import Jupyter, chromium, notebook, opened_page, run_all
 
 __all__ = ["LOAD", "main"]
 

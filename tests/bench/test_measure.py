@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from reactornb import doctor
 from reactornb.bench.broadcast import Port, free_threads, plain_loop, threads_in_step
 from reactornb.bench.measure import Report, in_threads, interleave, numbers, options
 from reactornb.bench.micro import plain_client
@@ -240,3 +241,9 @@ def test_drift_is_what_lags_grow_by_in_a_second():
     assert lateness(growing, 5)["drift"] == pytest.approx(7.0)
     assert lateness([1e-5] * 8, 5)["drift"] == 0.0
     assert lateness([1e-5], 5)["drift"] == 0.0
+
+
+def test_a_benchmark_prints_and_writes_the_build_it_ran_on():
+    report = Report("made", {})
+    assert report.as_dict()["machine"]["build"] == doctor.build()
+    assert f"({doctor.build()} build)" in report.text()

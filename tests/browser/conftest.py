@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from reactornb.bench.jupyter import Jupyter, opened_page
+from reactornb.testing.jupyter import Jupyter, opened_page
 
 sys.path.insert(0, str(Path(__file__).parent))
 

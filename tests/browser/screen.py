@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from reactornb.bench.jupyter import chromium, notebook, run_all
+from reactornb.testing.jupyter import chromium, notebook, run_all
 
 OUT = Path(__file__).parents[2] / "out"
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from screen import marks, theme
 
-from reactornb.bench.jupyter import Jupyter, notebook, opened_page, run_all
+from reactornb.testing.jupyter import Jupyter, notebook, opened_page, run_all
 
 for module in ("jupyterlab", "notebook", "playwright", "torch", "gymnasium"):
     pytest.importorskip(module)

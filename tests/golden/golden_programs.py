@@ -17,6 +17,7 @@ from programs import draw_program
 from programs import make as drawn_root
 from regressions import PROGRAMS as REGRESSIONS
 
+import reactornb
 from reactornb import (
     Bank,
     Input,
@@ -37,12 +38,12 @@ from reactornb import (
     startup,
     us,
 )
-from reactornb.bench.measure import lf_program
 from reactornb.lf import load, loads
 from reactornb.testing import FakeClock
 
 FILE = Path(__file__).parent / "fingerprints.json"
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
+BENCH = Path(reactornb.__file__).parent / "bench"
 WORKERS = (1, 2, 8)
 
 
@@ -354,7 +355,7 @@ def text(source):
 
 
 def bench(name, **parameters):
-    return Golden(lambda: load(lf_program(name)).program(**parameters), ms(200))
+    return Golden(lambda: load(BENCH / f"{name}.lf").program(**parameters), ms(200))
 
 
 GOLDEN = {

@@ -1,0 +1,36 @@
+"""Where things may be taken from: tests share helpers of their own, and nothing takes any from the benchmarks."""
+
+import ast
+from pathlib import Path
+
+TESTS = Path(__file__).parent
+PACKAGE = TESTS.parent / "reactornb"
+# Tests of benchmarks outside their folder: what they test needs torch or ALE, and how those are loaded is said there.
+OF_BENCHMARKS = {"rl/test_bench_learning.py", "rl/test_atari.py"}
+
+
+def imported(path):
+    """The modules that a file imports, at its top or anywhere else."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def importers_of_bench(folder):
+    files = (path for path in folder.rglob("*.py") if "bench" not in path.relative_to(folder).parts)
+    return {
+        path.relative_to(folder).as_posix()
+        for path in files
+        if any(name == "reactornb.bench" or name.startswith("reactornb.bench.") for name in imported(path))
+    }
+
+
+def test_nothing_of_the_package_imports_a_benchmark():
+    assert importers_of_bench(PACKAGE) == set()
+
+
+def test_only_tests_of_benchmarks_import_them():
+    assert importers_of_bench(TESTS) == OF_BENCHMARKS
