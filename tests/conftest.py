@@ -4,8 +4,11 @@ import os
 import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))  # what test files share: signalled, shells
 
 # Kernels that tests start import torch when a cell needs it, as most never do: five seconds of a core for each that does not.
 os.environ.setdefault("REACTORNB_PRELOAD", "0")

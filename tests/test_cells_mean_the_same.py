@@ -7,9 +7,7 @@ import pytest
 
 pytest.importorskip("IPython")
 
-from IPython.core.interactiveshell import InteractiveShell
-from IPython.utils.capture import capture_output
-from traitlets.config import Config
+from shells import loaded_shell
 
 from reactornb.__main__ import main
 from reactornb.errors import DeclarationError
@@ -115,29 +113,10 @@ BAD = {
 }  # fmt: skip
 
 
-class Jupyter:
-    """A shell that has loaded the magics."""
-
-    def __init__(self):
-        config = Config()
-        config.HistoryManager.enabled = False
-        self.shell = InteractiveShell.instance(config=config, colors="nocolor")
-        self.run("%load_ext reactornb")
-
-    def run(self, *cells):
-        """Run cells; all that they print and raise, as text."""
-        with capture_output() as captured:
-            for cell in cells:
-                self.shell.run_cell(cell, store_history=True)
-        return captured.stdout + captured.stderr
-
-
 @pytest.fixture
 def jupyter():
-    made = Jupyter()
-    yield made
-    made.run("%unload_ext reactornb")
-    InteractiveShell.clear_instance()
+    with loaded_shell() as cells:
+        yield cells
 
 
 @pytest.fixture
@@ -171,9 +150,9 @@ def facts(cls):
 @pytest.mark.thread_unsafe(reason="a process has one shell")
 def test_a_cell_declares_the_same(case, jupyter, book):
     cells, sent = GOOD[case]
-    said = jupyter.run(*cells)
-    assert "Main" in jupyter.shell.user_ns, said
-    there = facts(jupyter.shell.user_ns["Main"])
+    said = "".join(map(jupyter, cells))
+    assert "Main" in jupyter.names, said
+    there = facts(jupyter.names["Main"])
     here = facts(load(book(*cells)).names["Main"])
     if "%%capture" in cells[0]:  # which runs what stands below it as a cell of its own, with lines of its own
         for differs in ("line", "reactions"):
@@ -192,7 +171,7 @@ def test_the_command_line_takes_the_same_cells(case, book, capsys):
 @pytest.mark.thread_unsafe(reason="a process has one shell")
 def test_a_wrong_cell_is_told_in_the_same_words(case, jupyter, book, capsys):
     cells, words = BAD[case]
-    assert words in jupyter.run(*cells)
+    assert words in "".join(map(jupyter, cells))
     assert main(["run", str(book(*cells))]) == 2
     assert words in capsys.readouterr().err
 
@@ -200,8 +179,8 @@ def test_a_wrong_cell_is_told_in_the_same_words(case, jupyter, book, capsys):
 @pytest.mark.parametrize("above", ["# a comment\n", "x = 1\n", "%precision 3\n"])
 def test_a_cell_magic_below_other_lines_is_refused_as_jupyter_refuses_it(above, jupyter, book):
     cell = above + reactor(1)
-    assert "Line magic function `%%reactor` not found" in jupyter.run(cell)
-    assert "Main" not in jupyter.shell.user_ns
+    assert "Line magic function `%%reactor` not found" in jupyter(cell)
+    assert "Main" not in jupyter.names
     with pytest.raises(DeclarationError, match=r"cell 1, line 2: %%reactor Main stands below other lines"):
         load(book(cell))
 
@@ -212,6 +191,6 @@ def test_a_class_that_no_longer_fits_the_one_declared_again_is_told(jupyter, boo
         "%%reactor Main\nsender = Sender()\nout = Output()\nconnect(sender.out, out)",
         "%%reactor Sender\nother = Output()",
     ]
-    assert "Main uses Sender and no longer fits it" in jupyter.run(*cells)
+    assert "Main uses Sender and no longer fits it" in "".join(map(jupyter, cells))
     (note,) = load(book(*cells)).notes
     assert note.startswith("Main uses Sender and no longer fits it")

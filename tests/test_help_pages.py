@@ -7,9 +7,7 @@ import pytest
 
 pytest.importorskip("IPython")
 
-from IPython.core.interactiveshell import InteractiveShell
-from IPython.utils.capture import capture_output
-from traitlets.config import Config
+from shells import loaded_shell
 
 CELLS = {
     "%%reactor Main\nx: int = 3": "class Main(Reactor):\n    x: int = 3",
@@ -22,19 +20,14 @@ MODULES = (inspect, types)
 
 @pytest.fixture
 def shell():
-    config = Config()
-    config.HistoryManager.enabled = False
     before = [dict(vars(module)) for module in MODULES]
-    shell = InteractiveShell.instance(config=config, colors="nocolor")
-    own = shell.inspector
-    with capture_output():
-        shell.run_cell("%load_ext reactornb\nfrom reactornb import *")
-    yield shell
-    assert [dict(vars(module)) for module in MODULES] == before
-    with capture_output():
-        shell.run_cell("%unload_ext reactornb")
-    assert shell.inspector is own
-    InteractiveShell.clear_instance()
+    with loaded_shell() as cells:
+        inspector = cells.shell.inspector
+        cells.ok("from reactornb import *")
+        yield cells.shell
+        assert [dict(vars(module)) for module in MODULES] == before
+        shell = cells.shell
+    assert shell.inspector is not inspector
 
 
 @pytest.mark.parametrize("cell", CELLS)

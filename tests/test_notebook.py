@@ -10,10 +10,8 @@ pytest.importorskip("IPython")
 
 from IPython.core.completer import provisionalcompleter, rectify_completions
 from IPython.core.error import UsageError
-from IPython.core.interactiveshell import InteractiveShell
-from IPython.utils.capture import capture_output
 from reactornb_magics.line import COMMANDS
-from traitlets.config import Config
+from shells import loaded_shell
 
 from reactornb.errors import (
     CausalityError,
@@ -25,7 +23,7 @@ from reactornb.errors import (
 )
 from reactornb.loading.cell_magics import source_of_class
 from reactornb.notebook import current_session
-from reactornb.runtime import Program, live_runs
+from reactornb.runtime import Program
 
 ROLLOUT = """%%reactor Rollout
 \"\"\"Play an episode.\"\"\"
@@ -61,43 +59,10 @@ connect(learner.weights, rollouts.weights, after=0)
 """
 
 
-class Cells:
-    """Runs cells and keeps what they print."""
-
-    def __init__(self, shell):
-        self.shell = shell
-
-    def __call__(self, text):
-        """Run a cell; its output as text."""
-        with capture_output() as captured:
-            self.result = self.shell.run_cell(text, store_history=True)
-        self.error = self.result.error_before_exec or self.result.error_in_exec
-        return re.sub(r"\x1b\[[\d;]*m", "", captured.stdout + captured.stderr)
-
-    def ok(self, text):
-        """Run a cell that must not fail."""
-        out = self(text)
-        assert self.error is None, out
-        return out
-
-    @property
-    def number(self):
-        """The number of the cell that ran last."""
-        return self.result.execution_count
-
-
 @pytest.fixture
 def cells():
-    config = Config()
-    config.HistoryManager.enabled = False
-    shell = InteractiveShell.instance(config=config, colors="nocolor")
-    made = Cells(shell)
-    made.ok("%load_ext reactornb")
-    yield made
-    for run in live_runs():
-        run.stop()
-    made.ok("%unload_ext reactornb")
-    InteractiveShell.clear_instance()
+    with loaded_shell() as cells:
+        yield cells
 
 
 @pytest.fixture

@@ -8,11 +8,9 @@ pytest.importorskip("IPython")
 
 from IPython.core.completer import provisionalcompleter
 from IPython.core.error import UsageError
-from IPython.core.interactiveshell import InteractiveShell
-from IPython.utils.capture import capture_output
-from traitlets.config import Config
+from shells import Cells, loaded_shell
 
-from reactornb.runtime import Program, live_runs
+from reactornb.runtime import Program
 from reactornb.testing import FakeClock
 
 WAIT = 20.0
@@ -44,22 +42,8 @@ def compose(self):
 ]
 
 
-class Cells:
-    """Runs cells and keeps what they print."""
-
-    def __init__(self, shell):
-        self.shell = shell
-
-    def __call__(self, text):
-        with capture_output() as captured:
-            result = self.shell.run_cell(text, store_history=True)
-        self.error = result.error_before_exec or result.error_in_exec
-        return re.sub(r"\x1b\[[\d;]*m", "", captured.stdout + captured.stderr)
-
-    def ok(self, text):
-        out = self(text)
-        assert self.error is None, out
-        return out
+class Tuned(Cells):
+    """Cells of which one has started a run."""
 
     @property
     def run(self):
@@ -74,18 +58,12 @@ class Cells:
 
 @pytest.fixture
 def cells():
-    config = Config()
-    config.HistoryManager.enabled = False
-    shell = InteractiveShell.instance(config=config, colors="nocolor")
-    made = Cells(shell)
-    for cell in CELLS:
-        made.ok(cell)
-    made.ok("run = %reactor start Main --workers 1")
-    yield made
-    for run in live_runs():
-        run.stop()
-    made.ok("%unload_ext reactornb")
-    InteractiveShell.clear_instance()
+    with loaded_shell() as loaded:
+        tuned = Tuned(loaded.shell)
+        for cell in CELLS:
+            tuned.ok(cell)
+        tuned.ok("run = %reactor start Main --workers 1")
+        yield tuned
 
 
 def test_a_parameter_is_set_and_the_change_recorded(cells):

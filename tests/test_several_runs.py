@@ -7,9 +7,7 @@ import pytest
 pytest.importorskip("IPython")
 
 from IPython.core.error import UsageError
-from IPython.core.interactiveshell import InteractiveShell
-from IPython.utils.capture import capture_output
-from traitlets.config import Config
+from shells import loaded_shell
 
 from reactornb.notebook import current_session
 from reactornb.runtime import live_runs
@@ -27,25 +25,9 @@ THREE = "from reactornb import Program\na, b, c = [Program(Ticks).start(workers=
 
 @pytest.fixture
 def cells():
-    """Runs a cell; its output, with the error's."""
-    config = Config()
-    config.HistoryManager.enabled = False
-    shell = InteractiveShell.instance(config=config, colors="nocolor")
-
-    def run(text):
-        with capture_output() as captured:
-            result = shell.run_cell(text, store_history=True)
-        run.error = result.error_before_exec or result.error_in_exec
-        return captured.stdout + captured.stderr
-
-    run.names = shell.user_ns
-    run("%load_ext reactornb")
-    run(TICKS)
-    yield run
-    for left in live_runs():
-        left.stop()
-    run("%unload_ext reactornb")
-    InteractiveShell.clear_instance()
+    with loaded_shell() as cells:
+        cells.ok(TICKS)
+        yield cells
 
 
 @pytest.mark.parametrize("command", ["stop", "pause", "stop ticks", "pause Ticks", "step 2 ticks", "run ticks"])
