@@ -21,27 +21,28 @@ from reactornb import *
 
 def mark(name):
     Path(os.environ["MARKS"], name).touch()
+
+class Marked(Reactor):
+    @reaction(startup)
+    def on_startup(self):
+        mark("began")
+
+    @reaction(shutdown)
+    def on_shutdown(self):
+        mark("ended")
 """
 
 TIMERS = (
     COMMON
     + """
-class Main(Reactor):
+class Main(Marked):
     tick = Timer(0, ms(5))
     out = Output[int]()
-
-    @reaction(startup)
-    def on_startup(self):
-        mark("began")
 
     @reaction(tick)
     def on_tick(self, out):
         out.set(1)
         self.log(seen=1.0)
-
-    @reaction(shutdown)
-    def on_shutdown(self):
-        mark("ended")
 """
 )
 
@@ -56,17 +57,9 @@ class Works(Reactor):
     def on_tick(self, out):
         out.set(sum(range(20_000)))
 
-class Main(Reactor):
+class Main(Marked):
     def compose(self):
         self.works = Bank(Works, 4)
-
-    @reaction(startup)
-    def on_startup(self):
-        mark("began")
-
-    @reaction(shutdown)
-    def on_shutdown(self):
-        mark("ended")
 """
 )
 
@@ -88,19 +81,11 @@ class Sink(Reactor):
     def on_value(self, value):
         self.log(got=value.value)
 
-class Main(Reactor):
+class Main(Marked):
     def compose(self):
         self.source = enclave(Source())
         self.sink = Sink()
         connect(self.source.out, self.sink.value, after=ms(1))
-
-    @reaction(startup)
-    def on_startup(self):
-        mark("began")
-
-    @reaction(shutdown)
-    def on_shutdown(self):
-        mark("ended")
 """
 )
 

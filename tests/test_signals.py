@@ -5,12 +5,8 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
-
 from signalled import SIGNALS, command, judge, many
 
 from reactornb.__main__ import main

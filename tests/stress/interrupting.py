@@ -14,37 +14,12 @@ import threading
 import time
 from collections import Counter
 
-from reactornb import Input, Output, Program, Reactor, State, Timer, connect, enclave, ms, reaction
+from small_programs import Pair, Source, own_threads
+
+from reactornb import Program, ms
 from reactornb.runtime import live_runs
 
 MAIN = threading.main_thread().ident
-
-
-class Source(Reactor):
-    tick = Timer(0, ms(1))
-    out = Output[int]()
-    made = State(factory=lambda self: list(range(1000)))
-
-    @reaction(tick)
-    def on_tick(self, out):
-        out.set(1)
-
-
-class Sink(Reactor):
-    value = Input[int]()
-
-    @reaction(value)
-    def on_value(self, value):
-        pass
-
-
-class Pair(Reactor):
-    apart: bool = False
-
-    def compose(self):
-        self.source = enclave(Source()) if self.apart else Source()
-        self.sink = Sink()
-        connect(self.source.out, self.sink.value, after=ms(1))
 
 
 def async_exception():
@@ -60,10 +35,6 @@ SENDERS = {
 }
 
 PROGRAMS = [(Program(Source), 1), (Program(Source), 2), (Program(Pair), 3), (Program(Pair, apart=True), 2)]
-
-
-def ours():
-    return [t for t in threading.enumerate() if t.name.startswith("reactornb-")]
 
 
 def spin(seconds):
@@ -125,7 +96,7 @@ def check(program, how):
     """A whole run or none, no thread beyond it, and a program that can be started."""
     until = time.monotonic() + 20
     # After a second interrupt nobody waits for the helper thread that undoes the start.
-    while ours() and not live_runs() and time.monotonic() < until:
+    while own_threads() and not live_runs() and time.monotonic() < until:
         time.sleep(0.001)
     alive = live_runs()
     assert len(alive) <= 1, alive
@@ -138,9 +109,9 @@ def check(program, how):
                 alive[0].advance()
             time.sleep(0.001)
         alive[0].stop()
-    while (ours() or program._lock.locked()) and time.monotonic() < until:
+    while (own_threads() or program._lock.locked()) and time.monotonic() < until:
         time.sleep(0.001)
-    assert not ours(), (how, ours())
+    assert not own_threads(), (how, own_threads())
     assert not program._lock.locked()
     program.run(workers=2, until=ms(2), fast=True)
 

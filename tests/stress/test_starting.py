@@ -10,47 +10,16 @@ import time
 from pathlib import Path
 
 import pytest
+from small_programs import Pair, Source, own_threads
 
 import reactornb
-from reactornb import Input, Output, Program, Reactor, State, Timer, connect, enclave, ms, reaction, startup
+from reactornb import Program, Reactor, State, ms, reaction, startup
 from reactornb.errors import RunError
 from reactornb.runtime import live_runs
 from reactornb.runtime.launch import Done
 from reactornb.runtime.team import Team
 
 PACKAGE = str(Path(reactornb.__file__).parent)
-
-
-class Slow(Reactor):
-    out = Output[int]()
-    tick = Timer(0, ms(1))
-    made = State(factory=lambda self: list(range(10)))
-
-    @reaction(startup)
-    def on_startup(self):
-        pass
-
-    @reaction(tick)
-    def on_tick(self, out):
-        out.set(1)
-
-
-class Sink(Reactor):
-    value = Input[int]()
-
-    @reaction(value)
-    def on_value(self, value):
-        pass
-
-
-class Apart(Reactor):
-    def compose(self):
-        self.slow, self.sink = enclave(Slow()), Sink()
-        connect(self.slow.out, self.sink.value, after=ms(1))
-
-
-def ours():
-    return [t for t in threading.enumerate() if t.name.startswith("reactornb-")]
 
 
 class Interrupter:
@@ -89,7 +58,7 @@ def check_whole_or_nothing(program, run):
     if alive:
         assert alive == [program.last_run]
         alive[0].stop(10)
-    assert not ours(), ours()
+    assert not own_threads(), own_threads()
     program.run(workers=2, until=ms(1), fast=True)
     assert not live_runs()
 
@@ -98,7 +67,7 @@ def check_whole_or_nothing(program, run):
 @pytest.mark.thread_unsafe(reason="counts the process's threads and traces")
 @pytest.mark.parametrize("driven", [False, True])
 def test_an_interrupt_at_any_line_of_start_leaves_a_whole_run_or_nothing(driven):
-    program = Program(Slow)
+    program = Program(Source)
     seen, at, step = set(), at_random.randrange(5), 5
     while True:
         interrupter = Interrupter(at, {"run.py", "launch.py", "engine.py"})
@@ -118,7 +87,7 @@ def test_an_interrupt_at_any_line_of_start_leaves_a_whole_run_or_nothing(driven)
 @pytest.mark.thread_unsafe(reason="counts the process's threads and traces")
 @pytest.mark.parametrize("first", range(2, 14, 2))
 def test_an_interrupt_in_the_moment_of_launch_leaves_a_whole_run_or_nothing(first):
-    program = Program(Slow)
+    program = Program(Source)
     interrupter = Interrupter(first, {"launch.py"})
     try:
         with interrupter:
@@ -138,7 +107,7 @@ def test_an_interrupt_while_a_team_begins_leaves_no_thread(first):
         with interrupter:
             team = Team(3, "test")
     except KeyboardInterrupt:
-        assert not ours(), ours()
+        assert not own_threads(), own_threads()
     else:
         team.close()
 
@@ -157,7 +126,7 @@ class NoThread(threading.Thread):
 @pytest.mark.parametrize("position", range(4))
 @pytest.mark.parametrize("driven", [False, True])
 def test_where_the_system_has_no_more_threads_nothing_is_left(position, driven, monkeypatch):
-    program = Program(Slow)
+    program = Program(Source)
     with monkeypatch.context() as patch:
         patch.setattr(NoThread, "left", position)
         patch.setattr(threading, "Thread", NoThread)
@@ -167,7 +136,7 @@ def test_where_the_system_has_no_more_threads_nothing_is_left(position, driven, 
             with pytest.raises(RunError, match=r"no thread for worker .*fewer workers"):
                 program.start(workers=4, driven=driven)
             assert program.last_run is None
-    assert not ours()
+    assert not own_threads()
     check_whole_or_nothing(program, None)
 
 
@@ -178,7 +147,7 @@ def test_a_team_without_threads_leaves_nothing(position, monkeypatch):
     monkeypatch.setattr(threading, "Thread", NoThread)
     with pytest.raises(RunError, match="no thread for worker"):
         Team(3, "test")
-    assert not ours()
+    assert not own_threads()
 
 
 @pytest.mark.thread_unsafe(reason="replaces what all threads use")
@@ -186,7 +155,7 @@ def test_without_a_thread_for_the_start_itself_nothing_is_left(monkeypatch):
     def refuse(*_):
         raise RuntimeError("can't start new thread")
 
-    program = Program(Slow)
+    program = Program(Source)
     with monkeypatch.context() as patch:
         patch.setattr("_thread.start_new_thread", refuse)
         with pytest.raises(RuntimeError):
@@ -206,7 +175,7 @@ def test_a_factory_that_raises_leaves_nothing():
     for driven in (False, True):
         with pytest.raises(ZeroDivisionError):
             program.start(workers=3, driven=driven)
-        assert not ours()
+        assert not own_threads()
         assert not live_runs()
 
 
@@ -260,7 +229,7 @@ def test_an_interrupted_wait_blocks_no_other():
 @pytest.mark.thread_unsafe(reason="traces")
 @pytest.mark.parametrize("line", range(9))
 def test_an_interrupt_at_any_line_of_a_wait_for_the_end_leaves_a_run_that_ends(line):
-    run = Program(Slow).start(workers=1)
+    run = Program(Source).start(workers=1)
     with contextlib.suppress(KeyboardInterrupt), Interrupter(line, {"launch.py"}):
         run.wait(0.02)
     run.stop(10)
@@ -271,7 +240,7 @@ def test_an_interrupt_at_any_line_of_a_wait_for_the_end_leaves_a_run_that_ends(l
 @pytest.mark.slow
 @pytest.mark.parametrize("workers", [1, 2, 3])
 def test_a_driven_run_of_several_enclaves_stops_however_they_stand(workers):
-    program = Program(Apart)
+    program = Program(Pair, apart=True)
     for turns in range(15):
         run = program.start(workers=workers, driven=True)
         for _ in range(turns % 5):
