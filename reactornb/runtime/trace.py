@@ -21,7 +21,7 @@ from reactornb.errors import ReactionError, Source, UnrecordableValueError
 from reactornb.graph import Graph, ReactionNode
 from reactornb.model import Reactor
 from reactornb.runtime.checking import ValueChecks
-from reactornb.runtime.fingerprint import Fingerprint, RefusedValueError, hopeless, term
+from reactornb.runtime.fingerprint import Fingerprint, RefusedValueError, term, type_refusal
 from reactornb.runtime.hints import carried, hint, said
 from reactornb.runtime.reactions import RunningReaction
 from reactornb.runtime.signals import Port, Signal
@@ -230,7 +230,7 @@ def refuse_types(graph: Graph) -> None:
         if alias is None or id(node.port) in looked_at:
             continue
         looked_at.add(id(node.port))
-        refused = hopeless(alias.__args__[0])
+        refused = type_refusal(alias.__args__[0])
         writer = next((r for r in graph.reactions if node.index in r.effects), None)
         if refused is not None and writer is not None:
             raise _unrecordable(f"{node.name} carries {node.port.type_name}", "", node.name, writer, None, refused)

@@ -79,12 +79,12 @@ from reactornb import *
 
 class Main(Reactor):
     needs_physical_time = False
-    tick = Timer(0, ms(40))
+    tick = Timer(0, ms(240))
 
     @reaction(tick)
     def on_tick(self):
         if self.tag.time_ns:
-            print("waited" if self.physical_time_ns >= ms(40) else "did not wait")
+            print("waited" if self.physical_time_ns >= ms(240) else "did not wait")
             self.request_stop()
 """
 
