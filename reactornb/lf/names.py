@@ -17,8 +17,8 @@ from typing import Any
 from reactornb import tags
 from reactornb.errors import ReactorError, RunError
 from reactornb.runtime import Run, live_runs, workers
+from reactornb.runtime.context import ReactionContext
 from reactornb.runtime.handles import InPort
-from reactornb.runtime.scheduler import Scheduler
 from reactornb.runtime.threads import scheduler_here
 
 __all__ = ["LFInPort", "LFNames", "LFTag"]
@@ -57,8 +57,8 @@ class LFInPort(InPort):
         return c.start_time_ns + c.physical_elapsed_ns()
 
 
-def _running() -> Scheduler:
-    found: Scheduler | None = workers.current_scheduler()
+def _running() -> ReactionContext:
+    found: ReactionContext | None = workers.current_scheduler()
     if found is None:
         raise RuntimeError("when a message was meant to come has a meaning only inside reactions")
     return found
@@ -133,7 +133,7 @@ class LFNames:
         self.time = _Time(self)
 
     @property
-    def context(self) -> Scheduler:
+    def context(self) -> ReactionContext:
         """The scheduler of the run that asks.
 
         Raises:
@@ -149,7 +149,7 @@ class LFNames:
             raise RunError(
                 f"lf.… has a meaning only while the program runs: {why}, and no reaction started this thread. Start it in a reaction to startup."
             )
-        found: Scheduler = runs[0].schedulers[0]
+        found: ReactionContext = runs[0].schedulers[0]
         return found
 
     def _is_mine(self, run: Run) -> bool:

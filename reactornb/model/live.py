@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
+from reactornb.model.context import Context
 from reactornb.model.durations import duration_ns
 from reactornb.model.spec import ReactorBase
 from reactornb.tags import DurationLike
@@ -27,7 +28,7 @@ class LiveReactor(ReactorBase):
 
     if TYPE_CHECKING:
         _name: str
-        _context: Any
+        _context: Context
         _log: Any
         _run_seed: int
 
@@ -63,12 +64,12 @@ class LiveReactor(ReactorBase):
     @property
     def time_ns(self) -> int:
         """Logical time since the start of the run, in ns."""
-        return cast("int", self._context.current_tag().time_ns)
+        return self._context.current_tag().time_ns
 
     @property
     def physical_time_ns(self) -> int:
         """Physical time since the start of the run, in ns."""
-        return cast("int", self._context.physical_elapsed_ns())
+        return self._context.physical_elapsed_ns()
 
     @property
     def lag_ns(self) -> int:
@@ -78,7 +79,7 @@ class LiveReactor(ReactorBase):
     @property
     def start_time_ns(self) -> int:
         """Physical time at which the run began, in ns since the epoch."""
-        return cast("int", self._context.start_time_ns)
+        return self._context.start_time_ns
 
     def check_deadline(self, invoke_handler: bool = True) -> bool:
         """True if the deadline of the reaction that runs has passed by now; false if it has none.

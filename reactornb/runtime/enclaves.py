@@ -9,9 +9,10 @@ federates: since all heads are known, no chain of promises has to creep through 
 No deadlock: the enclave with the earliest head, the first in an order of connections without delay among equals, is
 never held up, because a message comes back to its sender later than it was sent (assembly refuses anything else).
 
-# Everything here is read and written under `_lock`, by leaders between two tags and by commands; the one exception is a
-# scheduler's `stop_tag`, which its leader also reads at the end of a tag. It is written only to a tag that the enclave cannot
-# have reached, so whichever value the leader sees there, it goes on.
+# Everything here is read and written under `_lock`, by leaders between two tags and by commands. Of the enclaves' machines each is touched
+# by its own leader only, under the lock where what it says and what the gate notes of it must agree; others' are looked at for
+# `begun`, and only while none is busy. An end that is asked for waits in `_stop_tag` until each leader takes it over, before its
+# next tag: it is later than any tag that the enclave can have reached.
 # A leader that is held up is marked in `_held` under the lock before it waits, and woken by whoever changes a head after that.
 """
 
@@ -20,19 +21,19 @@ from __future__ import annotations
 import heapq
 import itertools
 import threading
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from typing import Protocol
 
 from reactornb.errors import RunError
 from reactornb.graph import Graph, add
-from reactornb.runtime.signals import DelayedEdge
-from reactornb.runtime.trace import Written
+from reactornb.runtime.clock import Wake
+from reactornb.runtime.inbox import Inbox
+from reactornb.runtime.machine import OVER, Machine, Message, Open, Over, Wait
+from reactornb.runtime.signals import TagKey
+from reactornb.runtime.trace import Recorder, Written
 from reactornb.tags import forever
 
-if TYPE_CHECKING:
-    from reactornb.runtime.scheduler import Scheduler
-
-__all__ = ["Gate"]
+__all__ = ["Gate", "Member"]
 
 _NEVER = (forever, 0)
 
@@ -40,25 +41,53 @@ _NEVER = (forever, 0)
 _TURN = 64
 
 
+class Member(Protocol):
+    """What the gate asks of an enclave: its scheduler.
+
+    Attributes:
+        wake: its leader's.
+    """
+
+    enclave: int
+    machine: Machine
+    inbox: Inbox
+    wake: Wake
+
+    @property
+    def shares_leader(self) -> bool:
+        """Whether its leader leads other enclaves, too."""
+        ...
+
+
 class Gate:
-    """Lets the enclaves of one run advance.
+    """Lets the enclaves of one run advance. To a scheduler it is what its machine is where there is one enclave: `next`.
 
     Args:
         graph: what the run executes.
-        schedulers: one per enclave.
+        members: one per enclave.
+        recorder: what is recorded of the run.
+        elapsed_ns: physical time.
+        fast: do not wait for it.
     """
 
-    def __init__(self, graph: Graph, schedulers: Sequence[Scheduler]) -> None:
+    def __init__(
+        self, graph: Graph, members: Sequence[Member], recorder: Recorder, elapsed_ns: Callable[[], int], *, fast: bool
+    ) -> None:
         self._graph = graph
-        self._schedulers = schedulers
+        self._members = members
+        self._recorder = recorder
+        self._elapsed_ns = elapsed_ns
+        self._fast = fast
         self._lock = threading.Lock()
-        count = len(schedulers)
-        self._heads: list[tuple[int, int]] = [(0, 0)] * count
+        count = len(members)
+        self._heads: list[TagKey] = [(0, 0)] * count
         self._busy = [False] * count
         self._held = [False] * count
         self._over = [False] * count
         self._real = [True] * count  # whether the head is an event's, not only the end of the run
-        self._arrived: list[list[tuple[tuple[int, int], DelayedEdge, Any]]] = [[] for _ in range(count)]
+        self._last: list[TagKey] = [(0, 0)] * count  # the tag that it executed last
+        self._arrived: list[list[Message]] = [[] for _ in range(count)]
+        self._stop_tag: TagKey | None = None
         self._tags = itertools.cycle(range(_TURN))
         self._final = False  # the end is one that was asked for, or came because nothing was left; not only the timeout
         # Reactions of these enclaves failed at this tag: what comes before it is still executed, and what cannot depend on them at it,
@@ -66,7 +95,7 @@ class Gate:
         self._abort = (forever, 1)
         self._failed: list[int] = []
         # A heap of what was written at tags not yet final.
-        self._records: list[tuple[tuple[int, int], int, Written]] = []
+        self._records: list[tuple[TagKey, int, Written]] = []
         self._order = itertools.count()
         # Enclaves in which something can happen at any physical time, and up to when they have promised that it did not.
         self._open = [False] * count
@@ -82,127 +111,136 @@ class Gate:
 
     # -- called by leaders, between tags ----------------------------------------------------------------------------------
 
-    def next_tag(self, s: Scheduler, outbox: list[tuple[tuple[int, int], DelayedEdge, Any]]) -> tuple[int, int] | None:
-        """The tag that the enclave may execute now; None, with `until` set, if none yet, or with `over` if none at all.
+    def next(self, me: int) -> Open | Wait | Over:
+        """Open the next tag of an enclave, if it may be executed now; see `Machine.next`.
+
+        One step under the lock: what the enclave has sent, what has come for it, its next tag, whether it may execute that. Else another one
+        could be told that nothing comes before a tag, and it came.
 
         Args:
-            outbox: (tag, signal, value) that the enclave sends, from the tag that it has just executed; emptied.
+            me: the enclave, which has closed its last tag.
         """
-        me = s.enclave
+        member = self._members[me]
+        machine = member.machine
         with self._lock:
-            news = bool(outbox)
+            has_news = bool(machine.outbox)
             self._busy[me] = False
-            for tag, signal, value in outbox:
-                self._send(tag, signal, value)
-            outbox.clear()
-            if s.inbox:
-                s.take_inbox(self._promised[me])
-            self._receive(s)
-            tag = self._head(s)
-            news = news or tag != self._heads[me]
+            self._last[me] = machine.queue.now
+            self._send(machine.outbox)
+            if self._stop_tag is not None:
+                machine.stop_by(self._stop_tag)
+            machine.accept(member.inbox.take(), self._promised[me])
+            self._receive(me)
+            tag = self._head(me)
+            has_news = has_news or tag != self._heads[me]
             self._heads[me] = tag
             self._flush()
+            over, wait = False, None
             if tag < self._abort or (tag == self._abort and self._is_apart(me)):
-                wait = self._wait_for(s, tag)
+                wait = self._wait_for(me, tag)
             else:  # another enclave's reaction failed before that
-                s.over, wait = True, None
-            if s.over:
+                over = True
                 self._heads[me] = _NEVER
                 self._over[me] = True
             self._held[me] = wait is not None
-            if news or s.over:
+            if has_news or over:
                 self._wake_others(me)
+            if over:
+                return OVER
             if wait is not None:
-                s.until = wait
-                return None
-            if s.over:
-                return None
+                return Wait(wait)
+            if member.shares_leader and next(self._tags) == 0:
+                return Wait(0)
             self._busy[me] = True
-            if len(s.leads) > 1 and next(self._tags) == 0:
-                self._busy[me], s.until = False, 0
-                return None
-            return tag
+        return machine.open(tag)
 
-    def _send(self, tag: tuple[int, int], signal: DelayedEdge, value: Any) -> None:
-        to = signal.enclave
-        self._arrived[to].append((tag, signal, value))
-        if not self._busy[to] and not self._over[to] and tag < self._heads[to]:
-            self._heads[to] = tag
-            self._real[to] = True
+    def _send(self, outbox: list[Message]) -> None:
+        for message in outbox:
+            tag, edge, _ = message
+            to = edge.enclave
+            self._arrived[to].append(message)
+            if not self._busy[to] and not self._over[to] and tag < self._heads[to]:
+                self._heads[to] = tag
+                self._real[to] = True
+        outbox.clear()
 
-    def _receive(self, s: Scheduler) -> None:
-        arrived = self._arrived[s.enclave]
-        for tag, signal, value in arrived:
-            s.arrive(tag, signal, value)
-        arrived.clear()
+    def _receive(self, me: int) -> None:
+        queue = self._members[me].machine.queue
+        for tag, edge, value in self._arrived[me]:
+            queue.arrive(edge, tag, value)
+        self._arrived[me].clear()
 
-    def _head(self, s: Scheduler) -> tuple[int, int]:
+    def _head(self, me: int) -> TagKey:
         """The enclave's next tag: an event's, or the end of the run."""
-        me = s.enclave
-        tag = s.next_tag() if s.begun else (0, 0)
-        stop = s.stop_tag
-        self._real[me] = not s.begun or (bool(s.upcoming or s.heap or s.periodic) and tag is not None)
-        if tag is None and stop is not None:
-            tag = stop
+        machine = self._members[me].machine
+        earliest = machine.earliest()
+        self._real[me] = earliest is not None
+        tag = machine.limited(earliest)
         starved = (
-            not any(self._real) and not any(self._busy) and not s.keepalive and all(o.begun for o in self._schedulers)
+            not any(self._real)
+            and not any(self._busy)
+            and not machine.keepalive
+            and all(member.machine.begun for member in self._members)
         )
         if starved:
             # Nothing can happen any more, anywhere: the run ends one microstep after its last tag.
-            last = max((o.time_ns, o.microstep) for o in self._schedulers)
-            self._stop((last[0], last[1] + 1))
-            tag = s.stop_tag
+            last = max(self._last)
+            stop = self._stop((last[0], last[1] + 1))
+            machine.stop_by(stop)
+        if tag is None or starved:
+            tag = machine.queue.stop_tag
         return _NEVER if tag is None else tag
 
-    def _wait_for(self, s: Scheduler, tag: tuple[int, int]) -> int | None:
+    def _wait_for(self, me: int, tag: TagKey) -> int | None:
         """Until when to wait before `tag` may be executed; None: not at all."""
         if tag >= _NEVER:
             return forever
-        if not self._real[s.enclave] and not self._final and not s.keepalive:
+        machine = self._members[me].machine
+        if not self._real[me] and not self._final and not machine.keepalive:
             # The timeout ends this enclave, unless nothing happens in the others up to then: the run would end before.
             for head, real, busy in zip(self._heads, self._real, self._busy, strict=True):
                 if busy or (real and head < tag):
                     return forever
-        now = s.clock.elapsed_ns()
-        if s.begun and not s.fast and tag[0] > s.time_ns and now < tag[0]:
+        now = self._elapsed_ns()
+        if not self._fast and now < tag[0] > machine.queue.time_ns:
             return tag[0]
         for other, head in enumerate(self._heads):
-            least = self._graph.distances[other][s.enclave]
-            if other == s.enclave or least is None or self._over[other]:
+            least = self._graph.distances[other][me]
+            if other == me or least is None or self._over[other]:
                 continue
             if add(head, least) <= tag:
                 return forever
             if self._open[other] and not self._busy[other]:
                 # Something from outside may come there at any time from now on, or one microstep after what it did last.
                 self._promised[other] = max(self._promised[other], min(now, head[0]))
-                before = self._schedulers[other]
-                since = max((self._promised[other], 0), (before.time_ns, before.microstep + 1))
+                before = self._last[other]
+                since = max((self._promised[other], 0), (before[0], before[1] + 1))
                 if add(min(head, since), least) <= tag:
                     return max(tag[0] - least[0] + 1, now + 100_000)
         return None
 
     def _wake_others(self, me: int) -> None:
-        for s in self._schedulers:
-            if s.enclave != me and self._held[s.enclave]:
-                s.wake.set()
+        for member in self._members:
+            if member.enclave != me and self._held[member.enclave]:
+                member.wake.set()
 
     # -- ends ---------------------------------------------------------------------------------------------------------------
 
-    def stop_from(self, s: Scheduler) -> None:
-        """A reaction of `s` asked for the end: it comes when every other enclave can know of it.
+    def stop_from(self, me: int) -> None:
+        """A reaction of an enclave asked for the end: it comes when every other one can know of it.
 
         Raises:
             RunError: if no connection leads from there to some other enclave.
         """
-        now = (s.time_ns, s.microstep)
+        now = self._members[me].machine.queue.now
         stop = (now[0], now[1] + 1)
         with self._lock:
-            for other in self._schedulers:
-                if other is s or not self._reacts[other.enclave]:
+            for other, reacts in enumerate(self._reacts):
+                if other == me or not reacts:
                     continue
-                least = self._graph.distances[s.enclave][other.enclave]
+                least = self._graph.distances[me][other]
                 if least is None:
-                    here, there = (self._name(o.enclave) for o in (s, other))
+                    here, there = self._name(me), self._name(other)
                     raise RunError(
                         f"{here} cannot end the run: nothing leads from it to the enclave {there}, which may be ahead by any time. "
                         f"Connect the two with a delay, ask for the end in {there}, or give the run a timeout."
@@ -213,55 +251,58 @@ class Gate:
     def stop_all(self) -> None:
         """Somebody outside asked for the end: one microstep after the latest tag that any enclave executes."""
         with self._lock:
-            last = max((s.time_ns, s.microstep) for s in self._schedulers)
-            last = max([last, *(h for h, busy in zip(self._heads, self._busy, strict=True) if busy)])
+            executing = [head for head, busy in zip(self._heads, self._busy, strict=True) if busy]
+            last = max([*self._last, *executing])
             self._stop((last[0], last[1] + 1))
 
-    def _stop(self, tag: tuple[int, int]) -> None:
+    def _stop(self, tag: TagKey) -> TagKey:
+        """The run ends at this tag at the latest; returns when it does."""
         self._final = True
-        for s in self._schedulers:
-            if s.stop_tag is None or tag < s.stop_tag:
-                s.stop_tag = tag
-            if self._heads[s.enclave] > tag and not self._over[s.enclave]:
-                self._heads[s.enclave] = tag
+        if self._stop_tag is None or tag < self._stop_tag:
+            self._stop_tag = tag
+        for enclave, head in enumerate(self._heads):
+            if head > tag and not self._over[enclave]:
+                self._heads[enclave] = tag
         self._wake_others(-1)
+        return self._stop_tag
 
-    def failed(self, s: Scheduler) -> None:
-        """A reaction of `s` raised at its current tag."""
-        tag = (s.time_ns, s.microstep)
+    def failed(self, me: int) -> None:
+        """A reaction of an enclave raised at its current tag."""
+        tag = self._members[me].machine.queue.now
         with self._lock:
             if tag < self._abort:
                 self._abort, self._failed = tag, []
             if tag == self._abort:
-                self._failed.append(s.enclave)
+                self._failed.append(me)
 
     def _is_apart(self, me: int) -> bool:
         """Whether nothing leads without delay from an enclave that failed to this one."""
         delays = [self._graph.distances[failed][me] for failed in self._failed]
         return all(least is None or add(self._abort, least) > self._abort for least in delays)
 
-    def ended(self, s: Scheduler, outbox: list[tuple[tuple[int, int], DelayedEdge, Any]]) -> None:
+    def ended(self, me: int) -> None:
         """The enclave has executed its last tag; what it sent from there without delay still arrives."""
+        machine = self._members[me].machine
         with self._lock:
-            self._busy[s.enclave] = False
-            for tag, signal, value in outbox:
-                self._send(tag, signal, value)
-            outbox.clear()
-            self._over[s.enclave] = True
-            self._real[s.enclave] = False
-            self._heads[s.enclave] = _NEVER
+            self._busy[me] = False
+            self._last[me] = machine.queue.now
+            self._send(machine.outbox)
+            self._over[me] = True
+            self._real[me] = False
+            self._heads[me] = _NEVER
             self._flush()
-            self._wake_others(s.enclave)
+            self._wake_others(me)
 
     def _name(self, enclave: int) -> str:
         return self._graph.reactors[self._graph.enclaves[enclave][0]].name
 
     # -- what was written, in the order of tags ---------------------------------------------------------------------------
 
-    def record(self, s: Scheduler, written: Written) -> None:
-        """Keep what was written at the current tag of `s` until no enclave can write anything earlier."""
+    def record(self, me: int, written: Written) -> None:
+        """Keep what was written at the current tag of an enclave until no enclave can write anything earlier."""
+        tag = self._members[me].machine.queue.now
         with self._lock:
-            heapq.heappush(self._records, ((s.time_ns, s.microstep), next(self._order), written))
+            heapq.heappush(self._records, (tag, next(self._order), written))
 
     def _flush(self) -> None:
         final = min(self._heads)
@@ -271,4 +312,4 @@ class Gate:
             while self._records and self._records[0][0] == tag:
                 together.append(heapq.heappop(self._records)[2])
             if tag < self._abort:  # an enclave that was ahead of one that failed leaves no mark
-                self._schedulers[0].recorder.end_of_tag(tag, together)
+                self._recorder.end_of_tag(tag, together)

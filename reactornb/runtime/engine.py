@@ -92,25 +92,19 @@ class Engine:
         self.workers = make_workers(workers, name, on_worker, leaders, patient=patient)
         self.schedulers = [
             Scheduler(
-                graph, enclave, self.workers, clock=clock, timeout=timeout, fast=fast, keepalive=keepalive, recorder=recorder,
-                on_end=self._enclave_over,
+                graph, enclave, self.workers[0 if driven else enclave % workers], self.workers, clock=clock, timeout=timeout, fast=fast,
+                keepalive=keepalive, recorder=recorder, notices=notices, printed=printed, profiled=profile, on_end=self._enclave_over,
             )
             for enclave in range(len(graph.enclaves))
         ]  # fmt: skip
         for scheduler in self.schedulers:
-            leader = self.workers[0 if driven else scheduler.enclave % workers]
-            leader.enclaves.append(scheduler)
-            scheduler.wake = leader.wake
-            scheduler.leads = leader.enclaves
-            scheduler.level_runner.profiled = profile
-            scheduler.notices = notices
-            scheduler.printed = printed
+            self.workers[0 if driven else scheduler.enclave % workers].enclaves.append(scheduler)
         self.profiler = Profiler(graph, workers) if profile else None
         self._sampler: Sampler | None = None  # made under _lock by who first asks, then only read
         self.gate: Gate | None = None
         if len(self.schedulers) > 1:
             recorder.apart = True
-            self.gate = Gate(graph, self.schedulers)
+            self.gate = Gate(graph, self.schedulers, recorder, clock.elapsed_ns, fast=fast)
             for scheduler in self.schedulers:
                 scheduler.gate = self.gate
         for worker in self.workers:
@@ -208,24 +202,24 @@ class Engine:
     def nudge(self) -> None:
         """Have the leaders look for libraries that came meanwhile; any thread."""
         for scheduler in self.schedulers:
-            scheduler.nudge()
+            scheduler.commands.nudge()
 
     def command(self, *, stop: bool = False, paused: bool | None = None, steps: int = 0) -> None:
         """Stop, pause, resume or step; any thread."""
         if self.gate is not None and stop:
             for scheduler in self.schedulers:
-                scheduler.command(paused=False)
+                scheduler.commands.give(paused=False)
             self.gate.stop_all()
             return
         for scheduler in self.schedulers:
-            scheduler.command(stop=stop, paused=paused, steps=steps)
+            scheduler.commands.give(stop=stop, paused=paused, steps=steps)
 
     def tune(self, targets: Sequence[Target]) -> None:
         """Change parameters; any thread."""
         for scheduler in self.schedulers:
             mine = [t for t in targets if self.graph.reactors[t[0]].enclave == scheduler.enclave]
             if mine:
-                scheduler.tune(mine)
+                scheduler.inbox.post_change(mine)
 
     def abandon(self) -> None:
         """In a forked child, which has none of the threads: what they held is free, what is scheduled is ignored."""
@@ -298,7 +292,7 @@ class Engine:
     @property
     def refused(self) -> int:
         """How many events of physical actions found the inbox full."""
-        return sum(s.refused for s in self.schedulers)
+        return sum(s.inbox.refused for s in self.schedulers)
 
     @property
     def lag_ns(self) -> int:
@@ -313,7 +307,7 @@ class Engine:
     @property
     def queued(self) -> int:
         """How many later tags have events, each periodic timer counting once; for display."""
-        return sum(bool(s.upcoming) + len(s.heap) + len(s.periodic) for s in self.schedulers)
+        return sum(len(s.machine.queue) for s in self.schedulers)
 
     @property
     def inbox(self) -> int:
@@ -335,7 +329,7 @@ class Engine:
     @property
     def paused(self) -> bool:
         """Whether the run is held before its next tag."""
-        return any(s._paused for s in self.schedulers)
+        return any(s.commands.paused for s in self.schedulers)
 
     @property
     def waiting(self) -> bool:

@@ -22,15 +22,13 @@ import sys
 import threading
 from collections import Counter
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from reactornb.errors import Source
+from reactornb.runtime.context import ReactionContext
 from reactornb.runtime.groups import Group, one_by_one
 from reactornb.runtime.imports import is_under_way
 from reactornb.runtime.reactions import RunningReaction
-
-if TYPE_CHECKING:
-    from reactornb.runtime.scheduler import Scheduler
 
 __all__ = ["Generators", "states"]
 
@@ -108,7 +106,7 @@ class Generators:
     """A look at one enclave's first tags.
 
     Args:
-        scheduler: of the enclave.
+        context: of the enclave.
         always: look at all tags, and at every member of a bank; reactions run one at a time.
 
     Attributes:
@@ -121,8 +119,8 @@ class Generators:
     # So many members of a bank are compared; the others only say that they run.
     members = 3
 
-    def __init__(self, scheduler: Scheduler, *, always: bool) -> None:
-        self._scheduler = scheduler
+    def __init__(self, context: ReactionContext, *, always: bool) -> None:
+        self._context = context
         self.always = always
         self._lock = threading.Lock()
         self._active: dict[RunningReaction, set[RunningReaction]] = {}
@@ -145,7 +143,7 @@ class Generators:
         Returns:
             Whether it is over.
         """
-        done = self._scheduler.tags_done
+        done = self._context.tags_done
         if self.always:
             if not self.is_open:
                 self._begin()
@@ -169,18 +167,18 @@ class Generators:
         return False
 
     def _begin(self) -> None:
-        scheduler = self._scheduler
+        context = self._context
         seen: Counter[Any] = Counter()
-        for r in scheduler.schedule.reactions:
-            if r.enclave != scheduler.enclave:
+        for r in context.reactions:
+            if r.enclave != context.enclave:
                 continue
             body = None if r.node.declaration is None else r.node.declaration.fn
             seen[body] += 1
             compared = self.always or seen[body] <= self.members
-            if compared or scheduler.width > 1:  # beside one worker nothing runs
+            if compared or context.width > 1:  # beside one worker nothing runs
                 self._calls.append((r, r.call, r.body))
                 r.call, r.body = self._watched(r, r.call, compared), None
-        for group in scheduler.schedule.groups_in(scheduler.enclave):
+        for group in context.groups():
             self._groups[group] = group.caller
             group.caller = one_by_one(group.reactions)
         self.is_open = True
@@ -192,7 +190,7 @@ class Generators:
             group.caller = caller
         self._calls.clear()
         self._groups.clear()
-        self._scheduler.level_runner.forget_shares()
+        self._context.forget_shares()
         self.is_open = False
 
     def finish(self) -> None:
@@ -208,7 +206,7 @@ class Generators:
             self._warn(generator, _one_each(speak or never or ordered))
         for generator in self._drawn - {name for name, _ in self._named}:
             # Between two tags that were not watched, and never again; a cell may have done so, too.
-            speak = [r for r in self._scheduler.schedule.reactions if _line(r, generator) is not None]
+            speak = [r for r in self._context.reactions if _line(r, generator) is not None]
             if speak:
                 self._warn(generator, _one_each(speak))
 
@@ -250,7 +248,7 @@ class Generators:
         with self._lock:
             self._named.update((generator, _body(r)) for r in reactions)
         names = " or ".join(f"{r.name} ({_source(r, generator)})" for r in reactions[:3])
-        self._scheduler.notices.add(
+        self._context.notices.add(
             ("generator", generator, _body(reactions[0])),
             f"{names} drew from {generator}, which all threads share: in which order they come to it is not fixed, so two runs of one seed "
             f"differ. Draw from {_INSTEAD[generator]}.",

@@ -6,6 +6,7 @@ import functools
 from typing import Any
 
 from reactornb.model import Reactor
+from reactornb.model.context import Context
 from reactornb.model.ownership import attribute_refusal, guarded, needs_guard, owned, parameter_words
 from reactornb.runtime.handles import Hidden
 from reactornb.runtime.logs import Log
@@ -13,12 +14,12 @@ from reactornb.runtime.logs import Log
 __all__ = ["first_value", "make_instance"]
 
 
-def make_instance(node: Any, context: Any, seed: int) -> Reactor:
+def make_instance(node: Any, context: Context, seed: int) -> Reactor:
     """The instance of a node of the graph.
 
     Args:
         node: the graph's `ReactorNode`.
-        context: what its methods ask of the running program; see `ReactionContext`.
+        context: what its methods ask of the running program; see `Context`.
         seed: the run's.
     """
     cls: type[Reactor] = node.cls

@@ -18,6 +18,7 @@ from typing import Any
 from reactornb.errors import ReactionError
 from reactornb.graph import Graph
 from reactornb.runtime.batch import Batch
+from reactornb.runtime.context import ReactionContext
 from reactornb.runtime.failures import after, finish, lowest, members, not_counted
 from reactornb.runtime.groups import Group
 from reactornb.runtime.reactions import RunningReaction
@@ -71,7 +72,9 @@ class LevelRunner:
 
     policy = Policy()
 
-    def __init__(self, context: Any, graph: Graph, enclave: int, workers: Sequence[Worker], recorder: Recorder) -> None:
+    def __init__(
+        self, context: ReactionContext, graph: Graph, enclave: int, workers: Sequence[Worker], recorder: Recorder
+    ) -> None:
         self._context = context
         self._graph = graph
         self._enclave = enclave

@@ -1,20 +1,20 @@
 """Modal reactors: which mode is active, what entering and leaving one does to events, state and reactions.
 
 The rules are those of Lingua Franca's handbook ("Modal Reactors"). A reaction of an inactive mode is dropped from what is
-ready when its level opens. All of this belongs to the scheduler's leader.
+ready when its level opens. All of this belongs to the machine, hence to the scheduler's leader.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Sequence
+from typing import Any
 
+from reactornb.graph import Graph
+from reactornb.runtime.events import EventQueue
 from reactornb.runtime.instances import first_value
 from reactornb.runtime.reactions import RunningReaction
-from reactornb.runtime.signals import Action, Fanout, Signal, Timer
-
-if TYPE_CHECKING:
-    from reactornb.runtime.scheduler import Scheduler
+from reactornb.runtime.schedule import Schedule
+from reactornb.runtime.signals import Action, Fanout, Queued, Signal, TagKey, Timer
 
 __all__ = ["Modes"]
 
@@ -22,17 +22,26 @@ _BEFORE = (0, -1)  # the microstep before the first: where a mode's local time b
 
 
 class Modes:
-    """The modes of one enclave of a running graph; those of others stay as they began, and nothing here asks for them.
+    """The modes of one enclave of a running graph, a `TagSource`; those of others stay as they began, and nothing here asks for them.
+
+    When a tag ends, transitions are carried out: the events of modes that were left are taken off the queue and kept here, those of
+    modes that were entered are put back. Reactions to entering a mode (startup, reset, what was kept for it) are an event of
+    the next microstep.
+
+    Args:
+        graph: what runs.
+        enclave: which part of it is this one's.
+        schedule: of the graph.
+        queue: the enclave's events.
 
     Attributes:
         active: per mode, whether it and all modes around it are active.
         current: reactor -> its current mode.
     """
 
-    def __init__(self, scheduler: Scheduler) -> None:
-        self._scheduler = scheduler
-        graph = scheduler.graph
-        schedule = scheduler.schedule
+    def __init__(self, graph: Graph, enclave: int, schedule: Schedule, queue: EventQueue) -> None:
+        self._queue = queue
+        self._schedule = schedule
         self._modes = graph.modes
         count = len(graph.modes)
         self.current = {m.reactor: m.index for m in graph.modes if m.initial}
@@ -40,19 +49,22 @@ class Modes:
         self._outer = {m.reactor: m.outer for m in graph.modes}
         self.active = [False] * count
         self._next: dict[int, tuple[int, bool]] = {}  # reactor -> (mode, by history)
+        self._entry: Signal | None = None  # of the next microstep: what entering modes triggers
         self._started = [False] * count
         self._wants_reset = [False] * count
         self._kept: list[list[RunningReaction]] = [[] for _ in range(count)]
         # Of a mode that is not active: its events with their tags, and the tag after which it was left.
-        self._suspended: list[list[tuple[Signal, Any, tuple[int, int]]]] = [[] for _ in range(count)]
+        self._suspended: list[list[tuple[Signal, Any, TagKey]]] = [[] for _ in range(count)]
         self._left_at = [_BEFORE] * count
         self._reactions: list[list[RunningReaction]] = [[] for _ in range(count)]
         for r in schedule.reactions:
-            if r.mode >= 0 and r.enclave == scheduler.enclave:
+            if r.mode >= 0 and r.enclave == enclave:
                 self._reactions[r.mode].append(r)
+        self._startup = [r for r in schedule.startup if r.enclave == enclave]
+        self._shutdown = [r for r in schedule.shutdown if r.enclave == enclave]
         self._timers: list[list[Timer]] = [[] for _ in range(count)]
         for t in schedule.timers:
-            if t.mode >= 0 and t.enclave == scheduler.enclave:
+            if t.mode >= 0 and t.enclave == enclave:
                 self._timers[t.mode].append(t)
         self._spaced: list[list[Action]] = [[] for _ in range(count)]
         for signal in schedule.signals:
@@ -68,17 +80,17 @@ class Modes:
                     if mode >= 0:
                         self._states[mode].append((instance, state))
 
-    def _innermost(self, graph: Any) -> list[int]:
+    def _innermost(self, graph: Graph) -> list[int]:
         """Per reactor, the innermost mode around it."""
         modes_of: dict[tuple[int, str], int] = {(m.reactor, m.name): m.index for m in graph.modes}
         assert len(modes_of) == len(graph.modes)
-        found: list[int] = []
+        innermost: list[int] = []
         for node in graph.reactors:
             if node.mode >= 0:
-                found.append(node.mode)
+                innermost.append(node.mode)
             else:
-                found.append(found[node.parent] if node.parent >= 0 else -1)
-        return found
+                innermost.append(innermost[node.parent] if node.parent >= 0 else -1)
+        return innermost
 
     def is_active(self, mode: int) -> bool:
         """True outside modes and in an active one."""
@@ -108,18 +120,23 @@ class Modes:
 
     def release_shutdown(self) -> None:
         """Let shutdown reactions run whose mode has been active, whatever is active now."""
-        for r in self._scheduler.shutdown:
+        for r in self._shutdown:
             if r.mode >= 0 and self._started[r.mode]:
                 r.inactive = False
 
-    def _recompute(self) -> None:
-        # Outer modes come before inner ones in the graph.
-        for m in self._modes:
-            outer = m.outer
-            self.active[m.index] = self.current[m.reactor] == m.index and (outer < 0 or self.active[outer])
+    # -- as a source of tags ----------------------------------------------------------------------------------------
 
-    def end_of_tag(self) -> None:
-        """Carry out the transitions that this tag's reactions asked for."""
+    def next_tag(self, earliest: TagKey | None) -> TagKey | None:
+        """See `TagSource`: modes that were entered have reactions at the next microstep."""
+        return earliest if self._entry is None else self._queue.next_microstep
+
+    def take(self) -> Sequence[Queued]:
+        """See `TagSource`."""
+        entry, self._entry = self._entry, None
+        return () if entry is None else ((entry, None),)
+
+    def close(self) -> None:
+        """See `TagSource`: carry out the transitions that this tag's reactions asked for."""
         if not self._next:
             return
         entered: dict[int, bool] = {}  # mode -> by history
@@ -146,36 +163,27 @@ class Modes:
             for r in self._reactions[mode]:
                 r.inactive = not active
         if triggered:
-            wake = Signal("mode entry")  # nothing that a trace would show
-            wake.triggers = tuple(dict.fromkeys(triggered))
-            wake.fanout = Fanout(wake.triggers, self._scheduler.schedule.groups_of(wake.triggers))
-            self._scheduler.upcoming.append((wake, None))
+            self._entry = Signal("mode entry")  # nothing that a trace would show
+            self._entry.triggers = tuple(dict.fromkeys(triggered))
+            self._entry.fanout = Fanout(self._entry.triggers, self._schedule.groups_of(self._entry.triggers))
+
+    # -- transitions ------------------------------------------------------------------------------------------------
+
+    def _recompute(self) -> None:
+        # Outer modes come before inner ones in the graph.
+        for m in self._modes:
+            outer = m.outer
+            self.active[m.index] = self.current[m.reactor] == m.index and (outer < 0 or self.active[outer])
 
     def _suspend(self, before: list[bool], entered: dict[int, bool]) -> None:
         """Take the events of modes that were left, or reset while active, off the queue."""
-        gone = {m for m, was in enumerate(before) if was and (not self.active[m] or entered.get(m) is False)}
-        if not gone:
+        left = {m for m, was in enumerate(before) if was and (not self.active[m] or entered.get(m) is False)}
+        if not left:
             return
-        s = self._scheduler
-        for mode in gone:
-            self._left_at[mode] = (s.time_ns, s.microstep)
-        kept = []
-        for signal, value in s.upcoming:
-            if signal.mode in gone:
-                self._put_aside(signal, value, (s.time_ns, s.microstep + 1))
-            else:
-                kept.append((signal, value))
-        s.upcoming[:] = kept
-        for tag, events in s.events.items():
-            for signal, value in events:
-                if signal.mode in gone:
-                    self._put_aside(signal, value, tag)
-            events[:] = [e for e in events if e[0].mode not in gone]
-
-    def _put_aside(self, signal: Signal, value: Any, tag: tuple[int, int]) -> None:
-        self._suspended[signal.mode].append((signal, value, tag))
-        if signal.pending is not None:
-            signal.pending.take_back(tag)
+        for mode in left:
+            self._left_at[mode] = self._queue.now
+        for signal, value, tag in self._queue.take_back(left):
+            self._suspended[signal.mode].append((signal, value, tag))
 
     def _enter(self, mode: int, *, by_history: bool) -> None:
         self._wants_reset[mode] = not by_history
@@ -192,31 +200,32 @@ class Modes:
 
     def _resume(self, mode: int) -> None:
         """Put the mode's events back on the queue, as far from now as they were when it was left."""
-        s = self._scheduler
+        queue = self._queue
         left_time_ns, left_microstep = self._left_at[mode]
 
-        def moved(tag: tuple[int, int]) -> tuple[int, int]:
+        def moved(tag: TagKey) -> TagKey:
             ahead = tag[0] - left_time_ns
-            return (s.time_ns + ahead, tag[1] if ahead else tag[1] + s.microstep - left_microstep)
+            return (queue.time_ns + ahead, tag[1] if ahead else tag[1] + queue.microstep - left_microstep)
 
         for signal, value, was in self._suspended[mode]:
             tag = moved(was)
             if signal.pending is not None:
                 signal.pending.add(tag)
-            s.queue(tag, signal, value)
+            queue.add(tag, signal, value)
         self._suspended[mode].clear()
         for action in self._spaced[mode]:
             if action.last_tag is not None:
                 action.last_tag = moved(action.last_tag)
 
     def _triggered(self, mode: int) -> list[RunningReaction]:
-        found: list[RunningReaction] = []
+        """What entering a mode triggers."""
+        triggered: list[RunningReaction] = []
         if not self._started[mode]:
             self._started[mode] = True
-            found += [r for r in self._scheduler.startup if r.mode == mode]
+            triggered += [r for r in self._startup if r.mode == mode]
         if self._wants_reset[mode]:
             self._wants_reset[mode] = False
-            found += [r for r in self._scheduler.schedule.reset if r.mode == mode]
-        found += self._kept[mode]
+            triggered += [r for r in self._schedule.reset if r.mode == mode]
+        triggered += self._kept[mode]
         self._kept[mode].clear()
-        return found
+        return triggered

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from reactornb.graph import Graph
+from reactornb.runtime.context import ReactionContext
 from reactornb.runtime.reactions import RunningReaction
 from reactornb.runtime.timeline import KEPT, SpanLog, Timeline, pack_span
 from reactornb.runtime.workers import current_worker
@@ -102,8 +103,8 @@ class Profiler:
         self._totals: list[list[Any]] = [[0, 0, 0, {}] for _ in graph.reactions]
         self._logs = [SpanLog(keep // workers) for _ in range(workers)]
 
-    def timed(self, r: RunningReaction, call: Callable[[], None], scheduler: Any) -> Callable[[], None]:
-        """`call`, with its time taken; `scheduler` is that of the reaction's enclave."""
+    def timed(self, r: RunningReaction, call: Callable[[], None], context: ReactionContext) -> Callable[[], None]:
+        """`call`, with its time taken; `context` is that of the reaction's enclave."""
         index, totals, logs, now = r.index, self._totals[r.index], self._logs, time.perf_counter_ns
         pack, full = pack_span, SpanLog.SIZE
 
@@ -116,10 +117,10 @@ class Profiler:
                 worker = current_worker()
                 totals[0] += 1
                 totals[1] += ended - began
-                totals[2] += began - scheduler.level_runner.level_began_ns
+                totals[2] += began - context.level_began_ns
                 totals[3][worker] = totals[3].get(worker, 0) + 1
                 log = logs[worker]
-                log.last.append(pack(index, began, ended, scheduler.time_ns, scheduler.microstep))
+                log.last.append(pack(index, began, ended, context.time_ns, context.microstep))
                 if len(log.last) == full:
                     log.close()
 

@@ -11,7 +11,7 @@ seen in proportion) and 20 ms, or once it has cost 5 ms, and the next may open w
 #                   the leader's own order puts one run before the next
 # values            per written channel; by the worker that runs a reaction of the reactor that writes it, likewise one at a time
 # Window            all of it belongs to the enclave's leader, but for `due_ns` and `watched_ns`, which others read; the window
-#                   reaches the leader through the scheduler's _command_lock
+#                   reaches the leader through the enclave's `Commands`
 #                   Everything is read by anyone, at any time, for display: a reader may see a run counted and its time not yet.
 """
 
@@ -21,16 +21,14 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy
 
 from reactornb.graph import Graph
+from reactornb.runtime.context import ReactionContext
 from reactornb.runtime.groups import Group, one_by_one
 from reactornb.runtime.reactions import RunningReaction
-
-if TYPE_CHECKING:
-    from reactornb.runtime.scheduler import Scheduler
 
 __all__ = ["Sample", "Sampler", "Window"]
 
@@ -54,27 +52,35 @@ class Sample:
     watched: _Array
 
 
+class Sampled(ReactionContext, Protocol):
+    """An enclave that can be watched."""
+
+    def watch(self, window: Window) -> None:
+        """Have the leader call `window.turn` between tags, from the next one on until it is over; any thread."""
+        ...
+
+
 class Sampler:
     """The windows of one run, one for each enclave.
 
     Args:
         graph: what is run.
-        schedulers: of its enclaves.
+        enclaves: of the run.
     """
 
-    def __init__(self, graph: Graph, schedulers: Sequence[Scheduler]) -> None:
+    def __init__(self, graph: Graph, enclaves: Sequence[Sampled]) -> None:
         self.counts = [0] * len(graph.reactions)
         self.busy_ns = [0] * len(graph.reactions)
         self.values = [0] * len(graph.ports)
-        self._windows = [(scheduler, Window(self, scheduler)) for scheduler in schedulers]
+        self._windows = [(enclave, Window(self, enclave)) for enclave in enclaves]
         self._asking = threading.Lock()
 
     def sample(self) -> Sample:
         """What was seen up to now; asks for more. Any thread."""
         with self._asking:
-            for scheduler, window in self._windows:
+            for enclave, window in self._windows:
                 if time.perf_counter_ns() >= window.due_ns:
-                    scheduler.sample(window)
+                    enclave.watch(window)
         return Sample(
             numpy.array(self.counts),
             numpy.array(self.busy_ns) / 1e9,
@@ -98,9 +104,9 @@ class Window:
     reaction_ns, tag_ns = 400, 3_000
     pause = 50  # times the cost of a window
 
-    def __init__(self, sampler: Sampler, scheduler: Scheduler) -> None:
+    def __init__(self, sampler: Sampler, context: ReactionContext) -> None:
         self._sampler = sampler
-        self._scheduler = scheduler
+        self._context = context
         self._reactions: list[tuple[RunningReaction, Any, Any, Callable[[], None]]] = []
         self._groups: dict[Group, tuple[Any, Any]] = {}
         self._open = False
@@ -126,7 +132,7 @@ class Window:
         self.watched_ns += now - self._looked
         self._looked = now
         cost = self._swap_ns + self.tag_ns * self._tags
-        cost += self.reaction_ns * (self._scheduler.reactions_done - self._ran)
+        cost += self.reaction_ns * (self._context.reactions_done - self._ran)
         enough = now - self._began >= self.least_ns and (self._tags >= self.least_tags or cost >= self.dear_ns)
         if goes_on and not enough:
             return False
@@ -135,36 +141,36 @@ class Window:
         return True
 
     def _begin(self, now: int) -> None:
-        scheduler = self._scheduler
-        own = [r for r in scheduler.schedule.reactions if r.enclave == scheduler.enclave]
+        context = self._context
+        own = [r for r in context.reactions if r.enclave == context.enclave]
         if not self._reactions:
             self._reactions = [(r, r.call, r.body, self._timed(r)) for r in own]
         for r, _, _, timed in self._reactions:
             r.call, r.body = timed, None  # without a body, whoever makes a group now has it call `call`
-        for group in scheduler.schedule.groups_in(scheduler.enclave):
+        for group in context.groups():
             if group not in self._groups:
                 self._groups[group] = group.caller
             group.caller = one_by_one(group.reactions)
-        scheduler.level_runner.forget_shares()
-        self._open, self._tags, self._ran = True, 0, scheduler.reactions_done
+        context.forget_shares()
+        self._open, self._tags, self._ran = True, 0, context.reactions_done
         self._began = self._looked = time.perf_counter_ns()
         self._swap_ns = self._began - now
 
     def _end(self) -> None:
         for r, call, body, _ in self._reactions:
             r.call, r.body = call, body
-        for group in self._scheduler.schedule.groups_in(self._scheduler.enclave):
+        for group in self._context.groups():
             # One that was made meanwhile (a mode was entered) calls its reactions one by one, as they are now.
             if group in self._groups:
                 group.caller = self._groups[group]
-        self._scheduler.level_runner.forget_shares()
+        self._context.forget_shares()
         self._open = False
 
     def _timed(self, r: RunningReaction) -> Callable[[], None]:
         """A reaction's call, counted and timed, with the channels that it wrote."""
         sampler, index, now, call = self._sampler, r.index, time.perf_counter_ns, r.call
         counts, busy, values = sampler.counts, sampler.busy_ns, sampler.values
-        writers = self._scheduler.schedule.writers
+        writers = self._context.writers
         ports = [(c, writers[c]) for c in r.node.effects if c in writers]
         if len(ports) == 1:
             ((channel, port),) = ports

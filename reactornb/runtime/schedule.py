@@ -15,11 +15,13 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 from reactornb.graph import Graph
+from reactornb.model import Reactor
 from reactornb.model.durations import duration_ns
 from reactornb.runtime.checking import ValueChecks
+from reactornb.runtime.context import ReactionContext, Timed
 from reactornb.runtime.groups import Group
 from reactornb.runtime.handles import (
     LOOKED_AT,
@@ -52,12 +54,30 @@ __all__ = ["Schedule"]
 _FEW = 4
 
 
+class Scheduling(ReactionContext, Protocol):
+    """An enclave's scheduler, as the handles of its reactions need it."""
+
+    def post(self, action: Action, delay: int = 0, value: Any = None) -> None:
+        """Schedule a physical action; any thread."""
+        ...
+
+    def with_deadline(
+        self, body: Callable[[], None], late: Callable[[], None], limit_ns: int, instance: Reactor
+    ) -> Callable[[], None]:
+        """A call that runs `late` instead of `body` once physical time has passed the tag by more than the deadline."""
+        ...
+
+    def watchdog(self, expiry: Action, timeout: int) -> tuple[Callable[..., None], Callable[[], None]]:
+        """`start` and `stop` of a watchdog."""
+        ...
+
+
 class Schedule:
     """The compiled form of one run of a graph.
 
     Args:
         graph: what to run.
-        contexts: per enclave, its scheduler as reactions see it (`current_tag`, `request_stop`, …).
+        contexts: per enclave, its scheduler.
         seed: the run's seed.
         record: every written signal is reported at the end of its tag.
         timed: what to wrap around the call of each reaction, for a profile.
@@ -72,11 +92,11 @@ class Schedule:
     def __init__(
         self,
         graph: Graph,
-        contexts: Sequence[Any],
+        contexts: Sequence[Scheduling],
         seed: int,
         *,
         record: bool = False,
-        timed: Callable[[RunningReaction, Callable[[], None], Any], Callable[[], None]] | None = None,
+        timed: Timed | None = None,
         checks: ValueChecks | None = None,
     ) -> None:
         self.graph = graph

@@ -18,15 +18,13 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from reactornb.errors import RunOverError, Source
+from reactornb.runtime.context import ReactionContext
 from reactornb.runtime.hints import said
 from reactornb.runtime.printed import inherit, owner_here
 from reactornb.runtime.workers import current_scheduler
-
-if TYPE_CHECKING:
-    from reactornb.runtime.scheduler import Scheduler
 
 __all__ = ["join", "scheduler_here", "scheduler_of_thread"]
 
@@ -47,16 +45,16 @@ class Owner:
 
     __slots__ = ("_scheduler", "origin", "run")
 
-    def __init__(self, scheduler: Scheduler) -> None:
+    def __init__(self, scheduler: ReactionContext) -> None:
         self._scheduler = weakref.ref(scheduler)
         self.run = scheduler.notices.who
         self.origin = scheduler.printed.origin(scheduler)
 
-    def scheduler(self) -> Scheduler | None:
+    def scheduler(self) -> ReactionContext | None:
         """The enclave's scheduler; None once nobody holds its run."""
         return self._scheduler()
 
-    def living(self) -> Scheduler:
+    def living(self) -> ReactionContext:
         """The enclave's scheduler.
 
         Raises:
@@ -71,13 +69,13 @@ class Owner:
         return found
 
 
-def scheduler_here() -> Scheduler | None:
+def scheduler_here() -> ReactionContext | None:
     """The scheduler of the reaction that calls this, or of the one that started this thread; None on any other thread.
 
     Raises:
         RunOverError: on a thread whose run has ended.
     """
-    found: Scheduler | None = current_scheduler()
+    found: ReactionContext | None = current_scheduler()
     if found is None:
         owner = _owner()
         if owner is not None:
@@ -85,9 +83,9 @@ def scheduler_here() -> Scheduler | None:
     return found
 
 
-def scheduler_of_thread() -> Scheduler | None:
+def scheduler_of_thread() -> ReactionContext | None:
     """The same, of a run that has ended too; None once nobody holds the run."""
-    found: Scheduler | None = current_scheduler()
+    found: ReactionContext | None = current_scheduler()
     if found is None:
         owner = _owner()
         if owner is not None:
@@ -95,7 +93,7 @@ def scheduler_of_thread() -> Scheduler | None:
     return found
 
 
-def join(schedulers: Sequence[Scheduler], grace_s: float = 0.5) -> None:
+def join(schedulers: Sequence[ReactionContext], grace_s: float = 0.5) -> None:
     """Wait for the threads that reactions of these enclaves started, as Python does before it exits.
 
     Workers are daemons, and so is a thread that a reaction starts unless it says daemon=False: those have `grace_s` seconds in all, so

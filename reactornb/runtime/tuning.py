@@ -11,19 +11,20 @@ same tags make the same run.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from reactornb.errors import DeclarationError, ParameterError
 from reactornb.graph import Graph, ReactorNode, find_parameter
 from reactornb.model import Reactor, fitting
 from reactornb.model.ownership import owned
+from reactornb.runtime.events import EventQueue
 from reactornb.runtime.handles import InPort
-from reactornb.runtime.signals import Action, Fanout, Parameter, Signal
+from reactornb.runtime.schedule import Schedule
+from reactornb.runtime.signals import Parameter, Queued, TagKey
+from reactornb.runtime.trace import Recorder
 from reactornb.tags import Tag
-
-if TYPE_CHECKING:
-    from reactornb.runtime.scheduler import Scheduler
 
 __all__ = ["Change", "Target", "Tuning", "refusal", "replayed", "targets_of"]
 
@@ -70,7 +71,7 @@ def targets_of(graph: Graph, path: str, value: Any, instances: Sequence[Reactor]
     """
     nodes, name = find_parameter(graph, path)
     value = _own(value)
-    found: list[Target] = []
+    targets: list[Target] = []
     for node in nodes:
         full = f"{node.name}.{name}"
         reason = refusal(node, name)
@@ -86,8 +87,8 @@ def targets_of(graph: Graph, path: str, value: Any, instances: Sequence[Reactor]
                 instances[node.index].check_parameter(name, fitted)
         except (TypeError, ValueError) as error:
             raise ParameterError(f"{full} cannot be {value!r}: {error}", parameter=full, value=value) from error
-        found.append((node.index, name, fitted))
-    return found
+        targets.append((node.index, name, fitted))
+    return targets
 
 
 def replayed(graph: Graph, changes: Iterable[Any]) -> list[tuple[tuple[int, int], list[Target]]]:
@@ -101,7 +102,7 @@ def replayed(graph: Graph, changes: Iterable[Any]) -> list[tuple[tuple[int, int]
         DeclarationError: if it is something else, or a tag is not one.
         UnknownNameError, ParameterError: see `targets_of`.
     """
-    found = []
+    replay = []
     for item in changes:
         try:
             (time_ns, microstep), path, _, new = item
@@ -112,73 +113,84 @@ def replayed(graph: Graph, changes: Iterable[Any]) -> list[tuple[tuple[int, int]
             ) from None
         if min(tag) < 0:
             raise DeclarationError(f"replay: {path} cannot be changed at {tag}, before the first tag.")
-        found.append((tag, targets_of(graph, path, new)))
-    return found
+        replay.append((tag, targets_of(graph, path, new)))
+    return replay
 
 
 class Tuning:
-    """Carries changes out in one enclave.
+    """Carries changes out in one enclave; a `TagSource`.
 
     Args:
-        scheduler: the enclave's.
-
-    Attributes:
-        signal: what a change is queued as; its value is a list of targets.
-        waiting: (physical time of the call in ns, targets) of changes that have not got a tag yet.
+        graph: what runs.
+        schedule: of the graph.
+        queue: the enclave's events.
+        recorder: what is recorded of the run, changes among it.
+        opens_tags: whether a change may have a tag of its own. Not where there are several enclaves: others may have been told that
+            nothing comes before the enclave's next event, so there a change waits for that.
     """
 
-    def __init__(self, scheduler: Scheduler) -> None:
-        self._scheduler = scheduler
-        self.waiting: list[tuple[int, list[Target]]] = []
-        self.signal = Action("a change of parameters", scheduler.enclave)
-        self.signal.deliver = self._deliver
+    def __init__(
+        self, graph: Graph, schedule: Schedule, queue: EventQueue, recorder: Recorder, *, opens_tags: bool
+    ) -> None:
+        self._graph = graph
+        self._schedule = schedule
+        self._queue = queue
+        self._recorder = recorder
+        self._opens_tags = opens_tags
+        self._waiting: list[tuple[int, list[Target]]] = []  # (physical time of the call in ns, targets): no tag yet
         self._parameters: dict[tuple[int, str], Parameter] = {}
 
-    def soonest(self, tag: tuple[int, int] | None) -> tuple[int, int] | None:
-        """The tag to be executed next, given the earliest one that something else is queued for: that, or one before it."""
-        s = self._scheduler
-        posted = self.waiting[0][0]
-        now = (posted, 0) if posted > s.time_ns else (s.time_ns, s.microstep + 1)
-        if s.stop_tag is not None and now > s.stop_tag:
-            return tag
-        return now if tag is None or now < tag else tag
+    def accept(self, posted_ns: int, targets: list[Target]) -> None:
+        """Changes that were posted at that physical time: they get a tag as soon as one opens."""
+        self._waiting.append((posted_ns, targets))
 
-    def take(self) -> list[tuple[Signal, Any]]:
-        """What waits, as events of the tag that opens."""
-        taken: list[tuple[Signal, Any]] = [(self.signal, targets) for _, targets in self.waiting]
-        self.waiting.clear()
+    def events(self, targets: Iterable[Target]) -> list[Queued]:
+        """These changes as events, of a tag that is known."""
+        return [(self._parameter(reactor, name), value) for reactor, name, value in targets]
+
+    def next_tag(self, earliest: TagKey | None) -> TagKey | None:
+        """See `TagSource`: the physical time of the first call, or one microstep from now if that is later."""
+        if not self._waiting or not self._opens_tags:
+            return earliest
+        posted_ns, queue = self._waiting[0][0], self._queue
+        soon = (posted_ns, 0) if posted_ns > queue.time_ns else queue.next_microstep
+        if queue.stop_tag is not None and soon > queue.stop_tag:
+            return earliest
+        return soon if earliest is None or soon < earliest else earliest
+
+    def take(self) -> Sequence[Queued]:
+        """See `TagSource`: all that waits, whatever tag opens."""
+        if not self._waiting:
+            return ()
+        taken = [event for _, targets in self._waiting for event in self.events(targets)]
+        self._waiting.clear()
         return taken
 
-    def _deliver(self, targets: list[Target]) -> None:
-        """The tag opens: no reaction of the enclave runs."""
-        s = self._scheduler
-        tag = s.current_tag()
-        changed = [self._signal(reactor, name) for reactor, name, _ in targets]
-        for signal, (reactor, name, value) in zip(changed, targets, strict=True):
-            instance = s.schedule.instances[reactor]
-            old = getattr(instance, name)
-            object.__setattr__(instance, name, _own(value))
-            s.recorder.changes.append((tag, signal.order, Change(tag, signal.name, old, value)))
-            signal.state.value = value
-            if signal.at_tag_end and not signal.fired:
-                signal.fired = True
-                s.buffers.fired.append(signal)
-            if s.modes is not None:
-                s.modes.keep_for_later(signal.triggers)
-        # Read by the scheduler once this has returned.
-        triggers = tuple(r for signal in changed for r in signal.triggers)
-        self.signal.fanout = Fanout(triggers, tuple(group for signal in changed for group in signal.fanout.groups))
+    def close(self) -> None:
+        """See `TagSource`."""
 
-    def _signal(self, reactor: int, name: str) -> Parameter:
+    def _parameter(self, reactor: int, name: str) -> Parameter:
         """What stands for a parameter in what is recorded, and triggers the reactions to it; made when it is first changed."""
-        schedule = self._scheduler.schedule
-        signal = schedule.parameters.get((reactor, name)) or self._parameters.get((reactor, name))
-        if signal is None:
-            signal = self._parameters[reactor, name] = Parameter(f"{schedule.graph.reactors[reactor].name}.{name}")
-            signal.state = InPort(signal.name)
-            signal.order = schedule.parameter_order(reactor, name)
-            signal.at_tag_end = self._scheduler.recorder.records_values
-        return signal
+        parameter = self._parameters.get((reactor, name))
+        if parameter is None:
+            parameter = self._schedule.parameters.get((reactor, name))
+            if parameter is None:
+                node = self._graph.reactors[reactor]
+                parameter = Parameter(f"{node.name}.{name}", node.enclave)
+                parameter.state = InPort(parameter.name)
+                parameter.order = self._schedule.parameter_order(reactor, name)
+                parameter.at_tag_end = self._recorder.records_values
+            self._parameters[reactor, name] = parameter
+            parameter.deliver = functools.partial(self._change, parameter, self._schedule.instances[reactor], name)
+        return parameter
+
+    def _change(self, parameter: Parameter, instance: Reactor, name: str, value: Any) -> None:
+        """The tag opens: no reaction of the enclave runs."""
+        tag = Tag(*self._queue.now)
+        old = getattr(instance, name)
+        object.__setattr__(instance, name, _own(value))
+        self._recorder.changes.append((tag, parameter.order, Change(tag, parameter.name, old, value)))
+        parameter.state.value = value
 
 
 def _own(value: Any) -> Any:

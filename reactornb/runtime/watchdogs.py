@@ -47,8 +47,9 @@ class Watchdogs:
         with self._lock:
             self._due[dog] = due
             if self._thread is None:
-                self._thread = threading.Thread(target=self._main, name=self._name, daemon=True)
-                self._thread.start()
+                thread = threading.Thread(target=self._main, name=self._name, daemon=True)
+                thread.start()  # may raise, and then there is none to be ended
+                self._thread = thread
             sooner = due < self._until
         if sooner:
             self._wake.set()

@@ -20,6 +20,7 @@ from typing import Any, Protocol, Self
 from reactornb.runtime import intraop
 from reactornb.runtime.batch import Batch
 from reactornb.runtime.clock import Wake
+from reactornb.runtime.context import ReactionContext
 from reactornb.runtime.immortal import immortalize
 from reactornb.runtime.notices import Notices, whereabouts
 from reactornb.tags import forever
@@ -33,7 +34,7 @@ _give_way: Callable[[], object] = getattr(os, "sched_yield", functools.partial(t
 _mine = threading.local()
 
 
-def current_scheduler() -> Any:
+def current_scheduler() -> ReactionContext | None:
     """The scheduler of the reaction that calls this; None on a thread that runs no reaction."""
     worker = _this_worker()
     return None if worker is None else worker.scheduler
@@ -66,7 +67,7 @@ def _who() -> Callable[[str], object] | None:
     return None if worker is None else functools.partial(_refuse, worker.scheduler)
 
 
-def _refuse(scheduler: Any, asked: str) -> None:
+def _refuse(scheduler: ReactionContext | None, asked: str) -> None:
     reaction, source = whereabouts(scheduler)
     notices = _of_teams if scheduler is None else scheduler.notices
     notices.add(
@@ -141,7 +142,7 @@ class Worker:
         self, index: int, name: str, begin: Callable[[int], Place], leaders: int, *, patient: bool, alone: bool = False
     ) -> None:
         self.index = index
-        self.scheduler: Any = None
+        self.scheduler: ReactionContext | None = None
         self.wake = Wake()
         self.parked = False
         self._fence = itertools.count().__next__

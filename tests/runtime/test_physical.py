@@ -28,7 +28,7 @@ from reactornb import (
 from reactornb.errors import InboxFullError, ReactionError
 from reactornb.runtime import clock as clocks
 from reactornb.runtime.clock import RealClock, Wake
-from reactornb.runtime.scheduler import Scheduler
+from reactornb.runtime.inbox import Inbox
 from reactornb.testing import FakeClock
 
 pytestmark = pytest.mark.alone  # how threads share the machine's time is part of what is asserted
@@ -254,7 +254,7 @@ def test_no_event_is_slept_over():
 
 
 def test_a_full_inbox_refuses_and_says_so_and_what_it_took_is_handled(monkeypatch):
-    monkeypatch.setattr(Scheduler, "inbox_limit", 100)
+    monkeypatch.setattr(Inbox, "limit", 100)
     held = threading.Event()
     with listening(held=held) as (run, listener):
         listener.call.schedule(0, "first")
@@ -277,7 +277,7 @@ def test_a_full_inbox_refuses_and_says_so_and_what_it_took_is_handled(monkeypatc
 
 
 def test_events_that_wait_in_the_queue_count_too(monkeypatch):
-    monkeypatch.setattr(Scheduler, "inbox_limit", 100)
+    monkeypatch.setattr(Inbox, "limit", 100)
     with listening() as (run, listener):
         taken = 0
         for _ in range(200):
@@ -310,7 +310,7 @@ class Floods(Reactor):
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_reaction_that_floods_its_own_run_is_refused_and_not_blocked(workers, monkeypatch):
-    monkeypatch.setattr(Scheduler, "inbox_limit", 100)
+    monkeypatch.setattr(Inbox, "limit", 100)
     program = Program(Floods(gentle=True))
     program.run(workers=workers)
     assert program.last_run.instance("floods").seen == 100

@@ -174,7 +174,7 @@ def test_the_next_window_waits_until_fifty_times_the_cost_has_gone_by(monkeypatc
     run = sampled(Loop(rounds=500), workers=1)
     ((_, window),) = run._engine._sampler._windows
     assert not window.due_ns, "it does not end while no time passes"
-    window._scheduler.reactions_done, window._ran, window._tags = 1000, 0, 99
+    window._context.reactions_done, window._ran, window._tags = 1000, 0, 99
     now[0] = Window.least_ns
     assert window.turn(True)
     assert window.due_ns == now[0] + Window.pause * (1000 * Window.reaction_ns + 100 * Window.tag_ns)
@@ -197,9 +197,10 @@ def test_a_paused_run_closes_its_window_and_a_later_one_opens():
         run.pause()
         run.advance()
         scheduler = run._engine.schedulers[0]
-        assert scheduler._window is None
+        assert scheduler.commands._window is None
         run.resume()
-        assert not scheduler._commanded
+        run.advance()
+        assert not scheduler.commands.given
     finally:
         run.stop()
 

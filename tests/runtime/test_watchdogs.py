@@ -70,6 +70,20 @@ def test_a_watchdog_that_is_started_often_has_one_thread(workers):
     assert not watching()
 
 
+@pytest.mark.thread_unsafe(reason="no thread of that name can be started meanwhile")
+def test_where_the_system_has_no_thread_for_watchdogs_the_run_ends_and_says_so(monkeypatch):
+    start = threading.Thread.start
+
+    def refuse(thread):
+        if "watchdogs" in thread.name:
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    with pytest.raises(ReactionError, match="can't start new thread"):
+        Program(Petted()).run(workers=1, keepalive=True)
+
+
 class Stopped(Reactor):
     dog = Watchdog(ms(1))
     never = Watchdog(sec(3600))
