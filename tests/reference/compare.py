@@ -9,20 +9,22 @@ from itertools import zip_longest
 from unittest.mock import patch
 
 import numpy
+import programs
 from interpreter import interpret, leaves_open
 from programs import make
 
 from reactornb import Program, cpu, ns
 from reactornb.errors import AssemblyError, ReactionError, RunError
 from reactornb.runtime.level_runner import LevelRunner
+from reactornb.runtime.scheduler import Scheduler
 from reactornb.runtime.sharing import Policy
 from reactornb.testing import FakeClock
 
 __all__ = ["WAYS", "Different", "check", "check_apart"]
 
 DEFAULT_NS = Policy.share_above_ns
-# (workers, the work in ns above which a level is shared): alone, always sharing, and as it comes
-WAYS = [(1, DEFAULT_NS), (2, 0), (4, 0), (2, DEFAULT_NS)]
+# (workers, the work in ns above which a level is shared, the fused loop): alone, always sharing, and as it comes
+WAYS = [(1, DEFAULT_NS, True), (2, 0, True), (4, 0, True), (2, DEFAULT_NS, True), (1, DEFAULT_NS, False), (2, 0, False)]
 # Looking at the machine's cores takes longer than one of these programs.
 place_once = functools.cache(cpu.place)
 
@@ -52,9 +54,10 @@ def check(drawn, ways=WAYS):
     expected = sorted((tag, names[i]) for tag, i in executions), sorted(writes, key=_by_tag_and_name)
     open_order = leaves_open(graph)
     first = None
-    for workers, above_ns in ways:
-        way = f"{workers} workers, sharing above {above_ns} ns"
+    for workers, above_ns, fused in ways:
+        way = f"{workers} workers, sharing above {above_ns} ns, the {'fused' if fused else 'plain'} loop"
         with (
+            patch.object(Scheduler, "fused", fused),
             patch.object(LevelRunner, "policy", Policy(share_above_ns=above_ns)),
             patch.object(cpu, "place", place_once),
         ):
@@ -67,7 +70,27 @@ def check(drawn, ways=WAYS):
         if first is not None and first != this:
             raise Different(f"the order of the trace or the fingerprint depends on the workers ({way}):\n{drawn!r}")
         first = this
+    loops = [unrecorded(program, drawn, workers, fused) for workers in (1, 2) for fused in (False, True)]
+    for way, behaved in zip(("fused, 1 worker", "plain, 2 workers", "fused, 2 workers"), loops[1:], strict=True):
+        compare(loops[0], behaved, f"the plain loop with 1 worker and {way}, nothing recorded,", drawn)
     return len(executions)
+
+
+def unrecorded(program, drawn, workers, fused):
+    """What each reaction read and became, in a run of which nothing is recorded: only then does the fused loop take its short ways."""
+    programs.seen = behaved = []
+    try:
+        with patch.object(Scheduler, "fused", fused), patch.object(cpu, "place", place_once):
+            running = program.start(
+                workers=workers, until=ns(drawn.timeout), fast=drawn.fast, clock=FakeClock(), placement="none"
+            )
+            try:
+                running.result(20.0)
+            finally:
+                running.stop()
+    finally:
+        programs.seen = None
+    return sorted(behaved)
 
 
 def check_apart(drawn, salt):
@@ -103,8 +126,11 @@ def check_apart(drawn, salt):
     with patch.object(cpu, "place", place_once):
         expected = run(plain, drawn, 1)
         trace = expected.trace
-        for workers, above_ns in WAYS:
-            with patch.object(LevelRunner, "policy", Policy(share_above_ns=above_ns)):
+        for workers, above_ns, fused in WAYS:
+            with (
+                patch.object(LevelRunner, "policy", Policy(share_above_ns=above_ns)),
+                patch.object(Scheduler, "fused", fused),
+            ):
                 try:
                     result = run(program, drawn, workers)
                 except (ReactionError, RunError) as error:
@@ -114,7 +140,7 @@ def check_apart(drawn, salt):
             found, this = result.trace, result.fingerprint
             end = (1 << 62, 0) if result.tag == expected.tag else min(result.tag, expected.tag)
             shown = replace(drawn, source=apart)
-            what = f"enclaves, {workers} workers, sharing above {above_ns} ns"
+            what = f"enclaves, {workers} workers, sharing above {above_ns} ns, fused: {fused}"
             compare(before(trace.executions, end), before(found.executions, end), f"reactions, {what}", shown)
             compare(before(trace.writes, end), before(found.writes, end), f"values, {what}", shown)
             if result.tag == expected.tag and this != expected.fingerprint:

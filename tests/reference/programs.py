@@ -37,6 +37,10 @@ def flat(handles):
             yield handle
 
 
+# What `behave` was called for, where somebody wants to know without the run recording anything.
+seen: list | None = None
+
+
 def behave(self, salt, reads, sets=(), schedules=(), enters=(), stops=0, states=()):
     """Write, schedule and change modes as a hash of tag, state and `reads` says.
 
@@ -54,6 +58,8 @@ def behave(self, salt, reads, sets=(), schedules=(), enters=(), stops=0, states=
         h = mix(h, 2 * (handle.value or 0) + handle.is_present)
     for name in ("x", *states):
         setattr(self, name, h & 0xFFFF)
+    if seen is not None:
+        seen.append((time_ns, microstep, self.full_name, salt, h))
     if microstep > LAST_MICROSTEP:
         return
     for handle in flat([port for port, _ in sets]):

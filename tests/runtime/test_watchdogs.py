@@ -85,7 +85,7 @@ def test_where_the_system_has_no_thread_for_watchdogs_the_run_ends_and_says_so(m
 
 
 class Stopped(Reactor):
-    dog = Watchdog(ms(1))
+    dog = Watchdog(ms(20))  # far longer than from one line of a reaction to the next, however busy the machine
     never = Watchdog(sec(3600))
     call = PhysicalAction()
     fails: bool = False
@@ -96,7 +96,7 @@ class Stopped(Reactor):
         dog.start()
         dog.stop()
         dog.stop()
-        call.schedule(ms(20))
+        call.schedule(ms(60))
 
     @dog
     def on_dog(self):
