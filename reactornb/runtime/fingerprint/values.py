@@ -44,7 +44,7 @@ from reactornb.model.ownership import Guarded
 from reactornb.runtime import arrays
 from reactornb.runtime.arrays import Node
 
-__all__ = ["HASH_BYTES", "LEAVES", "LIMIT", "MODULUS", "RefusedValueError", "encoder", "type_refusal"]
+__all__ = ["ENCODERS", "HASH_BYTES", "LEAVES", "LIMIT", "MODULUS", "RefusedValueError", "encoder", "type_refusal"]
 
 HASH_BYTES = 32
 MODULUS = 1 << 256
@@ -319,7 +319,7 @@ def type_refusal(annotation: Any, seen: tuple[Any, ...] = ()) -> RefusedValueErr
 _FUNCTIONS = (types.FunctionType, types.BuiltinFunctionType, types.MethodDescriptorType, types.WrapperDescriptorType)
 _CONTAINERS = (dict, list, tuple, str, bytes, int, float, complex)
 
-_ENCODERS: dict[type, Encoder] = {
+ENCODERS: dict[type, Encoder] = {
     list: _sequence(b"l"),
     tuple: _sequence(b"t"),
     dict: _dict,
@@ -338,17 +338,17 @@ _ENCODERS: dict[type, Encoder] = {
 
 def encoder(cls: type) -> Encoder:
     """How values of a class are encoded."""
-    known = _ENCODERS.get(cls)
+    known = ENCODERS.get(cls)
     if known is None:
         known = _new_encoder(cls)
-        if len(_ENCODERS) < _MOST_CLASSES:
-            _ENCODERS[cls] = known
+        if len(ENCODERS) < _MOST_CLASSES:
+            ENCODERS[cls] = known
     return known
 
 
 def _new_encoder(cls: type) -> Encoder:
     if issubclass(cls, Guarded):  # a list, dict or set that was sent
-        plain, kind = cls.plain, _ENCODERS[cls.plain]
+        plain, kind = cls.plain, ENCODERS[cls.plain]
         return lambda walk, value: kind(walk, plain(value))
     if issubclass(cls, type):
         return lambda _, value: b"k" + _type_name(value)

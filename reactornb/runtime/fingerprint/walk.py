@@ -11,7 +11,15 @@ from hashlib import blake2b
 from typing import Any
 
 from reactornb.runtime.arrays import Node
-from reactornb.runtime.fingerprint.values import HASH_BYTES, LEAVES, LIMIT, MODULUS, RefusedValueError, encoder
+from reactornb.runtime.fingerprint.values import (
+    ENCODERS,
+    HASH_BYTES,
+    LEAVES,
+    LIMIT,
+    MODULUS,
+    RefusedValueError,
+    encoder,
+)
 
 __all__ = ["Walk"]
 
@@ -113,7 +121,7 @@ class Walk:
         if cls is Node:  # content that another node has laid out
             return value
         try:
-            return encoder(cls)(self, value)
+            return (ENCODERS.get(cls) or encoder(cls))(self, value)
         except RefusedValueError as error:
             return self._refused(error, value)
         except Exception as error:  # noqa: BLE001 - an object's own code may raise anything
