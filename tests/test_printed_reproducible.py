@@ -20,7 +20,8 @@ from reactornb import Bank, Input, Output, Program, Reactor, Timer, connect, enc
 from reactornb.errors import ReactionError
 from reactornb.notebook.output import Output as Session
 from reactornb.runtime.level_runner import LevelRunner
-from reactornb.runtime.printed import Origin, Printed
+from reactornb.runtime.origins import Origin
+from reactornb.runtime.printed import Printed
 from reactornb.runtime.sharing import Policy
 from reactornb.tags import Tag
 
@@ -405,7 +406,7 @@ def test_while_lines_are_taken_out_another_enclave_goes_on_printing():
         __slots__ = ()
 
         def __eq__(self, _):
-            log.opens[-1, threading.get_ident(), False].prints(
+            log.opens[-1, threading.get_ident(), False].continue_as(
                 line._replace(origin=Origin(0, next(microsteps), enclave=1))
             )
             return False

@@ -14,7 +14,8 @@ from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from reactornb.runtime import Run
-from reactornb.runtime.printed import Open, Origin, not_shown, seen
+from reactornb.runtime.origins import Origin
+from reactornb.runtime.printed import OpenLine, displayed, not_shown
 
 __all__ = ["Below", "Stream"]
 
@@ -98,7 +99,7 @@ class Below:
 
     # -- from the threads of the run --------------------------------------------------------------------------------
 
-    def write(self, whole: str, end: int, text: str, begun: Open) -> None:
+    def write(self, whole: str, end: int, text: str, begun: OpenLine) -> None:
         """Show what has its end, unless a panel does or it is too much.
 
         Args:
@@ -221,8 +222,8 @@ class Below:
 
     def _show_last_of(self, stream: Stream, said: str, hidden: int) -> None:
         *ended, rest = said.split("\n")
-        last = "".join(f"{seen(line)[:2000]}\n" for line in ended[-_LAST:])
-        last += f"\r{seen(rest)}" if "\r" in rest else rest[-2000:]  # an open progress bar, or a line without end
+        last = "".join(f"{displayed(line)[:2000]}\n" for line in ended[-_LAST:])
+        last += f"\r{displayed(rest)}" if "\r" in rest else rest[-2000:]  # an open progress bar, or a line without end
         hidden -= min(len(ended), _LAST)
         if hidden > 0:
             start = "" if self._at_start else "\n"
@@ -270,11 +271,11 @@ class Below:
                     self._next(second)
             return bool(self._pieces or self._outputs or self._outputs_hidden)
 
-    def forget(self, opens: Sequence[Open], forgets: Callable[[Origin], bool]) -> None:
+    def forget(self, opens: Sequence[OpenLine], forgets: Callable[[Origin], bool]) -> None:
         """Show nothing more of lines that have no end and do not count. What is shown stays."""
         with self._lock:
             for begun in opens:
-                begun.forget(forgets)
+                begun.remove(forgets)
 
     def release(self) -> None:
         """In a forked child, where another thread may have held the lock."""

@@ -19,7 +19,7 @@ from IPython.utils import capture
 
 from reactornb.notebook.below import Below
 from reactornb.runtime import Run, live_runs
-from reactornb.runtime.printed import Open
+from reactornb.runtime.printed import OpenLine
 from reactornb.runtime.run import on_new
 from reactornb.runtime.threads import scheduler_of_thread
 from reactornb.runtime.workers import current_scheduler
@@ -110,7 +110,7 @@ class Tap:
         """Write what a run prints."""
         printed = scheduler.printed
         below = printed.below
-        begun: Open = printed.open(scheduler, self.error, self)
+        begun: OpenLine = printed.open(scheduler, self.error, self)
         if below is not None and below.holds and "\n" not in text and "\r" not in text and len(begun.text) < _LONG:
             # The usual `print` comes in pieces, and only the last one has anything to be done for.
             begun.text += text

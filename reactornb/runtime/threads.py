@@ -23,7 +23,7 @@ from typing import Any
 from reactornb.errors import RunOverError, Source
 from reactornb.runtime.context import ReactionContext
 from reactornb.runtime.hints import said
-from reactornb.runtime.printed import inherit, owner_here
+from reactornb.runtime.origins import inherit, owner_here
 from reactornb.runtime.workers import current_scheduler
 
 __all__ = ["join", "scheduler_here", "scheduler_of_thread"]
