@@ -44,6 +44,7 @@ from reactornb.tags import Duration, Tag, days, forever, hours, minutes, ms, ns,
 
 if TYPE_CHECKING:
     from reactornb.graph import Graph, assemble
+    from reactornb.options import RunOptions
     from reactornb.runtime import Program, Result, Run
 
 __version__ = "0.1.0"
@@ -63,6 +64,7 @@ __all__ = [
     "ReactorError",
     "Result",
     "Run",
+    "RunOptions",
     "Shared",
     "State",
     "Tag",
@@ -94,6 +96,7 @@ _LAZY = {
     "Program": "reactornb.runtime",
     "Result": "reactornb.runtime",
     "Run": "reactornb.runtime",
+    "RunOptions": "reactornb.options",
 }
 
 

@@ -24,6 +24,7 @@ from reactornb.cli.restart import settle_interpreter
 from reactornb.cli.signals import Ending, Signalled
 from reactornb.errors import AssemblyError, DeclarationError, FileExitedError, LFSyntaxError, ReactorError
 from reactornb.files import check_writable
+from reactornb.options import add_arguments, given_options
 from reactornb.tags import parse_duration
 
 if TYPE_CHECKING:
@@ -121,18 +122,7 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("file", type=Path)
     run.add_argument("parameters", nargs="*", type=_parameter, metavar="NAME=VALUE", help="parameters of the program")
     run.add_argument("--main", metavar="NAME", help="which reactor or program of the file")
-    run.add_argument("-w", "--workers", type=int, help="threads; as many as there are usable cores unless given")
-    run.add_argument("--seed", type=int, default=0, help="all reactors' seeds derive from it")
-    run.add_argument("--until", type=_duration, metavar="T", help="logical time at which it ends: 10s, 500ms, 2min")
-    run.add_argument(
-        "--fast",
-        action=argparse.BooleanOptionalAction,
-        help="do not wait for physical time; unless given, the program decides",
-    )
-    run.add_argument(
-        "--fingerprint", action="store_true", help="print a hash over tag, port and value of everything sent"
-    )
-    run.add_argument("--profile", action="store_true", help="print how often and how long each reaction ran, and where")
+    add_arguments(run, process_goes_on=False)
     run.add_argument(
         "--timeline",
         type=Path,
@@ -283,7 +273,9 @@ def _run(chosen: argparse.Namespace) -> int:
         except BaseException:  # a handler of the program's own has raised
             run.stop(None)
             raise
-    return report(run, ending, _console, quiet=chosen.quiet, profile=chosen.profile, timeline=chosen.timeline)
+    return report(
+        run, ending, _console, quiet=chosen.quiet, profile=getattr(chosen, "profile", False), timeline=chosen.timeline
+    )
 
 
 def _start(chosen: argparse.Namespace, ending: Ending) -> Run:
@@ -297,16 +289,10 @@ def _start(chosen: argparse.Namespace, ending: Ending) -> Run:
         program = _load(chosen.file, chosen.main, **parameters)
     if ending.count:  # something has caught the signal's exception
         raise Signalled
-    return begin(
-        program,
-        workers=target.get("workers") if chosen.workers is None else chosen.workers,
-        seed=chosen.seed,
-        until=target.get("until") if chosen.until is None else chosen.until,
-        fast=target.get("fast") if chosen.fast is None else chosen.fast,
-        keepalive=target.get("keepalive"),
-        fingerprint=chosen.fingerprint,
-        profile=chosen.profile or chosen.timeline is not None,
-    )
+    given = given_options(vars(chosen))
+    if chosen.timeline is not None:
+        given["profile"] = True
+    return begin(program, **{**target, **given})
 
 
 def _wants_progress(chosen: argparse.Namespace) -> bool | None:

@@ -93,9 +93,9 @@ def test_only_the_names_that_cells_use_are_put_into_the_namespace(program):
 
 
 def test_a_users_own_name_wins_over_the_packages(cells):
-    cells.ok("ms = lambda n: 7")
+    cells.ok("from reactornb import sec\nms = lambda n: sec(7)")
     cells.ok("%%reactor Clock\nt = Timer(0, ms(5))")
-    assert cells.shell.user_ns["Clock"]._spec.timers["t"].period == 7
+    assert cells.shell.user_ns["Clock"]._spec.timers["t"].period == 7_000_000_000
 
 
 def test_source_of_a_class_and_of_its_reactions_is_the_cells(program):
@@ -298,7 +298,7 @@ def test_a_port_of_the_base_used_by_its_bare_name_is_told_how_to_be_named(progra
     [
         ("strat", "there is no command 'strat'. Did you mean 'start'?"),
         ("start --wrokers 2", "unrecognized arguments: --wrokers"),
-        ("start -w many", "invalid int value: 'many'"),
+        ("start -w many", "workers must be a whole number of at least 1 and at most 1,024, not 'many'"),
         ("start --until 10", "'10' is not a duration; write 10s, 500ms or 2min"),
         ("start Mian", "there is no reactor or program 'Mian'. Did you mean 'Main'?"),
         ("start Main Main", "'Main' is neither one Name nor parameter=value"),
@@ -487,7 +487,7 @@ def completed(cells, text):
         ("%reactor inspect roll", {"%reactor inspect rollouts[0]", "%reactor inspect rollouts[1]"}),
         ("%reactor stop ", {"%reactor stop Main"}),
         ("%reactor curves -m ", {"%reactor curves -m loss"}),
-        ("%reactor start -w 2 --p", {"%reactor start -w 2 --profile"}),
+        ("%reactor start -w 2 --p", {f"%reactor start -w 2 --{p}" for p in ("profile", "placement")}),
         ("%reactor profile M", {"%reactor profile Main"}),
         ("%reactor timeline --", {f"%reactor timeline --{o}" for o in ("help", "last", "save")}),
         ("%%reactor --d", {"%%reactor --doc"}),

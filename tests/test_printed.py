@@ -16,7 +16,7 @@ pytest.importorskip("IPython")
 
 from IPython.utils.capture import capture_output
 
-from reactornb import Bank, Program, Reactor, Timer, ms, reaction, startup
+from reactornb import Bank, Program, Reactor, RunOptions, Timer, ms, reaction, startup
 from reactornb.lf import loads
 from reactornb.notebook.below import Below
 from reactornb.notebook.output import Output
@@ -450,7 +450,9 @@ def test_what_was_held_back_comes_before_what_is_printed_while_it_is_let_go(outp
 
     slow = output.taps["stdout"]
     slow._own = Slow().write
-    run = SimpleNamespace(printed=Printed(), number=1, program=SimpleNamespace(name="main"), options={}, is_alive=True)
+    run = SimpleNamespace(
+        printed=Printed(), number=1, program=SimpleNamespace(name="main"), options=RunOptions(), is_alive=True
+    )
     run = type("Run", (), vars(run))()
     below = run.printed.below = Below(run, None, {}, True, lambda _: None)
     begun = run.printed.open(SimpleNamespace(current_tag=lambda: Tag(0, 0)), False, slow)

@@ -7,6 +7,7 @@ that is being made, and what a reaction's signature may name.
 
 from __future__ import annotations
 
+import argparse
 import re
 from collections.abc import Iterable
 from typing import Any
@@ -114,7 +115,7 @@ def _options(parser: Parser, done: list[str]) -> list[str]:
     return [
         next((o for o in a.option_strings if o.startswith("--")), a.option_strings[0])
         for a in parser.known
-        if a.option_strings and not {*a.option_strings} & {*done}
+        if a.option_strings and a.help != argparse.SUPPRESS and not {*a.option_strings} & {*done}
     ]
 
 

@@ -14,6 +14,7 @@ from IPython.core.error import UsageError
 
 from reactornb.errors import suggestion
 from reactornb.loading.cell_magics import add_lf_options, add_reactor_options
+from reactornb.options import add_arguments, option_table
 from reactornb.tags import parse_duration
 
 __all__ = ["CELLS", "COMMANDS", "HELP", "Asked", "Parser", "duration", "parse", "parse_cell", "words_of"]
@@ -21,14 +22,7 @@ __all__ = ["CELLS", "COMMANDS", "HELP", "Asked", "Parser", "duration", "parse", 
 HELP = """Start, stop and look at reactor programs. Each line has its plain Python twin.
 
     %reactor start [Name] [options] [parameter=value ...]   run = Program(Name, parameter=value).start(...)
-        -w, --workers N    threads (default: as many as there are usable cores)
-        --seed S           all reactors' seeds derive from it (default 0)
-        --until T        logical time at which it ends: 10s, 500ms, 2min
-        --fast             do not wait for physical time
-        --fingerprint      keep a running hash over tag, port and value
-        --check-values     find a reaction that changes a value it was given
-        --profile          take the time of every reaction, for profile and timeline
-        --replay RUN       make the changes of another run again: replay=run.changes
+{options}
     %reactor stop [Name] [--all] [--abandon]   run.stop(); run.abandon() gives up one that hangs
     %reactor pause [Name] [--all]           run.pause()
     %reactor resume [Name] [--all]          run.resume()
@@ -48,7 +42,7 @@ HELP = """Start, stop and look at reactor programs. Each line has its plain Pyth
 Name is a reactor class, a reactor, a Program or a Run in your namespace, or a run's own name, ppo#3 or 3 (see %reactor list); it may
 be left out where only one is meant.
 `run = %reactor start Main` keeps the run; as the last line of a cell it shows its panel.
-"""
+""".replace("{options}", option_table(process_goes_on=True))
 
 
 @dataclass
@@ -177,22 +171,7 @@ def _commands() -> dict[str, Parser]:
 
 def _with_arguments(made: dict[str, Parser]) -> dict[str, Parser]:
     start = made["start"]
-    start.add_argument("-w", "--workers", type=int, metavar="N", help="threads")
-    start.add_argument("--seed", type=int, default=0, metavar="S", help="all reactors' seeds derive from it")
-    start.add_argument("--until", type=duration, metavar="T", help="logical time at which it ends: 10s, 500ms, 2min")
-    start.add_argument(
-        "--fast",
-        action=argparse.BooleanOptionalAction,
-        help="do not wait for physical time; unless given, the program decides",
-    )
-    start.add_argument("--fingerprint", action="store_true", help="keep a running hash over tag, port and value")
-    start.add_argument("--check-values", action="store_true", help="find a reaction that changes a value it was given")
-    start.add_argument(
-        "--profile", action="store_true", help="take the time of every reaction, for profile and timeline"
-    )
-    start.add_argument(
-        "--replay", metavar="RUN", help="make the changes of another run, or of a list of changes, again"
-    )
+    add_arguments(start, process_goes_on=True)
     start.add_argument("words", nargs="*", metavar="Name | parameter=value")
     made["step"].add_argument("tags", nargs="?", type=int, default=1, metavar="N")
     graph = made["graph"]

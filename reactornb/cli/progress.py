@@ -113,7 +113,7 @@ class Meter:
         self._before = (seconds, self._steps, reactions)
         passed = max(seconds - then, 1e-9)
         parts = [f"{run.program.name} {_clock(seconds)}"]
-        limit = run.options.get("until")
+        limit = run.options.until_ns
         time_ns = run.tag.time_ns
         if limit:
             parts.append(_part(format_ns(time_ns), format_ns(limit), time_ns / limit, seconds))

@@ -11,7 +11,7 @@ from reactornb.cli.signals import Ending
 from reactornb.errors import ReactionError
 from reactornb.files import FileError
 from reactornb.runtime import Run
-from reactornb.runtime.run import exit_code
+from reactornb.runtime.result import exit_code
 from reactornb.viz.run_view import describe_failure
 
 __all__ = ["report"]

@@ -51,7 +51,15 @@ _AS_IT_IS: frozenset[type] = frozenset(
 
 # Modules whose objects are made to be shared by threads; and ours that reach out of a program.
 _FOR_THREADS = frozenset(
-    {"threading", "_thread", "queue", "_queue", "reactornb.runtime.handles", "reactornb.runtime.run"}
+    {
+        "threading",
+        "_thread",
+        "queue",
+        "_queue",
+        "reactornb.runtime.handles",
+        "reactornb.runtime.program",
+        "reactornb.runtime.run",
+    }
 )
 
 

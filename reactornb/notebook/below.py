@@ -73,7 +73,7 @@ class Below:
         self._run = weakref.ref(run)
         self._printed = run.printed
         self._who = f"run {run.number} of {run.program.name}"
-        self.driven = bool(run.options.get("driven"))
+        self.driven = run.options.driven
         self._cell = cell
         self._targets = targets
         self._behind = behind

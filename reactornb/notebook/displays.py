@@ -13,11 +13,10 @@ from IPython.display import display
 from reactornb.errors import UnknownNameError
 from reactornb.graph import Graph
 from reactornb.notebook.output import Output
-from reactornb.notebook.pump import Pump, wait_as_before, wait_in_slices
+from reactornb.notebook.pump import Pump, WaitingCell
 from reactornb.runtime import Program, Run, live_runs
 from reactornb.runtime.profile import Profile
 from reactornb.runtime.timeline import Timeline
-from reactornb.viz.curves import plot
 from reactornb.viz.graph_view import GraphView
 from reactornb.viz.profile_table import profile_html
 from reactornb.viz.run_view import RunsView
@@ -58,6 +57,7 @@ class Displays:
         self._controls: list[Control] = []
         # What "Start again" does: a run like the one given. The session sets it.
         self.restart: Callable[[Run], Run] | None = None
+        self._waiting: WaitingCell | None = None  # from `install` on, where there is a pump
 
     def install(self) -> None:
         """Register with the shell's formatters."""
@@ -77,10 +77,9 @@ class Displays:
         formatter.formatters["text/html"].for_type(Profile, profile_html)
         self.shell.events.register("pre_run_cell", self._before_cell)
         self.shell.events.register("post_run_cell", self._after_cell)
-        # `run.plot()`: the runtime knows nothing of figures, so what shows runs gives them the method.
-        Run.plot = plot  # type: ignore[attr-defined]
         if self.pump is not None and self.output is not None:
-            wait_in_slices(self.pump, self._waits, self.output.settle)
+            self._waiting = WaitingCell(self.pump, self._waits, self.output.settle)
+            self._waiting.install()
             self.output.install()
 
     def uninstall(self) -> None:
@@ -92,10 +91,8 @@ class Displays:
             formatter.ipython_display_formatter.pop(kind, None)
         self.shell.events.unregister("pre_run_cell", self._before_cell)
         self.shell.events.unregister("post_run_cell", self._after_cell)
-        if "plot" in vars(Run):
-            del Run.plot  # type: ignore[attr-defined]
-        if self.pump is not None:
-            wait_as_before()
+        if self._waiting is not None:
+            self._waiting.uninstall()
         if self.output is not None:
             self.output.uninstall()
         if self.pump is not None:

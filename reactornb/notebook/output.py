@@ -292,7 +292,7 @@ class Output:
 
     def _begun(self, run: Run) -> None:
         """A run is made, on the thread that starts it."""
-        driven = bool(run.options.get("driven"))
+        driven = run.options.driven
         targets: dict[Any, Any] = {}
         if not driven:
             for name, tap in self.taps.items():

@@ -10,17 +10,16 @@ a panel of a living run is shown, at most ten times a second, and less often whe
 
 from __future__ import annotations
 
-import functools
 import logging
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
-from reactornb.runtime import Run
+from reactornb.runtime.run import meanwhiles
 
-__all__ = ["Pump", "wait_as_before", "wait_in_slices"]
+__all__ = ["Pump", "WaitingCell"]
 
 
 class Panel(Protocol):
@@ -168,13 +167,8 @@ class Pump:
             self._handle = None
 
 
-_wait = Run.wait
-
-
-def wait_in_slices(
-    pump: Pump, waits: Callable[[bool], None] = lambda _: None, each: Callable[[], None] = lambda: None
-) -> None:
-    """Let panels move while a cell waits for a run: `Run.wait`, and so `result` and `Program.run`, wake up to beat.
+class WaitingCell:
+    """Lets panels move while a cell waits for a run, in `Run.wait`, `Run.result` or `Program.run`: see `reactornb.runtime.run.meanwhiles`.
 
     Such a cell holds up the loop, and with it the pump. But it waits on the loop's thread, the one from which widgets may be
     moved, so the wait itself can do it: no second thread touches a comm, and no loop runs within a loop. The messages leave at
@@ -187,28 +181,30 @@ def wait_in_slices(
         each: called there about ten times a second meanwhile, and once the wait is over.
     """
 
-    @functools.wraps(_wait)
-    def wait(run: Run, timeout: float | None = None) -> bool:
-        if threading.get_ident() != pump.thread:
-            return _wait(run, timeout)
-        until = None if timeout is None else time.monotonic() + timeout
-        waits(True)
-        try:
-            while True:
-                left = pump.seconds if until is None else max(min(pump.seconds, until - time.monotonic()), 0.0)
-                if _wait(run, left):
-                    return True
-                if until is not None and time.monotonic() >= until:
-                    return False
-                pump.beat_while_waiting()
-                each()
-        finally:
-            waits(False)
-            each()
+    def __init__(self, pump: Pump, waits: Callable[[bool], None], each: Callable[[], None]) -> None:
+        self._pump = pump
+        self._waits = waits
+        self._each = each
+        self.seconds = pump.seconds
 
-    Run.wait = wait  # type: ignore[assignment,method-assign]
+    def install(self) -> None:
+        """From now on, for waits on the loop's thread; called on that thread, or while it waits for nothing."""
+        meanwhiles[self._pump.thread] = self
 
+    def uninstall(self) -> None:
+        """No more."""
+        if meanwhiles.get(self._pump.thread) is self:
+            del meanwhiles[self._pump.thread]
 
-def wait_as_before() -> None:
-    """Undo `wait_in_slices`."""
-    Run.wait = _wait  # type: ignore[method-assign]
+    def look(self) -> None:
+        """See `reactornb.runtime.run.Meanwhile`."""
+        self._pump.beat_while_waiting()
+        self._each()
+
+    def __enter__(self) -> Self:
+        self._waits(True)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._waits(False)
+        self._each()

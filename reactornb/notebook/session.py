@@ -16,7 +16,8 @@ from reactornb.notebook.declaring import Declarations
 from reactornb.notebook.displays import Displays
 from reactornb.notebook.inspection import inspect_name, one_line
 from reactornb.notebook.tuning import brief, list_parameters
-from reactornb.runtime import Program, Run, known_runs, live_runs
+from reactornb.options import options_of
+from reactornb.runtime import Program, Run, RunOptions, known_runs, live_runs
 from reactornb.runtime.profile import Profile
 from reactornb.runtime.timeline import Timeline
 from reactornb.viz.curves import Plot, plot
@@ -106,22 +107,19 @@ class Session(Declarations):
         Args:
             name: see `program`.
             parameters: of the class.
-            options: see `Program.start`; `replay` may be the name of a run, whose changes are made again.
+            options: see `reactornb.runtime.RunOptions`; `replay` may be the name of a run, whose changes are made again.
 
         Raises:
             RunError: if it is running already.
         """
         __tracebackhide__ = True
-        replay = options.pop("replay", None)
-        if replay is not None:
-            options["replay"] = self._changes(replay) if isinstance(replay, str) else replay
-        made = self.program(name, **parameters or {})
-        for option, value in self.options.get(type(made.root), {}).items():
-            if options.get(option) is None:
-                options[option] = value
-        run = self._begin(made, options)
+        if isinstance(options.get("replay"), str):
+            options["replay"] = self._changes(options["replay"])
+        program = self.program(name, **parameters or {})
+        chosen = options_of(None, {**self.options.get(type(program.root), {}), **options})
+        run = self._begin(program, chosen)
         self._began[run] = (name or self._used, parameters or {}, options)
-        self._say_stale(made.graph)
+        self._say_stale(program.graph)
         return run
 
     def _changes(self, name: str) -> Any:
@@ -129,8 +127,8 @@ class Session(Declarations):
         value = self.shell.user_ns.get(name)
         return value if isinstance(value, (list, tuple)) else self.run(name, alive=False, command="run").changes
 
-    def _begin(self, program: Program, options: dict[str, Any]) -> Run:
-        self.last_run = self.displays.begin(lambda: program.start(**options))
+    def _begin(self, program: Program, options: RunOptions) -> Run:
+        self.last_run = self.displays.begin(lambda: program.start(options))
         self.displays.follow(self.last_run)
         return self.last_run
 
@@ -142,8 +140,7 @@ class Session(Declarations):
         if run in self._began:
             name, parameters, options = self._began[run]
             return self.start(name, parameters=parameters, **options)
-        kept = ("workers", "seed", "until", "fast", "keepalive")
-        return self._begin(run.program, {name: run.options[name] for name in kept})
+        return self._begin(run.program, run.options)
 
     def _say_stale(self, graph: Graph) -> None:
         reactors = self.reactors()
@@ -425,7 +422,7 @@ class Session(Declarations):
 
     def _profiled(self, name: str, command: str) -> Run:
         run = self.run(name, alive=False)
-        if not run.options["profile"]:
+        if not run.options.profile:
             again = f"%reactor start{f' {name}' if name else ''} --profile"
             raise UsageError(
                 f"%reactor {command}: run {run.number} of {run.program.name} takes no times; start it with {again}"

@@ -15,14 +15,21 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import Any, Protocol
 
 from reactornb.errors import ReactorError
 
-if TYPE_CHECKING:
-    from reactornb.runtime.run import Run
-
 __all__ = ["PATIENCE_S", "end", "failed", "forget", "register", "tell_failures", "told"]
+
+
+class Named(Protocol):
+    """A run, as far as its failure is told."""
+
+    number: int
+
+    @property
+    def name(self) -> str: ...
+
 
 # How long all runs together have for their end. A reaction that does not return by then is left where it is.
 PATIENCE_S = 5.0
@@ -32,7 +39,7 @@ _MOST = 10  # failures that are told one by one
 _registered: set[Callable[[], None]] = set()
 # Of runs that failed and of which nobody knows, by number: name and failure. Such a run need not live on.
 _untold: dict[int, tuple[str, str]] = {}
-_left_alone: list[Run] = []  # those that had not ended in time; only the thread that ends the interpreter looks
+_left_alone: list[Any] = []  # those that had not ended in time; only the thread that ends the interpreter looks
 
 
 def register(end_all: Callable[[], None]) -> None:
@@ -54,14 +61,14 @@ def register(end_all: Callable[[], None]) -> None:
             register_first(end_all)
 
 
-def failed(run: Run, failure: BaseException) -> None:
+def failed(run: Named, failure: BaseException) -> None:
     """A run ended in a failure, of which nobody knows yet."""
     why = str(failure) if isinstance(failure, ReactorError) else f"{type(failure).__name__}: {failure}"
     line = next(iter(why.splitlines()), "")
     _untold[run.number] = run.name, f"{line[:500]}{'…' if len(line) > 500 else ''}"
 
 
-def told(run: Run) -> None:
+def told(run: Named) -> None:
     """Somebody has asked how a run ended."""
     _untold.pop(run.number, None)
 
@@ -85,7 +92,7 @@ def tell_failures() -> None:
         _untold.clear()
 
 
-def end(runs: Sequence[Run]) -> None:
+def end(runs: Sequence[Any]) -> None:
     """End these runs, and say on stderr which could not be ended, and which failed in doing so."""
     runs = [run for run in runs if run not in _left_alone]
     for run in runs:

@@ -1,4 +1,4 @@
-"""`Program` and `Run`: what a user holds. A program is a checked graph; a run is one execution of it, in the background."""
+"""`Run`: one execution of a program in the background. How it begins, is steered, and ends; `observed` has what can be seen of it."""
 
 from __future__ import annotations
 
@@ -8,36 +8,30 @@ import os
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import replace
+from typing import Any, Protocol
 
 from reactornb import cpu
-from reactornb.errors import DeclarationError, ReactionError, RunError, RunOptionError, UnknownNameError, suggestion
-from reactornb.graph import Graph, assemble, find_parameter
+from reactornb.errors import RunError, RunOptionError
 from reactornb.interpreter import environment
-from reactornb.limits import MOST_WORKERS
-from reactornb.model import Reactor
+from reactornb.options import RunOptions
 from reactornb.runtime import at_exit, import_hook, threads
-from reactornb.runtime.busy import Busy, BusyWatch
-from reactornb.runtime.clock import Clock, RealClock
+from reactornb.runtime.busy import BusyWatch
+from reactornb.runtime.clock import RealClock
 from reactornb.runtime.engine import Engine
 from reactornb.runtime.imports import Progress
-from reactornb.runtime.launch import Done, Launch, undisturbed
-from reactornb.runtime.logs import Log
-from reactornb.runtime.metrics import Metric, metrics_of
+from reactornb.runtime.launch import Done
 from reactornb.runtime.notices import Notices
+from reactornb.runtime.observed import ObservedRun
 from reactornb.runtime.printed import Printed
-from reactornb.runtime.profile import Profile, Profiler
-from reactornb.runtime.sampling import Sample
-from reactornb.runtime.scheduler import Scheduler
+from reactornb.runtime.result import Result, exit_code, plot
 from reactornb.runtime.standing import StandingWatch
-from reactornb.runtime.timeline import Timeline
-from reactornb.runtime.trace import Recorder, Trace, refuse_types
-from reactornb.runtime.tuning import Change, Target, replayed, targets_of
-from reactornb.tags import DurationLike, Tag, as_duration, no_duration
+from reactornb.runtime.trace import Recorder
+from reactornb.runtime.tuning import Target, targets_of
 
-__all__ = ["Program", "Result", "Run", "known_runs", "live_runs"]
+__all__ = ["Meanwhile", "Run", "known_runs", "live_runs", "meanwhiles", "on_new"]
 
 # The Jupyter kernel that `make setup` registers.
 KERNEL = "reactornb"
@@ -46,222 +40,34 @@ _numbers = itertools.count(1)
 _hash_told = itertools.count()  # each number is handed out once
 # Called with each run that is made, on the thread that starts it, before any of its own begins.
 on_new: list[Callable[[Run], None]] = []
-# Runs that have begun and not ended. Added to by `Program._begin` and walked at exit, both on ordinary Python threads; WeakSet
+# Runs that have begun and not ended. Added to by `register` and walked at exit, both on ordinary Python threads; WeakSet
 # guards its own iteration.
 _alive: weakref.WeakSet[Run] = weakref.WeakSet()
 
 
-class Program:
-    """A reactor program: assembled and checked when it is made, run any number of times, once at a time.
+class Meanwhile(AbstractContextManager[Any], Protocol):
+    """What a thread has to do while it waits for a run: entered before the wait, `look` called every `seconds`, left after it."""
 
-    Args:
-        root: the outermost reactor, or its class.
-        parameters: parameters for a class.
-
-    Raises:
-        AssemblyError: if the reactors do not form a legal graph.
-
-    Attributes:
-        graph: the action-port graph.
-        name: the root's name.
-    """
-
-    def __init__(self, root: Reactor | type[Reactor], /, **parameters: Any) -> None:
-        if isinstance(root, type) and issubclass(root, Reactor):
-            root = root(**parameters)
-        elif parameters:
-            raise DeclarationError(
-                f"parameters go to the class: Program({type(root).__name__}, …), or into the instance."
-            )
-        self.root = root
-        self.graph: Graph = assemble(root)
-        self.name = self.graph.reactors[0].name
-        # _run is written under _lock, so that two threads cannot both start the program.
-        self._lock = threading.Lock()
-        self._run: Run | None = None
-
-    def start(
-        self,
-        *,
-        workers: Any = None,
-        seed: int = 0,
-        until: DurationLike | None = None,
-        fast: bool | None = None,
-        keepalive: bool | None = None,
-        fingerprint: bool = False,
-        trace: bool = False,
-        check_values: bool = False,
-        clock: Clock | None = None,
-        placement: Any = "performance",
-        nice: Any = None,
-        driven: bool = False,
-        profile: bool = False,
-        replay: Iterable[Change] = (),
-    ) -> Run:
-        """Run in the background.
-
-        Args:
-            workers: threads; as many as there are usable cores unless given.
-            seed: all reactors' seeds derive from it.
-            until: logical time at which the run ends, such as sec(10); None: when no event is left, or a reaction asks for it.
-            fast: do not wait for physical time; unless given, exactly when the root reactor's class says
-                `needs_physical_time = False`, as the programs of `reactornb.rl` do.
-            keepalive: go on when no event is left; by default exactly when the program has physical actions.
-            fingerprint: add up a hash over tag, port and value of all that is sent; see `reactornb.runtime.fingerprint`. A value that
-                cannot be judged, such as a lock or a lambda, ends the run.
-            trace: keep what ran, and copies of what was written.
-            check_values: find a reaction that changes a value it was given; runs one reaction at a time, slowly.
-            clock: physical time; a `FakeClock` in tests.
-            placement: which cores; see `reactornb.cpu.place`.
-            nice: how far the workers' threads stand back behind others, in levels of niceness (Linux); unless given 5 in a Jupyter
-                kernel, so that cells and panels come first, and 0 elsewhere.
-            driven: worker 0 is the thread that calls `Run.advance`, and nothing is executed in between: for who steps a program
-                from a loop of their own.
-            profile: take the time of every reaction, for `Run.profile` and `Run.timeline`.
-            replay: `Run.changes` of another run, to be made again at the same tags.
-
-        Raises:
-            RunError: if the program is running already.
-            RunOptionError: if `workers` or `nice` is not a number that fits.
-            UnknownNameError, ParameterError: if what is to be replayed does not fit the program.
-            UnrecordableValueError: if a fingerprint is to be kept, and a port declares a type of which no value can be judged.
-        """
-        if workers is None:
-            workers = cpu.default_workers()
-        if isinstance(workers, bool) or not isinstance(workers, int) or not 1 <= workers <= MOST_WORKERS:
-            raise RunOptionError(
-                f"workers must be a whole number of at least 1 and at most {MOST_WORKERS:,}, not {workers!r}: one thread for each core that is to be used."
-            )
-        if nice is None:
-            nice = cpu.default_nice()
-        if isinstance(nice, bool) or not isinstance(nice, int) or nice < 0:
-            raise RunOptionError(f"nice must be a whole number of at least 0, not {nice!r}.")
-        _whole("seed", seed)
-        if until is not None:
-            end = as_duration(until)
-            if end is None:
-                raise RunOptionError(f"until: {no_duration(until)}.")
-            if end < 0:
-                raise RunOptionError(f"until is a logical time of at least 0, not {end}.")
-            until = end
-        self._check_idle()
-        if fingerprint:
-            refuse_types(self.graph)
-        recorder = Recorder(trace=trace, fingerprint=fingerprint, check_values=check_values)
-        options = {
-            "workers": workers,
-            "seed": seed,
-            "until": until,
-            "fast": not self.root.needs_physical_time if fast is None else fast,
-            "keepalive": keepalive,
-            "clock": clock or RealClock(),
-            "driven": driven,
-            "profile": profile,
-            "replay": replayed(self.graph, replay),
-        }
-
-        def make() -> Run:
-            return Run(self, options, recorder, placement, nice)
-
-        # Of a driven run the caller is worker 0, and objects are cheapest to the thread that made them.
-        run = make() if driven else undisturbed(make)
-        run._introduce()
-        run._engine.prepare()
-        if driven:
-            run._engine.open_here()
-        at_exit.register(_end_all)
-        Launch(lambda launch: self._begin(run, launch)).run()
-        return run
-
-    def _check_idle(self) -> None:
-        if self._run is not None and self._run.is_alive:
-            raise RunError(
-                f"{self.name} is running already ({self._run}). Stop it first with run.stop() or %reactor stop; two runs at once "
-                f"need two programs."
-            )
-
-    def _begin(self, run: Run, launch: Launch) -> None:
-        """Start a run and register it, or leave nothing; on a thread that nothing interrupts."""
-        engine = run._engine
-        with self._lock:
-            self._check_idle()
-            engine.start(self.name)
-            if launch.cancelled:
-                engine.give_up()
-                return
-            self._run = run
-            _alive.add(run)
-            run._begun = True
-            engine.begin()
-
-    def run(self, **options: Any) -> Result:
-        """Run to the end and return the result; options as for `start`.
-
-        Raises:
-            ReactionError: if a reaction raised.
-        """
-        before = self._run
-        try:
-            return self.start(**options).result()
-        except BaseException:
-            run = self._run
-            if run is not None and run is not before:
-                run.stop()  # also where the wait, or the end of `start`, was interrupted
-            raise
-
-    @property
-    def last_run(self) -> Run | None:
-        """The run started last, alive or ended."""
-        return self._run
-
-    def __repr__(self) -> str:
-        return f"<Program {self.name}: {self.graph}>"
-
-
-@dataclass(frozen=True, slots=True)
-class Result:
-    """How a run ended.
-
-    Attributes:
-        tag: the last tag.
-        seconds: physical duration.
-        reactions: how many reactions ran.
-        workers: how many threads.
-        fingerprint: hash over tag, port and value, if it was asked for.
-        trace: what ran, if it was asked for.
-        metrics: see `Run.metrics`.
-    """
-
-    tag: Tag
     seconds: float
-    reactions: int
-    workers: int
-    fingerprint: str | None
-    trace: Trace | None
-    metrics: Mapping[str, Metric]
 
-    def __repr__(self) -> str:
-        """In a few lines: the metrics by name and number of values, not each of them."""
-        parts = [
-            f"tag {self.tag}",
-            f"{self.seconds:.1f} s",
-            f"{self.reactions:,} reactions",
-            f"{self.workers} worker{'s' if self.workers > 1 else ''}",
-        ]
-        if self.fingerprint is not None:
-            parts.append(f"fingerprint {self.fingerprint}")
-        if self.trace is not None:
-            parts.append("trace kept")
-        lines = [f"<result: {', '.join(parts)}"]
-        lines += [
-            f"   {name}: {len(metric):,} value{'s' if len(metric) > 1 else ''}, the last {metric[-1]:.6g}"
-            for name, metric in self.metrics.items()
-        ]
-        return "\n".join(lines) + ">"
+    def look(self) -> None:
+        """The run is not over yet."""
 
 
-class Run:
+# By number of the thread. Each entry is written and taken out by its own thread, or before that thread can wait for a run.
+meanwhiles: dict[int, Meanwhile] = {}
+
+
+class Run(ObservedRun):
     """One execution of a program, on threads of its own.
+
+    Attributes:
+        program: of which it is an execution.
+        number: of the runs of this process, from 1.
+        options: how it was started, with all that was left open decided; `program.start(run.options)` starts another one alike.
+        seed, workers: two of the options.
+        placement: on which cores its workers are.
+        notices: its warnings, as `warnings` has them.
 
     # _ended, _failure, _seconds   written once, under _ending, before _finished is set, and read after it: by the last leader, or by
     #                              who abandons the run, whichever comes first
@@ -270,12 +76,19 @@ class Run:
     """
 
     def __init__(
-        self, program: Program, options: dict[str, Any], recorder: Recorder, placement: Any, nice: int
+        self,
+        program: Any,  # a `Program`, whose module imports this one
+        options: RunOptions,
+        recorder: Recorder,
+        replay: Sequence[tuple[tuple[int, int], list[Target]]],
     ) -> None:
+        assert options.workers is not None
+        assert options.nice is not None
+        assert options.fast is not None
         self.program = program
         self.number = next(_numbers)
-        self.seed: int = options["seed"]
-        self.workers: int = options["workers"]
+        self.seed = options.seed
+        self.workers = options.workers
         self.options = options
         self._recorder = recorder
         self.notices = Notices(f"run {self.number} of {program.name}")
@@ -287,9 +100,18 @@ class Run:
         self._ending = threading.Lock()
         self._began = time.perf_counter()
         self._imports = Progress()
-        self.placement = replace(cpu.place(self.workers, placement), nice=nice)
+        self.placement = replace(cpu.place(self.workers, options.placement), nice=options.nice)
         self._engine = Engine(
             program.graph,
+            workers=self.workers,
+            seed=self.seed,
+            clock=options.clock or RealClock(),
+            timeout=options.until_ns,
+            fast=options.fast,
+            keepalive=options.keepalive,
+            driven=options.driven,
+            profile=options.profile,
+            replay=replay,
             recorder=recorder,
             notices=self.notices,
             printed=self._printed,
@@ -297,11 +119,9 @@ class Run:
             on_worker=self.placement.pin,
             patient=self.placement.is_roomy,
             name=f"{program.name}-{self.number}",
-            timeout=None if options["until"] is None else int(options["until"]),
-            **{name: value for name, value in options.items() if name != "until"},
         )
         self._watch = BusyWatch(self._engine)
-        self._standing = StandingWatch(self._engine, self.notices, options["until"])
+        self._standing = StandingWatch(self._engine, self.notices, options.until_ns)
 
     def _introduce(self) -> None:
         """Tell who wants to know of new runs, and the user what is known by now; on the thread that starts the run."""
@@ -439,7 +259,8 @@ class Run:
         Raises:
             RunError: unless it is a whole number of at least 1.
         """
-        _whole("step", tags, 1, " of tags")
+        if isinstance(tags, bool) or not hasattr(tags, "__index__") or tags < 1:
+            raise RunOptionError(f"step must be a whole number of at least 1 of tags, not {tags!r}.")
         self._engine.command(steps=tags)
         return self
 
@@ -478,6 +299,22 @@ class Run:
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait for the end; false if `timeout` seconds were not enough."""
+        meanwhile = meanwhiles.get(threading.get_ident())
+        if meanwhile is None:
+            return self._wait(timeout)
+        until = None if timeout is None else time.monotonic() + timeout
+        with meanwhile:
+            while True:
+                left = (
+                    meanwhile.seconds if until is None else max(min(meanwhile.seconds, until - time.monotonic()), 0.0)
+                )
+                if self._wait(left):
+                    return True
+                if until is not None and time.monotonic() >= until:
+                    return False
+                meanwhile.look()
+
+    def _wait(self, timeout: float | None) -> bool:
         if timeout is None:
             # In slices: a signal that arrives just as the main thread falls asleep is noticed when it wakes up, and a wait
             # without end would keep Ctrl-C until the run is over (seen once in forty).
@@ -497,82 +334,6 @@ class Run:
         if not self._abandoned:
             self._engine.join()
 
-    # -- what can be seen -------------------------------------------------------------------------------------------
-
-    @property
-    def is_alive(self) -> bool:
-        """True until the last tag is done."""
-        return not self._finished.is_set()
-
-    @property
-    def name(self) -> str:
-        """What tells the run from others: its program's name and its number, such as `ppo#3`."""
-        return f"{self.program.name}#{self.number}"
-
-    @property
-    def state(self) -> str:
-        """One of "running", "paused", "finished", "stopped" (it was asked to end, by `stop`), "abandoned" and "failed"."""
-        if not self._finished.is_set():
-            return "paused" if self._engine.paused else "running"
-        if self._abandoned:
-            return "abandoned"
-        if self._failure is not None:
-            at_exit.told(self)
-            return "failed"
-        return "stopped" if self._stop_asked else "finished"
-
-    @property
-    def stop_requested(self) -> bool:
-        """Whether it was asked to end, by `stop`, while it lived."""
-        return self._stop_asked
-
-    def busy(self) -> list[Busy]:
-        """Which reactions have not returned for half a second or more, while nothing else moved; longest first.
-
-        Found by looking: the first call only notes where the run is, later ones tell what has not moved since. The run pays
-        nothing for it.
-        """
-        return self._watch.look() if self.is_alive else []
-
-    @property
-    def tag(self) -> Tag:
-        """The current tag."""
-        return self._engine.tag
-
-    @property
-    def seconds(self) -> float:
-        """Physical seconds since the start, until the end."""
-        return self._seconds if self._seconds is not None else time.perf_counter() - self._began
-
-    @property
-    def tags(self) -> int:
-        """How many tags are done."""
-        return self._engine.tags_done
-
-    @property
-    def reactions(self) -> int:
-        """How many reactions have run."""
-        return self._engine.reactions_done
-
-    @property
-    def fingerprint(self) -> str | None:
-        """The hash over tag, port and value of the tags that are done, 64 digits; of a run that failed, of those before the failure. None unless
-        the run keeps one.
-        """
-        return self._recorder.fingerprint
-
-    @property
-    def failure(self) -> BaseException | None:
-        """What ended the run, or None. Of a failure that nobody asks for, in any way, a line on stderr tells when the interpreter ends."""
-        if self._failure is not None:
-            at_exit.told(self)
-        return self._failure
-
-    @property
-    def schedulers(self) -> list[Scheduler]:
-        """Of each enclave, that of the root first; for this package."""
-        return self._engine.schedulers
-
     def exit_status(self) -> int:
         """The exit status of a process that ran the program, once the run is over: what a reaction passed to `sys.exit`, 1 for a failure or if
         a thread that a reaction started died of an exception (`warnings` says which), else 0.
@@ -582,132 +343,6 @@ class Run:
         threads.join(self.schedulers)
         at_exit.told(self)
         return exit_code(self._failure) or int(bool(self.notices.died))
-
-    @property
-    def environment(self) -> dict[str, str]:
-        """What a result may depend on besides program and seed: versions of Python and of packages, GIL, machine, "hash_seed"."""
-        return environment()
-
-    @property
-    def warnings(self) -> list[str]:
-        """What this run's user should know: each said once, in the order found. `notices.add(key, words)` adds one, from any thread."""
-        if self.is_alive:
-            self._standing.look()
-        return self.notices.words
-
-    @property
-    def printed(self) -> Printed:
-        """What reactions printed, on stdout and stderr, each line with its reactor and tag: the last 100,000 lines. `print(run.printed)`.
-
-        Kept where a page shows only some of it, in a notebook with `%load_ext reactornb`; elsewhere all of it is printed and nothing kept.
-
-        Once the run is over it is the same for any number of workers: ordered by tag, level and reaction, and without what reactions
-        printed that count as not run, because one before them raised, or because their enclave was ahead of one that failed.
-        Lines that are shown below a cell already, or on a terminal, stay there. What threads print that reactions start
-        counts as their reactions do, at the tag that the run had reached; what C code prints belongs to no reaction, and stays.
-        """
-        return self._printed
-
-    @property
-    def logs(self) -> list[Log]:
-        """What each reactor logged so far, in the graph's order, growing at the end.
-
-        For who reads on where it stopped, such as a live view; `metrics` merges them.
-        """
-        return [instance._log for instance in self._engine.schedule.instances]
-
-    @property
-    def metrics(self) -> dict[str, Metric]:
-        """What reactors logged so far, by name: arrays, ordered by tag, then reactor, whatever thread ran them."""
-        return metrics_of(self.logs, self._began)
-
-    @property
-    def changes(self) -> list[Change]:
-        """What `set` has changed so far, by tag. `program.start(replay=run.changes)` makes the same changes at the same tags."""
-        found = sorted(
-            self._recorder.changes[:], key=lambda row: row[:2]
-        )  # stable: what one tag changed twice stays in order
-        return [change for _, _, change in found]
-
-    def parameters(self, path: str) -> dict[str, Any]:
-        """The present values of the parameters that a path names (see `set`), by full name.
-
-        Raises:
-            UnknownNameError: if the path leads nowhere.
-        """
-        nodes, name = find_parameter(self.program.graph, path)
-        instances = self._engine.schedule.instances
-        return {f"{node.name}.{name}": getattr(instances[node.index], name) for node in nodes}
-
-    @property
-    def waiting_for(self) -> str:
-        """What the run waits for at this moment, in words: "importing torch", "physical time: 0.5 s until the next tag", an event
-        from outside, to be resumed; empty while it executes reactions, and once it is over. Any thread, cheap.
-        """
-        if not self.is_alive:
-            return ""
-        importing = self._imports.waiting_for(self._engine.reactions_done)
-        if importing:
-            return importing
-        if self._engine.paused:
-            return "resume() or step()"
-        return self._engine.waiting_for() if self._engine.waiting else ""
-
-    @property
-    def lag(self) -> float | None:
-        """By how many seconds physical time is past the tag; None for a run that does not wait for it, or is over."""
-        return None if self.options.get("fast") or not self.is_alive else self._engine.lag_ns / 1e9
-
-    @property
-    def queue(self) -> int:
-        """How many later tags have events; each periodic timer counts once."""
-        return self._engine.queued if self.is_alive else 0
-
-    @property
-    def inbox(self) -> int:
-        """How many events of physical actions wait to be looked at."""
-        return self._engine.inbox
-
-    @property
-    def deadlines_missed(self) -> int:
-        """How many times a reaction began after its deadline."""
-        return self._engine.missed
-
-    @property
-    def worker_seconds(self) -> list[float]:
-        """CPU seconds of each worker; 0 where nobody keeps account (a driven run's caller; before the end where it is not Linux)."""
-        return self._engine.worker_seconds
-
-    def status(self) -> dict[str, Any]:
-        """State, tag, rates and workers, as plain data.
-
-        `refused` counts events of physical actions that found the inbox full; the others are properties of the run.
-        """
-        seconds = self.seconds
-        return {
-            "run": self.number,
-            "program": self.program.name,
-            "state": self.state,
-            "waiting_for": self.waiting_for,
-            "tag": self.tag,
-            "seconds": seconds,
-            "tags": self.tags,
-            "reactions": self.reactions,
-            "tags_per_second": self.tags / seconds if seconds else 0.0,
-            "workers": self.workers,
-            "placement": self.placement.describe(),
-            "worker_seconds": self.worker_seconds,
-            "seed": self.seed,
-            "lag": self.lag,
-            "queue": self.queue,
-            "inbox": self.inbox,
-            "refused": self._engine.refused,
-            "deadlines_missed": self.deadlines_missed,
-            "fingerprint": self.fingerprint,
-            "warnings": self.warnings,
-            "environment": self.environment,
-            "failure": None if self._failure is None else str(self._failure),
-        }
 
     def result(self, timeout: float | None = None) -> Result:
         """Wait for the end and say how it was.
@@ -727,73 +362,22 @@ class Run:
             self.tag, self.seconds, self.reactions, self.workers, self.fingerprint, self._recorder.trace, self.metrics
         )
 
-    def profile(self) -> Profile:
-        """Per reaction how often and how long it ran, its share, how long it waited for a worker, and on which it ran; at any time.
-
-        Raises:
-            RunError: if the run was not started with profile=True.
-        """
-        return self._profiler().profile()
-
-    def timeline(self) -> Timeline:
-        """Who ran what, when, on which worker: of a long run about the newest 1,000,000 spans, shared out among the workers (40 MB).
-
-        `run.timeline().save("t.json")` writes the Chrome trace format, which Perfetto opens; in a notebook it shows its panel.
-
-        Raises:
-            RunError: if the run was not started with profile=True.
-        """
-        title = f"run {self.number} of {self.program.name}"
-        return self._profiler().timeline(title, self.placement.describe_each(), lambda: self.is_alive)
-
-    def sample(self) -> Sample:
-        """How often and how long reactions ran, and how many values ports carried, in short windows of which each call asks for more.
-
-        For who watches a run that was not started with profile=True, such as the graph's panel: shares and rates are read off
-        the difference of two samples. A run pays at most about 2 % however often this is called, and nothing if it is not.
-        """
-        return self._engine.sample()
-
-    def _profiler(self) -> Profiler:
-        profiler = self._engine.profiler
-        if profiler is None:
-            raise RunError(f"{self} takes no times; start it with profile=True (%reactor start --profile).")
-        return profiler
-
-    @property
-    def trace(self) -> Trace | None:
-        """What ran, if it was asked for; complete once the run is over."""
-        return self._recorder.trace
-
-    def instance(self, name: str) -> Reactor:
-        """The running instance of that full name, for looking at its state once the run is over or paused.
+    def plot(self, metrics: Iterable[str] | None = None, **options: Any) -> Any:
+        """The learning curves as a Matplotlib figure, also while the run goes on.
 
         Args:
-            name: such as `main.rollouts[3]`, or `rollouts[3]`.
+            metrics: which ones, in this order; all of them unless given.
+            options: see `reactornb.viz.plot`.
 
         Raises:
-            UnknownNameError: if the program has no such reactor.
-            RunError: if its state depends on how many workers there were, since it went on while a reaction before it raised.
+            ReactorError: if nothing was logged, or for a metric that was not.
         """
-        for node, instance in zip(self.program.graph.reactors, self._engine.schedule.instances, strict=True):
-            if name in (node.name, node.name.partition(".")[2]):
-                spoilt = self._engine.spoilt(node.index)
-                if spoilt is not None:
-                    raise RunError(f"{node.name} cannot be looked at: {spoilt}. With workers=1 it does not run.")
-                return instance
-        known = [node.name.partition(".")[2] or node.name for node in self.program.graph.reactors]
-        raise UnknownNameError(f"{self.program.name} has no reactor {name!r}. {suggestion(name, known)}", unknown=name)
-
-    def __repr__(self) -> str:
-        return f"<run {self.number} of {self.program.name}: {self.state}, tag {self.tag}, {self.seconds:.1f} s>"
+        return plot(self, metrics, **options)
 
 
-def _whole(name: str, value: Any, least: int | None = None, what: str = "") -> None:
-    """Refuse what is no whole number, before anything begins."""
-    whole = hasattr(value, "__index__") and not isinstance(value, bool)
-    if not whole or (least is not None and value < least):
-        at_least = "" if least is None else f" of at least {least}"
-        raise RunOptionError(f"{name} must be a whole number{at_least}{what}, not {value!r}.")
+def register(run: Run) -> None:
+    """A run has begun: it is one of `known_runs`, and is ended when the interpreter goes."""
+    _alive.add(run)
 
 
 def live_runs() -> list[Run]:
@@ -804,16 +388,6 @@ def live_runs() -> list[Run]:
 def known_runs() -> list[Run]:
     """The runs of this process that somebody still holds, alive or over, oldest first."""
     return sorted(_alive, key=lambda run: run.number)
-
-
-def exit_code(error: BaseException | None) -> int:
-    """The exit status of a process that ran a program: what a reaction passed to `sys.exit`, or 1 for a failure."""
-    if error is None:
-        return 0
-    cause = error.__cause__ if isinstance(error, ReactionError) else error
-    if isinstance(cause, SystemExit) and (cause.code is None or isinstance(cause.code, int)):
-        return cause.code or 0
-    return 1
 
 
 def _look_at_gil() -> None:
@@ -834,11 +408,11 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_leave_all_behind)
 
 
-# Called after `_end_all`, and once Python has waited for threads that may ask.
+# Called after `end_all`, and once Python has waited for threads that may ask.
 atexit.register(at_exit.tell_failures)
 
 
 @atexit.register
-def _end_all() -> None:
+def end_all() -> None:
     """End all runs in order when the interpreter goes; see `at_exit.register` too."""
     at_exit.end(live_runs())

@@ -107,7 +107,7 @@ class RunView:
     def status(self) -> dict[str, Any]:
         """Everything but the curves, as JSON can carry it."""
         run = self.run
-        until = run.options.get("until")
+        until_ns = run.options.until_ns
         tag = run.tag
         return {
             "title": f"run {run.number} of {run.program.name}",
@@ -118,7 +118,7 @@ class RunView:
             "empty": self._empty(),
             "tag": f"{format_ns(tag.time_ns)}, microstep {tag.microstep:,}",
             "seconds": round(run.seconds, 2),
-            "progress": min(tag.time_ns / until, 1.0) if until else None,
+            "progress": min(tag.time_ns / until_ns, 1.0) if until_ns else None,
             "rates": [f"{number(float(round(v)))} {name}/s" for name, v in self.rates().items()],
             "workers": run.workers,
             "placement": run.placement.describe(),
@@ -191,7 +191,7 @@ class RunView:
             if run.state == "paused" or stuck or (lag >= 0.002 and not self._follows_time):
                 return ""
             return "on time" if lag < 0.002 else f"{_seconds(lag)} behind"
-        if not run.options.get("fast") or not logical or not run.seconds:
+        if not run.options.fast or not logical or not run.seconds:
             return ""
         return f"{number(float(f'{logical / run.seconds:.2g}'))}× real time"
 

@@ -234,7 +234,7 @@ def test_the_main_reactor_is_named_after_the_file_or_itself():
 
 @pytest.mark.parametrize(("code", "status"), [("0", 0), ("3", 3), ("", 0), ("'no'", 1)])
 def test_exit_ends_the_run_with_that_status(code, status):
-    from reactornb.runtime.run import exit_code
+    from reactornb.runtime.result import exit_code
 
     tale = happened(loaded(f"main reactor {{ reaction(startup) {{= exit({code}) =}} }}"))
     assert exit_code(tale.run.failure) == status

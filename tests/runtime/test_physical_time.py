@@ -48,13 +48,13 @@ def test_a_program_whose_class_needs_no_physical_time_does_not_wait_for_it(root)
     result = Program(root).run(workers=1)
     assert result.tag.time_ns == sec(7200)
     assert result.seconds < 30
-    assert Program(root).start(workers=1).options["fast"] is True
+    assert Program(root).start(workers=1).options.fast is True
 
 
 def test_what_a_contained_reactor_says_does_not_count():
     run = Program(Holder).start(workers=1)
     try:
-        assert run.options["fast"] is False
+        assert run.options.fast is False
     finally:
         run.stop()
     assert Program(Holder).run(workers=1, fast=True).tag.time_ns == sec(7200)
@@ -70,7 +70,7 @@ def test_what_a_contained_reactor_says_does_not_count():
 def test_a_run_is_asked_to_wait_or_not_to_wait_by_fast(root, options, waits):
     run = Program(root).start(workers=1, **options)
     seconds = run.result().seconds
-    assert run.options["fast"] is not waits
+    assert run.options.fast is not waits
     assert not waits or seconds >= 0.03
 
 
