@@ -107,11 +107,12 @@ def suggestion(name: str, known: Iterable[str], renamed: Mapping[str, str] = Map
     Args:
         name: what was asked for.
         known: what there is.
-        renamed: old names and what they are called now; such a name is answered with the new one.
+        renamed: old names and what they are called now, maybe with a remark after a space; such a name is answered with the new one.
     """
     known = sorted(known)
-    if renamed.get(name) in known:
-        return f"It is called {renamed[name]!r} now."
+    new, _, remark = renamed.get(name, "").partition(" ")
+    if new in known:
+        return f"It is called {new!r} now{remark and f' {remark}'}."
     near = difflib.get_close_matches(name, known, n=1)
     if near:
         return f"Did you mean {near[0]!r}?"

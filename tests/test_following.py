@@ -200,7 +200,7 @@ def test_progress_is_for_terminals_and_who_asks(stream, progress, shown, monkeyp
 
 def test_the_line_says_steps_rate_and_the_mean_of_the_newest_returns():
     class Config:
-        total_steps = 4000
+        total_timesteps = 4000
 
     class Root(Trains):
         pass

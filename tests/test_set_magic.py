@@ -105,7 +105,7 @@ def test_a_paused_run_says_that_it_waits_and_negative_numbers_are_no_options(cel
         ("players.kind hard", "one of 'greedy', 'soft'"),
         ("learner.lr=1e-4", "no = between the two: %reactor set learner.lr 1e-4"),
         ("learner.lr 1 --log", "--log belongs to a slider: %reactor set learner.lr --widget --log"),
-        ("--widget", "%reactor set learner.lr --widget"),
+        ("--widget", "%reactor set learner.learning_rate --widget"),
         ("learner.lr 1 Nobody", "'Nobody' has no run yet"),
         ("learner.lr --min x --widget", "--min"),
         ("learner.lr --widget", "there are no widgets here; set it with %reactor set learner.lr VALUE"),
@@ -142,7 +142,7 @@ def test_paths_and_values_complete(cells):
 
 def test_help_has_the_twin(cells):
     out = cells.ok("%reactor set --help")
-    assert 'run.set("learner.lr", 1e-4)' in out
+    assert 'run.set("learner.learning_rate", 1e-4)' in out
     assert "replay=run.changes" in out
     assert "current_session().control(" in out
 

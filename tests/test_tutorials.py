@@ -28,7 +28,7 @@ NEEDS = {"torch": "reactornb.rl", "gymnasium": "reactornb.rl", "ale_py": "ale_py
 SHRUNK = {
     "03_qlearning": "config = replace(config, eval_episodes=4_000)",
     "04_dqn": "config, compared = replace(config, eval_episodes=10), 2_000",
-    "05_ppo": "config = replace(config, total_steps=30_000, eval_episodes=10)",
+    "05_ppo": "config = replace(config, total_timesteps=30_000, eval_episodes=10)",
     "06_asynchrony": "STEPS, ROUNDS = 8_000, 3",
     "07_multi_agent": "EPISODES = 8",
     "08_atari": "GAMES, SHAPES, ROUNDS = ('Breakout', 'SpaceInvaders'), ((1, 2), (2, 1)), 2",

@@ -27,7 +27,7 @@ HELP = """Start, stop and look at reactor programs. Each line has its plain Pyth
     %reactor pause [Name] [--all]           run.pause()
     %reactor resume [Name] [--all]          run.resume()
     %reactor step [N] [Name]                run.step(N): execute N tags
-    %reactor set PATH VALUE [Name]          run.set("learner.lr", 1e-4): change a parameter while it runs
+    %reactor set PATH VALUE [Name]          run.set("learner.learning_rate", 1e-4): change a parameter while it runs
     %reactor set [PATH] [--widget]          run.parameters(PATH): what it is now; --widget: a slider for it
     %reactor run [Name]                     run = reactornb.notebook.current_session().run("ppo#3")
     %reactor status [Name]                  run.status()
@@ -109,14 +109,14 @@ def words_of(text: str) -> list[str]:
 _SESSION = "  from reactornb.notebook import current_session\n  "
 
 _SET = """\
-Change a parameter while a program runs: learner.lr, rollouts.epsilon (every member of a bank), rollouts[3].epsilon.
+Change a parameter while a program runs: learner.learning_rate, rollouts.epsilon (every member of a bank), rollouts[3].epsilon.
 It is an event with a tag: recorded in run.changes, and part of the fingerprint. Without VALUE it shows what the
 parameter is; without PATH, all that can be changed."""
 _SET_TWIN = f"""\
-run.set("learner.lr", 1e-4)
-  run.parameters("learner.lr"), run.changes
+run.set("learner.learning_rate", 1e-4)
+  run.parameters("learner.learning_rate"), run.changes
   Program(Main).start(replay=run.changes)
-{_SESSION}current_session().control("learner.lr", low=1e-5, high=1e-2, log=True)"""
+{_SESSION}current_session().control("learner.learning_rate", low=1e-5, high=1e-2, log=True)"""
 
 
 def _commands() -> dict[str, Parser]:
@@ -125,7 +125,7 @@ def _commands() -> dict[str, Parser]:
     about = {
         "start": (
             "Start a program in the background.",
-            "  from reactornb import Program\n  run = Program(Main, lr=1e-4).start(workers=2, seed=1, until=sec(10))",
+            "  from reactornb import Program\n  from reactornb.rl import PPO\n  run = Program(PPO, learning_rate=1e-4).start(workers=2, seed=1, until=sec(10))",
         ),
         "stop": (
             "End a run at its next microstep, with its shutdown reactions.",
@@ -187,7 +187,11 @@ def _with_arguments(made: dict[str, Parser]) -> dict[str, Parser]:
     curves.add_argument("--save", metavar="FILE", help="write a figure to a .png, .svg or .pdf file")
     setting = made["set"]
     setting.add_argument(
-        "path", nargs="?", default="", metavar="PATH", help="contained reactors and at last a parameter: learner.lr"
+        "path",
+        nargs="?",
+        default="",
+        metavar="PATH",
+        help="contained reactors and at last a parameter: learner.learning_rate",
     )
     setting.add_argument(
         "value", nargs="?", default=None, metavar="VALUE", help="a Python literal, a variable, or text"
@@ -288,7 +292,7 @@ def _set(asked: Asked, namespace: Mapping[str, Any]) -> None:
             path, _, value = given["path"].partition("=")
             raise UsageError(f"%reactor set: no = between the two: %reactor set {path} {value}")
     elif not given["path"]:
-        raise UsageError("%reactor set: a slider needs to know for what: %reactor set learner.lr --widget")
+        raise UsageError("%reactor set: a slider needs to know for what: %reactor set learner.learning_rate --widget")
     elif asked.name:
         raise UsageError(f"%reactor set: a slider begins where the parameter is; leave out {text!r}")
     else:
@@ -323,7 +327,7 @@ def _split(magic: str, line: str) -> list[str]:
 
 
 def _value(text: str, namespace: Mapping[str, Any]) -> Any:
-    """A Python literal, a variable of the user's, or the text itself: `lr=1e-4 horizon=n env_id=CartPole-v1`."""
+    """A Python literal, a variable of the user's, or the text itself: `learning_rate=1e-4 n_steps=n env=CartPole-v1`."""
     try:
         return ast.literal_eval(text)
     except (SyntaxError, ValueError):

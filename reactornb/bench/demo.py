@@ -36,7 +36,7 @@ def sampling(root: Any, *, pairs: int, rounds: int, workers: int = 2) -> dict[st
     Returns:
         `ratio` (median over pairs), `ratios`, `one_seconds`, `many_seconds`, `steps_per_second` of the many.
     """
-    program = Program(root, updates=0, rounds=rounds, target=float("inf"))
+    program = Program(root, gradient_steps=0, rounds=rounds, target=float("inf"))
     program.run(workers=workers)  # what is imported and allocated at first use
     seconds: dict[int, list[float]] = {1: [], workers: []}
     steps = 0

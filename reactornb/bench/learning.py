@@ -37,14 +37,14 @@ class Target:
 
     Attributes:
         algorithm: its class in reactornb.rl.
-        env_id: the environment.
+        env: the environment.
         bar: mean return that every seed has to reach; None: reported only.
         published: figures of others, with their sources.
         changes: hyper-parameters other than those of `for_env`.
     """
 
     algorithm: str
-    env_id: str
+    env: str
     bar: float | None
     published: str
     changes: tuple[tuple[str, Any], ...] = ()
@@ -79,9 +79,9 @@ def train(target: Target, *, seed: int, workers: int | None = None, steps: int |
     """
     from reactornb import rl
 
-    config = getattr(rl, f"{target.algorithm}Config").for_env(target.env_id)
-    config = replace(config, **dict(target.changes), **({} if steps is None else {"total_steps": steps}))
-    program = Program(getattr(rl, target.algorithm)(env_id=target.env_id, config=config))
+    config = getattr(rl, f"{target.algorithm}Config").for_env(target.env)
+    config = replace(config, **dict(target.changes), **({} if steps is None else {"total_timesteps": steps}))
+    program = Program(getattr(rl, target.algorithm)(env=target.env, config=config))
     result = program.run(seed=seed, workers=workers)
     metrics = result.metrics
     greedy = list(metrics["eval_return"])
@@ -200,7 +200,7 @@ def main(argv: Sequence[str]) -> int:
         elif name in TARGETS:
             target = TARGETS[name]
             rows = found[name] = []
-            print(f"{name}: {target.algorithm} on {target.env_id}; published: {target.published}", flush=True)
+            print(f"{name}: {target.algorithm} on {target.env}; published: {target.published}", flush=True)
             for seed in range(1, chosen.seeds + 1):
                 row = train(target, seed=seed, workers=chosen.workers, steps=chosen.steps)
                 rows.append(row)

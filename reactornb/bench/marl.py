@@ -103,8 +103,8 @@ def _measure(report: Report, chosen: argparse.Namespace, opened: dict[str, peers
     make = partial(TrafficJunction, "medium", cars=cars)
     policies = [partial(same_body, i) for i in range(cars)]
     # One step more: the times are those of arrivals, from the first to the last.
-    same = Program(Timed, make=make, steps=rounds + 1, policies=policies)
-    plain = Program(Timed, make=make, steps=rounds + 1)
+    same = Program(Timed, env=make, total_timesteps=rounds + 1, policies=policies)
+    plain = Program(Timed, env=make, total_timesteps=rounds + 1)
     parameters = {"cars": cars, "rounds": rounds, "seed": 1}
     variants: dict[str, Callable[[], float]] = {"plain loop, same bodies": partial(plain_loop, **parameters)}
     for count in chosen.workers:

@@ -218,7 +218,7 @@ def _measure(report: Report, chosen: argparse.Namespace, opened: dict[str, peers
     parameters = sizes | {"rounds": rounds, "seed": 1}
     same = Program(SameBodies, rounds=rounds, first=1, **sizes)
     ours = Program(
-        Timed, batch_size=batch, rounds=rounds + 1, rollouts=chosen.rollouts, horizon=chosen.steps
+        Timed, batch_size=batch, rounds=rounds + 1, n_rollouts=chosen.rollouts, n_steps=chosen.steps
     )  # one round more, as `_ours` takes the times
     variants: dict[str, Callable[[], float]] = {"plain loop, same bodies": partial(plain_loop, **parameters)}
     for count in chosen.workers:

@@ -118,7 +118,8 @@ class Meter:
         if limit:
             parts.append(_part(format_ns(time_ns), format_ns(limit), time_ns / limit, seconds))
         if self._steps:
-            total = getattr(getattr(run.program.root, "config", None), "total_steps", None)
+            root = run.program.root
+            total = getattr(getattr(root, "settings", None) or getattr(root, "config", None), "total_timesteps", None)
             done = f"{self._steps:,.0f}"
             parts.append(
                 f"steps {_part(done, f'{total:,}', self._steps / total, seconds) if isinstance(total, int) and total else done}"

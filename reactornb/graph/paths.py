@@ -1,4 +1,4 @@
-"""Which reactors of a graph a path means: `learner.lr`, `rollouts.epsilon`, `rollouts[3].epsilon`, `teams[*].players[0].speed`."""
+"""Which reactors of a graph a path means: `learner.learning_rate`, `rollouts.epsilon`, `rollouts[3].epsilon`, `teams[*].players[0].speed`."""
 
 from __future__ import annotations
 

@@ -85,7 +85,7 @@ class Reactor(LiveReactor):
         if "__dataclass_params__" in cls.__dict__ or "__attrs_attrs__" in cls.__dict__:
             raise DeclarationError(
                 f"{cls._definition}: {cls.__name__} is a reactor under @dataclass, whose __init__ takes the place of the reactor's. Leave the decorator out: what "
-                f"is annotated in the body, lr: float = 0.1, is a parameter already."
+                f"is annotated in the body, learning_rate: float = 0.1, is a parameter already."
             )
         template = super().__new__(cls)
         where = member_source.get()
@@ -128,8 +128,8 @@ class Reactor(LiveReactor):
         """Refuse a new value for a parameter while the program runs; called by `Run.set`, on the thread that asks.
 
         To be overridden where a type alone does not say which values make sense. It may look at what does not change while the
-        program runs, and changes nothing. A reaction with the parameter's name as its trigger, `@reaction("lr")`, then
-        carries the change out, where reading `self.lr` anew is not enough.
+        program runs, and changes nothing. A reaction with the parameter's name as its trigger, `@reaction("learning_rate")`, then
+        carries the change out, where reading `self.learning_rate` anew is not enough.
 
         Raises:
             ValueError: with what is wrong with the value.

@@ -70,7 +70,9 @@ class Session(Declarations):
         if isinstance(value, Run):
             value = value.program
         if isinstance(value, (Program, Reactor)) and parameters:
-            raise UsageError(f"%reactor: {name} is made already; parameters go to a class: %reactor start Main lr=0.1")
+            raise UsageError(
+                f"%reactor: {name} is made already; parameters go to a class: %reactor start Main learning_rate=0.1"
+            )
         if isinstance(value, Program):
             made = value
         elif isinstance(value, Reactor):
@@ -256,7 +258,7 @@ class Session(Declarations):
         """Change a parameter of a run; see `Run.set`.
 
         Args:
-            path: such as `learner.lr`, `rollouts.epsilon`, `rollouts[3].epsilon`.
+            path: such as `learner.learning_rate`, `rollouts.epsilon`, `rollouts[3].epsilon`.
             value: what it becomes.
             name: of the run; see `run`.
 

@@ -3,7 +3,7 @@
     from reactornb import Program
     from reactornb.rl import PPO
 
-    result = Program(PPO(env_id="CartPole-v1")).run(seed=1)
+    result = Program(PPO(env="CartPole-v1")).run(seed=1)
 
 The reactors, and what travels between them:
 

@@ -1,10 +1,9 @@
-"""`python -m reactornb.rl ppo Acrobot-v1 --seed 1 total_steps=200_000`: train without a notebook and say how it went."""
+"""`python -m reactornb.rl ppo Acrobot-v1 --seed 1 total_timesteps=200_000`: train without a notebook and say how it went."""
 
 from __future__ import annotations
 
 import argparse
 import ast
-import dataclasses
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -12,7 +11,6 @@ from typing import Any
 from reactornb.cli.console import Console
 from reactornb.cli.restart import settle_interpreter
 from reactornb.cli.signals import Ending
-from reactornb.errors import suggestion
 
 ALGORITHMS = ("a2c", "a3c", "dqn", "ppo")
 
@@ -36,8 +34,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _train(argv: Sequence[str] | None, ending: Ending) -> int:
     parser = argparse.ArgumentParser(prog="python -m reactornb.rl", description=__doc__)
     parser.add_argument("algorithm", choices=ALGORITHMS)
-    parser.add_argument("env_id", nargs="?", default="CartPole-v1")
-    parser.add_argument("settings", nargs="*", metavar="NAME=VALUE", help="hyper-parameters, such as lr=3e-4")
+    parser.add_argument("env", nargs="?", default="CartPole-v1")
+    parser.add_argument(
+        "settings", nargs="*", metavar="NAME=VALUE", help="hyper-parameters, such as learning_rate=3e-4"
+    )
     parser.add_argument("-w", "--workers", type=int)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--fingerprint", action="store_true")
@@ -48,20 +48,16 @@ def _train(argv: Sequence[str] | None, ending: Ending) -> int:
 
     console = Console("reactornb.rl")
     name = chosen.algorithm.upper()
-    try:
-        config = getattr(rl, f"{name}Config").for_env(chosen.env_id)
-    except ReactorError as error:
-        console.say(str(error))
-        return 1
-    known = [f.name for f in dataclasses.fields(config)]
+    program_type = getattr(rl, name)
+    known = program_type.config_type.names()
     settings: dict[str, Any] = {}
     for word in chosen.settings:
         key, _, text = word.partition("=")
         if key not in known:
-            parser.error(f"{name}Config has no {key!r}. {suggestion(key, known)}")
+            parser.error(f"{name} has no {key!r}. {program_type.config_type.answer(key)}")
         settings[key] = _value(text)
     try:
-        program = Program(getattr(rl, name)(env_id=chosen.env_id, config=dataclasses.replace(config, **settings)))
+        program = Program(program_type(env=chosen.env, **settings))
         run = begin(program, workers=chosen.workers, seed=chosen.seed, fingerprint=chosen.fingerprint)
         follow(run, ending, console)
         if not ending.count:
@@ -71,7 +67,7 @@ def _train(argv: Sequence[str] | None, ending: Ending) -> int:
         return 1
     if run.state == "abandoned":
         console.say(str(run.failure))
-    print(summary(f"{name} {chosen.env_id}", run), flush=True)
+    print(summary(f"{name} {chosen.env}", run), flush=True)
     return 0
 
 

@@ -1,6 +1,6 @@
 """Advantage actor-critic, synchronous.
 
-    Program(A2C(env_id="CartPole-v1")).run(seed=1)
+    Program(A2C(env="CartPole-v1")).run(seed=1)
 
 Like PPO without clipping: short trajectories, one step of gradient descent on each round's, the same weights everywhere.
 
@@ -17,80 +17,71 @@ from typing import Any
 import numpy as np
 import torch
 
-from reactornb.model import Reactor
-from reactornb.rl.config import at_least, check, config_of, device, flag, number, optional, preset, whole, widths
+from reactornb.rl.config import Config, at_least, check, config_of, device, flag, number, optional, whole, widths
 from reactornb.rl.envs import EnvSpec
 from reactornb.rl.networks import ActorCritic
 from reactornb.rl.ppo import compose_actor_critic, estimate
 from reactornb.rl.storage import Trajectory
+from reactornb.rl.training import Training
 
 __all__ = ["A2C", "A2CConfig"]
 
 
 @dataclass(frozen=True, slots=True)
-class A2CConfig:
+class A2CConfig(Config):
     """Hyper-parameters; the defaults are those of Stable-Baselines3's A2C, with the RL Baselines3 Zoo's a2c.yml for CartPole.
 
     Attributes:
-        total_steps: environment steps of a whole run.
-        rollouts: reactors that play.
-        n_envs: environments of each.
-        horizon: steps of each environment per round.
-        lr: RMSprop's learning rate; `anneal_lr` lets it fall to 0.
-        rms_alpha: RMSprop's smoothing.
-        rms_eps: RMSprop's epsilon.
+        total_timesteps: environment steps of a whole run.
+        n_rollouts: reactors that play.
+        n_envs: environments of each: `n_rollouts * n_envs` in all.
+        n_steps: steps of each environment per round.
+        learning_rate: RMSprop's learning rate; `anneal_lr` lets it fall to 0.
+        rms_prop_alpha: RMSprop's smoothing.
+        rms_prop_eps: RMSprop's epsilon.
         gamma: discount.
-        lam: trace decay of the advantages; 1: returns up to the trajectory's end.
-        entropy: weight of the policy's entropy.
-        value: weight of the value function's squared error.
+        gae_lambda: trace decay of the advantages; 1: returns up to the trajectory's end.
+        ent_coef: weight of the policy's entropy.
+        vf_coef: weight of the value function's mean squared error.
         max_grad_norm: the gradient is cut to this.
         hidden: widths of the hidden layers; images get the network of Mnih et al. 2015.
-        log_deviation: of continuous actions, at the beginning.
+        log_std_init: of continuous actions, at the beginning.
         staleness: rounds that rollouts may be ahead of the learner; see `Learner`.
         eval_episodes: greedy episodes at the end; 0: none.
         device: of the learner.
     """
 
-    total_steps: int = 500_000
-    rollouts: int = 2
+    total_timesteps: int = 500_000
+    n_rollouts: int = 2
     n_envs: int = 4
-    horizon: int = 5
-    lr: float = 7e-4
+    n_steps: int = 5
+    learning_rate: float = 7e-4
     anneal_lr: bool = False
-    rms_alpha: float = 0.99
-    rms_eps: float = 1e-5
+    rms_prop_alpha: float = 0.99
+    rms_prop_eps: float = 1e-5
     gamma: float = 0.99
-    lam: float = 1.0
-    entropy: float = 0.0
-    value: float = 0.5
+    gae_lambda: float = 1.0
+    ent_coef: float = 0.0
+    vf_coef: float = 0.5
     max_grad_norm: float = 0.5
     hidden: tuple[int, ...] = (64, 64)
-    log_deviation: float = 0.0
+    log_std_init: float = 0.0
     staleness: int = 0
     eval_episodes: int = 20
     device: str = "cpu"
 
-    @classmethod
-    def for_env(cls, env_id: Any) -> A2CConfig:
-        """What is known to work for an environment: the defaults, so far.
-
-        Raises:
-            UnknownEnvironmentError: for an id that is not registered.
-        """
-        return preset(cls, env_id, {})
-
     def __post_init__(self) -> None:
         check(
-            self, total_steps=whole(1), rollouts=whole(1), n_envs=whole(1), horizon=whole(1), lr=at_least(0), anneal_lr=flag,
-            rms_alpha=number(0, 1), rms_eps=number(0, above=True), gamma=number(0, 1), lam=number(0, 1), entropy=at_least(0),
-            value=at_least(0), max_grad_norm=optional(number(0, above=True)), hidden=widths, log_deviation=number(),
+            self, total_timesteps=whole(1), n_rollouts=whole(1), n_envs=whole(1), n_steps=whole(1), learning_rate=at_least(0), anneal_lr=flag,
+            rms_prop_alpha=number(0, 1), rms_prop_eps=number(0, above=True), gamma=number(0, 1), gae_lambda=number(0, 1), ent_coef=at_least(0),
+            vf_coef=at_least(0), max_grad_norm=optional(number(0, above=True)), hidden=widths, log_std_init=number(),
             staleness=whole(0), eval_episodes=whole(0), device=device,
         )  # fmt: skip
 
     @property
     def rounds(self) -> int:
         """Rounds of a whole run."""
-        return max(1, self.total_steps // (self.rollouts * self.n_envs * self.horizon))
+        return max(1, self.total_timesteps // (self.n_rollouts * self.n_envs * self.n_steps))
 
 
 class A2CAlgorithm:
@@ -101,13 +92,13 @@ class A2CAlgorithm:
     def __init__(self, spec: EnvSpec, config: Any, generator: torch.Generator | None, device: torch.device) -> None:
         self.config = config
         self.device = device
-        self.network = ActorCritic(spec, config.hidden, generator, config.log_deviation)
+        self.network = ActorCritic(spec, config.hidden, generator, config.log_std_init)
 
     def minibatches(self, received: list[Trajectory], rng: np.random.Generator, progress: float) -> Iterator[Any]:  # noqa: ARG002 - as every `Algorithm` has it
         """All steps that were taken, with their advantages."""
         config = self.config
         observations, values, advantages, valid = estimate(
-            self.network, received, self.device, gamma=config.gamma, lam=config.lam
+            self.network, received, self.device, gamma=config.gamma, gae_lambda=config.gae_lambda
         )
         actions = np.concatenate([r.actions for r in received], axis=1)
         rows = np.flatnonzero(valid)
@@ -123,24 +114,24 @@ class A2CAlgorithm:
         policy_loss = -(advantages * log_probs).mean()
         value_loss = ((returns - values) ** 2).mean()
         entropy = entropies.mean()
-        loss = policy_loss + self.config.value * value_loss - self.config.entropy * entropy
+        loss = policy_loss + self.config.vf_coef * value_loss - self.config.ent_coef * entropy
         return loss, {"policy_loss": policy_loss, "value_loss": value_loss, "entropy": entropy}
 
     def feedback(self) -> None:
         """Nothing goes back."""
 
 
-class A2C(Reactor):
+class A2C(Training, config_type=A2CConfig):
     """Advantage actor-critic, synchronous: learns a policy and a value function, one step of descent on each short round of play.
 
-        result = Program(A2C(env_id="CartPole-v1", config=A2CConfig(total_steps=50_000))).run(seed=1)
+        result = Program(A2C(env="CartPole-v1", config=A2CConfig(total_timesteps=50_000))).run(seed=1)
 
     Parameters:
-        env_id: a Gymnasium id ("CartPole-v1" by default), or a function that makes an environment or a vector environment, such as
+        env: a Gymnasium id ("CartPole-v1" by default), or a function that makes an environment or a vector environment, such as
             `lambda: MyEnv(size=8)`; each rollout makes its own. Observations of any kind that becomes one array (frames go through the
             network of Mnih et al. 2015); actions Discrete or a floating Box.
         config: hyper-parameters, a `A2CConfig` (`A2CConfig?` lists all with their defaults). None, the default:
-            `A2CConfig.for_env(env_id)`, what is known to work for that id.
+            `A2CConfig.for_env(env)`, what is known to work for that id.
 
     Logs `episode_return`, `episode_length`, `loss`, `policy_loss`, `value_loss`, `entropy`, and at the end `eval_return` and `eval_mean`.
 
@@ -152,13 +143,11 @@ class A2C(Reactor):
     Source: Mnih et al. 2016, arXiv:1602.01783, made synchronous (Wu et al. 2017, OpenAI baselines).
     """
 
-    needs_physical_time = False
-
-    env_id: Any = "CartPole-v1"
+    env: Any = "CartPole-v1"
     config: A2CConfig | None = None
 
     def compose(self) -> None:
         """See `compose_actor_critic`."""
         c = config_of(self, A2CConfig)
-        optimizer = partial(torch.optim.RMSprop, alpha=c.rms_alpha, eps=c.rms_eps)
-        compose_actor_critic(self, c, A2CAlgorithm, optimizer)
+        optimizer_class = partial(torch.optim.RMSprop, alpha=c.rms_prop_alpha, eps=c.rms_prop_eps)
+        compose_actor_critic(self, c, A2CAlgorithm, optimizer_class)

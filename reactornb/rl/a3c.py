@@ -1,12 +1,12 @@
 """Asynchronous advantage actor-critic, with its asynchrony declared: the same run, bit for bit, on any number of threads.
 
-    Program(A3C(env_id="CartPole-v1")).run(seed=1)
+    Program(A3C(env="CartPole-v1")).run(seed=1)
 
-In A3C every worker plays with weights of its own, computes a gradient, applies it to the shared weights whenever it is done, takes
+In A3C every actor plays with weights of its own, computes a gradient, applies it to the shared weights whenever it is done, takes
 their newest state, and goes on; meanwhile others have applied theirs. Who is how late is left to the operating system. Here it is
-part of the program: worker i's gradient arrives `delays[i]` after it began to play (`after=` on a connection), the shared weights are
-updated in that order, and the worker gets what they have become at that moment. Its gradient is as stale as the gradients that
-arrived in between are many, which is what asynchrony does; but it is so in every run. Workers that begin at the same logical time
+part of the program: actor i's gradient arrives `delays[i]` after it began to play (`after=` on a connection), the shared weights are
+updated in that order, and the actor gets what they have become at that moment. Its gradient is as stale as the gradients that
+arrived in between are many, which is what asynchrony does; but it is so in every run. Actors that begin at the same logical time
 play in parallel.
 
 Source: Mnih et al. 2016, arXiv:1602.01783, algorithm S3, and its shared RMSprop.
@@ -24,99 +24,92 @@ import torch
 
 from reactornb.model import Bank, Fixed, Input, LogicalAction, Output, Reactor, connect, per_member, reaction, startup
 from reactornb.rl.a2c import A2CAlgorithm
-from reactornb.rl.config import Rule, at_least, broken, check, config_of, flag, number, preset, whole, widths
+from reactornb.rl.config import Config, Rule, at_least, broken, check, config_of, flag, number, whole, widths
 from reactornb.rl.envs import EnvSpec, spec_of
 from reactornb.rl.errors import DivergenceError
 from reactornb.rl.learner import check_rate, without_triton
+from reactornb.rl.names import RENAMED
 from reactornb.rl.networks import ActorCritic, Flat, OwnGenerator, check_supported
 from reactornb.rl.ppo import actor_policy
 from reactornb.rl.rollout import Evaluator, Rollout
+from reactornb.rl.training import Training
 from reactornb.tags import us
 
-__all__ = ["A3C", "A3CConfig", "Gradient", "SharedWeights", "Worker"]
+__all__ = ["A3C", "A3CConfig", "Actor", "Gradient", "SharedWeights"]
 
 
 _DELAYS = Rule(
-    "None or a tuple of times in ns, such as (us(200), ms(1)), one for each worker",
+    "None or a tuple of times in ns, such as (us(200), ms(1)), one for each actor",
     lambda v: v is None or (isinstance(v, Sequence) and all(whole(0).holds(d) for d in v)),
 )
 
 
 @dataclass(frozen=True, slots=True)
-class A3CConfig:
-    """Hyper-parameters; the defaults are those of A2C here, the workers' number that of the paper.
+class A3CConfig(Config):
+    """Hyper-parameters; the defaults are those of A2C here, n_actors is of the paper's order.
 
     Attributes:
-        total_steps: environment steps of a whole run, over all workers.
-        workers: how many.
+        total_timesteps: environment steps of a whole run, over all actors.
+        n_actors: how many, each with weights of its own.
         n_envs: environments of each.
-        horizon: steps of each environment per gradient; the paper's t_max.
-        delays: for each worker the logical time in ns from new weights to its gradient's arrival; None: worker i needs
-            (i + 1) / workers of a millisecond, and begins again with the next whole one, so that all of them play at the same
+        n_steps: steps of each environment per gradient; the paper's t_max.
+        delays: for each actor the logical time in ns from new weights to its gradient's arrival; None: actor i needs
+            (i + 1) / n_actors of a millisecond, and begins again with the next whole one, so that all of them play at the same
             logical time and their gradients arrive one after the other.
-        lr: RMSprop's learning rate; falls to 0 over the run, as in the paper.
-        rms_alpha: RMSprop's smoothing.
-        rms_eps: RMSprop's epsilon.
+        learning_rate: RMSprop's learning rate; falls to 0 over the run, as in the paper.
+        rms_prop_alpha: RMSprop's smoothing.
+        rms_prop_eps: RMSprop's epsilon.
         gamma: discount.
-        lam: trace decay of the advantages; 1: returns up to the trajectory's end, as in the paper.
-        entropy: weight of the policy's entropy.
-        value: weight of the value function's squared error.
+        gae_lambda: trace decay of the advantages; 1: returns up to the trajectory's end, as in the paper.
+        ent_coef: weight of the policy's entropy.
+        vf_coef: weight of the value function's mean squared error.
         max_grad_norm: each gradient is cut to this.
         hidden: widths of the hidden layers; images get the network of Mnih et al. 2015.
-        log_deviation: of continuous actions, at the beginning.
+        log_std_init: of continuous actions, at the beginning.
         eval_episodes: greedy episodes at the end; 0: none.
     """
 
-    total_steps: int = 500_000
-    workers: int = 8
+    total_timesteps: int = 500_000
+    n_actors: int = 8
     n_envs: int = 1
-    horizon: int = 20
+    n_steps: int = 20
     delays: tuple[int, ...] | None = None
-    lr: float = 1e-3
+    learning_rate: float = 1e-3
     anneal_lr: bool = True
-    rms_alpha: float = 0.99
-    rms_eps: float = 1e-5
+    rms_prop_alpha: float = 0.99
+    rms_prop_eps: float = 1e-5
     gamma: float = 0.99
-    lam: float = 1.0
-    entropy: float = 0.0
-    value: float = 0.5
+    gae_lambda: float = 1.0
+    ent_coef: float = 0.0
+    vf_coef: float = 0.5
     max_grad_norm: float = 0.5
     hidden: tuple[int, ...] = (64, 64)
-    log_deviation: float = 0.0
+    log_std_init: float = 0.0
     eval_episodes: int = 20
-
-    @classmethod
-    def for_env(cls, env_id: Any) -> A3CConfig:
-        """What is known to work for an environment: the defaults, so far.
-
-        Raises:
-            UnknownEnvironmentError: for an id that is not registered.
-        """
-        return preset(cls, env_id, {})
 
     def __post_init__(self) -> None:
         check(
-            self, total_steps=whole(1), workers=whole(1), n_envs=whole(1), horizon=whole(1), delays=_DELAYS, lr=at_least(0),
-            anneal_lr=flag, rms_alpha=number(0, 1), rms_eps=number(0, above=True), gamma=number(0, 1), lam=number(0, 1),
-            entropy=at_least(0), value=at_least(0), max_grad_norm=number(0, above=True), hidden=widths, log_deviation=number(),
+            self, total_timesteps=whole(1), n_actors=whole(1), n_envs=whole(1), n_steps=whole(1), delays=_DELAYS, learning_rate=at_least(0),
+            anneal_lr=flag, rms_prop_alpha=number(0, 1), rms_prop_eps=number(0, above=True), gamma=number(0, 1), gae_lambda=number(0, 1),
+            ent_coef=at_least(0), vf_coef=at_least(0), max_grad_norm=number(0, above=True), hidden=widths, log_std_init=number(),
             eval_episodes=whole(0),
         )  # fmt: skip
-        if self.delays is not None and len(self.delays) != self.workers:
+        if self.delays is not None and len(self.delays) != self.n_actors:
             raise broken(
-                self, f"{len(self.delays)} delays for {self.workers} workers: one for each.", "delays", "workers"
+                self, f"{len(self.delays)} delays for {self.n_actors} actors: one for each.", "delays", "n_actors"
             )
 
-    def delay(self, worker: int) -> tuple[int, int]:
+    def delay(self, actor: int) -> tuple[int, int]:
         """Logical times in ns: from weights to the gradient's arrival, and from there to the next weights."""
         if self.delays is not None:
-            return self.delays[worker], 0
-        there = us(1000 * (worker + 1)) // self.workers
+            return self.delays[actor], 0
+        there = us(1000 * (actor + 1)) // self.n_actors
         return there, us(1000) - there
 
 
 @dataclass(frozen=True, slots=True)
 class Gradient:
-    """What a worker sends.
+    """What an actor sends.
 
     Attributes:
         values: float32 [P], read-only.
@@ -155,29 +148,29 @@ class ActorLearner(Rollout):
         with self.watch.at(self.tag):
             played = self.play().freeze()
         trajectory.set(played)
-        slope = self.flat.parameter.grad
-        assert slope is not None
-        slope.zero_()
+        flat_gradient = self.flat.parameter.grad
+        assert flat_gradient is not None
+        flat_gradient.zero_()
         loss = 0.0
         for minibatch in self.algo.minibatches([played], self.rng, 0.0):
             value, _ = self.algo.loss(minibatch)
             value.backward()  # type: ignore[no-untyped-call]
             loss = value.item()
-        norm = float(slope.norm())
+        norm = float(flat_gradient.norm())
         if not np.isfinite(norm):
             raise DivergenceError(
                 f"{self.full_name}: the gradient for weights {version} has the norm {norm}, their loss is {loss}. Look for rewards "
-                f"or observations that are not finite; else lower lr.",
+                f"or observations that are not finite; else lower learning_rate.",
                 update=version,
                 loss=loss,
             )
         limit = self.algo.config.max_grad_norm
-        sent: np.ndarray = slope.numpy() * np.float32(min(1.0, limit / (norm + 1e-6)))
+        sent: np.ndarray = flat_gradient.numpy() * np.float32(min(1.0, limit / (norm + 1e-6)))
         sent.flags.writeable = False
         gradient.set(Gradient(sent, played.steps, version, loss))
 
 
-class Worker(Reactor):
+class Actor(Reactor):
     """An actor-learner and how long it takes: `there` ns for its gradient to arrive, `back` ns for the new weights."""
 
     weights = Input[Any]()
@@ -185,46 +178,50 @@ class Worker(Reactor):
 
     there: int = 0
     back: int = 0
-    env_id: Any = "CartPole-v1"
+    env: Any = "CartPole-v1"
     policy: Any = None
     make: Any = None
     n_envs: int = 1
-    horizon: int = 20
+    n_steps: int = 20
 
     def compose(self) -> None:
         """The delays stand on the connections."""
-        self.actor = ActorLearner(
-            env_id=self.env_id, policy=self.policy, make=self.make, n_envs=self.n_envs, horizon=self.horizon
+        self.learner = ActorLearner(
+            env=self.env, policy=self.policy, make=self.make, n_envs=self.n_envs, n_steps=self.n_steps
         )
-        connect(self.weights, self.actor.weights, after=self.back)
-        connect(self.actor.gradient, self.gradient, after=self.there)
+        connect(self.weights, self.learner.weights, after=self.back)
+        connect(self.learner.gradient, self.gradient, after=self.there)
 
 
 class SharedWeights(Reactor):
-    """Applies gradients in the order in which they arrive (at one tag: in the order of the workers), and answers each worker.
+    """Applies gradients in the order in which they arrive (at one tag: in the order of the actors), and answers each.
 
     Logs `loss`, `steps` and `staleness`, the updates that a gradient's weights had missed.
 
     Parameters:
-        spec, config: as for `A3C`.
-        optimizer: makes a `torch.optim.Optimizer` from a list of one flat parameter and `lr`.
-        lr: its learning rate; `%reactor set` changes it.
+        n_actors: how many send gradients.
+        spec: of the environment.
+        config: as for `A3C`.
+        optimizer_class: makes a `torch.optim.Optimizer` from a list of one flat parameter and `lr`.
+        learning_rate: its learning rate; `%reactor set` changes it.
     """
 
-    gradients = Input[Gradient](width="workers")
-    weights = Output[Any](width="workers", doc="(version, float32 [P])")
+    gradients = Input[Gradient](width="n_actors")
+    weights = Output[Any](width="n_actors", doc="(version, float32 [P])")
     final = Output[np.ndarray]()
     begin = LogicalAction()
 
-    workers: int
+    _renamed = RENAMED
+
+    n_actors: int
     spec: Fixed[EnvSpec]
     config: A3CConfig
-    optimizer: Fixed[Callable[..., torch.optim.Optimizer]]
-    lr: float
+    optimizer_class: Fixed[Callable[..., torch.optim.Optimizer]]
+    learning_rate: float
 
     def check_parameter(self, name: str, value: Any) -> None:
         """See `Learner`."""
-        if name == "lr":
+        if name == "learning_rate":
             check_rate(value)
 
     @reaction(startup)
@@ -232,60 +229,60 @@ class SharedWeights(Reactor):
         """Make the shared network."""
         c = self.config
         generator = torch.Generator().manual_seed(self.seed)
-        self.flat = Flat(ActorCritic(self.spec, c.hidden, generator, c.log_deviation), gradients=True)
+        self.flat = Flat(ActorCritic(self.spec, c.hidden, generator, c.log_std_init), gradients=True)
         with without_triton():
-            self.descent = self.optimizer([self.flat.parameter], lr=self.lr)
+            self.optimizer = self.optimizer_class([self.flat.parameter], lr=self.learning_rate)
         self.version = self.steps = 0
-        for worker in range(self.workers):
+        for actor in range(self.n_actors):
             # Whatever the way back takes: everybody begins at the same logical time.
-            begin.schedule(us(1000) - min(us(1000), c.delay(worker)[1]), worker)
+            begin.schedule(us(1000) - min(us(1000), c.delay(actor)[1]), actor)
 
-    @reaction("lr")
-    def on_lr(self) -> None:
-        """Somebody changed it."""
-        for group in self.descent.param_groups:
-            group["lr"] = self.lr
+    @reaction("learning_rate")
+    def on_learning_rate(self) -> None:
+        """Called after `%reactor set shared.learning_rate`: the optimizer has its own copy."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.learning_rate
 
     @reaction(begin)
     def on_begin(self, begin: Any, weights: Any) -> None:
-        """The first weights, for one worker."""
+        """The first weights, for one actor."""
         weights[begin.value].set((self.version, self.flat.publish()))
 
     @reaction(gradients)
     def on_gradients(self, gradients: Any, weights: Any, final: Any) -> None:
         """One step of descent for each gradient."""
         config = self.config
-        slope = self.flat.parameter.grad
-        assert slope is not None
+        flat_gradient = self.flat.parameter.grad
+        assert flat_gradient is not None
         before = self.steps
-        for worker, gradient in gradients.present:
-            slope.numpy()[:] = gradient.values
+        for actor, gradient in gradients.present:
+            flat_gradient.numpy()[:] = gradient.values
             if config.anneal_lr:
-                for group in self.descent.param_groups:
-                    group["lr"] = self.lr * max(0.0, 1.0 - self.steps / config.total_steps)
-            self.descent.step()
+                for group in self.optimizer.param_groups:
+                    group["lr"] = self.learning_rate * max(0.0, 1.0 - self.steps / config.total_timesteps)
+            self.optimizer.step()
             self.log(loss=gradient.loss, staleness=self.version - gradient.version)
             self.version += 1
             self.steps += gradient.steps
-            if self.steps < config.total_steps:
-                weights[worker].set((self.version, self.flat.publish()))
+            if self.steps < config.total_timesteps:
+                weights[actor].set((self.version, self.flat.publish()))
         self.log(steps=self.steps - before)
-        if self.steps >= config.total_steps:
+        if self.steps >= config.total_timesteps:
             final.set(self.flat.publish())
             self.request_stop()
 
 
-class A3C(Reactor):
-    """Asynchronous advantage actor-critic, its asynchrony declared as delays: workers learn a policy and a value function together.
+class A3C(Training, config_type=A3CConfig):
+    """Asynchronous advantage actor-critic, its asynchrony declared as delays: actors learn a policy and a value function together.
 
-        result = Program(A3C(env_id="CartPole-v1", config=A3CConfig(workers=4))).run(seed=1)
+        result = Program(A3C(env="CartPole-v1", config=A3CConfig(n_actors=4))).run(seed=1)
 
     Parameters:
-        env_id: a Gymnasium id ("CartPole-v1" by default), or a function that makes an environment or a vector environment, such as
+        env: a Gymnasium id ("CartPole-v1" by default), or a function that makes an environment or a vector environment, such as
             `lambda: MyEnv(size=8)`; each rollout makes its own. Observations of any kind that becomes one array (frames go through the
             network of Mnih et al. 2015); actions Discrete or a floating Box.
         config: hyper-parameters, a `A3CConfig` (`A3CConfig?` lists all with their defaults). None, the default:
-            `A3CConfig.for_env(env_id)`, what is known to work for that id.
+            `A3CConfig.for_env(env)`, what is known to work for that id.
 
     Logs `episode_return`, `episode_length`, `loss`, `staleness`, and at the end `eval_return` and `eval_mean`.
 
@@ -297,37 +294,35 @@ class A3C(Reactor):
     Source: Mnih et al. 2016, arXiv:1602.01783, algorithm S3.
     """
 
-    needs_physical_time = False
-
-    env_id: Any = "CartPole-v1"
+    env: Any = "CartPole-v1"
     config: A3CConfig | None = None
 
     def compose(self) -> None:
-        """Shared weights <-> workers, and an evaluation at the end."""
+        """Shared weights <-> actors, and an evaluation at the end."""
         c = config_of(self, A3CConfig)
-        spec = spec_of(self.env_id)
+        spec = spec_of(self.env)
         check_supported(spec)
         policy = partial(actor_policy, c.hidden)
         self.shared = SharedWeights(
-            workers=c.workers,
+            n_actors=c.n_actors,
             spec=spec,
             config=c,
-            optimizer=partial(torch.optim.RMSprop, alpha=c.rms_alpha, eps=c.rms_eps),
-            lr=c.lr,
+            optimizer_class=partial(torch.optim.RMSprop, alpha=c.rms_prop_alpha, eps=c.rms_prop_eps),
+            learning_rate=c.learning_rate,
         )
-        self.workers = Bank(
-            Worker,
-            c.workers,
+        self.actors = Bank(
+            Actor,
+            c.n_actors,
             there=per_member(lambda i: c.delay(i)[0]),
             back=per_member(lambda i: c.delay(i)[1]),
-            env_id=self.env_id,
+            env=self.env,
             policy=policy,
             make=partial(A2CAlgorithm, spec, c, None, torch.device("cpu")),
             n_envs=c.n_envs,
-            horizon=c.horizon,
+            n_steps=c.n_steps,
         )
-        connect(self.shared.weights, self.workers.weights)
-        connect(self.workers.gradient, self.shared.gradients)
+        connect(self.shared.weights, self.actors.weights)
+        connect(self.actors.gradient, self.shared.gradients)
         if c.eval_episodes:
-            self.evaluator = Evaluator(env_id=self.env_id, policy=policy, episodes=c.eval_episodes)
+            self.evaluator = Evaluator(env=self.env, policy=policy, episodes=c.eval_episodes)
             connect(self.shared.final, self.evaluator.final)

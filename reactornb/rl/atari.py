@@ -1,6 +1,6 @@
 """Atari games: the published preprocessing and raw frames, both through the Arcade Learning Environment (ALE).
 
-    rollouts = Bank(Rollout, 2, env_id=partial(make_atari, "Pong", num_envs=8, **MNIH_2015))
+    rollouts = Bank(Rollout, 2, env=partial(make_atari, "Pong", num_envs=8, **MNIH_2015))
     env = make_frames("MsPacman")            # one environment, frames of 210×160×3
 
 `make_atari` gives ALE's own vector environment, whose preprocessing is compiled, in place of Gymnasium's `AtariPreprocessing`,
@@ -183,7 +183,7 @@ def make_atari(
         *contradicted,
     ]  # fmt: skip
     if wrong:
-        raise UnknownEnvironmentError(f"make_atari({game!r}): {'; '.join(wrong)}.", env_id=game)
+        raise UnknownEnvironmentError(f"make_atari({game!r}): {'; '.join(wrong)}.", env=game)
     if "metadata" not in AtariVectorEnv.__dict__:
         # Its constructor writes into `self.metadata`, which is one dict for all vector environments of the process.
         AtariVectorEnv.metadata = {}
@@ -236,12 +236,12 @@ def make_frames(game: str, **options: Any) -> gymnasium.Env[np.ndarray, np.int64
     wrong = _impossible(options.get("frameskip"), options.get("repeat_action_probability"))
     wrong += _contradictions(env_id, said, options)
     if wrong:
-        raise UnknownEnvironmentError(f"make_frames({game!r}): {'; '.join(wrong)}.", env_id=game)
+        raise UnknownEnvironmentError(f"make_frames({game!r}): {'; '.join(wrong)}.", env=game)
     ale_py.ALEInterface.setLoggerMode(ale_py.LoggerMode.Warning)  # it would say its name once for each game
     try:
         return _Frames(gymnasium.make(env_id, disable_env_checker=True, **options))
     except (gymnasium.error.Error, TypeError) as error:
-        raise UnknownEnvironmentError(f"make_frames({game!r}): {error}", env_id=game) from error
+        raise UnknownEnvironmentError(f"make_frames({game!r}): {error}", env=game) from error
 
 
 def _published(game: str) -> Any:
@@ -265,7 +265,7 @@ def _published(game: str) -> Any:
         if spec.kwargs.get("game") == rom and "ale_py" in str(spec.entry_point)
     ]
     hint = ' For its memory give make_frames a name and obs_type="ram".' if "-ram" in game else ""
-    raise UnknownEnvironmentError(f"ALE has no {game!r}. Of this game it has {', '.join(same)}.{hint}", env_id=game)
+    raise UnknownEnvironmentError(f"ALE has no {game!r}. Of this game it has {', '.join(same)}.{hint}", env=game)
 
 
 def _impossible(frame_skip: Any, sticky: Any) -> list[str]:
@@ -295,7 +295,7 @@ def _contradictions(env_id: str, said: dict[str, Any], options: dict[str, Any]) 
 def _need(*, vector: bool) -> None:
     why = missing(vector=vector)
     if why is not None:
-        raise AtariUnavailableError(f"no Atari here: {why}.", env_id="ALE")
+        raise AtariUnavailableError(f"no Atari here: {why}.", env="ALE")
 
 
 def _rom(game: str) -> str:
@@ -305,7 +305,7 @@ def _rom(game: str) -> str:
     plain = {name.replace("_", ""): name for name in known}
     found = plain.get(word.replace("_", "").lower())
     if found is None:
-        raise UnknownEnvironmentError(f"there is no game {game!r}. {suggestion(word.lower(), known)}", env_id=game)
+        raise UnknownEnvironmentError(f"there is no game {game!r}. {suggestion(word.lower(), known)}", env=game)
     return found
 
 

@@ -64,12 +64,12 @@ def who(name: str, index: int) -> str:
     return name if index < 0 else f"{name}, environment {index}"
 
 
-def nearest_id(env_id: str) -> str:
+def nearest_id(name: str) -> str:
     """`Did you mean "CartPole-v1"?`, or how to see what there is."""
     import gymnasium
 
     known = {name.lower(): name for name in gymnasium.registry}
-    near = difflib.get_close_matches(env_id.lower(), known, n=1, cutoff=0.7)
+    near = difflib.get_close_matches(name.lower(), known, n=1, cutoff=0.7)
     return f'Did you mean "{known[near[0]]}"?' if near else "gymnasium.pprint_registry() lists what there is."
 
 
@@ -127,7 +127,7 @@ def make_one(source: Any, index: int = -1) -> Any:
 
 
 def _unusable(message: str, source: Any) -> UnknownEnvironmentError:
-    return UnknownEnvironmentError(message, env_id=source)
+    return UnknownEnvironmentError(message, env=source)
 
 
 def _required(source: Any) -> list[str]:

@@ -1,7 +1,9 @@
 """Hyper-parameters: what each may be, held against it when a configuration is made, and what is known to work for which environment.
 
-A configuration calls `check(self, name=rule, …)` in its `__post_init__`, with a rule for every field; reactors check their own parameters
-with `check_parameters` when they start. All that is wrong is said at once, with the place where the configuration was made.
+A configuration derives from `Config` and calls `check(self, name=rule, …)` in its `__post_init__`, with a rule for every field; reactors check
+their own parameters with `check_parameters` when they start. All that is wrong is said at once, with the place where the configuration was made.
+
+Names are those of Stable-Baselines3, and CleanRL's where it has none.
 """
 
 from __future__ import annotations
@@ -9,16 +11,31 @@ from __future__ import annotations
 import dataclasses
 import math
 import re
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from enum import Enum
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
-from reactornb.errors import Source
+from reactornb.errors import Source, suggestion
 from reactornb.rl.checks import nearest_id
 from reactornb.rl.errors import ConfigError, UnknownEnvironmentError
+from reactornb.rl.names import RENAMED, renamed_arguments
 
-__all__ = ["Rule", "at_least", "check", "check_parameters", "config_of", "device", "flag", "number", "optional", "preset", "whole", "widths"]  # fmt: skip
+__all__ = ["PRESET", "Config", "Rule", "at_least", "check", "check_parameters", "config_of", "device", "flag", "number", "optional", "whole", "widths"]  # fmt: skip
+
+
+class Unset(Enum):
+    """The default of a program's hyper-parameters: an enumeration, since copies of a member are the member."""
+
+    PRESET = "preset"
+
+    def __repr__(self) -> str:
+        return "<preset>"
+
+
+PRESET = Unset.PRESET
+"""Stands for a hyper-parameter that a program was not given: what its `config` says, or what is known to work for its `env`."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -44,10 +61,10 @@ def _written(value: Any) -> str:
     """The number that a text or a float stands for."""
     if isinstance(value, str):
         try:
-            found = float(value)
+            number_meant = float(value)
         except ValueError:
             return ""
-        return f"write {int(found) if found.is_integer() else found!r} without quotes"
+        return f"write {int(number_meant) if number_meant.is_integer() else number_meant!r} without quotes"
     return f"write {int(value)}" if isinstance(value, float) and value.is_integer() else ""
 
 
@@ -135,67 +152,103 @@ def broken(config: Any, message: str, *fields: str) -> ConfigError:
     return ConfigError(f"{_caller()}: {type(config).__name__}: {message}", fields=fields)
 
 
-# -- what is known to work ------------------------------------------------------------------------------------------------
+class Config:
+    """Base of the configurations, which are frozen dataclasses: answers unknown and old names, and knows what works for which environment.
 
-
-def preset[C](cls: type[C], env_id: Any, known: dict[str, C]) -> C:
-    """The configuration known to work for an environment, else the defaults.
-
-    Args:
-        cls: of configurations.
-        env_id: a Gymnasium id; without a version, the newest is meant. Or a function that makes an environment: the defaults.
-        known: by id.
-
-    Raises:
-        UnknownEnvironmentError: for an id that is not registered, with the nearest one that is; for anything else.
+    Attributes:
+        presets: by Gymnasium id.
+        renamed: old names and new ones.
     """
-    from gymnasium import Env
-    from gymnasium.vector import VectorEnv
 
-    if isinstance(env_id, str):
-        return known.get(_registered(env_id)) or cls()
-    if callable(env_id) and not isinstance(env_id, (Env, VectorEnv)):
-        return cls()
-    raise UnknownEnvironmentError(
-        f"{_caller()}: {cls.__name__}.for_env takes a Gymnasium id or a function that makes an environment, not {env_id!r} (a "
-        f"{type(env_id).__name__}).",
-        env_id=env_id,
-    )
+    __slots__ = ()
+    presets: ClassVar[dict[str, Any]] = {}
+    renamed: ClassVar[Mapping[str, str]] = RENAMED
+
+    def __new__(cls, *_: Any, **given: Any) -> Self:
+        """Refuse names that are no fields.
+
+        Raises:
+            ConfigError: with the new name of an old one, the nearest one, or all there are.
+        """
+        unknown = [name for name in given if name not in cls.names()]
+        if unknown:
+            words = " ".join(f"no {name!r}: {cls.answer(name)}" for name in unknown)
+            raise ConfigError(f"{_caller()}: {cls.__name__} has {words}", fields=tuple(unknown))
+        return super().__new__(cls)
+
+    @classmethod
+    def names(cls) -> tuple[str, ...]:
+        """Those of the fields."""
+        return tuple(f.name for f in dataclasses.fields(cls))  # type: ignore[arg-type]  # subclasses are dataclasses
+
+    @classmethod
+    def answer(cls, name: str) -> str:
+        """What to write instead of a name that is no field."""
+        return suggestion(name, cls.names(), cls.renamed)
+
+    @classmethod
+    @renamed_arguments(env_id="env")
+    def for_env(cls, env: Any) -> Self:
+        """What is known to work for an environment, else the defaults.
+
+        Args:
+            env: a Gymnasium id; without a version, the newest is meant. Or a function that makes an environment: the defaults.
+
+        Raises:
+            UnknownEnvironmentError: for an id that is not registered, with the nearest one that is; for anything else.
+        """
+        from gymnasium import Env
+        from gymnasium.vector import VectorEnv
+
+        if isinstance(env, str):
+            return cls.presets.get(_registered(env)) or cls()
+        if callable(env) and not isinstance(env, (Env, VectorEnv)):
+            return cls()
+        raise UnknownEnvironmentError(
+            f"{_caller()}: {cls.__name__}.for_env takes a Gymnasium id or a function that makes an environment, not {env!r} (a "
+            f"{type(env).__name__}).",
+            env=env,
+        )
+
+    if not TYPE_CHECKING:  # which would believe in any attribute
+
+        def __getattr__(self, name: str) -> Any:
+            """Only reached for a name that is no attribute."""
+            hint = f" {self.answer(name)}" if name in self.renamed else ""
+            raise AttributeError(f"{type(self).__name__} has no attribute {name!r}.{hint}", name=name, obj=self)
 
 
-def _registered(env_id: str) -> str:
+def _registered(name: str) -> str:
     """The id that Gymnasium would make of this one."""
     import gymnasium
 
     from reactornb.rl.envs import is_atari
 
-    if env_id in gymnasium.registry or ":" in env_id or is_atari(env_id):  # "module:id" is registered by the import
-        return env_id
+    if name in gymnasium.registry or ":" in name or is_atari(name):  # "module:id" is registered by the import
+        return name
     versions = [
         spec for spec in gymnasium.registry.values()
-        if env_id == (f"{spec.namespace}/{spec.name}" if spec.namespace else spec.name)
+        if name == (f"{spec.namespace}/{spec.name}" if spec.namespace else spec.name)
     ]  # fmt: skip
     if not versions:
-        raise UnknownEnvironmentError(
-            f"{_caller()}: there is no environment {env_id!r}. {nearest_id(env_id)}", env_id=env_id
-        )
+        raise UnknownEnvironmentError(f"{_caller()}: there is no environment {name!r}. {nearest_id(name)}", env=name)
     return max(versions, key=lambda spec: -1 if spec.version is None else spec.version).id
 
 
-def config_of[C](reactor: Any, cls: type[C]) -> C:
-    """A program's configuration: its parameter `config`, or what is known to work for its `env_id`.
+def config_of[C: Config](program: Any, cls: type[C]) -> C:
+    """A program's configuration: its parameter `config`, or what is known to work for its `env`; with the hyper-parameters that it was given itself.
 
     Raises:
-        ConfigError: if `config` is something else.
+        ConfigError: if `config` is something else, or a hyper-parameter has no value that fits.
     """
-    config = reactor.config
+    config = program.config
     if config is None:
-        known: Callable[[Any], C] = getattr(cls, "for_env", lambda _: cls())
-        return known(reactor.env_id)
-    if isinstance(config, cls):
-        return config
-    hint = f"{cls.__name__}(**{config!r})" if isinstance(config, dict) else f"{cls.__name__}(…)"
-    raise ConfigError(
-        f"the config of {type(reactor).__name__} is {config!r:.80}; it must be a {cls.__name__}: config={hint}.",
-        fields=("config",),
-    )
+        config = cls.for_env(program.env)
+    if not isinstance(config, cls):
+        hint = f"{cls.__name__}(**{config!r})" if isinstance(config, dict) else f"{cls.__name__}(…)"
+        raise ConfigError(
+            f"the config of {type(program).__name__} is {config!r:.80}; it must be a {cls.__name__}: config={hint}.",
+            fields=("config",),
+        )
+    given = {name: getattr(program, name) for name in cls.names()}
+    return dataclasses.replace(config, **{name: value for name, value in given.items() if value is not PRESET})  # type: ignore[type-var]  # subclasses are dataclasses

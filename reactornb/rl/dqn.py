@@ -1,6 +1,6 @@
 """Deep Q-learning, with double, duelling and prioritised variants.
 
-    Program(DQN(env_id="CartPole-v1", config=replace(DQNConfig.for_env("CartPole-v1"), double=True))).run(seed=1)
+    Program(DQN(env="CartPole-v1", config=replace(DQNConfig.for_env("CartPole-v1"), double=True))).run(seed=1)
 
 Rollouts play epsilon-greedily; the replay buffer stores what they saw and draws minibatches; the learner takes steps on them.
 
@@ -12,13 +12,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 
-from reactornb.model import Bank, Reactor, connect
+from reactornb.model import Bank, connect
 from reactornb.rl.config import (
+    Config,
     at_least,
     broken,
     check,
@@ -27,120 +28,126 @@ from reactornb.rl.config import (
     flag,
     number,
     optional,
-    preset,
     whole,
     widths,
 )
 from reactornb.rl.envs import EnvSpec, spec_of
 from reactornb.rl.learner import Learner
 from reactornb.rl.losses import td_errors, weighted_huber, weighted_squares
+from reactornb.rl.names import RENAMED
 from reactornb.rl.networks import QNetwork, check_supported, is_image
 from reactornb.rl.policies import EpsilonGreedyPolicy, LinearSchedule, Mlp, Policy, TorchForward
 from reactornb.rl.replay import ReplayBuffer
 from reactornb.rl.rollout import Evaluator, Rollout
 from reactornb.rl.storage import Batch
+from reactornb.rl.training import Training
 from reactornb.tags import ms
 
 __all__ = ["DQN", "DQNConfig"]
 
 
 @dataclass(frozen=True, slots=True)
-class DQNConfig:
-    """Hyper-parameters; the defaults are CleanRL's dqn.py; `for_env` says where its own are from.
+class DQNConfig(Config):
+    """Hyper-parameters; the defaults are CleanRL's dqn.py, with two environments that play at the same time.
 
     Attributes:
-        total_steps: environment steps of a whole run.
-        rollouts: reactors that play.
+        total_timesteps: environment steps of a whole run.
+        n_rollouts: reactors that play.
         n_envs: environments of each.
-        horizon: steps of each environment per round.
-        updates: updates per round.
+        train_freq: steps of each environment per round, which ends with the updates.
+        gradient_steps: updates per round.
         batch_size: transitions of an update.
-        capacity: transitions that the replay buffer keeps.
+        buffer_size: transitions that the replay buffer keeps.
         learning_starts: transitions before the first update.
-        target_every: updates after which the target network is replaced; 0: after every round.
+        target_update_interval: environment steps after which the target network is replaced; at least one update.
         tau: how much of the network the target takes over then.
-        lr: Adam's learning rate; `anneal_lr` lets it fall to 0.
+        learning_rate: Adam's learning rate; `anneal_lr` lets it fall to 0.
         gamma: discount.
-        epsilon: exploration at the end; it falls from 1 in `exploration_fraction` of the steps.
-        exploration_fraction: see `epsilon`.
-        n_step: steps of a return before it is bootstrapped.
+        exploration_initial_eps: probability of a random action at the beginning.
+        exploration_final_eps: and at the end; it falls linearly in the first `exploration_fraction` of the steps.
+        exploration_fraction: see `exploration_final_eps`.
+        n_steps: steps of a return before it is bootstrapped.
         double, duelling, prioritised: the variants.
         alpha, beta: of the priorities; see `ReplayBuffer`.
         huber: Huber's loss, as in Mnih et al. 2015, instead of squared errors. Its gradient is bounded, so that the rare transitions
             at which episodes terminate may not hold back values that run away.
-        max_grad_norm: the gradient is cut to this.
+        max_grad_norm: the gradient is cut to this; None, CleanRL's: it is not.
         hidden: widths of the hidden layers; images get the network of Mnih et al. 2015.
         eval_episodes: greedy episodes at the end; 0: none.
         device: of the learner.
     """
 
-    total_steps: int = 500_000
-    rollouts: int = 2
+    renamed: ClassVar = {**RENAMED, "horizon": "train_freq"}
+
+    total_timesteps: int = 500_000
+    n_rollouts: int = 2
     n_envs: int = 1
-    horizon: int = 5
-    updates: int = 1
+    train_freq: int = 5
+    gradient_steps: int = 1
     batch_size: int = 128
-    capacity: int = 10_000
+    buffer_size: int = 10_000
     learning_starts: int = 10_000
-    target_every: int = 50
+    target_update_interval: int = 500
     tau: float = 1.0
-    lr: float = 2.5e-4
+    learning_rate: float = 2.5e-4
     anneal_lr: bool = False
     gamma: float = 0.99
-    epsilon: float = 0.05
+    exploration_initial_eps: float = 1.0
+    exploration_final_eps: float = 0.05
     exploration_fraction: float = 0.5
-    n_step: int = 1
+    n_steps: int = 1
     double: bool = False
     duelling: bool = False
     prioritised: bool = False
     alpha: float = 0.6
     beta: float = 0.4
     huber: bool = False
-    max_grad_norm: float | None = 10.0
+    max_grad_norm: float | None = None
     hidden: tuple[int, ...] = (120, 84)
     eval_episodes: int = 20
     device: str = "cpu"
 
-    @classmethod
-    def for_env(cls, env_id: Any) -> DQNConfig:
-        """What is known to work for an environment, else the defaults.
-
-        Raises:
-            UnknownEnvironmentError: for an id that is not registered.
-        """
-        return preset(cls, env_id, _PRESETS)
-
     def __post_init__(self) -> None:
         check(
-            self, total_steps=whole(1), rollouts=whole(1), n_envs=whole(1), horizon=whole(1), updates=whole(1),
-            batch_size=whole(1), capacity=whole(2), learning_starts=whole(0), target_every=whole(0),
-            tau=number(0, 1, above=True), lr=at_least(0), anneal_lr=flag, gamma=number(0, 1), epsilon=number(0, 1),
-            exploration_fraction=number(0, 1), n_step=whole(1), double=flag, duelling=flag, prioritised=flag,
+            self, total_timesteps=whole(1), n_rollouts=whole(1), n_envs=whole(1), train_freq=whole(1), gradient_steps=whole(1),
+            batch_size=whole(1), buffer_size=whole(2), learning_starts=whole(0), target_update_interval=whole(1),
+            tau=number(0, 1, above=True), learning_rate=at_least(0), anneal_lr=flag, gamma=number(0, 1), exploration_initial_eps=number(0, 1),
+            exploration_final_eps=number(0, 1), exploration_fraction=number(0, 1), n_steps=whole(1), double=flag, duelling=flag, prioritised=flag,
             alpha=at_least(0), beta=number(0, 1), huber=flag, max_grad_norm=optional(number(0, above=True)), hidden=widths,
             eval_episodes=whole(0), device=device,
         )  # fmt: skip
-        if self.learning_starts > self.total_steps:
+        if self.learning_starts > self.total_timesteps:
             raise broken(
                 self,
-                f"learning_starts={self.learning_starts} is more than total_steps={self.total_steps}: there would be no update. "
-                f"Lower it, such as learning_starts={max(1, self.total_steps // 10)}.",
+                f"learning_starts={self.learning_starts} is more than total_timesteps={self.total_timesteps}: there would be no update. "
+                f"Lower it, such as learning_starts={max(1, self.total_timesteps // 10)}.",
                 "learning_starts",
-                "total_steps",
+                "total_timesteps",
             )
+
+    @property
+    def steps_per_round(self) -> int:
+        """Environment steps of a round."""
+        return self.n_rollouts * self.n_envs * self.train_freq
 
     @property
     def rounds(self) -> int:
         """Rounds of a whole run."""
-        return max(1, self.total_steps // (self.rollouts * self.n_envs * self.horizon))
+        return max(1, self.total_timesteps // self.steps_per_round)
+
+    @property
+    def target_every(self) -> int:
+        """Updates after which the target network is replaced."""
+        return max(1, round(self.target_update_interval * self.gradient_steps / self.steps_per_round))
 
 
-_PRESETS = {
+DQNConfig.presets = {
     # Our own: with the settings of the RL Baselines3 Zoo, and with target networks replaced every 50 updates, values ran away in some
     # runs. With these together (a target that follows slowly, double Q-learning, a falling learning rate, Huber's loss) they did not
     # for seeds 1 to 3; which of them it takes was not tried one by one.
     "CartPole-v1": DQNConfig(
-        total_steps=140_000, n_envs=4, horizon=10, updates=16, batch_size=128, capacity=50_000, learning_starts=1_000,
-        target_every=1, tau=0.01, lr=5e-4, anneal_lr=True, exploration_fraction=0.3, n_step=3, double=True,
+        total_timesteps=140_000, n_envs=4, train_freq=10, gradient_steps=16, batch_size=128, buffer_size=50_000, learning_starts=1_000,
+        target_update_interval=1, tau=0.01, max_grad_norm=10.0, learning_rate=5e-4, anneal_lr=True, exploration_fraction=0.3, n_steps=3, double=True,
         huber=True,
     ),
 }  # fmt: skip
@@ -202,17 +209,17 @@ def value_policy(hidden: tuple[int, ...], duelling: bool, epsilon: LinearSchedul
     return EpsilonGreedyPolicy(forward, n_actions, epsilon)
 
 
-class DQN(Reactor):
+class DQN(Training, config_type=DQNConfig):
     """Deep Q-learning: learns action values from a replay buffer; double, duelling and prioritised variants.
 
-        result = Program(DQN(env_id="CartPole-v1", config=DQNConfig(total_steps=50_000, double=True))).run(seed=1)
+        result = Program(DQN(env="CartPole-v1", config=DQNConfig(total_timesteps=50_000, double=True))).run(seed=1)
 
     Parameters:
-        env_id: a Gymnasium id ("CartPole-v1" by default), or a function that makes an environment or a vector environment, such as
+        env: a Gymnasium id ("CartPole-v1" by default), or a function that makes an environment or a vector environment, such as
             `lambda: MyEnv(size=8)`; each rollout makes its own. Observations of any kind that becomes one array (frames go through the
             network of Mnih et al. 2015); actions Discrete.
         config: hyper-parameters, a `DQNConfig` (`DQNConfig?` lists all with their defaults). None, the default:
-            `DQNConfig.for_env(env_id)`, what is known to work for that id.
+            `DQNConfig.for_env(env)`, what is known to work for that id.
 
     Logs `episode_return`, `episode_length`, `loss`, `value`, and at the end `eval_return` and `eval_mean`.
 
@@ -224,24 +231,26 @@ class DQN(Reactor):
     Source: Mnih et al. 2015, doi:10.1038/nature14236; the module names those of the variants.
     """
 
-    needs_physical_time = False
-
-    env_id: Any = "CartPole-v1"
+    env: Any = "CartPole-v1"
     config: DQNConfig | None = None
 
     def compose(self) -> None:
         """Learner -> rollouts -> replay buffer -> learner, and an evaluation at the end."""
         c = config_of(self, DQNConfig)
-        spec = spec_of(self.env_id)
+        spec = spec_of(self.env)
         spec.need_discrete("DQN")
         check_supported(spec)
         # Each rollout counts its own steps.
-        epsilon = LinearSchedule(1.0, c.epsilon, c.exploration_fraction * c.total_steps / c.rollouts)
+        epsilon = LinearSchedule(
+            c.exploration_initial_eps,
+            c.exploration_final_eps,
+            c.exploration_fraction * c.total_timesteps / c.n_rollouts,
+        )
         policy = partial(value_policy, c.hidden, c.duelling, epsilon)
         self.learner = Learner(
             algorithm=partial(DQNAlgorithm, spec, c),
-            optimizer=partial(torch.optim.Adam, fused=True),
-            lr=c.lr,
+            optimizer_class=partial(torch.optim.Adam, fused=True),
+            learning_rate=c.learning_rate,
             anneal_lr=c.anneal_lr,
             max_grad_norm=c.max_grad_norm,
             target_every=c.target_every,
@@ -249,15 +258,15 @@ class DQN(Reactor):
             rounds=c.rounds,
             device=c.device,
         )
-        self.rollouts = Bank(Rollout, c.rollouts, env_id=self.env_id, policy=policy, n_envs=c.n_envs, horizon=c.horizon)
+        self.rollouts = Bank(Rollout, c.n_rollouts, env=self.env, policy=policy, n_envs=c.n_envs, n_steps=c.train_freq)
         self.replay = ReplayBuffer(
-            writers=c.rollouts,
-            capacity=c.capacity,
+            writers=c.n_rollouts,
+            buffer_size=c.buffer_size,
             batch_size=c.batch_size,
-            updates=c.updates,
+            gradient_steps=c.gradient_steps,
             learning_starts=c.learning_starts,
             gamma=c.gamma,
-            n_step=c.n_step,
+            n_steps=c.n_steps,
             prioritised=c.prioritised,
             alpha=c.alpha,
             beta=c.beta,
@@ -269,5 +278,5 @@ class DQN(Reactor):
         if c.prioritised:
             connect(self.learner.feedback, self.replay.priorities, after=ms(0))
         if c.eval_episodes:
-            self.evaluator = Evaluator(env_id=self.env_id, policy=policy, episodes=c.eval_episodes)
+            self.evaluator = Evaluator(env=self.env, policy=policy, episodes=c.eval_episodes)
             connect(self.learner.final, self.evaluator.final)

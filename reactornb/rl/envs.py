@@ -19,12 +19,14 @@ from reactornb.errors import ReactorError
 from reactornb.limits import MOST_ENVS
 from reactornb.rl import checks
 from reactornb.rl.env_spec import EnvSpec
-from reactornb.rl.errors import ContractError, ObservationError, SpaceError, UnknownEnvironmentError
+from reactornb.rl.errors import ContractError, ObservationError, UnknownEnvironmentError
+from reactornb.rl.names import renamed_arguments
 from reactornb.rl.shared import claim, need_distinct
+from reactornb.rl.spaces import spec_from
 from reactornb.rl.storage import Trajectory, own
 
 if TYPE_CHECKING:
-    from gymnasium import Env, Space
+    from gymnasium import Env
     from gymnasium.vector import VectorEnv
 
     from reactornb.rl.watchdog import Watch
@@ -37,165 +39,65 @@ Make = Callable[[], Any]
 AUTORESET = ("next_step", "same_step")
 
 
-def spec_of(env_id: str | Make) -> EnvSpec:
+@renamed_arguments(env_id="env")
+def spec_of(env: str | Make) -> EnvSpec:
     """Make the environment once, look at its spaces, and close it.
+
+    Args:
+        env: a Gymnasium id, or a function that makes a `gymnasium.Env` or a `gymnasium.vector.VectorEnv`.
 
     Raises:
         UnknownEnvironmentError: if it cannot be made.
         SpaceError: if its spaces are of a kind that no algorithm here works with.
     """
-    env = _make(env_id)
+    example = _make(env)
     try:
-        return _spec(env, checks.name_of(env_id))
+        return spec_from(example, checks.name_of(env))
     finally:
-        env.close()
+        example.close()
 
 
-def _make(env_id: str | Make, index: int = -1) -> Any:
+def _make(env: str | Make, index: int = -1) -> Any:
     import gymnasium
 
-    if not isinstance(env_id, str):
+    if not isinstance(env, str):
         try:
-            return checks.make_one(env_id, index)
+            return checks.make_one(env, index)
         except ReactorError:
             raise
         except Exception as error:
-            error.add_note(f"raised by {checks.name_of(env_id)}, which was to make environment {max(index, 0)}")
+            error.add_note(f"raised by {checks.name_of(env)}, which was to make environment {max(index, 0)}")
             raise
-    if is_atari(env_id):
+    if is_atari(env):
         from reactornb.rl.atari import make_frames
 
-        return make_frames(env_id)  # one emulator is for one thread at a time
+        return make_frames(env)  # one emulator is for one thread at a time
     try:
         # The checker looks at every step; what it finds, we find ourselves or do not need.
-        return gymnasium.make(env_id, disable_env_checker=True)
+        return gymnasium.make(env, disable_env_checker=True)
     except (gymnasium.error.Error, ModuleNotFoundError) as error:
         raise UnknownEnvironmentError(
-            f"cannot make the environment {env_id!r}: {error} {checks.nearest_id(env_id)} An environment of your own can be given as "
+            f"cannot make the environment {env!r}: {error} {checks.nearest_id(env)} An environment of your own can be given as "
             f"a function that makes it.",
-            env_id=env_id,
+            env=env,
         ) from error
     except Exception as error:
-        error.add_note(f"raised while gymnasium.make({env_id!r}) made an environment")
+        error.add_note(f"raised while gymnasium.make({env!r}) made an environment")
         raise
 
 
-def is_atari(env_id: str) -> bool:
+def is_atari(name: str) -> bool:
     """Whether an id is one of ale-py's: in its namespace, or a name of old such as PongNoFrameskip-v4, known once ale-py is imported."""
-    if env_id.startswith("ALE/"):
+    if name.startswith("ALE/"):
         return True
     import gymnasium
 
-    if env_id not in gymnasium.registry and re.search(r"-v[04]$", env_id) and find_spec("ale_py") is not None:
+    if name not in gymnasium.registry and re.search(r"-v[04]$", name) and find_spec("ale_py") is not None:
         import ale_py
 
         gymnasium.register_envs(ale_py)
-    spec = gymnasium.registry.get(env_id)
+    spec = gymnasium.registry.get(name)
     return spec is not None and isinstance(spec.entry_point, str) and spec.entry_point.startswith("ale_py")
-
-
-def _spec(env: Any, name: str) -> EnvSpec:
-    from gymnasium import spaces
-
-    observed, acted = (_space(env, kind, name) for kind in ("observation", "action"))
-    shape, dtype, encode = _encoding(observed, name)
-    scaling = _scaling(observed, dtype)
-    if isinstance(acted, spaces.Discrete):
-        return EnvSpec(name, shape, dtype, int(acted.n), (), None, None, encode, int(acted.start), scaling)
-    if isinstance(acted, spaces.Box) and np.issubdtype(acted.dtype, np.floating):
-        low, high = acted.low.astype(np.float32), acted.high.astype(np.float32)
-        return EnvSpec(name, shape, dtype, None, acted.shape, low, high, encode, 0, scaling)
-    raise SpaceError(
-        f"the actions of {name} are {acted}; the algorithms here take Discrete and floating Box spaces. Wrap the environment in a "
-        f"gymnasium.ActionWrapper"
-        + (
-            ": its action_space the Discrete number of all combinations, and action(self, n) "
-            "returning np.array(np.unravel_index(n, nvec))."
-            if isinstance(acted, (spaces.MultiDiscrete, spaces.MultiBinary))
-            else "."
-        ),
-        space=acted,
-    )
-
-
-def _space(env: Any, kind: str, name: str) -> Any:
-    from gymnasium import Space
-
-    found = getattr(env, f"single_{kind}_space", None) or getattr(env, f"{kind}_space", None)
-    if isinstance(found, Space):
-        return found
-    raise SpaceError(
-        f"{name} has no {kind}_space (it is {found!r}): set self.{kind}_space in its __init__, such as "
-        f"gymnasium.spaces.{'Box(-1, 1, (4,))' if kind == 'observation' else 'Discrete(2)'}.",
-        space=found,
-    )
-
-
-def _encoding(
-    space: Space[Any], name: str
-) -> tuple[tuple[int, ...], np.dtype[Any], Callable[[Any], np.ndarray] | None]:
-    """Shape and dtype of an encoded observation, and how to get there.
-
-    A Box stays as it is; a MultiDiscrete, a MultiBinary or a Tuple of Discretes becomes its numbers; anything else what
-    `gymnasium.spaces.flatten` makes of it (a Discrete: one-hot).
-    """
-    from gymnasium import spaces
-
-    if isinstance(space, spaces.Box):
-        return space.shape, np.dtype(np.uint8 if space.dtype == np.uint8 else np.float32), None
-    if isinstance(space, (spaces.MultiDiscrete, spaces.MultiBinary)):
-        return tuple(space.shape), np.dtype(np.float32), None
-    if isinstance(space, spaces.Tuple) and all(isinstance(s, spaces.Discrete) for s in space.spaces):
-        return (len(space.spaces),), np.dtype(np.float32), np.asarray
-    try:
-        flattenable = space.is_np_flattenable
-    except NotImplementedError:  # a space of one's own
-        flattenable = False
-    if not flattenable:
-        raise SpaceError(
-            f"the observations of {name} are {space}, which cannot be made one array. Wrap the environment in a "
-            f"gymnasium.ObservationWrapper whose observation_space is a Box.",
-            space=space,
-        )
-    flat = spaces.flatten_space(space)
-    return flat.shape or (0,), np.dtype(np.float32), lambda seen: np.asarray(spaces.flatten(space, seen))
-
-
-def _scaling(space: Space[Any], dtype: np.dtype[Any]) -> tuple[np.ndarray, np.ndarray] | None:
-    """Offset and span of the numbers of an encoded observation; see `EnvSpec`."""
-    from gymnasium import spaces
-
-    if isinstance(space, (spaces.MultiDiscrete, spaces.MultiBinary)) or not space.is_np_flattenable:
-        return None
-    if isinstance(space, spaces.Tuple) and all(isinstance(s, spaces.Discrete) for s in space.spaces):
-        return None
-    offset, span = _spans(space)
-    if (offset == offset[:1]).all() and (span == span[:1]).all() and len(span):
-        offset, span = offset[0].reshape(()), span[0].reshape(())
-    plain = not offset.any() and (span == 1).all() and dtype != np.uint8
-    return None if plain else (offset, span)
-
-
-def _spans(space: Space[Any]) -> tuple[np.ndarray, np.ndarray]:
-    """Offset and span, float32 [n], of each number of a flattened observation: of bounded integers their bounds, else 0 and 1."""
-    from gymnasium import spaces
-
-    if isinstance(space, (spaces.Tuple, spaces.Dict)):
-        parts = [_spans(s) for s in (space.spaces.values() if isinstance(space, spaces.Dict) else space.spaces)]
-        empty = [np.zeros(0, np.float32)]
-        return np.concatenate(empty + [a for a, _ in parts]), np.concatenate(empty + [b for _, b in parts])
-    n = spaces.flatdim(space)
-    offset, span = np.zeros(n, np.float32), np.ones(n, np.float32)
-    if isinstance(space, spaces.Box) and np.dtype(space.dtype).kind in "biu":
-        low, high = (bound.ravel().astype(np.float64) for bound in (space.low, space.high))
-        # Bounds that are those of a wide dtype say nothing of the numbers.
-        bounded = np.full(n, True)
-        if space.dtype.kind != "b" and space.dtype.itemsize >= 4:
-            limits = np.iinfo(space.dtype)
-            bounded = (low > float(limits.min) if limits.min < 0 else bounded) & (high < float(limits.max))
-        offset[bounded] = low[bounded]
-        span[bounded] = np.maximum(high - low, 1)[bounded]
-    return offset, span
 
 
 class Envs(Protocol):
@@ -228,11 +130,12 @@ class Envs(Protocol):
         """Close them all."""
 
 
-def make_envs(env_id: str | Make, n: int, *, autoreset: str = "next_step", watch: Watch) -> Envs:
+@renamed_arguments(env_id="env")
+def make_envs(env: str | Make, n: int, *, autoreset: str = "next_step", watch: Watch) -> Envs:
     """Make N environments, or take a vector environment as it is.
 
     Args:
-        env_id: a Gymnasium id, or a function that makes a `gymnasium.Env` or a `gymnasium.vector.VectorEnv`.
+        env: a Gymnasium id, or a function that makes a `gymnasium.Env` or a `gymnasium.vector.VectorEnv`.
         n: how many; a vector environment's own number counts.
         autoreset: "next_step" (the step after an episode's last only resets) or "same_step", as Gymnasium 1.x defines them;
             a vector environment brings its own mode.
@@ -248,12 +151,12 @@ def make_envs(env_id: str | Make, n: int, *, autoreset: str = "next_step", watch
     if autoreset not in AUTORESET:
         raise ValueError(f"autoreset is one of {', '.join(AUTORESET)}, not {autoreset!r}.")
     _check_count("n_envs", n, MOST_ENVS)
-    first = _make(env_id)
-    spec = _spec(first, checks.name_of(env_id))
+    first = _make(env)
+    spec = spec_from(first, checks.name_of(env))
     if isinstance(first, VectorEnv):
         claim([first], watch.reactor, spec.name)
         return Vectored(first, spec, watch)
-    envs = [first, *(_make(env_id, i) for i in range(1, n))]
+    envs = [first, *(_make(env, i) for i in range(1, n))]
     need_distinct(envs, f"{spec.name}: environments ")
     claim(envs, watch.reactor, spec.name)
     return Singles(envs, spec, autoreset == "next_step", watch)

@@ -37,12 +37,12 @@ class UnknownEnvironmentError(ReactorError, ValueError):
     """There is no environment of that name, or it cannot be made here.
 
     Attributes:
-        env_id: what was asked for.
+        env: what was asked for.
     """
 
-    def __init__(self, message: str, *, env_id: Any) -> None:
+    def __init__(self, message: str, *, env: Any) -> None:
         super().__init__(message)
-        self.env_id = env_id
+        self.env = env
 
 
 class SpaceError(ReactorError, TypeError):

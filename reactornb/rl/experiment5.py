@@ -23,6 +23,7 @@ from reactornb.model import Bank, Reactor, connect
 from reactornb.rl.envs import EnvSpec, spec_of
 from reactornb.rl.learner import Learner
 from reactornb.rl.losses import td_errors
+from reactornb.rl.names import RENAMED
 from reactornb.rl.networks import QNetwork
 from reactornb.rl.policies import Mlp
 from reactornb.rl.qlearning import BriefRollout
@@ -96,17 +97,18 @@ class Experiment5(Reactor):
     Parameters:
         batch_size: K, transitions per update.
         rounds: after so many the run ends.
-        rollouts: how many play.
-        horizon: steps of each per round.
+        n_rollouts: how many play.
+        n_steps: steps of each per round.
         epsilon: of their exploration.
     """
 
     needs_physical_time = False
+    _renamed = RENAMED
 
     batch_size: int = 500
     rounds: int = 500
-    rollouts: int = 16
-    horizon: int = 100
+    n_rollouts: int = 16
+    n_steps: int = 100
     epsilon: float = 0.1
 
     def compose(self) -> None:
@@ -114,22 +116,22 @@ class Experiment5(Reactor):
         spec = spec_of(blackjack)
         self.learner = Learner(
             algorithm=partial(SquaredError, spec),
-            optimizer=partial(torch.optim.Adam, fused=True),
-            lr=0.01,
+            optimizer_class=partial(torch.optim.Adam, fused=True),
+            learning_rate=0.01,
             target_every=10,
             rounds=self.rounds,
         )
         # Same-step autoreset: all of the 100 steps are transitions, as in the paper's program.
         self.players = Bank(
             BriefRollout,
-            self.rollouts,
-            env_id=blackjack,
+            self.n_rollouts,
+            env=blackjack,
             policy=partial(KnownStates, self.epsilon),
-            horizon=self.horizon,
+            n_steps=self.n_steps,
             autoreset="same_step",
         )
         self.replay = ReplayBuffer(
-            writers=self.rollouts, capacity=20_000, batch_size=self.batch_size, updates=1, gamma=0.99
+            writers=self.n_rollouts, buffer_size=20_000, batch_size=self.batch_size, gradient_steps=1, gamma=0.99
         )
         connect(self.learner.weights, self.players.weights, after=0, broadcast=True)
         connect(self.players.trajectory, self.replay.trajectories)

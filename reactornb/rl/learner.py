@@ -16,6 +16,7 @@ from reactornb.model import Fixed, Input, LogicalAction, Output, Reactor, reacti
 from reactornb.rl.config import at_least, check_parameters, flag, number, optional, whole
 from reactornb.rl.dynamo import defer
 from reactornb.rl.errors import DivergenceError
+from reactornb.rl.names import RENAMED
 from reactornb.rl.networks import Flat, OwnGenerator
 from reactornb.tags import ms
 
@@ -63,8 +64,8 @@ class Learner(Reactor):
         algorithm: makes an `Algorithm` from a generator for the first weights and a device; called at startup. What it draws without
             that generator, as torch's own layers do, comes from one of this reactor, never from torch's global one.
         writers: channels of `batches`.
-        optimizer: makes a `torch.optim.Optimizer` from a list of one flat parameter and `lr`.
-        lr: learning rate; while the program runs, `%reactor set learner.lr 1e-4` reaches the optimizer before the next round.
+        optimizer_class: makes a `torch.optim.Optimizer` from a list of one flat parameter and `lr`.
+        learning_rate: learning rate; while the program runs, `%reactor set learner.learning_rate 1e-4` reaches the optimizer before the next round.
         anneal_lr: let it fall to 0 linearly over the rounds.
         max_grad_norm: the gradient's norm is cut to this; None: never.
         target_every: updates after which the target network is replaced; 0: after every round.
@@ -86,10 +87,12 @@ class Learner(Reactor):
     feedback = Output[Any](doc="back to where the batches come from, such as priorities")
     prime = LogicalAction(min_delay=ms(1))
 
+    _renamed = RENAMED
+
     algorithm: Fixed[MakeAlgorithm]
     writers: int = 1
-    optimizer: Fixed[Callable[..., torch.optim.Optimizer]] = torch.optim.Adam
-    lr: float = 2.5e-4
+    optimizer_class: Fixed[Callable[..., torch.optim.Optimizer]] = torch.optim.Adam
+    learning_rate: float = 2.5e-4
     anneal_lr: bool = False
     max_grad_norm: float | None = None
     target_every: int = 0
@@ -100,7 +103,7 @@ class Learner(Reactor):
 
     def check_parameter(self, name: str, value: Any) -> None:
         """Refuse what would end the run."""
-        if name == "lr":
+        if name == "learning_rate":
             check_rate(value)
         if name == "tau" and not 0 <= value <= 1:
             raise ValueError("tau is in [0, 1].")
@@ -110,7 +113,7 @@ class Learner(Reactor):
         """Make the network and publish its first weights."""
         check_parameters(
             self.full_name,
-            lr=(self.lr, at_least(0)),
+            learning_rate=(self.learning_rate, at_least(0)),
             anneal_lr=(self.anneal_lr, flag),
             max_grad_norm=(self.max_grad_norm, optional(number(0, above=True))),
             target_every=(self.target_every, whole(0)),
@@ -123,24 +126,24 @@ class Learner(Reactor):
             self.algo = self.algorithm(torch.Generator().manual_seed(self.seed), device)
         self.algo.network.to(device)
         self.flat = Flat(self.algo.network, gradients=True)
-        self.slow: Flat | None = None
+        self.target: Flat | None = None
         if self.algo.target is not None:
             self.algo.target.to(device)
-            self.slow = Flat(self.algo.target)
-            self.slow.parameter.data.copy_(self.flat.parameter.data)
+            self.target = Flat(self.algo.target)
+            self.target.parameter.data.copy_(self.flat.parameter.data)
         with without_triton():
-            self.steps_of = self.optimizer([self.flat.parameter], lr=self.lr)
+            self.optimizer = self.optimizer_class([self.flat.parameter], lr=self.learning_rate)
         self.round = self.updates = 0
         first = self.flat.publish()
         weights.set(first)
         if self.staleness:
             prime.schedule(0, (self.staleness, first))
 
-    @reaction("lr")
-    def on_lr(self) -> None:
-        """Somebody changed it: from now on the optimizer's steps have that size."""
-        for group in self.steps_of.param_groups:
-            group["lr"] = self.lr
+    @reaction("learning_rate")
+    def on_learning_rate(self) -> None:
+        """Called after `%reactor set learner.learning_rate`: the optimizer has its own copy."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.learning_rate
 
     @reaction(prime)
     def on_prime(self, prime: Any, weights: Any) -> None:
@@ -156,12 +159,12 @@ class Learner(Reactor):
         received = batches.values
         progress = self.round / self.rounds if self.rounds else 0.0
         if self.anneal_lr:
-            for group in self.steps_of.param_groups:
-                group["lr"] = self.lr * (1.0 - progress)
+            for group in self.optimizer.param_groups:
+                group["lr"] = self.learning_rate * (1.0 - progress)
         self.learn(received, progress)
         self.round += 1
-        if self.slow is not None and not self.target_every:
-            self.follow(self.slow)
+        if self.target is not None and not self.target_every:
+            self.follow(self.target)
         back = self.algo.feedback()
         if back is not None:
             feedback.set(back)
@@ -192,9 +195,9 @@ class Learner(Reactor):
                 raise self.diverged(value, norm)
             if self.max_grad_norm is not None and norm > self.max_grad_norm:
                 gradient.mul_(self.max_grad_norm / (norm + 1e-6))
-            self.steps_of.step()
-            if self.slow is not None and self.target_every and self.updates % self.target_every == 0:
-                self.follow(self.slow)
+            self.optimizer.step()
+            if self.target is not None and self.target_every and self.updates % self.target_every == 0:
+                self.follow(self.target)
             for name, metric in (("loss", value), ("gradient_norm", norm), *metrics.items()):
                 value = metric.item() if isinstance(metric, torch.Tensor) else metric
                 sums[name] = sums.get(name, 0.0) + value
@@ -204,27 +207,27 @@ class Learner(Reactor):
         if count:
             self.log(**{name: total / count for name, total in sums.items()})
 
-    def follow(self, slow: Flat) -> None:
+    def follow(self, target: Flat) -> None:
         """Move the target network towards the network."""
-        slow.parameter.data.lerp_(self.flat.parameter.data, self.tau)
+        target.parameter.data.lerp_(self.flat.parameter.data, self.tau)
 
     def diverged(self, loss: float, norm: float) -> DivergenceError:
         """What is wrong, and what can be done."""
         return DivergenceError(
             f"{self.full_name}: update {self.updates} has the loss {loss} and a gradient of norm {norm}. Look for rewards or "
-            f"observations that are not finite; else lower lr (it is {self.lr:g}) or max_grad_norm.",
+            f"observations that are not finite; else lower learning_rate (it is {self.learning_rate:g}) or max_grad_norm.",
             update=self.updates,
             loss=loss,
         )
 
 
-def check_rate(lr: float) -> None:
+def check_rate(learning_rate: float) -> None:
     """Refuse what is no learning rate.
 
     Raises:
         ValueError: if it is not finite or below 0.
     """
-    if not 0 <= lr < np.inf:
+    if not 0 <= learning_rate < np.inf:
         raise ValueError("a learning rate is finite and at least 0.")
 
 

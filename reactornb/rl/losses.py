@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from reactornb.errors import ReactorError
+from reactornb.rl.names import renamed_arguments
 
 if TYPE_CHECKING:
     import torch
@@ -37,6 +38,7 @@ def _same(**arrays: np.ndarray) -> None:
         raise ShapeError(f"these should have one shape, [T, N]: {shapes}.")
 
 
+@renamed_arguments(lam="gae_lambda")
 def gae(
     rewards: np.ndarray,
     values: np.ndarray,
@@ -45,7 +47,7 @@ def gae(
     ended: np.ndarray,
     *,
     gamma: float,
-    lam: float,
+    gae_lambda: float,
 ) -> np.ndarray:
     """Generalised advantage estimates.
 
@@ -56,7 +58,7 @@ def gae(
         terminated: bool [T, N]; nothing follows, so `next_values` do not count.
         ended: bool [T, N], terminated or truncated; the trace is cut. Also true for steps that only reset.
         gamma: discount per step, in [0, 1].
-        lam: trace decay, in [0, 1].
+        gae_lambda: trace decay, in [0, 1].
 
     Returns:
         float32 [T, N], not normalised; advantages plus values are the targets of the value function.
@@ -68,7 +70,7 @@ def gae(
     """
     _same(rewards=rewards, values=values, next_values=next_values, terminated=terminated, ended=ended)
     delta = rewards + np.float32(gamma) * np.where(terminated, np.float32(0), next_values) - values
-    decay = np.where(ended, np.float32(0), np.float32(gamma * lam))
+    decay = np.where(ended, np.float32(0), np.float32(gamma * gae_lambda))
     advantages: np.ndarray = np.empty_like(delta)
     trace = np.zeros(delta.shape[1:], np.float32)
     for t in range(len(delta) - 1, -1, -1):

@@ -2,7 +2,7 @@
 
     world ──joint observation, one microstep later──▶ agents[n] ──actions──▶ world
 
-    Program(MultiAgent(make=lambda: TrafficJunction(cars=4), steps=1000)).run(seed=1)
+    Program(MultiAgent(env=lambda: TrafficJunction(cars=4), total_timesteps=1000)).run(seed=1)
 
 Any PettingZoo parallel environment with discrete actions will do.
 
@@ -22,6 +22,7 @@ from reactornb.model import Bank, Input, Output, Reactor, connect, per_member, r
 from reactornb.rl.checks import name_of
 from reactornb.rl.config import check_parameters, whole
 from reactornb.rl.errors import ContractError, ObservationError, SpaceError, UnknownEnvironmentError
+from reactornb.rl.names import RENAMED
 from reactornb.rl.policies import Mlp, own_draws
 from reactornb.rl.shared import claim
 
@@ -69,31 +70,33 @@ class World(Reactor):
     `agents` or only says that all have ended (in a key `__all__` too). Logs `episode_return`, the sum over agents, of every episode.
 
     Parameters:
-        make: makes the environment.
+        env: makes the environment.
         n: how many agents there can be.
-        steps: after so many the run ends.
+        total_timesteps: steps after which the run ends.
     """
 
     actions = Input[int](width="n")
     joint = Output[np.ndarray](doc="float32 [inputs]")
 
-    make: Callable[[], ParallelEnv[Any, Any, Any]]
+    _renamed = RENAMED
+
+    env: Callable[[], ParallelEnv[Any, Any, Any]]
     n: int
-    steps: int = 1000
+    total_timesteps: int = 1000
 
     @reaction(startup)
     def on_startup(self, joint: Any) -> None:
         """Begin the first episode."""
-        check_parameters(self.full_name, steps=(self.steps, whole(1)))
-        self.env = self.make()
-        claim([self.env], self.full_name, name_of(self.make))
-        self.names = list(self.env.possible_agents)
-        self.spaces = [self.env.observation_space(name) for name in self.names]
-        self.start = [int(self.env.action_space(name).start) for name in self.names]
+        check_parameters(self.full_name, total_timesteps=(self.total_timesteps, whole(1)))
+        self.parallel_env = self.env()
+        claim([self.parallel_env], self.full_name, name_of(self.env))
+        self.names = list(self.parallel_env.possible_agents)
+        self.spaces = [self.parallel_env.observation_space(name) for name in self.names]
+        self.start = [int(self.parallel_env.action_space(name).start) for name in self.names]
         self.sizes = [_size(space) for space in self.spaces]
         self.boxes = all(isinstance(space, spaces.Box) for space in self.spaces)
         self.known = set(self.names)
-        self.called = name_of(self.make)
+        self.called = name_of(self.env)
         self.taken = 0
         self.present: list[Any] = []
         joint.set(self.begin(int(self.rng.integers(2**31))))
@@ -107,7 +110,7 @@ class World(Reactor):
             for name, channel, start in zip(self.names, actions, self.start, strict=True)
             if name in present
         }
-        returned: Any = self.env.step(chosen)
+        returned: Any = self.parallel_env.step(chosen)
         if not isinstance(returned, tuple) or len(returned) != 5:
             raise self.broken(
                 "step",
@@ -123,13 +126,13 @@ class World(Reactor):
                 self.total += self.reward(name, rewards[name])
         self.taken += 1
         self.ended.update(name for said in (terminations, truncations) for name, over in said.items() if over)
-        self.present = [name for name in self.env.agents if name not in self.ended]
+        self.present = [name for name in self.parallel_env.agents if name not in self.ended]
         if "__all__" in self.ended or not self.present:
             self.log(episode_return=self.total)
             together = self.begin(None)
         else:
             together = self.together(seen)
-        if self.taken < self.steps:
+        if self.taken < self.total_timesteps:
             joint.set(together)
         else:
             self.request_stop()
@@ -140,7 +143,7 @@ class World(Reactor):
         Returns:
             Its first joint observation.
         """
-        returned: Any = self.env.reset(seed=seed) if seed is not None else self.env.reset()
+        returned: Any = self.parallel_env.reset(seed=seed) if seed is not None else self.parallel_env.reset()
         if not isinstance(returned, tuple) or len(returned) != 2:
             raise self.broken(
                 "reset",
@@ -150,7 +153,7 @@ class World(Reactor):
         self.check_keys("observations", returned[0], "reset")
         self.total = 0.0
         self.ended: set[Any] = set()
-        self.present = list(self.env.agents)
+        self.present = list(self.parallel_env.agents)
         if not self.present:
             raise self.broken("reset", "after reset its `agents` is empty: nobody can act. Set self.agents in reset.")
         return self.together(returned[0])
@@ -177,14 +180,14 @@ class World(Reactor):
             ContractError: if it is no finite number.
         """
         try:
-            found = float(value)
+            reward = float(value)
         except (TypeError, ValueError):
-            found = np.nan
-        if not np.isfinite(found):
+            reward = np.nan
+        if not np.isfinite(reward):
             raise self.broken(
                 "step", f"the reward of {name} after {self.taken} steps is {value!r}; it is to be a finite number."
             )
-        return found
+        return reward
 
     def broken(self, call: str, what: str) -> ContractError:
         """What is wrong, with the environment's name."""
@@ -193,9 +196,9 @@ class World(Reactor):
     @reaction(shutdown)
     def on_shutdown(self) -> None:
         """Close the environment."""
-        env = self.__dict__.get("env")
-        if env is not None:
-            env.close()
+        parallel_env = self.__dict__.get("parallel_env")
+        if parallel_env is not None:
+            parallel_env.close()
 
     def together(self, seen: dict[Any, Any]) -> np.ndarray:
         """All observations as one new array, float32 [inputs].
@@ -209,8 +212,8 @@ class World(Reactor):
             if name not in seen or name in self.ended:
                 parts.append(np.zeros(size, np.float32))
                 continue
-            found: Any = seen[name] if self.boxes else spaces.flatten(space, seen[name])
-            part = np.ravel(found)
+            observation: Any = seen[name] if self.boxes else spaces.flatten(space, seen[name])
+            part = np.ravel(observation)
             if len(part) != size:
                 raise ObservationError(
                     f"{self.called}: {name} observed {len(part)} numbers after {self.taken} steps; its space says {size}. Mend the environment, or "
@@ -261,8 +264,8 @@ class MultiAgent(Reactor):
     """The program; see the module.
 
     Parameters:
-        make: makes a PettingZoo parallel environment.
-        steps: after so many the run ends.
+        env: makes a PettingZoo parallel environment.
+        total_timesteps: steps after which the run ends.
         policies: one for each possible agent; `mlp_choice` for all of them unless given.
 
     Raises:
@@ -271,38 +274,39 @@ class MultiAgent(Reactor):
     """
 
     needs_physical_time = False
+    _renamed = RENAMED
 
-    make: Callable[[], ParallelEnv[Any, Any, Any]]
-    steps: int = 1000
+    env: Callable[[], ParallelEnv[Any, Any, Any]]
+    total_timesteps: int = 1000
     policies: Sequence[MakeChoose] | None = None
 
     def compose(self) -> None:
         """Broadcast, gather."""
-        if isinstance(self.make, ParallelEnv) or not callable(self.make):
+        if isinstance(self.env, ParallelEnv) or not callable(self.env):
             raise UnknownEnvironmentError(
-                f"make is a function that makes a parallel environment, such as `lambda: {type(self.make).__name__}(…)`, not {self.make!r}: "
+                f"env is a function that makes a parallel environment, such as `lambda: {type(self.env).__name__}(…)`, not {self.env!r}: "
                 f"the program makes one when it is assembled and one when it starts.",
-                env_id=self.make,
+                env=self.env,
             )
-        env = self.make()
-        if not isinstance(env, ParallelEnv):
+        example = self.env()
+        if not isinstance(example, ParallelEnv):
             raise UnknownEnvironmentError(
-                f"{name_of(self.make)} made {'None (does it lack its return?)' if env is None else f'a {type(env).__name__}'}, which is no pettingzoo.ParallelEnv; pettingzoo.utils.aec_to_parallel turns an "
+                f"{name_of(self.env)} made {'None (does it lack its return?)' if example is None else f'a {type(example).__name__}'}, which is no pettingzoo.ParallelEnv; pettingzoo.utils.aec_to_parallel turns an "
                 f"AEC environment into one.",
-                env_id=self.make,
+                env=self.env,
             )
         try:
-            names = list(env.possible_agents)
-            inputs = sum(_size(env.observation_space(name)) for name in names)
-            choices = [_choices(name, env.action_space(name)) for name in names]
+            names = list(example.possible_agents)
+            inputs = sum(_size(example.observation_space(name)) for name in names)
+            choices = [_choices(name, example.action_space(name)) for name in names]
         finally:
-            env.close()
+            example.close()
         policies = self.policies or [mlp_choice] * len(names)
         if len(policies) != len(names):
             raise ValueError(
                 f"{len(policies)} policies were given for {len(names)} agents: {', '.join(map(str, names))}."
             )
-        self.world = World(make=self.make, n=len(names), steps=self.steps)
+        self.world = World(env=self.env, n=len(names), total_timesteps=self.total_timesteps)
         self.agents = Bank(
             Agent,
             len(names),

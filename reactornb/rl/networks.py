@@ -372,7 +372,7 @@ class ActorCritic(nn.Module):
         hidden: widths of the hidden layers.
         generator: see `linear`; orthogonal initialisation, gains sqrt(2), 0.01 for the policy and 1 for the value, as in
             Huang et al. 2022, "The 37 implementation details of proximal policy optimization", details 2 and C1.
-        log_deviation: the first log-deviation of continuous actions.
+        log_std_init: the first log-deviation of continuous actions.
     """
 
     def __init__(
@@ -380,7 +380,7 @@ class ActorCritic(nn.Module):
         spec: EnvSpec,
         hidden: Sequence[int],
         generator: torch.Generator | None,
-        log_deviation: float = 0.0,
+        log_std_init: float = 0.0,
     ) -> None:
         super().__init__()
         root2 = math.sqrt(2)
@@ -395,7 +395,7 @@ class ActorCritic(nn.Module):
             self.actor = mlp(
                 (inputs, *hidden, outputs), "tanh", generator, gain=root2, last_gain=0.01, scaling=spec.scaling
             )
-        self.log_deviation = None if self.discrete else nn.Parameter(torch.full((outputs,), log_deviation))
+        self.log_std = None if self.discrete else nn.Parameter(torch.full((outputs,), log_std_init))
         self.critic: nn.Module = (
             linear(512, 1, generator, 1.0)
             if is_image(spec)
@@ -419,13 +419,13 @@ class ActorCritic(nn.Module):
         features = self.features(observations)
         found = self.actor(features)
         value = self.critic(features).squeeze(-1)
-        if self.log_deviation is None:
+        if self.log_std is None:
             log_probs = found - found.logsumexp(dim=1, keepdim=True)
             chosen = log_probs.gather(1, actions[:, None]).squeeze(1)
             return chosen, -(log_probs.exp() * log_probs).sum(1), value
-        log_deviation = self.log_deviation
-        distance = (actions.reshape(len(actions), -1) - found) * torch.exp(-log_deviation)
-        constant = log_deviation + 0.5 * math.log(2 * math.pi)
+        log_std = self.log_std
+        distance = (actions.reshape(len(actions), -1) - found) * torch.exp(-log_std)
+        constant = log_std + 0.5 * math.log(2 * math.pi)
         chosen = (-0.5 * distance * distance - constant).sum(1)
         return chosen, (0.5 + constant).sum().expand_as(chosen), value
 

@@ -220,9 +220,9 @@ class GaussianPolicy:
     def load(self, weights: np.ndarray) -> None:
         """See `Policy`."""
         self._forward.load(weights)
-        log_deviation = weights[self._at]
-        self._deviation = np.exp(log_deviation)
-        self._constant = float(log_deviation.sum() + 0.5 * len(log_deviation) * np.log(2 * np.pi))
+        log_std = weights[self._at]
+        self._deviation = np.exp(log_std)
+        self._constant = float(log_std.sum() + 0.5 * len(log_std) * np.log(2 * np.pi))
 
     def act(self, observations: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray | None]:
         """See `Policy`."""

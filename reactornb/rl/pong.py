@@ -23,8 +23,8 @@ __all__ = ["CONFIG", "Pong", "main"]
 FRAME_SKIP = int(MNIH_2015["frame_skip"])
 
 CONFIG = PPOConfig(
-    total_steps=10_000_000, rollouts=2, n_envs=4, horizon=128, epochs=4, minibatch_size=256, lr=2.5e-4, gamma=0.99,
-    lam=0.95, clip=0.1, entropy=0.01, value=0.5, max_grad_norm=0.5, eval_episodes=8,
+    total_timesteps=10_000_000, n_rollouts=2, n_envs=4, n_steps=128, n_epochs=4, batch_size=256, learning_rate=2.5e-4, gamma=0.99,
+    gae_lambda=0.95, clip_range=0.1, ent_coef=0.01, vf_coef=0.5, max_grad_norm=0.5, eval_episodes=8,
 )  # fmt: skip
 
 
@@ -47,8 +47,8 @@ class Pong(Reactor):
         """One PPO on a vector environment per rollout."""
         config: PPOConfig = self.config or CONFIG
         if self.frames is not None:
-            config = replace(config, total_steps=self.frames // FRAME_SKIP)
-        self.ppo = PPO(env_id=partial(make_atari, self.game, config.n_envs, **MNIH_2015), config=config)
+            config = replace(config, total_timesteps=self.frames // FRAME_SKIP)
+        self.ppo = PPO(env=partial(make_atari, self.game, config.n_envs, **MNIH_2015), config=config)
 
 
 main = Pong

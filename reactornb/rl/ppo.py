@@ -1,6 +1,6 @@
 """Proximal policy optimization, for discrete and for continuous actions.
 
-    Program(PPO(env_id="CartPole-v1")).run(seed=1)
+    Program(PPO(env="CartPole-v1")).run(seed=1)
 
 Rollouts play with the newest weights and send trajectories with the log-probabilities of what they did; the learner estimates
 advantages and takes several epochs of clipped steps on them.
@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from reactornb.model import Bank, Reactor, connect
-from reactornb.rl.config import at_least, check, config_of, device, flag, number, optional, preset, whole, widths
+from reactornb.model import Bank, connect
+from reactornb.rl.config import Config, at_least, check, config_of, device, flag, number, optional, whole, widths
 from reactornb.rl.envs import EnvSpec, spec_of
 from reactornb.rl.learner import Learner
 from reactornb.rl.losses import clipped_ppo, clipped_value, gae
@@ -28,99 +28,92 @@ from reactornb.rl.networks import ActorCritic, check_supported, is_image
 from reactornb.rl.policies import CategoricalPolicy, GaussianPolicy, Mlp, Policy, TorchForward
 from reactornb.rl.rollout import Evaluator, Rollout
 from reactornb.rl.storage import Trajectory
+from reactornb.rl.training import Training
 from reactornb.tags import ms
 
 __all__ = ["PPO", "PPOConfig"]
 
 
 @dataclass(frozen=True, slots=True)
-class PPOConfig:
+class PPOConfig(Config):
     """Hyper-parameters; the defaults are CleanRL's ppo.py, those of `for_env` the RL Baselines3 Zoo's ppo.yml.
 
     Attributes:
-        total_steps: environment steps of a whole run.
-        rollouts: reactors that play.
-        n_envs: environments of each.
-        horizon: steps of each environment per round.
-        epochs: how often a round's steps are used.
-        minibatch_size: steps of an update.
-        lr: Adam's learning rate; `anneal_lr` lets it fall to 0.
+        total_timesteps: environment steps of a whole run.
+        n_rollouts: reactors that play.
+        n_envs: environments of each: `n_rollouts * n_envs` in all.
+        n_steps: steps of each environment per round.
+        n_epochs: how often a round's steps are used.
+        batch_size: steps of an update.
+        learning_rate: Adam's learning rate; `anneal_lr` lets it fall to 0.
         adam_eps: Adam's epsilon.
         gamma: discount.
-        lam: trace decay of the advantages.
-        clip: how far the probability ratio may go from 1; `anneal_clip` lets it fall to 0.
-        clip_value: clip the value function's steps likewise.
-        entropy: weight of the policy's entropy.
-        value: weight of the value function's loss.
-        normalize_advantages: per minibatch.
+        gae_lambda: trace decay of the advantages.
+        clip_range: how far the probability ratio may go from 1; `anneal_clip_range` lets it fall to 0.
+        clip_vloss: clip the value function's steps likewise.
+        ent_coef: weight of the policy's entropy.
+        vf_coef: weight of the value function's loss, which is half its mean squared error, as in CleanRL.
+        normalize_advantage: per minibatch.
         max_grad_norm: the gradient is cut to this.
         hidden: widths of the hidden layers; images get the network of Mnih et al. 2015.
-        log_deviation: of continuous actions, at the beginning.
+        log_std_init: of continuous actions, at the beginning.
         staleness: rounds that rollouts may be ahead of the learner; see `Learner`.
         eval_episodes: greedy episodes at the end; 0: none.
         device: of the learner.
     """
 
-    total_steps: int = 500_000
-    rollouts: int = 2
+    total_timesteps: int = 500_000
+    n_rollouts: int = 2
     n_envs: int = 2
-    horizon: int = 128
-    epochs: int = 4
-    minibatch_size: int = 128
-    lr: float = 2.5e-4
+    n_steps: int = 128
+    n_epochs: int = 4
+    batch_size: int = 128
+    learning_rate: float = 2.5e-4
     anneal_lr: bool = True
     adam_eps: float = 1e-5
     gamma: float = 0.99
-    lam: float = 0.95
-    clip: float = 0.2
-    anneal_clip: bool = False
-    clip_value: bool = True
-    entropy: float = 0.01
-    value: float = 0.5
-    normalize_advantages: bool = True
+    gae_lambda: float = 0.95
+    clip_range: float = 0.2
+    anneal_clip_range: bool = False
+    clip_vloss: bool = True
+    ent_coef: float = 0.01
+    vf_coef: float = 0.5
+    normalize_advantage: bool = True
     max_grad_norm: float = 0.5
     hidden: tuple[int, ...] = (64, 64)
-    log_deviation: float = 0.0
+    log_std_init: float = 0.0
     staleness: int = 0
     eval_episodes: int = 20
     device: str = "cpu"
 
-    @classmethod
-    def for_env(cls, env_id: Any) -> PPOConfig:
-        """What is known to work for an environment, else the defaults.
-
-        Raises:
-            UnknownEnvironmentError: for an id that is not registered.
-        """
-        return preset(cls, env_id, _PRESETS)
-
     def __post_init__(self) -> None:
         check(
-            self, total_steps=whole(1), rollouts=whole(1), n_envs=whole(1), horizon=whole(1), epochs=whole(1),
-            minibatch_size=whole(1), lr=at_least(0), anneal_lr=flag, adam_eps=number(0, above=True), gamma=number(0, 1),
-            lam=number(0, 1), clip=number(0, above=True), anneal_clip=flag, clip_value=flag, entropy=at_least(0),
-            value=at_least(0), normalize_advantages=flag, max_grad_norm=optional(number(0, above=True)), hidden=widths,
-            log_deviation=number(), staleness=whole(0), eval_episodes=whole(0), device=device,
+            self, total_timesteps=whole(1), n_rollouts=whole(1), n_envs=whole(1), n_steps=whole(1), n_epochs=whole(1),
+            batch_size=whole(1), learning_rate=at_least(0), anneal_lr=flag, adam_eps=number(0, above=True), gamma=number(0, 1),
+            gae_lambda=number(0, 1), clip_range=number(0, above=True), anneal_clip_range=flag, clip_vloss=flag, ent_coef=at_least(0),
+            vf_coef=at_least(0), normalize_advantage=flag, max_grad_norm=optional(number(0, above=True)), hidden=widths,
+            log_std_init=number(), staleness=whole(0), eval_episodes=whole(0), device=device,
         )  # fmt: skip
 
     @property
     def rounds(self) -> int:
         """Rounds of a whole run."""
-        return max(1, self.total_steps // (self.rollouts * self.n_envs * self.horizon))
+        return max(1, self.total_timesteps // (self.n_rollouts * self.n_envs * self.n_steps))
 
 
-_PRESETS = {
-    # RL Baselines3 Zoo, hyperparams/ppo.yml: 8 environments x 32 steps, 20 epochs of one batch.
+PPOConfig.presets = {
+    # RL Baselines3 Zoo, hyperparams/ppo.yml: 8 environments x 32 steps, 20 epochs of one batch. Its vf_coef of 0.5 weights the whole squared
+    # error, so it is 1.0 here; likewise below.
     "CartPole-v1": PPOConfig(
-        total_steps=100_000, n_envs=4, horizon=32, epochs=20, minibatch_size=256, lr=1e-3, anneal_clip=True,
-        gamma=0.98, lam=0.8, entropy=0.0, adam_eps=1e-5, clip_value=False,
+        total_timesteps=100_000, n_envs=4, n_steps=32, n_epochs=20, batch_size=256, learning_rate=1e-3, anneal_clip_range=True,
+        gamma=0.98, gae_lambda=0.8, ent_coef=0.0, vf_coef=1.0, adam_eps=1e-5, clip_vloss=False,
     ),
     # CleanRL's defaults, more environments at once.
     "Acrobot-v1": PPOConfig(n_envs=4),
     # RL Baselines3 Zoo, hyperparams/ppo.yml: 4 environments x 1024 steps, but for its state-dependent exploration.
     "Pendulum-v1": PPOConfig(
-        total_steps=100_000, n_envs=2, horizon=1024, epochs=10, minibatch_size=64, lr=1e-3, anneal_lr=False,
-        gamma=0.9, entropy=0.0, clip_value=False,
+        total_timesteps=100_000, n_envs=2, n_steps=1024, n_epochs=10, batch_size=64, learning_rate=1e-3, anneal_lr=False,
+        gamma=0.9, ent_coef=0.0, vf_coef=1.0, clip_vloss=False,
     ),
 }  # fmt: skip
 
@@ -145,22 +138,22 @@ class PPOAlgorithm:
     def __init__(self, spec: EnvSpec, config: PPOConfig, generator: torch.Generator, device: torch.device) -> None:
         self.config = config
         self.device = device
-        self.network = ActorCritic(spec, config.hidden, generator, config.log_deviation)
-        self.clip = config.clip
+        self.network = ActorCritic(spec, config.hidden, generator, config.log_std_init)
+        self.clip = config.clip_range
 
     def minibatches(self, received: list[Trajectory], rng: np.random.Generator, progress: float) -> Iterator[Minibatch]:
-        """Advantages first, then `epochs` times all steps in a new order."""
+        """Advantages first, then `n_epochs` times all steps in a new order."""
         config = self.config
-        if config.anneal_clip:
-            self.clip = config.clip * (1.0 - progress)
+        if config.anneal_clip_range:
+            self.clip = config.clip_range * (1.0 - progress)
         whole, valid = self.prepare(received)
         steps = np.flatnonzero(valid)
         if not len(steps):
             return
-        for _ in range(config.epochs):
+        for _ in range(config.n_epochs):
             order = rng.permutation(steps)
             # Parts of nearly one size: a last one of a few steps would be an update on their noise.
-            for part in np.array_split(order, max(1, round(len(order) / config.minibatch_size))):
+            for part in np.array_split(order, max(1, round(len(order) / config.batch_size))):
                 rows = torch.from_numpy(part).to(self.device)
                 yield Minibatch(
                     whole.observations[rows],
@@ -175,7 +168,7 @@ class PPOAlgorithm:
         """All steps of a round, rows in the order [T, N], and which of them were taken."""
         config = self.config
         observations, values, advantages, valid = estimate(
-            self.network, received, self.device, gamma=config.gamma, lam=config.lam
+            self.network, received, self.device, gamma=config.gamma, gae_lambda=config.gae_lambda
         )
 
         def rows(array: np.ndarray) -> torch.Tensor:
@@ -195,15 +188,15 @@ class PPOAlgorithm:
         config, m = self.config, minibatch
         log_probs, entropies, values = self.network.evaluate(m.observations, m.actions)
         advantages = m.advantages
-        if config.normalize_advantages and len(advantages) > 1:
+        if config.normalize_advantage and len(advantages) > 1:
             advantages = (advantages - advantages.mean()) / (advantages.std() + 1e-8)
         policy_loss, kl = clipped_ppo(log_probs, m.log_probs, advantages, self.clip)
-        if config.clip_value:
+        if config.clip_vloss:
             value_loss = clipped_value(values, m.values, m.returns, self.clip)
         else:
             value_loss = 0.5 * ((values - m.returns) ** 2).mean()
         entropy = entropies.mean()
-        loss = policy_loss + 2 * config.value * value_loss - config.entropy * entropy
+        loss = policy_loss + config.vf_coef * value_loss - config.ent_coef * entropy
         return loss, {"policy_loss": policy_loss, "value_loss": value_loss, "entropy": entropy, "kl": kl}
 
     def feedback(self) -> None:
@@ -228,14 +221,14 @@ def evaluate(
         for trajectory in received:
             if trajectory.finals:
                 t, i, finals = zip(*trajectory.finals, strict=True)
-                found = network.value(torch.from_numpy(np.stack(finals)).to(device)).cpu().numpy()
-                next_values[np.array(t), column + np.array(i)] = found
+                values_there = network.value(torch.from_numpy(np.stack(finals)).to(device)).cpu().numpy()
+                next_values[np.array(t), column + np.array(i)] = values_there
             column += trajectory.rewards.shape[1]
     return all_rows[: steps * n], values[:-1], next_values
 
 
 def estimate(
-    network: ActorCritic, received: list[Trajectory], device: torch.device, *, gamma: float, lam: float
+    network: ActorCritic, received: list[Trajectory], device: torch.device, *, gamma: float, gae_lambda: float
 ) -> tuple[torch.Tensor, np.ndarray, np.ndarray, np.ndarray]:
     """What an actor-critic makes of a round.
 
@@ -251,40 +244,40 @@ def estimate(
         np.concatenate([r.terminated for r in received], axis=1),
         np.concatenate([r.ended for r in received], axis=1) | ~valid,
         gamma=gamma,
-        lam=lam,
+        gae_lambda=gae_lambda,
     )
     return observations, values, advantages, valid
 
 
-def compose_actor_critic(program: Any, config: Any, algorithm: Any, optimizer: Any) -> None:
+def compose_actor_critic(program: Any, config: Any, algorithm: Any, optimizer_class: Any) -> None:
     """Learner -> rollouts -> learner, and an evaluation at the end: what PPO and A2C have in common.
 
     Args:
-        program: the reactor that is composed; its `env_id` is played.
+        program: the reactor that is composed; its `env` is played.
         config: of either.
         algorithm: makes an `Algorithm` from an `EnvSpec`, the configuration, a generator and a device.
-        optimizer: makes a `torch.optim.Optimizer`, as for `Learner`.
+        optimizer_class: makes a `torch.optim.Optimizer`, as for `Learner`.
     """
-    c, env_id = config, program.env_id
-    spec = spec_of(env_id)
+    c, env = config, program.env
+    spec = spec_of(env)
     check_supported(spec)
     policy = partial(actor_policy, c.hidden)
     program.learner = Learner(
         algorithm=partial(algorithm, spec, c),
-        writers=c.rollouts,
-        optimizer=optimizer,
-        lr=c.lr,
+        writers=c.n_rollouts,
+        optimizer_class=optimizer_class,
+        learning_rate=c.learning_rate,
         anneal_lr=c.anneal_lr,
         max_grad_norm=c.max_grad_norm,
         rounds=c.rounds,
         staleness=c.staleness,
         device=c.device,
     )
-    program.rollouts = Bank(Rollout, c.rollouts, env_id=env_id, policy=policy, n_envs=c.n_envs, horizon=c.horizon)
+    program.rollouts = Bank(Rollout, c.n_rollouts, env=env, policy=policy, n_envs=c.n_envs, n_steps=c.n_steps)
     connect(program.learner.weights, program.rollouts.weights, after=ms(1 + c.staleness) if c.staleness else ms(0))
     connect(program.rollouts.trajectory, program.learner.batches)
     if c.eval_episodes:
-        program.evaluator = Evaluator(env_id=env_id, policy=policy, episodes=c.eval_episodes)
+        program.evaluator = Evaluator(env=env, policy=policy, episodes=c.eval_episodes)
         connect(program.learner.final, program.evaluator.final)
 
 
@@ -301,17 +294,17 @@ def actor_policy(hidden: tuple[int, ...], spec: EnvSpec) -> Policy:
     return CategoricalPolicy(forward) if spec.n_actions is not None else GaussianPolicy(forward, 0, spec.action_shape)
 
 
-class PPO(Reactor):
+class PPO(Training, config_type=PPOConfig):
     """Proximal policy optimization: learns a policy and a value function from what its rollouts play with the newest weights.
 
-        result = Program(PPO(env_id="CartPole-v1", config=PPOConfig(total_steps=50_000))).run(seed=1)
+        result = Program(PPO(env="CartPole-v1", config=PPOConfig(total_timesteps=50_000))).run(seed=1)
 
     Parameters:
-        env_id: a Gymnasium id ("CartPole-v1" by default), or a function that makes an environment or a vector environment, such as
+        env: a Gymnasium id ("CartPole-v1" by default), or a function that makes an environment or a vector environment, such as
             `lambda: MyEnv(size=8)`; each rollout makes its own. Observations of any kind that becomes one array (frames go through the
             network of Mnih et al. 2015); actions Discrete or a floating Box.
         config: hyper-parameters, a `PPOConfig` (`PPOConfig?` lists all with their defaults). None, the default:
-            `PPOConfig.for_env(env_id)`, what is known to work for that id.
+            `PPOConfig.for_env(env)`, what is known to work for that id.
 
     Logs `episode_return`, `episode_length`, `loss`, `policy_loss`, `value_loss`, `entropy`, `kl`, and at the end `eval_return` and `eval_mean`.
 
@@ -323,9 +316,7 @@ class PPO(Reactor):
     Source: Schulman et al. 2017, arXiv:1707.06347; Huang et al. 2022, "The 37 implementation details of proximal policy optimization".
     """
 
-    needs_physical_time = False
-
-    env_id: Any = "CartPole-v1"
+    env: Any = "CartPole-v1"
     config: PPOConfig | None = None
 
     def compose(self) -> None:

@@ -4,7 +4,7 @@
 
 For environments whose observations and actions are finite: Blackjack, FrozenLake, Taxi, CliffWalking.
 
-    result = Program(QLearning).run(seed=1, fast=True)     # Blackjack, then 100,000 games with the table it learned
+    result = Program(QLearning).run(seed=1)     # Blackjack, then 100,000 games with the table it learned
     result.metrics["eval_mean"]                            # one per evaluator
 
 Sources: Watkins and Dayan 1992, "Q-learning"; Sutton and Barto 2018, section 6.5, and example 5.1 for Blackjack; step sizes that
@@ -22,59 +22,62 @@ import numpy as np
 from gymnasium import spaces
 
 from reactornb.model import Bank, Input, Output, Reactor, connect, reaction, startup
-from reactornb.rl.config import Rule, check, config_of, number, whole
+from reactornb.rl.config import Config, check, config_of, number, whole
 from reactornb.rl.envs import EnvSpec, spec_of
 from reactornb.rl.errors import SpaceError
 from reactornb.rl.policies import EpsilonGreedyPolicy, LinearSchedule
 from reactornb.rl.rollout import Evaluator, Rollout
 from reactornb.rl.storage import Trajectory
 from reactornb.rl.toy_text import blackjack
+from reactornb.rl.training import Training
 
 __all__ = ["BriefRollout", "QLearning", "QLearningConfig", "Table", "TableLearner", "strides_of"]
 
 
-_TWO = Rule(
-    "two probabilities, those of the first and of the last step, such as (1.0, 0.2)",
-    lambda v: isinstance(v, (tuple, list)) and len(v) == 2 and all(number(0, 1).holds(p) for p in v),
-)
-
-
 @dataclass(frozen=True, slots=True)
-class QLearningConfig:
+class QLearningConfig(Config):
     """Hyper-parameters.
 
     Attributes:
-        rollouts: how many play side by side.
+        total_timesteps: environment steps of a whole run.
+        n_rollouts: how many play side by side.
         n_envs: environments of each.
-        horizon: steps of each environment per round.
-        rounds: how often the table is sent out and what was played comes back.
+        n_steps: steps of each environment per round.
         gamma: discount per step; an undiscounted game has 1.
-        epsilon: probability of a random action in the first and in the last step.
+        exploration_initial_eps: probability of a random action in the first step.
+        exploration_final_eps: and in the last one.
         omega: the step size is visits**-omega, this one counted; in (1/2, 1], where 1 averages all targets alike.
         eval_episodes: greedy episodes after the last round; 0: none.
     """
 
-    rollouts: int = 8
+    total_timesteps: int = 1_280_000
+    n_rollouts: int = 8
     n_envs: int = 8
-    horizon: int = 250
-    rounds: int = 80
+    n_steps: int = 250
     gamma: float = 1.0
-    epsilon: tuple[float, float] = (1.0, 0.2)
+    exploration_initial_eps: float = 1.0
+    exploration_final_eps: float = 0.2
     omega: float = 0.8
     eval_episodes: int = 100_000
 
     def __post_init__(self) -> None:
         check(
-            self, rollouts=whole(1), n_envs=whole(1), horizon=whole(1), rounds=whole(1), gamma=number(0, 1),
-            epsilon=_TWO, omega=number(0.5, 1, above=True), eval_episodes=whole(0),
+            self, total_timesteps=whole(1), n_rollouts=whole(1), n_envs=whole(1), n_steps=whole(1), gamma=number(0, 1),
+            exploration_initial_eps=number(0, 1), exploration_final_eps=number(0, 1), omega=number(0.5, 1, above=True),
+            eval_episodes=whole(0),
         )  # fmt: skip
 
+    @property
+    def rounds(self) -> int:
+        """How often the table is sent out and what was played comes back."""
+        return max(1, self.total_timesteps // (self.n_rollouts * self.n_envs * self.n_steps))
 
-def strides_of(env_id: Any) -> tuple[np.ndarray, int]:
+
+def strides_of(env: Any) -> tuple[np.ndarray, int]:
     """How an encoded observation becomes the number of a state: their product.
 
     Args:
-        env_id: as for `Rollout`.
+        env: as for `Rollout`.
 
     Returns:
         float32 [*observation_shape], and the number of states.
@@ -83,12 +86,12 @@ def strides_of(env_id: Any) -> tuple[np.ndarray, int]:
         UnknownEnvironmentError: if it cannot be made.
         SpaceError: unless observations are Discrete, MultiDiscrete, or a Tuple of Discretes, counted from 0.
     """
-    spec_of(env_id)  # who cannot be made is told there
-    env = env_id() if callable(env_id) else gymnasium.make(env_id)
+    spec_of(env)  # who cannot be made is told there
+    example = env() if callable(env) else gymnasium.make(env)
     try:
-        space = env.observation_space
+        space = example.observation_space
     finally:
-        env.close()
+        example.close()
     if isinstance(space, spaces.Discrete) and space.start == 0:
         return np.arange(space.n, dtype=np.float32), int(space.n)  # a rollout sees it one-hot
     sizes: list[int] = []
@@ -98,7 +101,7 @@ def strides_of(env_id: Any) -> tuple[np.ndarray, int]:
         sizes = [int(s.n) for s in space]
     if not sizes:
         raise SpaceError(
-            f"a table needs finitely many observations, counted from 0; those of {env_id!r} are {space}. Use DQN, or a "
+            f"a table needs finitely many observations, counted from 0; those of {env!r} are {space}. Use DQN, or a "
             f"gymnasium.ObservationWrapper that makes them Discrete.",
             space=space,
         )
@@ -123,13 +126,15 @@ class Table:
 
     def __call__(self, observations: np.ndarray) -> np.ndarray:
         """float32 [N, ...] -> float32 [N, A]."""
-        found: np.ndarray = self._values[(observations @ self._strides).astype(np.intp)]
-        return found
+        values: np.ndarray = self._values[(observations @ self._strides).astype(np.intp)]
+        return values
 
 
 def _policy(config: QLearningConfig, strides: np.ndarray, spec: EnvSpec) -> EpsilonGreedyPolicy:
     actions = spec.need_discrete("Q-learning")
-    schedule = LinearSchedule(*config.epsilon, config.rounds * config.horizon * config.n_envs)
+    schedule = LinearSchedule(
+        config.exploration_initial_eps, config.exploration_final_eps, config.rounds * config.n_steps * config.n_envs
+    )
     return EpsilonGreedyPolicy(Table(strides, actions), actions, schedule)
 
 
@@ -219,13 +224,13 @@ class TableLearner(Reactor):
         return errors, count
 
 
-class QLearning(Reactor):
+class QLearning(Training, config_type=QLearningConfig):
     """Tabular Q-learning: learns a table of action values, in parallel, for environments with finitely many observations and actions.
 
-        result = Program(QLearning(env_id="FrozenLake-v1")).run(seed=1, fast=True)
+        result = Program(QLearning(env="FrozenLake-v1")).run(seed=1)
 
     Parameters:
-        env_id: a Gymnasium id, or a function that makes the environment; Blackjack by default. Observations Discrete, MultiDiscrete or a Tuple
+        env: a Gymnasium id, or a function that makes the environment; Blackjack by default. Observations Discrete, MultiDiscrete or a Tuple
             of Discretes, counted from 0; actions Discrete.
         config: hyper-parameters, a `QLearningConfig` (`QLearningConfig?` lists all with their defaults).
 
@@ -239,30 +244,28 @@ class QLearning(Reactor):
     Sources: Watkins and Dayan 1992, "Q-learning"; Sutton and Barto 2018, section 6.5.
     """
 
-    needs_physical_time = False
-
-    env_id: Any = blackjack
-    config: QLearningConfig = QLearningConfig()
+    env: Any = blackjack
+    config: QLearningConfig | None = None
 
     def compose(self) -> None:
         """A learner, rollouts, and who plays in the end."""
         config = config_of(self, QLearningConfig)
-        strides, states = strides_of(self.env_id)
+        strides, states = strides_of(self.env)
         policy = partial(_policy, config, strides)
         self.learner = TableLearner(
-            n=config.rollouts,
+            n=config.n_rollouts,
             strides=strides,
             states=states,
-            actions=spec_of(self.env_id).need_discrete("Q-learning"),
+            actions=spec_of(self.env).need_discrete("Q-learning"),
             rounds=config.rounds,
             gamma=config.gamma,
             omega=config.omega,
         )
-        common = {"env_id": self.env_id, "policy": policy}
-        self.rollouts = Bank(BriefRollout, config.rollouts, n_envs=config.n_envs, horizon=config.horizon, **common)
+        common = {"env": self.env, "policy": policy}
+        self.rollouts = Bank(BriefRollout, config.n_rollouts, n_envs=config.n_envs, n_steps=config.n_steps, **common)
         connect(self.learner.weights, self.rollouts.weights, after=0, broadcast=True)
         connect(self.rollouts.trajectory, self.learner.trajectories)
         if config.eval_episodes:
-            share = -(-config.eval_episodes // config.rollouts)
-            self.evaluators = Bank(Evaluator, config.rollouts, n_envs=16, episodes=share, **common)
+            share = -(-config.eval_episodes // config.n_rollouts)
+            self.evaluators = Bank(Evaluator, config.n_rollouts, n_envs=16, episodes=share, **common)
             connect(self.learner.final, self.evaluators.final, broadcast=True)

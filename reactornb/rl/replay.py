@@ -8,6 +8,7 @@ import numpy as np
 
 from reactornb.model import Fixed, Input, Output, Reactor, reaction, startup
 from reactornb.rl.config import at_least, check_parameters, flag, number, whole
+from reactornb.rl.names import RENAMED
 from reactornb.rl.policies import LinearSchedule
 from reactornb.rl.storage import Batch, Ring, SumTree, Trajectory
 
@@ -15,7 +16,7 @@ __all__ = ["ReplayBuffer"]
 
 
 class ReplayBuffer(Reactor):
-    """Keeps the newest `capacity` steps and draws `updates` minibatches whenever trajectories arrive.
+    """Keeps the newest `buffer_size` steps and draws `gradient_steps` minibatches whenever trajectories arrive.
 
     Each channel of `trajectories` writes into streams of its own; what came is stored in the order of the channels, so the content
     does not depend on which rollout was ready first. Logs `steps`, the environment steps that arrived. A trajectory's bytes are copied once, into the ring. All minibatches of a round
@@ -23,12 +24,12 @@ class ReplayBuffer(Reactor):
 
     Parameters:
         writers: how many rollouts write.
-        capacity: steps kept, over all writers.
+        buffer_size: steps kept, over all writers.
         batch_size: transitions of a minibatch.
-        updates: minibatches per round; none are drawn while fewer than `learning_starts` steps came, and an empty list goes out.
-        learning_starts: see `updates`.
+        gradient_steps: minibatches per round; none are drawn while fewer than `learning_starts` steps came, and an empty list goes out.
+        learning_starts: see `gradient_steps`.
         gamma: discount per step.
-        n_step: steps of a return before it is bootstrapped.
+        n_steps: steps of a return before it is bootstrapped.
         prioritised: draw in proportion to priority**alpha (the learner sends priorities back), instead of uniformly.
         alpha: how much priorities count.
         beta: exponent of the importance weights, from `beta` to 1 in `rounds` rounds.
@@ -41,13 +42,15 @@ class ReplayBuffer(Reactor):
     priorities = Input[tuple[Any, ...]](doc="(indices, absolute TD errors) of what was drawn, back from the learner")
     batches = Output[list[Batch]](doc="one batch per update; none while too little is stored")
 
+    _renamed = RENAMED
+
     writers: int = 1
-    capacity: Fixed[int] = 100_000
+    buffer_size: Fixed[int] = 100_000
     batch_size: int = 64
-    updates: int = 1
+    gradient_steps: int = 1
     learning_starts: int = 0
     gamma: float = 0.99
-    n_step: int = 1
+    n_steps: int = 1
     prioritised: Fixed[bool] = False
     alpha: float = 0.6
     beta: Fixed[float] = 0.4
@@ -58,12 +61,12 @@ class ReplayBuffer(Reactor):
         """The ring is made when the first trajectory says of what shape."""
         check_parameters(
             self.full_name,
-            capacity=(self.capacity, whole(2)),
+            buffer_size=(self.buffer_size, whole(2)),
             batch_size=(self.batch_size, whole(1)),
-            updates=(self.updates, whole(0)),
+            gradient_steps=(self.gradient_steps, whole(0)),
             learning_starts=(self.learning_starts, whole(0)),
             gamma=(self.gamma, number(0, 1)),
-            n_step=(self.n_step, whole(1)),
+            n_steps=(self.n_steps, whole(1)),
             prioritised=(self.prioritised, flag),
             alpha=(self.alpha, at_least(0)),
             beta=(self.beta, number(0, 1)),
@@ -99,26 +102,26 @@ class ReplayBuffer(Reactor):
                 self.tree.set(indices, np.where(trajectory.valid.ravel(), self.highest, 0.0))
         self.round += 1
         assert self.ring is not None
-        count = self.updates if self.ring.written >= max(self.learning_starts, 2 * self.n_step) else 0
+        count = self.gradient_steps if self.ring.written >= max(self.learning_starts, 2 * self.n_steps) else 0
         batches.set(self.draw(self.ring, count) if count else [])
         self.log(steps=steps)
 
     def make(self, first: Trajectory) -> Ring:
         """The ring for trajectories like this one."""
         steps, n = first.rewards.shape
-        rows = max(self.capacity // (self.writers * n), steps + self.n_step) + 1
+        rows = max(self.buffer_size // (self.writers * n), steps + self.n_steps) + 1
         ring = Ring(first.observations[0, 0], first.actions[0, 0], rows, self.writers, n)
         if self.prioritised:
             self.tree = SumTree(rows * ring.streams)
         return ring
 
-    def draw(self, ring: Ring, updates: int) -> list[Batch]:
-        """`updates` minibatches."""
-        shape = (updates, self.batch_size)
-        count = updates * self.batch_size
+    def draw(self, ring: Ring, gradient_steps: int) -> list[Batch]:
+        """`gradient_steps` minibatches."""
+        shape = (gradient_steps, self.batch_size)
+        count = gradient_steps * self.batch_size
         weights = np.ones(shape, np.float32)
         if self.tree is None:
-            index = ring.uniform(self.rng, count, self.n_step)
+            index = ring.uniform(self.rng, count, self.n_steps)
         else:
             # Shuffled: each minibatch gets its share of every part of the tree.
             index = self.rng.permutation(self.by_priority(ring, self.tree, count))
@@ -126,14 +129,14 @@ class ReplayBuffer(Reactor):
             found = ((chances * ring.stored) ** -self.exponent(self.round)).reshape(shape)
             weights = (found / found.max(axis=1, keepdims=True)).astype(np.float32)
         index = index.reshape(shape)
-        drawn = {**ring.gather(index, self.gamma, self.n_step), "weights": weights, "indices": index}
-        return [Batch(**{name: array[u] for name, array in drawn.items()}) for u in range(updates)]
+        drawn = {**ring.gather(index, self.gamma, self.n_steps), "weights": weights, "indices": index}
+        return [Batch(**{name: array[u] for name, array in drawn.items()}) for u in range(gradient_steps)]
 
     def by_priority(self, ring: Ring, tree: SumTree, count: int) -> np.ndarray:
         """Draw by priority; of the newest n - 1 steps, whose returns are not complete, others are drawn instead."""
         index = tree.draw(self.rng, count)
         for _ in range(100):
-            bad = np.flatnonzero(~ring.usable(index, self.n_step))
+            bad = np.flatnonzero(~ring.usable(index, self.n_steps))
             if not len(bad):
                 break
             index[bad] = tree.draw(self.rng, len(bad))

@@ -11,6 +11,7 @@ from reactornb.model import Fixed, Input, Output, Reactor, reaction, shutdown, s
 from reactornb.rl.checks import name_of
 from reactornb.rl.config import at_least, check_parameters, number, optional, whole
 from reactornb.rl.envs import Envs, EnvSpec, check_finite, make_envs
+from reactornb.rl.names import RENAMED
 from reactornb.rl.policies import EpsilonGreedyPolicy, Policy, RandomPolicy, own_draws
 from reactornb.rl.storage import Trajectory
 from reactornb.rl.watchdog import Watch
@@ -21,16 +22,16 @@ MakePolicy = Callable[[EnvSpec], Policy]
 
 
 class Rollout(Reactor):
-    """Plays `horizon` steps in each of its environments with the newest weights, whenever weights arrive.
+    """Plays `n_steps` steps in each of its environments with the newest weights, whenever weights arrive.
 
     Episodes go on from one trajectory to the next. Logs `episode_return` and `episode_length` of every episode that ends.
 
     Parameters:
-        env_id: a Gymnasium id, or a function that makes a `gymnasium.Env` or a `gymnasium.vector.VectorEnv`.
+        env: a Gymnasium id, or a function that makes a `gymnasium.Env` or a `gymnasium.vector.VectorEnv`.
         policy: makes the policy from the environments' spaces, at startup; one per rollout, never shared.
         n_envs: environments that are stepped together, so that one call of the network serves them all; a vector environment's
             own number counts.
-        horizon: steps of each environment per trajectory.
+        n_steps: steps of each environment per trajectory.
         autoreset: "next_step" (Gymnasium's default: the step after an episode's end only resets; it is marked as not
             `valid`) or "same_step". A vector environment brings its own mode, "disabled" included.
         hang_s: seconds that one call of an environment may take before the run fails; 0: for ever.
@@ -44,10 +45,12 @@ class Rollout(Reactor):
     weights = Input[np.ndarray](doc="float32 [P], the policy's parameters")
     trajectory = Output[Trajectory]()
 
-    env_id: Fixed[Any] = "CartPole-v1"
+    _renamed = RENAMED
+
+    env: Fixed[Any] = "CartPole-v1"
     policy: Fixed[MakePolicy] = RandomPolicy
     n_envs: Fixed[int] = 1
-    horizon: Fixed[int] = 128
+    n_steps: Fixed[int] = 128
     autoreset: Fixed[str] = "next_step"
     hang_s: Fixed[float] = 120.0
     epsilon: float | None = None
@@ -67,13 +70,13 @@ class Rollout(Reactor):
         check_parameters(
             self.full_name,
             n_envs=(self.n_envs, whole(1)),
-            horizon=(self.horizon, whole(1)),
+            n_steps=(self.n_steps, whole(1)),
             hang_s=(self.hang_s, at_least(0)),
             epsilon=(self.epsilon, optional(number(0, 1))),
         )
-        self.watch = Watch(self.full_name, _words(self.env_id), self.hang_s)
+        self.watch = Watch(self.full_name, _words(self.env), self.hang_s)
         with self.watch.at(self.tag):
-            self.envs: Envs = make_envs(self.env_id, self.n_envs, autoreset=self.autoreset, watch=self.watch)
+            self.envs: Envs = make_envs(self.env, self.n_envs, autoreset=self.autoreset, watch=self.watch)
             spec, n = self.envs.spec, self.envs.n
             with own_draws(self.seed):
                 self.actor = self.policy(spec)
@@ -83,11 +86,10 @@ class Rollout(Reactor):
             self.envs.reset(int(self.rng.integers(2**31 - n)), self.now)
         self.returns = np.zeros(n)
         self.lengths = np.zeros(n, np.int64)
-        self.version = 0
 
     @reaction("epsilon")
     def on_epsilon(self) -> None:
-        """Somebody changed it."""
+        """Called after `%reactor set rollouts.epsilon`: the policy has its own copy."""
         self.explore()
 
     @reaction(weights)
@@ -113,20 +115,18 @@ class Rollout(Reactor):
     def play(self) -> Trajectory:
         """One trajectory; its arrays are the only thing made for it."""
         envs, act, rng = self.envs, self.actor.act, self.rng
-        played = Trajectory.empty(envs.spec, self.horizon, envs.n)
-        played.version = self.version
-        self.version += 1
+        played = Trajectory.empty(envs.spec, self.n_steps, envs.n)
         played.observations[0] = self.now
         observations, actions, log_probs = played.observations, played.actions, played.log_probs
         step = envs.step
-        for t in range(self.horizon):
+        for t in range(self.n_steps):
             chosen, log_prob = act(observations[t], rng)
             actions[t] = chosen
             if log_prob is not None:
                 log_probs[t] = log_prob
             step(t, played)
         check_finite(envs.spec, observations, played.rewards)
-        self.now = observations[self.horizon].copy()  # a view would keep the whole trajectory alive
+        self.now = observations[self.n_steps].copy()  # a view would keep the whole trajectory alive
         self.count(played)
         return played
 
@@ -147,7 +147,7 @@ class Evaluator(Reactor):
     """Plays whole episodes without chance, in environments of its own, and logs `eval_return` of each and their `eval_mean`.
 
     Parameters:
-        env_id, policy, n_envs, autoreset, hang_s: as for `Rollout`.
+        env, policy, n_envs, autoreset, hang_s: as for `Rollout`.
         episodes: how many for one evaluation, `episodes // n_envs` in each environment, so that short episodes do not
             count more often than long ones.
         every: evaluate each so many weights; 0: only the final ones.
@@ -156,7 +156,9 @@ class Evaluator(Reactor):
     weights = Input[np.ndarray](doc="float32 [P]")
     final = Input[np.ndarray](doc="the last weights: evaluated in any case")
 
-    env_id: Fixed[Any] = "CartPole-v1"
+    _renamed = RENAMED
+
+    env: Fixed[Any] = "CartPole-v1"
     policy: Fixed[MakePolicy] = RandomPolicy
     n_envs: Fixed[int] = 4
     episodes: int = 20
@@ -174,9 +176,9 @@ class Evaluator(Reactor):
             every=(self.every, whole(0)),
             hang_s=(self.hang_s, at_least(0)),
         )
-        self.watch = Watch(self.full_name, _words(self.env_id), self.hang_s)
+        self.watch = Watch(self.full_name, _words(self.env), self.hang_s)
         with self.watch.at(self.tag):
-            self.envs: Envs = make_envs(self.env_id, self.n_envs, autoreset=self.autoreset, watch=self.watch)
+            self.envs: Envs = make_envs(self.env, self.n_envs, autoreset=self.autoreset, watch=self.watch)
         with own_draws(self.seed):
             self.actor = self.policy(self.envs.spec)
         self.seen = 0
@@ -238,5 +240,5 @@ class Evaluator(Reactor):
         return mean
 
 
-def _words(env_id: Any) -> str:
-    return f"the environment {env_id!r}" if isinstance(env_id, str) else f"the environment of {name_of(env_id)}"
+def _words(env: Any) -> str:
+    return f"the environment {env!r}" if isinstance(env, str) else f"the environment of {name_of(env)}"

@@ -50,7 +50,6 @@ class Trajectory:
         log_probs: float32 [T, N], log-probability of the action under the policy that chose it; zeros where it has none.
         finals: (t, n, observation) where an episode ended and `observations[t + 1, n]` is the next one's first already
             (same-step autoreset, or none).
-        version: how many times the policy's weights had been replaced.
     """
 
     observations: np.ndarray
@@ -61,23 +60,22 @@ class Trajectory:
     valid: np.ndarray
     log_probs: np.ndarray
     finals: list[tuple[int, int, np.ndarray]] = field(default_factory=list)
-    version: int = 0
 
     @classmethod
-    def empty(cls, spec: EnvSpec, horizon: int, n: int) -> Trajectory:
+    def empty(cls, spec: EnvSpec, n_steps: int, n: int) -> Trajectory:
         """Arrays to be filled; rewards 0, nothing ended, everything valid.
 
         Raises:
             ValueError: for more than `MOST_STEPS` steps.
         """
-        if horizon * n > MOST_STEPS:
+        if n_steps * n > MOST_STEPS:
             raise ValueError(
-                f"a horizon of {horizon:,} steps in {n:,} environments: a trajectory has at most {MOST_STEPS:,} steps. Weights that come more "
+                f"n_steps of {n_steps:,} in {n:,} environments: a trajectory has at most {MOST_STEPS:,} steps. Weights that come more "
                 f"often need a shorter one."
             )
-        shape = (horizon, n)
+        shape = (n_steps, n)
         return cls(
-            np.empty((horizon + 1, n, *spec.observation_shape), spec.observation_dtype),
+            np.empty((n_steps + 1, n, *spec.observation_shape), spec.observation_dtype),
             np.empty((*shape, *spec.action_shape), spec.action_dtype),
             np.zeros(shape, np.float32),
             np.zeros(shape, bool),
@@ -149,7 +147,7 @@ class Ring:
 
     def __init__(self, observation: np.ndarray, action: np.ndarray, rows: int, writers: int, n: int) -> None:
         if rows < 2:
-            raise ValueError(f"a stream of {rows} rows holds no transition: raise the capacity.")
+            raise ValueError(f"a stream of {rows} rows holds no transition: raise buffer_size.")
         streams = writers * n
         shape = (rows, streams)
         self.rows, self.streams, self.n = rows, streams, n
@@ -178,7 +176,7 @@ class Ring:
         if steps >= self.rows or n != self.n:
             raise ValueError(
                 f"a trajectory of {steps} steps and {n} environments does not fit into streams of {self.rows} rows for {self.n}: "
-                f"raise the capacity, or shorten the horizon."
+                f"raise buffer_size, or lower n_steps."
             )
         head = self._heads[writer]
         columns = slice(writer * n, writer * n + n)
@@ -220,16 +218,16 @@ class Ring:
         """How many steps can be drawn, those that only reset counted in."""
         return sum(self._filled) * self.n
 
-    def usable(self, index: np.ndarray, n_step: int) -> np.ndarray:
+    def usable(self, index: np.ndarray, n_steps: int) -> np.ndarray:
         """bool, like `index`: whether an n-step transition begins there."""
         rows, streams = np.divmod(index, self.streams)
         writer = streams // self.n
         heads, filled = np.array(self._heads)[writer], np.array(self._filled)[writer]
         age = (heads - rows - 1) % self.rows  # 0: the newest
-        found: np.ndarray = self.valid[rows, streams] & (age < filled) & (age >= n_step - 1)
+        found: np.ndarray = self.valid[rows, streams] & (age < filled) & (age >= n_steps - 1)
         return found
 
-    def uniform(self, rng: np.random.Generator, count: int, n_step: int) -> np.ndarray:
+    def uniform(self, rng: np.random.Generator, count: int, n_steps: int) -> np.ndarray:
         """Draw indices, each usable step with the same probability.
 
         Returns:
@@ -249,13 +247,13 @@ class Ring:
 
         drawn = draw(count)
         for _ in range(100):
-            bad = np.flatnonzero(~self.usable(drawn, n_step))
+            bad = np.flatnonzero(~self.usable(drawn, n_steps))
             if not len(bad):
                 break
             drawn[bad] = draw(len(bad))
         return drawn
 
-    def gather(self, index: np.ndarray, gamma: float, n_step: int = 1) -> dict[str, np.ndarray]:
+    def gather(self, index: np.ndarray, gamma: float, n_steps: int = 1) -> dict[str, np.ndarray]:
         """The transitions at `index`, of any shape: fields of a `Batch` but weights and indices.
 
         The n-step return ends early where the episode does.
@@ -265,7 +263,7 @@ class Ring:
         last = rows
         running = ~self.ended[rows, streams]
         discounts = np.full(index.shape, gamma, np.float32)
-        for _ in range(n_step - 1):
+        for _ in range(n_steps - 1):
             following = np.where(running, (last + 1) % self.rows, last)
             rewards = rewards + np.where(running, discounts * self.rewards[following, streams], np.float32(0))
             discounts = np.where(running, discounts * np.float32(gamma), discounts)

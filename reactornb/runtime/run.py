@@ -265,16 +265,16 @@ class Run(ObservedRun):
         return self
 
     def set(self, path: str, value: Any) -> list[str]:
-        """Change a parameter while the program runs: `run.set("learner.lr", 1e-4)`. Any thread.
+        """Change a parameter while the program runs: `run.set("learner.learning_rate", 1e-4)`. Any thread.
 
         The change is an event from outside, like a scheduled physical action: it gets a tag (the next one that the reactor's enclave
         executes, or one of its own at the present physical time, if that comes first), and is there before any reaction of
         that tag runs. It becomes part of the trace, of the fingerprint and of `changes`, with which it can be replayed. A
-        paused run takes it when it goes on. Reactions with the parameter as trigger, `@reaction("lr")`, run at that tag, or,
+        paused run takes it when it goes on. Reactions with the parameter as trigger, `@reaction("learning_rate")`, run at that tag, or,
         if their mode is not active, when it is next entered.
 
         Args:
-            path: names of contained reactors and at last a parameter: `learner.lr`, `rollouts.epsilon` or `rollouts[*].epsilon` for
+            path: names of contained reactors and at last a parameter: `learner.learning_rate`, `rollouts.epsilon` or `rollouts[*].epsilon` for
                 every member of a bank, `rollouts[3].epsilon` for one.
             value: what it becomes; checked against the parameter's type, and by `Reactor.check_parameter`.
 

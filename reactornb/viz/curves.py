@@ -222,7 +222,7 @@ def _draw_spread(
 
 
 def told_apart(runs: Sequence[Run | Result]) -> list[str]:
-    """Per run what sets it apart from the others beside its seed, such as "lr=0.01"; empty where nothing does.
+    """Per run what sets it apart from the others beside its seed, such as "learning_rate=0.01"; empty where nothing does.
 
     Looked for among programs' names, then the outermost reactors' parameters, then those of the reactors within.
     """

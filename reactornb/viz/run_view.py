@@ -277,7 +277,7 @@ class RunsView:
         self.views.append(RunView(run))
 
     def groups(self) -> list[str]:
-        """Per run what sets it apart from the others beside its seed: "lr=0.01"; empty for all where nothing does.
+        """Per run what sets it apart from the others beside its seed: "learning_rate=0.01"; empty for all where nothing does.
 
         Runs of one group are repetitions of one experiment: only they have a mean.
         """

@@ -233,11 +233,11 @@ def test_threads_that_meet_in_an_emulator_never_both_get_in(closing):
 class Plays(Reactor):
     """Two rollouts, and what gives them weights twice."""
 
-    env_id: object
+    env: object
 
     def compose(self):
         self.gives = Gives()
-        self.rollouts = Bank(Rollout, 2, env_id=self.env_id, horizon=6, n_envs=2)
+        self.rollouts = Bank(Rollout, 2, env=self.env, n_steps=6, n_envs=2)
         connect(self.gives.weights, self.rollouts.weights, broadcast=True)
 
 
@@ -254,16 +254,16 @@ class Gives(Reactor):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("env_id", "shape"),
+    ("env", "shape"),
     [
         (functools.partial(make_atari, "Pong", num_envs=3, **MNIH_2015), (7, 3, 4, 84, 84)),
         ("ALE/Pong-v5", (7, 2, 210, 160, 3)),
     ],
 )
-def test_rollouts_play_several_games_each_and_the_same_with_any_number_of_workers(env_id, shape):
+def test_rollouts_play_several_games_each_and_the_same_with_any_number_of_workers(env, shape):
     prints = set()
     for workers in (1, 2, 8):
-        result = Program(Plays, env_id=env_id).run(workers=workers, fast=True, seed=4, fingerprint=True, trace=True)
+        result = Program(Plays, env=env).run(workers=workers, fast=True, seed=4, fingerprint=True, trace=True)
         prints.add(result.fingerprint)
         played = [v for _, name, v in result.trace.writes if name.endswith("trajectory")]
         assert [p.observations.shape for p in played] == [shape] * 4

@@ -1,4 +1,4 @@
-"""What a published id of an Atari game says is what `make_frames`, `make_atari` and an algorithm's `env_id` give: held against ALE itself."""
+"""What a published id of an Atari game says is what `make_frames`, `make_atari` and an algorithm's `env` give: held against ALE itself."""
 
 import pytest
 

@@ -180,8 +180,8 @@ def test_continuous_actions_are_clipped_into_their_box_but_kept_as_chosen():
 class Loop(Reactor):
     """One rollout, fed again and again."""
 
-    env_id: object = "CartPole-v1"
-    horizon: int = 100
+    env: object = "CartPole-v1"
+    n_steps: int = 100
     hang_s: float = 0.0
 
     def compose(self):
@@ -198,7 +198,7 @@ class Loop(Reactor):
                 weights.set(np.zeros(1, np.float32))
 
         self.feeder = Feeder()
-        self.rollout = Rollout(env_id=self.env_id, horizon=self.horizon, hang_s=self.hang_s)
+        self.rollout = Rollout(env=self.env, n_steps=self.n_steps, hang_s=self.hang_s)
         connect(self.feeder.weights, self.rollout.weights, after=ms(1))
         connect(self.rollout.trajectory, self.feeder.played)
 
@@ -214,7 +214,7 @@ def fails(root):
 def test_an_unknown_environment_is_named_with_what_could_be_meant():
     with pytest.raises(UnknownEnvironmentError, match=r"'CartPole-v9'.*v1"):
         spec_of("CartPole-v9")
-    error, _ = fails(Loop(env_id="CartPole-v9"))
+    error, _ = fails(Loop(env="CartPole-v9"))
     assert isinstance(error.__cause__, UnknownEnvironmentError)
     assert error.reaction == "loop.rollout.on_startup"
     assert "CartPole-v9" in str(error)
@@ -244,7 +244,7 @@ def test_an_observation_of_the_wrong_shape_after_10_000_steps_is_named(scripted)
             self.count += 1
             return (seen[:1] if self.count > 10_000 else seen), *rest
 
-    error, run = fails(Loop(env_id=Breaks))
+    error, run = fails(Loop(env=Breaks))
     cause = error.__cause__
     assert isinstance(cause, ObservationError)
     assert (cause.shape, cause.expected, cause.env) == ((1,), (2,), 0)
@@ -259,7 +259,7 @@ def test_a_scalar_is_no_observation_of_shape_2(scripted):
         def seen(self):
             return 1.0
 
-    error, _ = fails(Loop(env_id=Scalar))
+    error, _ = fails(Loop(env=Scalar))
     assert isinstance(error.__cause__, ObservationError)
 
 
@@ -274,7 +274,7 @@ def test_an_environment_that_hangs_is_named_and_stopped(scripted, caplog):
                 time.sleep(0.001)
             return super().step(action)
 
-    error, run = fails(Loop(env_id=Hangs, hang_s=0.3))
+    error, run = fails(Loop(env=Hangs, hang_s=0.3))
     cause = error.__cause__
     assert isinstance(cause, EnvironmentHangError)
     assert (cause.reactor, cause.env, cause.seconds) == ("loop.rollout", 0, 0.3)
@@ -292,6 +292,6 @@ def test_an_environment_that_returns_late_is_an_error_as_well(scripted):
             time.sleep(0.5)  # one call into C: nothing can be delivered before it is over
             return super().step(action)
 
-    error, _ = fails(Loop(env_id=Late, hang_s=0.1))
+    error, _ = fails(Loop(env=Late, hang_s=0.1))
     assert isinstance(error.__cause__, EnvironmentHangError)
     assert isinstance(error, ReactorError)

@@ -30,7 +30,7 @@ def test_it_has_the_papers_sizes():
     assert run.instance("replay").ring.written == 3 * 16 * 100
     learner = run.instance("learner")
     assert [tuple(p.shape) for p in learner.algo.network.parameters()] == [(32, 3), (32,), (2, 32), (2,)]
-    assert learner.steps_of.param_groups[0]["lr"] == 0.01
+    assert learner.optimizer.param_groups[0]["lr"] == 0.01
 
 
 @pytest.mark.slow

@@ -49,7 +49,7 @@ def by_definition(rewards, values, next_values, terminated, ended, gamma, lam):
 @given(seed=st.integers(0, 10**6), count=st.integers(1, 12), gamma=st.floats(0, 1), lam=st.floats(0, 1))
 def test_gae_is_its_definition(seed, count, gamma, lam):
     arrays = steps(seed, count, 3)
-    found = gae(*arrays, gamma=gamma, lam=lam)
+    found = gae(*arrays, gamma=gamma, gae_lambda=lam)
     assert found.dtype == np.float32
     for i in range(3):
         assert np.allclose(found[:, i], by_definition(*(a[:, i] for a in arrays), gamma, lam), atol=1e-4)
@@ -60,21 +60,21 @@ def test_gae_is_its_definition(seed, count, gamma, lam):
 def test_with_lambda_1_advantages_are_returns_minus_values(seed, count, gamma):
     rewards, values, next_values, terminated, ended = steps(seed, count, 2)
     returns = n_step_returns(rewards, next_values, terminated, ended, gamma=gamma)
-    advantages = gae(rewards, values, next_values, terminated, ended, gamma=gamma, lam=1.0)
+    advantages = gae(rewards, values, next_values, terminated, ended, gamma=gamma, gae_lambda=1.0)
     assert np.allclose(returns - values, advantages, atol=1e-4)
 
 
 def test_a_truncated_episode_is_bootstrapped_and_a_terminated_one_is_not():
     one = np.ones((1, 1), np.float32)
     yes, no = np.ones((1, 1), bool), np.zeros((1, 1), bool)
-    assert gae(one, one, 10 * one, no, yes, gamma=0.9, lam=0.5)[0, 0] == pytest.approx(1 + 0.9 * 10 - 1)
-    assert gae(one, one, 10 * one, yes, yes, gamma=0.9, lam=0.5)[0, 0] == pytest.approx(0)
+    assert gae(one, one, 10 * one, no, yes, gamma=0.9, gae_lambda=0.5)[0, 0] == pytest.approx(1 + 0.9 * 10 - 1)
+    assert gae(one, one, 10 * one, yes, yes, gamma=0.9, gae_lambda=0.5)[0, 0] == pytest.approx(0)
 
 
 def test_shapes_that_differ_are_named():
     rewards, values, next_values, terminated, ended = steps(0, 4, 2)
     with pytest.raises(ShapeError, match=r"values.*\(3, 2\)"):
-        gae(rewards, values[:-1], next_values, terminated, ended, gamma=1, lam=1)
+        gae(rewards, values[:-1], next_values, terminated, ended, gamma=1, gae_lambda=1)
 
 
 def test_double_q_learning_chooses_with_one_network_and_judges_with_the_other():

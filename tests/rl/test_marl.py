@@ -77,8 +77,8 @@ def test_everybody_sees_what_all_see_and_the_absent_as_zeros():
     seen, told = [], []
     program = Program(
         MultiAgent,
-        make=lambda: Pair(told),
-        steps=6,
+        env=lambda: Pair(told),
+        total_timesteps=6,
         policies=[lambda *a: written([], 1, *a), lambda *a: written(seen, 2, *a)],
     )
     metrics = program.run(workers=1, fast=True).metrics
@@ -99,7 +99,7 @@ def test_everybody_sees_what_all_see_and_the_absent_as_zeros():
 @pytest.mark.parametrize("cars", [4, 10])
 def test_any_number_of_workers_drives_the_same(cars):
     def fingerprint(workers, seed):
-        program = Program(MultiAgent, make=partial(TrafficJunction, cars=cars), steps=60)
+        program = Program(MultiAgent, env=partial(TrafficJunction, cars=cars), total_timesteps=60)
         return program.run(workers=workers, seed=seed, fast=True, fingerprint=True).fingerprint
 
     found = {fingerprint(workers, 1) for workers in WORKERS}
@@ -130,7 +130,7 @@ def test_numpy_and_torch_choose_the_same():
 
 
 def test_an_observation_of_another_size_is_named_with_its_step():
-    program = Program(MultiAgent, make=partial(Pair, wrong_after=3), steps=9)
+    program = Program(MultiAgent, env=partial(Pair, wrong_after=3), total_timesteps=9)
     with pytest.raises(ReactionError) as raised:
         program.run(workers=1, fast=True)
     cause = raised.value.__cause__
@@ -159,9 +159,9 @@ class Spoken(Pair):
 )
 def test_environments_that_do_not_fit_are_refused_before_anything_runs(make, error, words):
     with pytest.raises(error, match=words):
-        Program(MultiAgent, make=make)
+        Program(MultiAgent, env=make)
 
 
 def test_a_policy_for_each_agent():
     with pytest.raises(ValueError, match="1 policies were given for 2 agents: early, late"):
-        Program(MultiAgent, make=Pair, policies=[mlp_choice])
+        Program(MultiAgent, env=Pair, policies=[mlp_choice])

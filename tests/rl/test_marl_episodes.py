@@ -67,7 +67,9 @@ class Crowd(ParallelEnv):
 
 def said(steps=7, **how):
     told = []
-    result = Program(MultiAgent, make=lambda: Crowd(told, **how), steps=steps).run(workers=1, seed=1, fast=True)
+    result = Program(MultiAgent, env=lambda: Crowd(told, **how), total_timesteps=steps).run(
+        workers=1, seed=1, fast=True
+    )
     return told, list(result.metrics.get("episode_return", ()))
 
 
@@ -107,7 +109,7 @@ def test_the_end_of_all_counts_even_where_no_agent_says_it():
             return seen, rewards, {**dict.fromkeys(ended, False), "__all__": self.now == 2}, cut, infos
 
     told = []
-    Program(MultiAgent, make=lambda: Whole(told, {"a": (0, 9)}, True), steps=5).run(workers=1, fast=True)
+    Program(MultiAgent, env=lambda: Whole(told, {"a": (0, 9)}, True), total_timesteps=5).run(workers=1, fast=True)
     assert told[:4] == ["reset", "a", "a", "reset"]
 
 
@@ -118,7 +120,7 @@ def test_one_that_has_ended_is_seen_as_zeros_though_the_environment_goes_on_show
         return lambda joint: seen.append(joint.tolist()) or 0
 
     program = Program(
-        MultiAgent, make=partial(Crowd, [], EARLY, True), steps=4, policies=[written, lambda *_: lambda j: 0]
+        MultiAgent, env=partial(Crowd, [], EARLY, True), total_timesteps=4, policies=[written, lambda *_: lambda j: 0]
     )
     program.run(workers=1, fast=True)
     assert seen == [[1, 1], [0, 2], [0, 3], [1, 1]]
@@ -171,7 +173,7 @@ class Blind(Crowd):
 )
 def test_what_breaks_pettingzoo_s_contract_is_named_with_the_environment(kind, words):
     with pytest.raises(ReactionError) as raised:
-        Program(MultiAgent, make=partial(kind, [], WHOLE), steps=5).run(workers=1, fast=True)
+        Program(MultiAgent, env=partial(kind, [], WHOLE), total_timesteps=5).run(workers=1, fast=True)
     cause = raised.value.__cause__
     assert isinstance(cause, ContractError)
     with pytest.raises(ContractError, match=words):
@@ -181,10 +183,10 @@ def test_what_breaks_pettingzoo_s_contract_is_named_with_the_environment(kind, w
 
 @pytest.mark.parametrize("make", [Crowd([], WHOLE), 3])
 def test_an_environment_in_place_of_a_function_is_refused_at_assembly(make):
-    with pytest.raises(UnknownEnvironmentError, match="make is a function that makes a parallel environment"):
-        Program(MultiAgent, make=make)
+    with pytest.raises(UnknownEnvironmentError, match="env is a function that makes a parallel environment"):
+        Program(MultiAgent, env=make)
 
 
 def test_a_function_that_returns_nothing_is_named_at_assembly():
     with pytest.raises(UnknownEnvironmentError, match=r"<lambda> \(.*line \d+\) made None \(does it lack its return"):
-        Program(MultiAgent, make=lambda: None)
+        Program(MultiAgent, env=lambda: None)

@@ -16,10 +16,10 @@ from reactornb.rl.policies import LinearSchedule, RandomPolicy
 from reactornb.rl.ppo import actor_policy
 
 SMALL = {
-    "PPO": (PPO, PPOConfig(total_steps=64, rollouts=2, n_envs=2, horizon=8, minibatch_size=16, epochs=1, hidden=(8,), eval_episodes=2)),
-    "A2C": (A2C, A2CConfig(total_steps=40, rollouts=2, n_envs=2, horizon=5, hidden=(8,), eval_episodes=2)),
-    "A3C": (A3C, A3CConfig(total_steps=40, workers=2, n_envs=1, horizon=5, hidden=(8,), eval_episodes=2)),
-    "DQN": (DQN, DQNConfig(total_steps=80, rollouts=2, n_envs=2, horizon=5, learning_starts=20, batch_size=8, hidden=(8,), eval_episodes=2, double=True)),
+    "PPO": (PPO, PPOConfig(total_timesteps=64, n_rollouts=2, n_envs=2, n_steps=8, batch_size=16, n_epochs=1, hidden=(8,), eval_episodes=2)),
+    "A2C": (A2C, A2CConfig(total_timesteps=40, n_rollouts=2, n_envs=2, n_steps=5, hidden=(8,), eval_episodes=2)),
+    "A3C": (A3C, A3CConfig(total_timesteps=40, n_actors=2, n_envs=1, n_steps=5, hidden=(8,), eval_episodes=2)),
+    "DQN": (DQN, DQNConfig(total_timesteps=80, n_rollouts=2, n_envs=2, train_freq=5, learning_starts=20, batch_size=8, hidden=(8,), eval_episodes=2, double=True)),
 }  # fmt: skip
 
 KINDS = {
@@ -87,7 +87,7 @@ class Sampled(gymnasium.Env):
 )
 def test_every_algorithm_trains_on_observations_of_every_kind(kind, algorithm):
     reactor, config = SMALL[algorithm]
-    result = Program(reactor(env_id=lambda: Sampled(KINDS[kind]), config=config)).run(workers=1, seed=1, fast=True)
+    result = Program(reactor(env=lambda: Sampled(KINDS[kind]), config=config)).run(workers=1, seed=1, fast=True)
     assert np.isfinite(list(result.metrics["loss"])).all()
     assert len(result.metrics["loss"]) >= 1
     assert len(result.metrics["eval_return"]) == 2
@@ -194,7 +194,7 @@ def test_channels_last_and_first_are_the_same_picture():
 def test_what_no_network_takes_is_refused_when_the_program_is_assembled(space, words, algorithm):
     reactor, config = SMALL[algorithm]
     with pytest.raises(SpaceError, match=words):
-        Program(reactor(env_id=lambda: Sampled(space), config=config))
+        Program(reactor(env=lambda: Sampled(space), config=config))
 
 
 class Steered(Sampled):
@@ -220,7 +220,7 @@ class Steered(Sampled):
 def test_continuous_actions_of_any_shape_and_bounds_are_taken(actions):
     for name in ("PPO", "A2C", "A3C"):
         reactor, config = SMALL[name]
-        result = Program(reactor(env_id=lambda: Steered(actions), config=config)).run(workers=1, seed=1, fast=True)
+        result = Program(reactor(env=lambda: Steered(actions), config=config)).run(workers=1, seed=1, fast=True)
         assert len(result.metrics["loss"]) >= 1
     spec = spec_of(lambda: Steered(actions))
     drawn, _ = RandomPolicy(spec).act(np.zeros((50, 3), np.float32), np.random.default_rng(1))
@@ -241,7 +241,7 @@ def test_continuous_actions_of_any_shape_and_bounds_are_taken(actions):
 def test_other_actions_are_refused_with_the_wrapper_to_use(actions, words, algorithm):
     reactor, config = SMALL[algorithm]
     with pytest.raises(SpaceError, match=words):
-        Program(reactor(env_id=lambda: Steered(actions), config=config))
+        Program(reactor(env=lambda: Steered(actions), config=config))
 
 
 def test_a_rollout_plays_a_box_of_one_number_whether_it_is_a_float_or_an_array():
@@ -251,5 +251,5 @@ def test_a_rollout_plays_a_box_of_one_number_whether_it_is_a_float_or_an_array()
 
         count = 0
 
-    result = Program(Rollout(env_id=lambda: Bare(spaces.Box(-1, 1, ())))).run(seed=1, fast=True)
+    result = Program(Rollout(env=lambda: Bare(spaces.Box(-1, 1, ())))).run(seed=1, fast=True)
     assert result is not None

@@ -74,7 +74,7 @@ def test_softmax_actions_come_as_often_as_they_should_and_say_how_likely_they_we
 
 
 def test_gaussian_actions_have_the_density_that_torch_says():
-    net = ActorCritic(BOX, (8,), torch.Generator().manual_seed(1), log_deviation=-0.5)
+    net = ActorCritic(BOX, (8,), torch.Generator().manual_seed(1), log_std_init=-0.5)
     policy = actor_policy((8,), BOX)
     policy.load(Flat(net).publish())
     rows = np.repeat(seen(1), 40_000, axis=0)

@@ -17,7 +17,7 @@ from reactornb.rl.qlearning import QLearning, QLearningConfig, Table, TableLearn
 from reactornb.rl.toy_text import blackjack
 
 WORKERS = (1, 2, 8)
-SMALL = QLearningConfig(rollouts=4, n_envs=2, horizon=20, rounds=6, eval_episodes=40)
+SMALL = QLearningConfig(total_timesteps=960, n_rollouts=4, n_envs=2, n_steps=20, eval_episodes=40)
 
 
 class Counted(gymnasium.Env):
@@ -126,11 +126,9 @@ def test_updates_follow_the_rule_step_by_step():
 # -- runs --------------------------------------------------------------------------------------------------------------------
 
 
-def learned(config, workers, seed, env_id=blackjack):
+def learned(config, workers, seed, env=blackjack):
     """The fingerprint and the final table of a run."""
-    run = Program(QLearning, env_id=env_id, config=config).start(
-        workers=workers, seed=seed, fast=True, fingerprint=True
-    )
+    run = Program(QLearning, env=env, config=config).start(workers=workers, seed=seed, fast=True, fingerprint=True)
     result = run.result()
     return result.fingerprint, run.instance("learner").flat(), result.metrics
 
@@ -148,14 +146,14 @@ def test_any_number_of_workers_learns_the_same_table():
 
 @pytest.mark.slow
 def test_it_finds_the_way_over_a_frozen_lake():
-    config = QLearningConfig(rollouts=2, n_envs=8, horizon=100, rounds=12, gamma=0.95, eval_episodes=8)
+    config = QLearningConfig(total_timesteps=19_200, n_rollouts=2, n_envs=8, n_steps=100, gamma=0.95, eval_episodes=8)
     *_, metrics = learned(config, 2, 1, partial(gymnasium.make, "FrozenLake-v1", is_slippery=False))
     assert list(metrics["eval_mean"]) == [1.0, 1.0]
 
 
 @pytest.mark.slow
 def test_it_plays_blackjack_nearly_as_well_as_possible():
-    config = QLearningConfig(rollouts=2, n_envs=16, horizon=250, rounds=12, eval_episodes=0)
+    config = QLearningConfig(total_timesteps=96_000, n_rollouts=2, n_envs=16, n_steps=250, eval_episodes=0)
     _, table, _ = learned(config, 2, 1)
     hits = table.reshape(32, 11, 2, 2).argmax(axis=3)
     best, found = worth(None), worth(hits)

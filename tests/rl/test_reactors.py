@@ -77,7 +77,7 @@ class Main(Reactor):
     after: int = 0
 
     def compose(self):
-        self.learner = Learner(algorithm=partial(Fit, self.with_target), lr=0.1, **self.learner_options)
+        self.learner = Learner(algorithm=partial(Fit, self.with_target), learning_rate=0.1, **self.learner_options)
         self.feed = Feed(send=self.send, keep=self.keep)
         connect(self.learner.weights, self.feed.weights, after=self.after)
         connect(self.feed.values, self.learner.batches)
@@ -93,7 +93,7 @@ def learn(send, *, with_target=False, after=0, workers=1, **options):
 
 
 def test_weights_are_one_flat_read_only_array_that_later_updates_do_not_touch():
-    keep, run = learn([1.0, 1.0, 1.0], optimizer=torch.optim.SGD)
+    keep, run = learn([1.0, 1.0, 1.0], optimizer_class=torch.optim.SGD)
     run.result()
     arrays = [weights for _, weights in keep]
     assert len(arrays) == 4
@@ -106,7 +106,7 @@ def test_weights_are_one_flat_read_only_array_that_later_updates_do_not_touch():
 
 
 def test_the_gradient_is_cut_to_its_norm():
-    keep, run = learn([100.0], optimizer=torch.optim.SGD, max_grad_norm=0.5)
+    keep, run = learn([100.0], optimizer_class=torch.optim.SGD, max_grad_norm=0.5)
     run.result()
     (_, before), (_, after) = keep
     assert np.linalg.norm(after - before) == pytest.approx(0.1 * 0.5, rel=1e-3)
@@ -115,10 +115,10 @@ def test_the_gradient_is_cut_to_its_norm():
 
 def test_the_target_network_follows():
     for every, tau, moved in ((2, 1.0, [0, 1, 1]), (0, 1.0, [1, 1, 1]), (1, 0.5, None)):
-        _, run = learn([1.0] * 3, with_target=True, target_every=every, tau=tau, optimizer=torch.optim.SGD)
+        _, run = learn([1.0] * 3, with_target=True, target_every=every, tau=tau, optimizer_class=torch.optim.SGD)
         run.result()
         learner = run.instance("learner")
-        now, slow = learner.flat.publish(), learner.slow.publish()
+        now, slow = learner.flat.publish(), learner.target.publish()
         if moved is not None:
             assert np.array_equal(now, slow) == (every == 0)
         else:
@@ -144,7 +144,7 @@ def test_with_staleness_so_many_rounds_are_played_with_the_first_weights():
 
 
 def test_the_learning_rate_falls_to_0():
-    keep, run = learn([1e6] * 5, rounds=4, anneal_lr=True, optimizer=torch.optim.SGD, max_grad_norm=1.0)
+    keep, run = learn([1e6] * 5, rounds=4, anneal_lr=True, optimizer_class=torch.optim.SGD, max_grad_norm=1.0)
     run.result()
     sizes = [np.linalg.norm(b - a) for (_, a), (_, b) in pairwise(keep)]
     assert np.allclose(sizes, [0.1, 0.075, 0.05], rtol=1e-2)
@@ -153,7 +153,9 @@ def test_the_learning_rate_falls_to_0():
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
 def test_a_loss_that_is_not_finite_stops_the_run_with_reactor_and_tag_and_keeps_the_metrics(bad):
     _, run = learn([1.0, 1.0, bad], after=ms(1))
-    with pytest.raises(ReactionError, match=r"main\.learner.*update 3 has the loss (nan|inf).*lower lr") as caught:
+    with pytest.raises(
+        ReactionError, match=r"main\.learner.*update 3 has the loss (nan|inf).*lower learning_rate"
+    ) as caught:
         run.result()
     assert isinstance(caught.value.__cause__, DivergenceError)
     assert caught.value.__cause__.update == 3
@@ -209,9 +211,7 @@ def test_the_evaluator_plays_as_many_episodes_in_each_environment(scripted):
         def compose(self):
             self.send = Send()
             lengths = iter([(1,), (6,)] * 2)  # the first is made to look at
-            self.evaluator = Evaluator(
-                env_id=lambda: scripted(next(lengths)), policy=RandomPolicy, n_envs=2, episodes=5
-            )
+            self.evaluator = Evaluator(env=lambda: scripted(next(lengths)), policy=RandomPolicy, n_envs=2, episodes=5)
             connect(self.send.weights, self.evaluator.final)
 
     result = Program(Both()).run()
@@ -224,31 +224,38 @@ def test_the_evaluator_plays_as_many_episodes_in_each_environment(scripted):
 
 # -- the algorithms -------------------------------------------------------------------------------------------------------
 
-_PPO = PPOConfig(total_steps=256, horizon=16, epochs=2, minibatch_size=32, eval_episodes=2)
+_PPO = PPOConfig(total_timesteps=256, n_steps=16, n_epochs=2, batch_size=32, eval_episodes=2)
 _DQN = DQNConfig(
-    total_steps=256, n_envs=2, horizon=8, updates=4, batch_size=16, capacity=100, learning_starts=64, eval_episodes=2
+    total_timesteps=256,
+    n_envs=2,
+    train_freq=8,
+    gradient_steps=4,
+    batch_size=16,
+    buffer_size=100,
+    learning_starts=64,
+    eval_episodes=2,
 )
 TINY = {
     "ppo": (PPO, _PPO, "CartPole-v1"),
     "ppo, continuous": (PPO, _PPO, "Pendulum-v1"),
     "ppo, stale": (PPO, replace(_PPO, staleness=1), "CartPole-v1"),
-    "a2c": (A2C, A2CConfig(total_steps=200, eval_episodes=2), "CartPole-v1"),
-    "a3c": (A3C, A3CConfig(total_steps=300, workers=4, horizon=5, eval_episodes=2), "CartPole-v1"),
+    "a2c": (A2C, A2CConfig(total_timesteps=200, eval_episodes=2), "CartPole-v1"),
+    "a3c": (A3C, A3CConfig(total_timesteps=300, n_actors=4, n_steps=5, eval_episodes=2), "CartPole-v1"),
     "a3c, uneven": (
         A3C,
-        A3CConfig(total_steps=300, workers=3, horizon=5, delays=(ms(1), ms(2), ms(5)), eval_episodes=2),
+        A3CConfig(total_timesteps=300, n_actors=3, n_steps=5, delays=(ms(1), ms(2), ms(5)), eval_episodes=2),
         "CartPole-v1",
     ),
     "dqn": (DQN, _DQN, "CartPole-v1"),
-    "dqn, all variants": (DQN, replace(_DQN, double=True, duelling=True, prioritised=True, n_step=3), "CartPole-v1"),
+    "dqn, all variants": (DQN, replace(_DQN, double=True, duelling=True, prioritised=True, n_steps=3), "CartPole-v1"),
 }
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", TINY)
 def test_the_same_weights_and_fingerprint_on_1_2_and_8_workers(name):
-    cls, config, env_id = TINY[name]
-    program = Program(cls(env_id=env_id, config=config))
+    cls, config, env = TINY[name]
+    program = Program(cls(env=env, config=config))
 
     def outcome(workers, seed):
         run = program.start(workers=workers, seed=seed, fingerprint=True)
@@ -261,7 +268,7 @@ def test_the_same_weights_and_fingerprint_on_1_2_and_8_workers(name):
         assert other == first
     assert first[2]["eval_mean"]
     # Logged as they are taken, as the panel's rate has it: they add up. A step that only resets is none.
-    assert 0.9 * config.total_steps <= sum(first[2]["steps"]) <= 1.1 * config.total_steps
+    assert 0.9 * config.total_timesteps <= sum(first[2]["steps"]) <= 1.1 * config.total_timesteps
     another = outcome(2, 2)
     assert another[0] != first[0]
     assert another[1] != first[1]
@@ -271,27 +278,27 @@ def test_the_same_weights_and_fingerprint_on_1_2_and_8_workers(name):
 @pytest.mark.parametrize(
     ("cls", "config"),
     [
-        (PPO, PPOConfig(total_steps=4000, horizon=50, minibatch_size=50, lr=5e-3, eval_episodes=40)),
-        (PPO, PPOConfig(total_steps=4000, horizon=50, minibatch_size=50, lr=5e-3, staleness=1, eval_episodes=40)),
-        (A2C, A2CConfig(total_steps=8000, lr=5e-3, eval_episodes=40)),
+        (PPO, PPOConfig(total_timesteps=4000, n_steps=50, batch_size=50, learning_rate=5e-3, eval_episodes=40)),
+        (PPO, PPOConfig(total_timesteps=4000, n_steps=50, batch_size=50, learning_rate=5e-3, staleness=1, eval_episodes=40)),
+        (A2C, A2CConfig(total_timesteps=8000, learning_rate=5e-3, eval_episodes=40)),
         pytest.param(
-            A3C, A3CConfig(total_steps=8000, workers=4, horizon=8, lr=5e-3, eval_episodes=40), marks=pytest.mark.soak
+            A3C, A3CConfig(total_timesteps=8000, n_actors=4, n_steps=8, learning_rate=5e-3, eval_episodes=40), marks=pytest.mark.soak
         ),
         *(
             (
                 DQN,
                 DQNConfig(
-                    total_steps=2000, n_envs=2, updates=8, batch_size=32, learning_starts=100, lr=3e-3, hidden=(32,),
+                    total_timesteps=2000, n_envs=2, gradient_steps=8, batch_size=32, learning_starts=100, learning_rate=3e-3, hidden=(32,),
                     eval_episodes=40, **variant,
                 ),
             )
-            for variant in ({}, {"double": True}, {"duelling": True}, {"prioritised": True}, {"n_step": 3})
+            for variant in ({}, {"double": True}, {"duelling": True}, {"prioritised": True}, {"n_steps": 3})
         ),
     ],
 )  # fmt: skip
 def test_it_learns_to_match_what_it_sees(cls, config, matching):
     """Chance earns a third; what learns earns 1. A wrong sign anywhere earns nothing."""
-    metrics = Program(cls(env_id=matching, config=config)).run(seed=3, workers=2).metrics
+    metrics = Program(cls(env=matching, config=config)).run(seed=3, workers=2).metrics
     returns = list(metrics["episode_return"])
     assert np.mean(returns[:50]) < 0.6
     assert metrics["eval_mean"][-1] == 1.0
@@ -299,13 +306,13 @@ def test_it_learns_to_match_what_it_sees(cls, config, matching):
 
 def test_a_box_of_actions_is_refused_by_dqn_before_anything_runs():
     with pytest.raises(SpaceError, match=r"DQN.*Pendulum-v1.*Box.*Use PPO"):
-        Program(DQN(env_id="Pendulum-v1"))
+        Program(DQN(env="Pendulum-v1"))
 
 
 @pytest.mark.parametrize("cls", [PPO, DQN, A2C, A3C])
 def test_an_unknown_environment_is_an_error_at_assembly(cls):
     with pytest.raises(UnknownEnvironmentError, match="CartPoll"):
-        Program(cls(env_id="CartPoll-v1"))
+        Program(cls(env="CartPoll-v1"))
 
 
 def test_a_reward_that_is_not_a_number_stops_the_run_and_names_its_environment(matching):
@@ -317,7 +324,7 @@ def test_a_reward_that_is_not_a_number_stops_the_run_and_names_its_environment(m
             self.count += 1
             return seen, (float("nan") if self.count > 40 else reward), *rest
 
-    run = Program(PPO(env_id=Broken, config=replace(_PPO, total_steps=10_000))).start(workers=2)
+    run = Program(PPO(env=Broken, config=replace(_PPO, total_timesteps=10_000))).start(workers=2)
     with pytest.raises(
         ReactionError, match=r"ppo\.rollouts\[0\]\.on_weights.*Broken.*environment 0: the reward is nan at step"
     ):
@@ -325,9 +332,9 @@ def test_a_reward_that_is_not_a_number_stops_the_run_and_names_its_environment(m
     assert run.metrics["loss"]
 
 
-def test_as_many_delays_as_workers():
-    with pytest.raises(ValueError, match="2 delays for 3 workers"):
-        Program(A3C(config=A3CConfig(workers=3, delays=(1, 2))))
+def test_as_many_delays_as_actors():
+    with pytest.raises(ValueError, match="2 delays for 3 actors"):
+        Program(A3C(config=A3CConfig(n_actors=3, delays=(1, 2))))
 
 
 @pytest.mark.slow
@@ -348,24 +355,24 @@ def test_from_the_command_line():
         "reactornb.rl",
         "a2c",
         "CartPole-v1",
-        "total_steps=400",
+        "total_timesteps=400",
         "--seed",
         "1",
         "--fingerprint",
     ]
     said = subprocess.run(words, capture_output=True, text=True, check=True).stdout
     assert "greedy episodes" in said
-    here = Program(A2C(config=A2CConfig(total_steps=400))).run(seed=1, fingerprint=True).fingerprint
+    here = Program(A2C(config=A2CConfig(total_timesteps=400))).run(seed=1, fingerprint=True).fingerprint
     assert said.strip().endswith(f"fingerprint {here}")
 
 
 def test_programs_of_this_package_do_not_wait_for_physical_time_unless_asked(matching):
     hours = sec(3600)
-    late = A3CConfig(total_steps=40, workers=2, horizon=10, delays=(hours, 2 * hours), eval_episodes=0)
-    run = Program(A3C(env_id=matching, config=late)).start(workers=1, seed=1)
+    late = A3CConfig(total_timesteps=40, n_actors=2, n_steps=10, delays=(hours, 2 * hours), eval_episodes=0)
+    run = Program(A3C(env=matching, config=late)).start(workers=1, seed=1)
     assert run.result().tag.time_ns >= hours  # of logical time, in a moment
-    ahead = PPOConfig(total_steps=400, rollouts=1, n_envs=1, horizon=10, staleness=1, eval_episodes=0)
-    paced = Program(PPO(env_id=matching, config=ahead)).run(workers=1, seed=1, fast=False)
+    ahead = PPOConfig(total_timesteps=400, n_rollouts=1, n_envs=1, n_steps=10, staleness=1, eval_episodes=0)
+    paced = Program(PPO(env=matching, config=ahead)).run(workers=1, seed=1, fast=False)
     assert paced.seconds >= 1e-9 * paced.tag.time_ns > 0.03
 
 

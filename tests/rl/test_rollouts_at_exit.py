@@ -27,7 +27,7 @@ class Own(gymnasium.Env):
         Own.made -= 1
         os.write(1, b"closed\\n")
 
-run = Program(PPO(env_id=Own)).start(workers=2)
+run = Program(PPO(env=Own)).start(workers=2)
 while not run.tags:
     time.sleep(0.01)
 import atexit

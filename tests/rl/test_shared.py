@@ -163,6 +163,6 @@ def test_as_many_environments_or_steps_as_would_only_fill_memory_are_refused():
     spec = spec_of(Counting)
     with pytest.raises(ValueError, match=r"n_envs is a whole number from 1 to 100,000, not 10000000"):
         make_envs(Counting, 10**7, watch=Watch("test", "it", 0))
-    with pytest.raises(ValueError, match=r"a horizon of 10,000,000 steps in 100 environments.*100,000,000"):
+    with pytest.raises(ValueError, match=r"n_steps of 10,000,000 in 100 environments.*100,000,000"):
         Trajectory.empty(spec, 10**7, 100)
     assert Trajectory.empty(spec, 10, 100).rewards.shape == (10, 100)

@@ -159,7 +159,7 @@ def test_uniform_draws_take_every_usable_step_equally_often():
 
 def test_a_trajectory_that_does_not_fit_is_refused_in_words():
     ring = Ring(np.zeros(1, np.float32), np.int64(0), 8, 1, 1)
-    with pytest.raises(ValueError, match="raise the capacity"):
+    with pytest.raises(ValueError, match="raise buffer_size"):
         ring.write(0, trajectory([Stream(np.random.default_rng(0), True)], 8))
 
 
@@ -228,7 +228,7 @@ def test_no_batches_before_learning_starts_and_then_as_many_as_asked():
     streams = [Stream(np.random.default_rng(5), True)]
     made = [trajectory(streams, 10) for _ in range(4)]
     keep = []
-    Program(Stored(made=made, keep=keep, buffer={"updates": 3, "batch_size": 5, "learning_starts": 18})).run()
+    Program(Stored(made=made, keep=keep, buffer={"gradient_steps": 3, "batch_size": 5, "learning_starts": 18})).run()
     assert [len(batches) for batches in keep] == [0, 0 if made[0].steps + made[1].steps < 18 else 3, 3, 3]
     batch = keep[-1][0]
     assert isinstance(batch, Batch)
@@ -292,7 +292,7 @@ def test_a_rollout_allocates_its_trajectory_and_nothing_else_of_that_size():
 
         def compose(self):
             self.source, self.sink = Weights(), Sink(keep=self.keep)
-            self.rollout = Rollout(env_id=Frames, n_envs=2, horizon=600)
+            self.rollout = Rollout(env=Frames, n_envs=2, n_steps=600)
             connect(self.source.weights, self.rollout.weights, after=0)
             connect(self.rollout.trajectory, self.sink.trajectory)
 

@@ -53,13 +53,13 @@ def test_the_learning_rate_reaches_the_optimizer_before_the_round_of_its_tag():
         keep: Shared[list]
 
         def compose(self):
-            self.learner = Learner(algorithm=Fit, lr=0.1, optimizer=torch.optim.SGD, rounds=5)
+            self.learner = Learner(algorithm=Fit, learning_rate=0.1, optimizer_class=torch.optim.SGD, rounds=5)
             self.feed = Feed(keep=self.keep)
             connect(self.learner.weights, self.feed.weights, after=0)
             connect(self.feed.batch, self.learner.batches)
 
     keep = []
-    Program(Around(keep=keep)).run(fast=True, replay=[(Tag(0, 3), "learner.lr", 0.1, 0.25)])
+    Program(Around(keep=keep)).run(fast=True, replay=[(Tag(0, 3), "learner.learning_rate", 0.1, 0.25)])
     moved = [float(np.mean((after[:6] - before[:6]) / (1 - before[:6]))) for before, after in pairwise(keep)]
     # SGD on a squared distance: the matrix goes 2 lr of the way.
     assert moved == pytest.approx([0.2, 0.2, 0.5, 0.5], abs=1e-4)
@@ -68,12 +68,12 @@ def test_the_learning_rate_reaches_the_optimizer_before_the_round_of_its_tag():
 def config():
     return replace(
         DQNConfig(),
-        total_steps=400,
-        rollouts=2,
-        horizon=10,
+        total_timesteps=400,
+        n_rollouts=2,
+        n_steps=10,
         learning_starts=20,
         batch_size=8,
-        capacity=200,
+        buffer_size=200,
         hidden=(8,),
         eval_episodes=0,
     )
@@ -83,47 +83,49 @@ def config():
 @pytest.mark.parametrize("workers", [1, 2, 8])
 def test_a_tuned_dqn_is_repeated_bit_for_bit(workers):
     changes = [
-        (Tag(0, 5), "learner.lr", None, 1e-2),
+        (Tag(0, 5), "learner.learning_rate", None, 1e-2),
         (Tag(0, 7), "rollouts.epsilon", None, 0.0),
         (Tag(0, 9), "rollouts[1].epsilon", 0.0, 1.0),
     ]
-    program = Program(DQN(env_id="CartPole-v1", config=config()))
+    program = Program(DQN(env="CartPole-v1", config=config()))
     first = program.run(seed=1, fast=True, workers=1, fingerprint=True, replay=changes)
     recorded = program.last_run.changes
     assert [c.path.partition(".")[2] for c in recorded] == [
-        "learner.lr", "rollouts[0].epsilon", "rollouts[1].epsilon", "rollouts[1].epsilon",
+        "learner.learning_rate", "rollouts[0].epsilon", "rollouts[1].epsilon", "rollouts[1].epsilon",
     ]  # fmt: skip
     again = program.run(seed=1, fast=True, workers=workers, fingerprint=True, replay=recorded)
     assert again.fingerprint == first.fingerprint
     assert program.last_run.instance("rollouts[0]").actor.epsilon == 0.0
     assert program.last_run.instance("rollouts[1]").actor.epsilon == 1.0
-    assert program.last_run.instance("learner").steps_of.param_groups[0]["lr"] == 1e-2
+    assert program.last_run.instance("learner").optimizer.param_groups[0]["lr"] == 1e-2
     assert program.run(seed=1, fast=True, workers=workers, fingerprint=True).fingerprint != first.fingerprint
 
 
 @pytest.mark.slow
 def test_a_tuned_a3c_takes_its_rate():
-    made = replace(A3CConfig(), total_steps=200, workers=2, horizon=10, hidden=(8,), eval_episodes=0, anneal_lr=False)
-    program = Program(A3C(env_id="CartPole-v1", config=made))
-    program.run(seed=1, fast=True, workers=1, replay=[(Tag(1_500_000), "shared.lr", None, 1e-5)])
-    assert program.last_run.instance("shared").descent.param_groups[0]["lr"] == 1e-5
+    made = replace(
+        A3CConfig(), total_timesteps=200, n_actors=2, n_steps=10, hidden=(8,), eval_episodes=0, anneal_lr=False
+    )
+    program = Program(A3C(env="CartPole-v1", config=made))
+    program.run(seed=1, fast=True, workers=1, replay=[(Tag(1_500_000), "shared.learning_rate", None, 1e-5)])
+    assert program.last_run.instance("shared").optimizer.param_groups[0]["lr"] == 1e-5
 
 
 @pytest.mark.parametrize(
     ("path", "value", "words"),
     [
-        ("learner.lr", -1.0, "a learning rate is finite and at least 0"),
-        ("learner.lr", float("nan"), "a learning rate is finite"),
+        ("learner.learning_rate", -1.0, "a learning rate is finite and at least 0"),
+        ("learner.learning_rate", float("nan"), "a learning rate is finite"),
         ("learner.tau", 1.5, r"tau is in \[0, 1\]"),
         ("learner.writers", 3, "decides the width of port 'batches'"),
         ("learner.device", "cuda", "only looked at when the program starts"),
-        ("rollouts.env_id", "Acrobot-v1", "only looked at when the program starts"),
+        ("rollouts.env", "Acrobot-v1", "only looked at when the program starts"),
         ("rollouts.epsilon", 0.1, "its policy, CategoricalPolicy, has no epsilon"),
         ("config", None, "decides what the reactor is composed of"),
     ],
 )
 def test_what_would_end_the_run_or_do_nothing_is_refused(path, value, words):
-    run = Program(PPO(env_id="CartPole-v1", config=replace(PPOConfig(), hidden=(8,)))).start(
+    run = Program(PPO(env="CartPole-v1", config=replace(PPOConfig(), hidden=(8,)))).start(
         driven=True, workers=1, fast=True
     )
     try:
