@@ -282,7 +282,7 @@ def test_the_same_weights_and_fingerprint_on_1_2_and_8_workers(name):
         (PPO, PPOConfig(total_timesteps=4000, n_steps=50, batch_size=50, learning_rate=5e-3, staleness=1, eval_episodes=40)),
         (A2C, A2CConfig(total_timesteps=8000, learning_rate=5e-3, eval_episodes=40)),
         pytest.param(
-            A3C, A3CConfig(total_timesteps=8000, n_actors=4, n_steps=8, learning_rate=5e-3, eval_episodes=40), marks=pytest.mark.soak
+            A3C, A3CConfig(total_timesteps=8000, n_actors=4, n_steps=8, learning_rate=5e-3, ent_coef=0.03, eval_episodes=40), marks=pytest.mark.soak
         ),
         *(
             (
