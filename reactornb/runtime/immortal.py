@@ -1,4 +1,4 @@
-"""What all workers touch is no longer counted: on free-threaded Python the reference count of a shared object is a hidden lock.
+"""Shared objects are made immortal: on free-threaded Python the reference count of an object that several threads use is a hidden lock.
 
 Taking and dropping a reference to an object that another thread made writes to that object's shared count. Two workers that do so in
 turns pass its cache line to and fro: a call of `np.cos` took 1.05 µs beside another thread's instead of 0.7. Found on CPython 3.14t, with
@@ -9,17 +9,17 @@ two workers on two cores, by watching the counts of all objects while CartPole w
 - the dictionary of a module that has a `__getattr__`, as numpy's: every `np.cos` takes and drops a reference to it;
 - numpy's ufuncs, built-in functions that are called through an attribute, functions found by `super()` and its cells, properties.
 
-An immortal object (PEP 683) is never counted. All that modules hold for good is made immortal before several workers begin, and what
-startup reactions import once they are done: a step of CartPole beside another thread took 41 µs where it takes 35.5 alone, and now takes as
+The reference count of an immortal object (PEP 683) is never written. All that modules hold is made immortal before several workers begin, and what
+startup reactions import is once they are done: a step of CartPole beside another thread took 41 µs where it takes 35.5 alone, and now takes as
 long as alone (36.1 and 36.1 µs).
 
-`_Py_SetImmortal` is CPython's own function; it becomes `PyUnstable_SetImmortal` in 3.15. Where there is neither, or a GIL, nothing
-happens here but that two workers are slower.
+This is an optimisation and nothing else: results, fingerprints and memory do not depend on it. `REACTORNB_IMMORTAL=0` in the environment
+turns it off; so do a GIL, and a CPython that has neither `PyUnstable_SetImmortal` (3.15) nor its predecessor `_Py_SetImmortal`.
 
-# Ownership: CPython holds it safe to make an object immortal for the thread that owns it, and for all where nobody does
+# Ownership: CPython holds it safe to make an object immortal on the thread that owns it, and on any thread if no thread owns it
 #            (`can_immortalize_safely` in unicodeobject.c). Another thread counts in the shared field only: whether it is about to
 #            take a reference or to drop one, it finds the object immortal, or changes a field that is not read any more. So an
-#            object of another thread is passed over; that thread's own look may find it.
+#            object of another thread is skipped; that thread's own call of `immortalize` may reach it.
 # _done      read and written under _lock, of which a forked child has its own: another thread may have held it
 """
 
@@ -37,11 +37,11 @@ from typing import Any
 
 __all__ = ["immortalize"]
 
-# Reentrant, and not waited for without end: the main thread may be interrupted between taking it and giving it back. What is not made
-# immortal costs a little time, no more.
+# Reentrant, and waited for with a timeout: the main thread may be interrupted between acquire and release. An object that
+# is not made immortal costs a little time, no more.
 _lock = threading.RLock()
 _PATIENCE_S = 1.0
-# Modules and classes that were looked at and are immortal: no other object will ever have the same id.
+# Modules and classes that were visited and are immortal: no other object will ever have the same id.
 _done: set[int] = set()
 
 _SCALARS = (int, float, complex, str, bytes)
@@ -50,12 +50,12 @@ _HEAP_TYPE = 1 << 9  # Py_TPFLAGS_HEAPTYPE: a class made by Python, not part of 
 
 
 def immortalize(code: Iterable[Any] = ()) -> None:
-    """Make immortal what modules hold for good, as far as this thread owns it: themselves, their classes, functions and numbers.
+    """Make modules immortal, with their classes, functions and numbers, as far as this thread owns them.
 
     Of `__main__`, where cells are run again and again, only numbers, strings and constants of code.
 
     Args:
-        code: functions, and classes with methods, whose constants are to be so, too, wherever they were made.
+        code: functions, and classes with methods, whose constants are made immortal too, wherever they were defined.
     """
     make = _maker()
     if make is None:
@@ -69,28 +69,30 @@ def immortalize(code: Iterable[Any] = ()) -> None:
             values = vars(module).copy().values()
             if name == "__main__":
                 for value in values:
-                    _settle_code(value, make)
+                    _visit_code(value, make)
                 continue
             make(vars(module))
             if make(module):
                 _done.add(id(module))
             for value in values:
-                _settle(value, make)
+                _visit(value, make)
         for value in code:
-            _settle_code(value, make)
+            _visit_code(value, make)
     finally:
         _lock.release()
 
 
 def _maker() -> Callable[[Any], bool] | None:
-    """What makes an object immortal if this thread may do so, and says whether it is; None where that cannot be done."""
+    """A function that makes an object immortal if this thread may do so, and returns whether it is; None where there is none, or if it is off."""
+    if os.environ.get("REACTORNB_IMMORTAL") == "0":
+        return None
     if getattr(sys, "_is_gil_enabled", lambda: True)() or not hasattr(sys, "_is_immortal"):
         return None
     api = ctypes.pythonapi
-    found = getattr(api, "PyUnstable_SetImmortal", None) or getattr(api, "_Py_SetImmortal", None)
-    if found is None:
+    set_immortal = getattr(api, "PyUnstable_SetImmortal", None) or getattr(api, "_Py_SetImmortal", None)
+    if set_immortal is None:
         return None
-    found.argtypes, found.restype = [ctypes.py_object], None
+    set_immortal.argtypes, set_immortal.restype = [ctypes.py_object], None
     is_immortal, owner_at = sys._is_immortal, ctypes.c_size_t.from_address
     made_here = object()
     mine = owner_at(id(made_here)).value  # of an object the first field says which thread owns it; 0: none
@@ -100,14 +102,14 @@ def _maker() -> Callable[[Any], bool] | None:
             return True
         if owner_at(id(value)).value not in (mine, 0):
             return False
-        found(value)
+        set_immortal(value)
         return True
 
     return make
 
 
-def _settle(value: Any, make: Callable[[Any], bool]) -> None:
-    """What a module holds, and nothing that may be large or is made anew now and then: a list, an instance."""
+def _visit(value: Any, make: Callable[[Any], bool]) -> None:
+    """Make immortal what a module holds, but nothing that may be large or is replaced now and then: no list, no instance."""
     kind = type(value)
     if issubclass(kind, type):
         if id(value) not in _done and make(value):
@@ -117,12 +119,12 @@ def _settle(value: Any, make: Callable[[Any], bool]) -> None:
                 if members and isinstance(held, value):
                     make(held)
                 elif not isinstance(held, type):
-                    _settle(held, make)
+                    _visit(held, make)
         return
-    if sys._is_immortal(value):  # type: ignore[attr-defined]  # of 3.14; where there is none, `_maker` has given up
-        return  # a number or a string; or it was found before, with what it holds
+    if sys._is_immortal(value):  # type: ignore[attr-defined]  # of 3.14; else `_maker` returned None
+        return  # a number or a string; or it was visited before, with what it holds
     functions = _functions(value)
-    # Besides functions what a library's C code calls: built-in functions, ufuncs, methods' descriptors.
+    # Besides functions: callables of C code, such as built-in functions, ufuncs, and descriptors of methods.
     if functions or kind in _SCALARS or kind in _FIELDS or (callable(value) and not kind.__flags__ & _HEAP_TYPE):
         make(value)
     for function in functions:
@@ -132,8 +134,8 @@ def _settle(value: Any, make: Callable[[Any], bool]) -> None:
             make(cell)
 
 
-def _settle_code(value: Any, make: Callable[[Any], bool]) -> None:
-    """Of what a cell left: a number or a string, or the constants in the code of a function or of a class's methods."""
+def _visit_code(value: Any, make: Callable[[Any], bool]) -> None:
+    """Of a cell's variable: make a number or a string immortal, or the constants in the code of a function or of a class's methods."""
     if type(value) in _SCALARS:
         make(value)
     held = vars(value).copy().values() if issubclass(type(value), type) else (value,)
@@ -142,7 +144,7 @@ def _settle_code(value: Any, make: Callable[[Any], bool]) -> None:
 
 
 def _functions(value: Any) -> tuple[FunctionType, ...]:
-    """What a function, method or property runs. By type: asking an unknown object for an attribute could run anything."""
+    """The functions that a function, method or property runs. By type: reading an attribute of an unknown object could run any code."""
     kind = type(value)
     if kind is FunctionType:
         return (value,)
@@ -153,10 +155,10 @@ def _functions(value: Any) -> tuple[FunctionType, ...]:
     return ()
 
 
-def _constants(found: tuple[Any, ...] | frozenset[Any], make: Callable[[Any], bool]) -> None:
-    """`found`, and what is in it. In a tuple that is immortal all is: so are the constants of a `.pyc`, which are most of them."""
-    is_immortal = sys._is_immortal  # type: ignore[attr-defined]  # see `_settle`
-    for value in found:
+def _constants(constants: tuple[Any, ...] | frozenset[Any], make: Callable[[Any], bool]) -> None:
+    """Make constants and their members immortal. An immortal tuple has immortal members: most constants come from a `.pyc` and are."""
+    is_immortal = sys._is_immortal  # type: ignore[attr-defined]  # see `_visit`
+    for value in constants:
         if is_immortal(value):
             continue
         if isinstance(value, CodeType):
@@ -168,7 +170,7 @@ def _constants(found: tuple[Any, ...] | frozenset[Any], make: Callable[[Any], bo
 
 
 def _free_child() -> None:
-    """In a forked child no other thread looks through the modules. What one had not yet done by then is found by the next look."""
+    """A forked child has no other thread that holds the lock. What that thread had not visited yet is visited by the next call."""
     global _lock  # noqa: PLW0603 - there is one thread
     _lock = threading.RLock()
 

@@ -1,5 +1,6 @@
 """What all workers touch is not counted: made immortal where that is safe, and nothing that may be large."""
 
+import os
 import subprocess
 import sys
 import sysconfig
@@ -13,7 +14,7 @@ FREE = bool(sysconfig.get_config_var("Py_GIL_DISABLED"))
 free_threaded = pytest.mark.skipif(not FREE, reason="with a GIL nobody waits for a reference count")
 
 
-def said(code, *words):
+def said(code, *words, immortal="1"):
     """What a fresh interpreter prints: whatever is immortal stays so, here too."""
     made = subprocess.run(
         [sys.executable, "-X", "gil=0", "-c", textwrap.dedent(code), *words],
@@ -21,6 +22,7 @@ def said(code, *words):
         text=True,
         timeout=60,
         check=False,
+        env={**os.environ, "REACTORNB_IMMORTAL": immortal},
     )
     assert made.returncode == 0, made.stderr
     return made.stdout.split()
@@ -72,6 +74,13 @@ def test_before_several_workers_begin_modules_and_constants_are_made_immortal_an
 @free_threaded
 def test_one_worker_alone_needs_none_of_that():
     assert said(PROGRAM, "1") == ["3", "0", "False", "False", "False", "False", "False", "False"]
+
+
+@free_threaded
+def test_it_can_be_turned_off():
+    on, off = said(PROGRAM, "2"), said(PROGRAM, "2", immortal="0")
+    assert (on[:3], off[:3]) == (["3", "3", "True"], ["3", "0", "False"])
+    assert off[3:] == ["False"] * 5
 
 
 @free_threaded

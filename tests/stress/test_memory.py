@@ -120,11 +120,11 @@ def starts():
 MEASURED = {made.__name__: made for made in (cheap, everything, shared, starts)}
 
 
-@pytest.mark.parametrize("name", MEASURED)
-def test_nothing_is_kept_of(name):
+@pytest.mark.parametrize(("name", "immortal"), [*((name, "1") for name in MEASURED), ("shared", "0"), ("starts", "0")])
+def test_nothing_is_kept_of(name, immortal):
     done = subprocess.run(
         [sys.executable, __file__, name],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+        env={**os.environ, "REACTORNB_IMMORTAL": immortal, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
         capture_output=True,
         text=True,
         timeout=170,
