@@ -1,4 +1,4 @@
-"""A batch: the items of one level, or of one job of a team, claimed by several threads at once until all are done."""
+"""A batch: the items of one level, or of one job of a team, which several threads claim one by one until all are done."""
 
 from __future__ import annotations
 
@@ -21,25 +21,31 @@ class Member(Protocol):
 
 
 class Batch:
-    """The ready reactions of one level, or a team's calls, for which there is no scheduler, shared out: each worker takes its own first, then what others have not begun.
+    """The ready items of one level, or the calls of a team: each worker takes its own first, then those that others have not begun.
 
-    # _lists      the items of each worker, written by the leader before the batch is offered, then only read; and for each list an atomic
-    #             counter (itertools.count: a compare-and-swap per call on free-threaded builds, the GIL elsewhere), so that each
-    #             position is handed out once
-    # _done       likewise; exactly one worker gets the last number, and sets `over`
-    # over        set once, by that worker, unless there is nothing to do; the leader reads it while it spins and after each wake-up
+    # _lists      the items of each worker: written by the leader before the batch is offered, then only read. Each list has an atomic
+    #             counter (itertools.count: a compare-and-swap per call on free-threaded builds, protected by the GIL elsewhere), so
+    #             each position is claimed once
+    # _done       another such counter of finished items; exactly one worker draws the last number, and sets `over`
+    # over        set once, by that worker, or from the beginning if there is no item; the leader reads it while it spins and after
+    #             each wake-up
     # failures, skipped
     #             appended to by any worker (list.append is atomic), read by the leader once the batch is over, and by workers that
     #             have seen `failed`
-    # failed      set by any worker after it has appended to `failures`, read by every worker before each item: who sees it late begins
-    #             one more, which `failures.py` accounts for. A flag, since to look at a list that another thread made costs both a
-    #             cache line
+    # failed      set by any worker after it has appended to `failures`, read by every worker before each item: a worker that sees it
+    #             late begins one more item, which `failures.py` accounts for. A flag, because reading a list that another thread
+    #             made moves a cache line to and fro
     #
-    # Publication: a worker gets the batch from its list of offers; storing there is a release, and loading from there an acquire,
+    # Publication: a worker gets the batch from its list of offers; the store there is a release, and the load an acquire,
     # of everything the leader wrote before.
-    # Each `_done()` is a sequentially consistent read-modify-write of one word, so whoever draws the last number sees all that
+    # Each `_done()` is a sequentially consistent read-modify-write of one word, so the worker that draws the last number sees all that
     # the others' reactions wrote, and so does the leader that reads `over` after it. A worker that comes late finds every
-    # counter past its end and touches nothing; a batch is never reused. Nothing relies on the GIL.
+    # counter past its end and does nothing; a batch is never reused. Nothing relies on the GIL.
+
+    Args:
+        items: for each worker, what it calls first.
+        scheduler: whose reactions they are; None: calls of a team.
+        leader: the worker that offers the batch and waits for it.
     """
 
     __slots__ = ("_done", "_lists", "_size", "failed", "failures", "leader", "over", "scheduler", "skipped")
@@ -60,7 +66,7 @@ class Batch:
         return self.over
 
     def work(self, worker: Member) -> None:
-        """Run what is left to claim; whoever finishes the last item ends the batch."""
+        """Claim and call items until none is left; the worker that finishes the last one ends the batch."""
         worker.scheduler = self.scheduler
         lists, done, size, me = self._lists, self._done, self._size, worker.index
         for turn in range(len(lists)):
@@ -88,7 +94,7 @@ class Batch:
             self.skipped += finish(after(_untimed(item), culprit), self.failures)
 
     def _after_failure(self, item: Any) -> None:
-        """Something has failed: of a level, only what comes before that is begun; a team makes all calls."""
+        """An item has failed: of a level, only reactions with lower numbers are begun; a team makes all calls."""
         if self.scheduler is not None:
             self.skipped += finish(members(_untimed(item)), self.failures)
             return

@@ -1,12 +1,12 @@
-"""What a level leaves behind in which a reaction raised: the same for any number of workers.
+"""How a level ends in which a reaction raised: in the same state for any number of workers.
 
-The failure that counts is that of the reaction with the lowest number. Reactions of the level with lower numbers are all run,
-those with higher ones count as not run: none begins once a failure is known. One that had begun by then (another worker's, or
-one handed out earlier because it is costly) cannot be taken back; what it logged, what `Run.printed` has of it, and its place in the trace, is removed,
-and its reactor's state cannot be looked at (`Run.instance`). What is printed on a terminal or shown below a cell stays there; it is not
-held back until the level has succeeded, since a crash or a hang would then keep it.
+The failure that counts is that of the reaction with the lowest number. All reactions of the level with lower numbers are run,
+those with higher numbers count as not run, and none of them begins once a failure is known. One that had begun by then (on another worker,
+or earlier because it is costly) cannot be undone: its metrics, its lines in `Run.printed` and its entry in the trace are removed,
+and the state of its reactor cannot be read (`Run.instance`). What it printed on a terminal or below a cell stays there: output is not
+held back until the level has succeeded, because a crash or a hang would then lose it.
 
-This module knows nothing of threads: `workers.py` and `scheduler.py` call it where a call has raised.
+This module knows nothing of threads: `batch.py` and `level_runner.py` call it after a call has raised.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from typing import Any
 __all__ = ["after", "finish", "lowest", "members", "not_counted"]
 
 Failure = tuple[Any, BaseException]
-"""A reaction, and what it raised."""
+"""A reaction, and the exception it raised."""
 
 
 def members(item: Any) -> Sequence[Any]:
-    """The reactions of what is handed out as one: a group, or a reaction."""
+    """The reactions of an item of a level: of a group, or the reaction itself."""
     reactions: Sequence[Any] | None = getattr(item, "reactions", None)
     return (item,) if reactions is None else reactions
 
@@ -32,11 +32,11 @@ def lowest(failures: Iterable[Failure]) -> Failure:
 
 
 def finish(reactions: Iterable[Any], failures: list[Failure]) -> list[Any]:
-    """Call what has not begun when something has failed, as far as it counts.
+    """After a failure, call those reactions that still have to run: the ones with lower numbers than the failed one.
 
     Args:
-        reactions: not begun.
-        failures: so far, at least one; those of these reactions are added. Other workers may add to it meanwhile.
+        reactions: that have not begun.
+        failures: so far, at least one; failures of these reactions are added. Other workers may append to it meanwhile.
 
     Returns:
         The reactions that were not called.

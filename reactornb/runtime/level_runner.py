@@ -206,22 +206,19 @@ class LevelRunner:
         history.now_ns = self.level_began_ns
         plan = decide(items, history, self._width)
         if plan.parts is None:
-            history.ran(shared=False, each_ns=max(self._run_alone(items, count, check) // count, 1))
+            history.ran(shared=False, each_ns=self._run_alone(items, count, check) // count)
             return
         if history.plan is None or plan.parts is not history.plan.parts:
             each_ns = sum(item.cost_ns for item in items) // count
             parts = tuple(tuple(_item(piece, each_ns) for piece in part) for part in plan.parts)
-            shared.calls = SharedCalls(parts, self._context, me, self._workers, self.policy)
+            shared.calls = SharedCalls(parts, self._context, me, self._workers, history)
             history.planned(plan, time.perf_counter_ns() - self.level_began_ns)
         calls = shared.calls
         assert calls is not None
-        self._finish_shared(calls.profile_round(), items)
-        history.profile_round(saw_outlier=calls.saw_outlier, cost_changed=calls.cost_changed)
-        history.ran(shared=True, each_ns=max(calls.took_ns // count, 1))
+        self._finish_shared(calls.profile_round(plan.unmeasured), items)
         for item in items:
             if isinstance(item, Group):  # times were taken of its reactions, or of pieces of it
                 item.cost_ns = calls.cost_ns // count * item.size
-        calls.prebuild(0 if history.measure_again else plan.unmeasured)
 
     def _start_where_their_reactor_is(self, items: Sequence[Any]) -> None:
         """A reaction that was never shared is assigned to the worker that ran another reaction of its reactor, `startup` perhaps.

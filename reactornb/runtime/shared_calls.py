@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from reactornb.runtime.batch import Batch
-from reactornb.runtime.sharing import Policy, estimate
+from reactornb.runtime.sharing import History, estimate
 from reactornb.runtime.workers import Worker, current_worker
 
 __all__ = ["SharedCalls", "TimedItem"]
@@ -52,35 +52,42 @@ class SharedCalls:
     # cost_changed, saw_outlier   set by the workers that call timed items; read and reset by the leader between rounds
     # everything else             read and written by the leader only
 
+    The leader calls `run` while there are prebuilt batches, and `profile_round` when there are none.
+
     Args:
         parts: each worker's items.
         scheduler: whose reactions they are; None: calls of a team.
         leader: the worker that calls `run`.
         workers: all of them.
-        policy: says what an outlier is.
+        history: where profile rounds are written down.
 
     Attributes:
         prebuilt_batches: one for each round that may pass without taking times. Built together: code that runs between two levels runs on one
             core while the others wait, and with cold caches, five times as long as in a loop.
-        took_ns: how long the last profile round took.
     """
 
     __slots__ = (
-        "_helpers", "_leader", "_scheduler", "_timed", "cost_changed", "parts", "policy", "prebuilt_batches", "saw_outlier", "took_ns",
+        "_helpers", "_history", "_leader", "_scheduler", "_size", "_timed", "cost_changed", "parts", "policy", "prebuilt_batches", "saw_outlier",
     )  # fmt: skip
 
     def __init__(
-        self, parts: Sequence[Sequence[Any]], scheduler: Any, leader: Worker, workers: Sequence[Worker], policy: Policy
+        self,
+        parts: Sequence[Sequence[Any]],
+        scheduler: Any,
+        leader: Worker,
+        workers: Sequence[Worker],
+        history: History,
     ) -> None:
         self.parts = parts
-        self.policy = policy
+        self.policy = history.policy
+        self._history = history
         self._timed = tuple(tuple(TimedItem(item, self) for item in part) for part in parts)
         self._scheduler = scheduler
         self._leader = leader
         self._helpers = [w for w in workers if w is not leader][: sum(map(len, parts)) - 1]
+        self._size = sum(item.size for part in parts for item in part)
         self.prebuilt_batches: list[Batch] = []
         self.cost_changed = self.saw_outlier = False
-        self.took_ns = 0
 
     def run(self) -> Batch:
         """Call all items with the next prebuilt batch; returns it once it is over."""
@@ -92,18 +99,18 @@ class SharedCalls:
             leader.wait_for(batch)
         return batch
 
-    def profile_round(self) -> Batch:
-        """Call all items and take their times."""
+    def profile_round(self, unmeasured: int) -> Batch:
+        """Call all items, take their times, and build batches for so many rounds, or none if a time was unexpected."""
         self.cost_changed = self.saw_outlier = False
         self.prebuilt_batches = [Batch(self._timed, self._scheduler, self._leader)]
         began = time.perf_counter_ns()
         batch = self.run()
-        self.took_ns = time.perf_counter_ns() - began
-        return batch
-
-    def prebuild(self, rounds: int) -> None:
-        """Build the batches of that many rounds."""
+        took = time.perf_counter_ns() - began
+        history = self._history
+        history.profile_round(took // self._size, saw_outlier=self.saw_outlier, cost_changed=self.cost_changed)
+        rounds = 0 if history.measure_again else unmeasured
         self.prebuilt_batches = [Batch(self.parts, self._scheduler, self._leader) for _ in range(rounds)]
+        return batch
 
     @property
     def cost_ns(self) -> int:

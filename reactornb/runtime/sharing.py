@@ -159,7 +159,9 @@ class History:
         """
         both_known, paid = bool(self.shared_ns and self.alone_ns), self.sharing_pays
         known = self.shared_ns if shared else self.alone_ns
-        new = each_ns if each_ns < known or not known else known + min(each_ns - known, known) // 8
+        new = max(each_ns, 1)
+        if new > known > 0:
+            new = known + min(new - known, known) // 8
         if shared:
             self.shared_ns = new
         else:
@@ -177,8 +179,9 @@ class History:
                 after = min(2 * self.retry_after, most)
             self.retry_in = self.retry_after = after
 
-    def profile_round(self, *, saw_outlier: bool, cost_changed: bool) -> None:
-        """A profile round is over."""
+    def profile_round(self, each_ns: int, *, saw_outlier: bool, cost_changed: bool) -> None:
+        """A profile round took that long per reaction."""
+        self.ran(shared=True, each_ns=each_ns)
         self.profiled += 1
         self.plan_rounds += 1
         self.saw_outlier = saw_outlier

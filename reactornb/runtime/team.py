@@ -22,16 +22,16 @@ __all__ = ["Call", "Team"]
 
 
 class Call:
-    """What a `Team` does as one piece.
+    """A call that a `Team` makes.
 
     # cost_ns, outlier, worker   written by the worker that makes the call; read by the thread that asks, once all calls are made
 
     Attributes:
-        call: makes it.
-        cost_ns: running estimate of what it takes; negative while it is unknown.
+        call: the function.
+        cost_ns: running estimate of its time; negative while it is unknown.
         outlier: its last time was far from the estimate.
         size: 1; see `Group.size`.
-        worker: which made it last.
+        worker: the worker that made it last, or -1.
     """
 
     __slots__ = ("call", "cost_ns", "outlier", "worker")
@@ -49,9 +49,9 @@ class Call:
 
 
 class Team:
-    """Threads that make calls at the same time, for one that waits until all are made: a level, without a program around it.
+    """Threads that make calls at the same time, while the thread that asked for them helps and waits.
 
-    The thread that asks is worker 0, so a team of one has no thread. The others end with `close`, when the team is forgotten, and
+    The thread that asks is worker 0, so a team of one has no thread. The others end with `close`, when the team is garbage, and
     with the interpreter. A forked child has none of them, and makes all calls itself.
 
     # workers   fixed. One thread at a time may ask; nothing else is shared but the batch, see there
@@ -60,7 +60,7 @@ class Team:
         policy: how calls are shared: always, one by one; a class attribute, which tests replace.
 
     Args:
-        workers: how many, the one that asks among them.
+        workers: how many, including the one that asks.
         name: of the threads.
     """
 
@@ -77,22 +77,22 @@ class Team:
         try:
             Launch(self._start).run()
         except BaseException:
-            self.close()  # a traceback keeps the team that nobody got
+            self.close()  # the traceback keeps the team alive
             raise
 
     def _start(self, _: Launch) -> None:
         helpers = self.workers[1:]
         who = self.workers[0].thread.name.rpartition("-")[0]
         start_all(helpers, who, lambda: _end_threads([w for w in helpers if w.thread.ident is not None]))
-        # From here on whoever forgets the team, interrupted before it had it perhaps, ends its threads.
+        # From here on the threads end with the team, even if its creator was interrupted before it got a reference.
         without, self.close = self.close, weakref.finalize(self, _end, helpers)
         without.detach()
 
     def job(self, calls: Sequence[Call]) -> Callable[[], None]:
-        """What makes these calls, each time it is called, and returns once all are made.
+        """A function that makes these calls, each time it is called, and returns once all are made.
 
-        They begin in their order, those of about the same cost; another worker takes over what one has not begun. Once all are
-        made, what the first of them has raised is raised. Ctrl-C is, as soon as no other thread makes a call any more.
+        Calls of about the same cost begin in their order; a worker that is done takes over calls that others have not begun. If calls
+        raised, the exception of the first of them is raised once all are made; KeyboardInterrupt once no other thread makes a call.
         """
         workers = self.workers
         leader = workers[0]
@@ -108,12 +108,9 @@ class Team:
             assert plan.parts is not None
             if shared is None or history.plan is None or plan.parts is not history.plan.parts:
                 parts = tuple(tuple(call for (call,) in part) for part in plan.parts)
-                shared = SharedCalls(parts, None, leader, workers, self.policy)
+                shared = SharedCalls(parts, None, leader, workers, history)
                 history.planned(plan, time.perf_counter_ns() - history.now_ns)
-            batch = shared.profile_round()
-            history.profile_round(saw_outlier=shared.saw_outlier, cost_changed=shared.cost_changed)
-            shared.prebuild(0 if history.measure_again else plan.unmeasured)
-            return batch
+            return shared.profile_round(plan.unmeasured)
 
         def make_all() -> None:
             had = intraop.enter_thread()
@@ -121,7 +118,7 @@ class Team:
             try:
                 batch = shared.run() if shared is not None and shared.prebuilt_batches else profile_round()
             except BaseException:
-                self._come_back()
+                self._wait_for_helpers()
                 raise
             finally:
                 act_as(before)
@@ -131,18 +128,18 @@ class Team:
 
         return make_all
 
-    def _come_back(self) -> None:
-        """Wait until no helper makes a call. Ctrl-C may have hit between two steps of the batch's own accounts: they tell nothing."""
+    def _wait_for_helpers(self) -> None:
+        """Wait until no helper makes a call. After Ctrl-C the batch's counters may be inconsistent, so an empty batch is offered and awaited."""
         leader, *helpers = self.workers
-        nothing = Batch((), None, leader)
+        empty = Batch((), None, leader)
         for helper in helpers:
-            helper.offer(nothing)
-        while any(helper.thread.is_alive() and not helper.has_seen(nothing) for helper in helpers):
+            helper.offer(empty)
+        while any(helper.thread.is_alive() and not helper.has_seen(empty) for helper in helpers):
             time.sleep(0.001)
 
 
 def _make_alone(worker: Worker, calls: Sequence[Call]) -> None:
-    """What `Team.job` does for a team of one, without a batch, which costs 5 µs in a step of environments."""
+    """`Team.job` for a team of one: without a batch, which would cost 5 µs per step of environments."""
     failures: list[BaseException] = []
     had = intraop.enter_thread()
     before = act_as(worker)
@@ -150,7 +147,7 @@ def _make_alone(worker: Worker, calls: Sequence[Call]) -> None:
         for call in calls:
             try:
                 call.call()
-            except Exception as error:  # noqa: BLE001 - the others are made all the same
+            except Exception as error:  # noqa: BLE001 - the other calls are made nevertheless
                 failures.append(error)
     finally:
         act_as(before)
@@ -168,6 +165,6 @@ def _end_threads(workers: Sequence[Worker]) -> None:
     for worker in workers:
         worker.quit()
     for worker in workers:
-        # A call that hangs was left alone by a second Ctrl-C, perhaps; and what is forgotten may be found so by any thread.
+        # With a timeout: a call may hang, abandoned by a second Ctrl-C. And any thread may collect garbage, a worker too.
         if worker.thread is not threading.current_thread():
             worker.thread.join(10.0)

@@ -1,8 +1,8 @@
-"""Worker threads: how one level's reactions are shared out, and how idle workers wait.
+"""Worker threads: how a leader offers a batch to the others, and how idle workers wait.
 
-There is no coordinator thread. Each enclave is led by one worker, always the same: it opens tags, runs cheap levels by itself
-and offers costly ones as a `Batch`, of which it takes its share. A leader stays a leader because on free-threaded builds
-an object is cheapest to the thread that made it.
+There is no coordinator thread. Each enclave is led by one worker, always the same: it opens tags, runs cheap levels by itself,
+offers costly ones to the other workers as a `Batch`, and works on that batch too. The leader never changes because on free-threaded
+builds an object is cheapest to the thread that made it.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ from reactornb.tags import forever
 
 __all__ = ["Place", "Worker", "act_as", "current_scheduler", "current_worker", "make_workers"]
 
-# Let another thread have this core, if one waits for it; about a microsecond if none does.
+# Yield this core to another thread that waits for it; takes about a microsecond if none does.
 _give_way: Callable[[], object] = getattr(os, "sched_yield", functools.partial(time.sleep, 0))
 
-# The worker that a thread is at present; each thread reads and writes its own only.
+# The worker as which the calling thread acts; each thread reads and writes its own only.
 _mine = threading.local()
 
 
@@ -41,7 +41,7 @@ def current_scheduler() -> ReactionContext | None:
 
 
 def current_worker() -> int:
-    """Number of the worker that calls this; 0 on any other thread."""
+    """Index of the calling worker; 0 on any other thread."""
     worker = _this_worker()
     return 0 if worker is None else worker.index
 
@@ -57,17 +57,17 @@ def _this_worker() -> Worker | None:
     return getattr(_mine, "worker", None)
 
 
-# Warnings of teams, which belong to no run.
+# Warnings of teams, which do not belong to a run.
 _of_teams = Notices("reactornb")
 
 
 def _who() -> Callable[[str], object] | None:
     """See `intraop.who`."""
     worker = _this_worker()
-    return None if worker is None else functools.partial(_refuse, worker.scheduler)
+    return None if worker is None else functools.partial(_warn_of_threads, worker.scheduler)
 
 
-def _refuse(scheduler: ReactionContext | None, asked: str) -> None:
+def _warn_of_threads(scheduler: ReactionContext | None, asked: str) -> None:
     reaction, source = whereabouts(scheduler)
     notices = _of_teams if scheduler is None else scheduler.notices
     notices.add(
@@ -81,7 +81,7 @@ intraop.who = _who
 
 
 class Place(Protocol):
-    """Where a worker's thread runs: a context manager around all that it does; `reactornb.cpu.Pin` is one."""
+    """The cores a worker's thread may run on: a context manager around all that the thread does; `reactornb.cpu.Pin` is one."""
 
     def __enter__(self) -> Self: ...
     def __exit__(
@@ -89,42 +89,42 @@ class Place(Protocol):
     ) -> None: ...
 
     def loosen(self) -> bool:
-        """Let the thread run anywhere for now; false if it may anyway."""
+        """Let the thread run on all cores for now; false if it is not pinned."""
         ...
 
     def tighten(self) -> None:
-        """Back to its place."""
+        """Pin the thread again."""
         ...
 
 
 class Worker:
     """One thread of a run, or the caller's where the run is driven.
 
-    # offers    per leader the batch that it offered last: written by that leader, read by this worker. Not a queue: a reference
-    #           that one thread puts somewhere and another takes away is one that its owner has to be asked to settle, which
-    #           stops the owner in the middle of its work (CPython's biased reference counts)
-    # offered   the last of them all; written after `offers` by who offers, read by this worker in a loop: to compare two lists takes
-    #           their locks, and whoever is interrupted then holds up the leader
-    # _seen     per leader the last batch that this worker looked at: written by this worker when it has left the one before;
+    # offers    for each leader, the batch it offered last: written by that leader, read by this worker. Not a queue: if one thread
+    #           stores a reference and another drops it, CPython must ask the owner to merge the reference counts (they are biased),
+    #           which interrupts the owner in the middle of its work
+    # offered   the last batch offered by any leader; written after `offers` by that leader, read by this worker in a loop. A single
+    #           reference, because comparing two lists takes their locks, and a thread interrupted in there blocks the leader
+    # _seen     for each leader, the last batch that this worker took: written by this worker once it is done with the batch before;
     #           read by a leader that was interrupted
-    # parked    written by this worker, read by who offers. Each writes (`parked`; an offer), passes `_fence`, then reads what the other
-    #           writes, so one of the two sees the other; see `Wake`
+    # parked    written by this worker, read by leaders. Each side writes (`parked`; an offer), passes `_fence`, then reads what the
+    #           other side writes, so at least one of them sees the other; see `Wake`
     # wake      set after every message, command or posted action, and for a parked worker after every offer; cleared by this worker
-    #           before it looks for any of them: nothing is slept over
-    # scheduler for which it runs reactions at present; read and written by its thread only
+    #           before it checks for any of them, so no wake-up is lost
+    # scheduler whose reactions it runs at present; read and written by its thread only
     # enclaves  the schedulers that this worker leads; fixed before its thread starts
-    # hold      called between `first` and the first turn: waits until all threads of the run are there. Set before the thread starts
-    # holds     set before the thread starts: it runs reactions whenever it likes, not only while another thread waits for it
-    # quitting  set once by whoever ends the run, before `wake`
+    # hold      called between `first` and the first turn: waits until all threads of the run have started. Set before the thread starts
+    # holds     set before the thread starts: it runs reactions at any time, not only while another thread waits for it
+    # quitting  set once by the thread that ends the run, before `wake`
     # settled, _place, _loosened, _helped, _helped_ns
     #           read and written by this worker only
-    # _has_news set by any thread that found a library, after it is to be found in `intraop`; cleared by this worker before it looks there
-    # _used_ns  written once by the thread, as the last thing it does
+    # _has_news set by any thread that registered a library in `intraop`; cleared by this worker before it reads that register
+    # _used_ns  written once by the thread, as its last step
 
     Args:
-        index: number of the worker.
+        index: of the worker.
         name: of its thread.
-        begin: gives the place, a core, at which the thread runs.
+        begin: returns the `Place` of the worker with an index.
         leaders: workers 0 to `leaders` - 1 may offer batches.
         patient: there is a core for each worker; see `patience_ns`.
         alone: there is no other worker.
@@ -133,9 +133,9 @@ class Worker:
     # How long an idle worker spins before it parks. Handing over to a spinning worker costs about a microsecond, waking
     # a parked one 30 to 150. With a GIL spinning would only keep the others from running.
     spin_ns = 60_000
-    # After that a worker that has just helped, or whose own batch is not over, gives way in a loop instead of parking: until the batch
-    # is over, then as long again as that took, so that at most half of its time is lost; never longer than this. (To spin so
-    # long without giving way was tried: a kernel's trivial cell took 230 ms instead of 60.)
+    # After that, a worker that has just helped, or whose own batch is not over, yields its core in a loop instead of parking: until the
+    # batch is over, then for as long again as that took, so at most half of its time is wasted; never longer than this. (Spinning that
+    # long without yielding was tried: a kernel's trivial cell took 230 ms instead of 60.)
     patience_ns = 5_000_000
 
     def __init__(
@@ -172,7 +172,7 @@ class Worker:
         self._helped_ns = 0
 
     def offer(self, batch: Batch) -> None:
-        """Ask for help with a batch; its leader. One that is not taken before the next is only helped less."""
+        """Ask this worker to help with a batch; called by the batch's leader. If the next offer comes first, the leader gets less help, no more."""
         self.offers[batch.leader.index] = batch
         self.offered = batch
         self._fence()
@@ -180,15 +180,15 @@ class Worker:
             self.wake.set()
 
     def _help(self) -> bool:
-        """Work on what was offered since the last look; whether there was something."""
+        """Work on the batches offered since the last call; returns whether there was one."""
         helped = False
-        for place, batch in enumerate(self.offers):
-            if batch is not None and batch is not self._seen[place]:
-                self._seen[place] = batch
+        for leader, batch in enumerate(self.offers):
+            if batch is not None and batch is not self._seen[leader]:
+                self._seen[leader] = batch
                 if not self.settled and (batch.scheduler is None or batch.scheduler.tags_done):
                     self.settle()
                 if self._has_news:
-                    self._has_news = False  # before it looks
+                    self._has_news = False  # before reading the register
                     intraop.refresh()
                 self._helped, self._helped_ns = batch, time.perf_counter_ns()
                 batch.work(self)
@@ -200,16 +200,16 @@ class Worker:
         self._has_news = True
 
     def has_seen(self, batch: Batch) -> bool:
-        """Whether it took note of a batch, hence has left those before; the leader that offered it last."""
+        """Whether it took a batch, hence is done with those before; called by the leader that offered it last."""
         return self._seen[batch.leader.index] is batch
 
     def quit(self) -> None:
-        """End the thread once it has nothing in hand."""
+        """End the thread once it is idle."""
         self.quitting = True
         self.wake.set()
 
     def cpu_ns(self) -> int:
-        """The processor time that the thread has used: its own account once it is over, before that Linux's."""
+        """The processor time the thread has used: as Linux counts it, or as the thread counted it itself at its end."""
         ident = self.thread.native_id
         if self._used_ns or ident is None:
             return self._used_ns
@@ -224,7 +224,7 @@ class Worker:
             return self._used_ns
 
     def wait_for(self, batch: Batch) -> None:
-        """Wait until a batch of this worker's own is over."""
+        """Wait until a batch that this worker leads is over."""
         until = time.perf_counter_ns() + self._spin_ns
         while not batch.over and time.perf_counter_ns() < until:
             pass
@@ -237,11 +237,11 @@ class Worker:
         while not batch.is_over():
             self.wake.wait()
             self.wake.clear()
-        self.wake.set()  # what was cleared here may have been meant for another enclave of this worker
+        self.wake.set()  # the signal cleared above may have been for another enclave of this worker
 
     def turn(self) -> int:
-        """Lead and help as long as there is something to do; returns the physical time until which there is nothing."""
-        # The thread may be in the middle of another run's reaction, which drives this run.
+        """Lead and help as long as there is work; returns the physical time before which there will be none."""
+        # The thread may be inside a reaction of another run, which drives this run.
         before = act_as(self)
         try:
             return self._turn()
@@ -259,12 +259,12 @@ class Worker:
                 return until
 
     def settle(self) -> None:
-        """Go to one's place, once all enclaves that this worker leads have started up."""
+        """Pin the thread, once all enclaves that this worker leads have started up."""
         if all(scheduler.tags_done for scheduler in self.enclaves):
             if self._loosened:
                 self._place.tighten()
             if not self._alone:
-                immortalize()  # what this thread has imported meanwhile
+                immortalize()  # modules that this thread imported during startup
             self.settled = True
 
     def _main(self) -> None:
@@ -273,7 +273,7 @@ class Worker:
         if self.holds:
             intraop.enter()
         with self._begin(self.index) as self._place:
-            # What reactions start when the program starts up, threads and pools of libraries, must not inherit this thread's core.
+            # Startup reactions may start threads and pools of libraries, which must not inherit this thread's pinning.
             self._loosened = self._place.loosen()
             self.settled = self._alone and not self._loosened
             if self.first is not None:
@@ -289,11 +289,11 @@ class Worker:
         self._used_ns = time.thread_time_ns()
 
     def _wait(self, until_ns: int) -> None:
-        """Until somebody sets `wake`, or until that physical time; help meanwhile."""
+        """Wait until `wake` is set, or until that physical time, and help meanwhile."""
         wake, now = self.wake, time.perf_counter_ns
         while until_ns == forever:
             newest = self.offered
-            self._help()  # with what came before that
+            self._help()  # with what was offered before that
             if wake.is_set():
                 break
             batch, helped_ns, self._helped = self._helped, self._helped_ns, None
@@ -323,5 +323,5 @@ class Worker:
 
 
 def make_workers(count: int, name: str, begin: Callable[[int], Place], leaders: int, *, patient: bool) -> list[Worker]:
-    """The workers of a run or a team; arguments as those of `Worker`, the name without `reactornb` and number."""
+    """The workers of a run or a team; arguments as those of `Worker`, the name without `reactornb` and index."""
     return [Worker(i, f"reactornb-{name}-{i}", begin, leaders, patient=patient, alone=count == 1) for i in range(count)]

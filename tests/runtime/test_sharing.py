@@ -196,21 +196,14 @@ def test_a_level_is_not_planned_anew_before_planning_has_paid_for_itself(due_ns,
 
 def test_a_level_is_planned_anew_ever_more_rarely(monkeypatch):
     rounds, plans = itertools.count(), []
-    profile_round = SharedCalls.profile_round
+    profile_round = History.profile_round
 
-    def note_the_round(plan, costs, history):
-        if size_of(costs) == 20:
-            plans.append(next(rounds))
+    def profiled(history, each_ns, **_):
+        profile_round(history, each_ns, saw_outlier=False, cost_changed=False)
+        next(rounds)
 
-    def profiled(calls):
-        batch = profile_round(calls)
-        calls.cost_changed = calls.saw_outlier = False  # whatever was
-        if sum(item.size for part in calls.parts for item in part) == 20:
-            next(rounds)
-        return batch
-
-    tell_when_planned(monkeypatch, note_the_round)
-    monkeypatch.setattr(SharedCalls, "profile_round", profiled)
+    tell_when_planned(monkeypatch, lambda *_: plans.append(next(rounds)))
+    monkeypatch.setattr(History, "profile_round", profiled)
     monkeypatch.setattr(LevelRunner, "policy", Policy(share_above_ns=0, profile_ns=0, overhead=0))
     Program(Wide(n=20, last=500)).run(workers=2, placement="none")
     between = [b - a - 1 for a, b in itertools.pairwise(plans)]
@@ -227,20 +220,13 @@ def test_a_level_is_planned_anew_ever_more_rarely(monkeypatch):
 )
 def test_reactions_whose_times_vary_are_handed_out_singly(is_unusual, in_pieces, monkeypatch):
     turns, plans = itertools.count(), []
-    profile_round = SharedCalls.profile_round
+    profile_round = History.profile_round
 
-    def note_how(plan, costs, history):
-        if size_of(costs) == 20:
-            plans.append(plan.in_pieces)
+    def profiled(history, each_ns, **_):
+        profile_round(history, each_ns, saw_outlier=is_unusual(next(turns)), cost_changed=False)
 
-    def profiled(calls):
-        batch = profile_round(calls)
-        calls.cost_changed = False
-        calls.saw_outlier = is_unusual(next(turns))
-        return batch
-
-    tell_when_planned(monkeypatch, note_how)
-    monkeypatch.setattr(SharedCalls, "profile_round", profiled)
+    tell_when_planned(monkeypatch, lambda plan, *_: plans.append(plan.in_pieces))
+    monkeypatch.setattr(History, "profile_round", profiled)
     monkeypatch.setattr(History, "share_next", True)
     # Whatever they cost, they are cheap.
     policy = Policy(share_above_ns=1, surely_worth_ns=1 << 40, profile_ns=0, overhead=0)
@@ -318,13 +304,9 @@ class Steps:
             history.now_ns = self.clock.now
             plan = decide(self.items, history, 2)
             if history.plan is None or plan.parts is not history.plan.parts:
-                self.shared = SharedCalls(
-                    (self.items[:2], self.items[2:]), None, self.leader, [self.leader], history.policy
-                )
+                self.shared = SharedCalls((self.items[:2], self.items[2:]), None, self.leader, [self.leader], history)
                 history.planned(plan, 1 << 40)
-            self.shared.profile_round()
-            history.profile_round(saw_outlier=self.shared.saw_outlier, cost_changed=self.shared.cost_changed)
-            self.shared.prebuild(0 if history.measure_again else plan.unmeasured)
+            self.shared.profile_round(plan.unmeasured)
         assert self.calls == [0, 1, 2, 3] * count
         return profiled
 
@@ -376,9 +358,9 @@ def test_a_level_with_an_unchanged_set_of_ready_reactions_is_mostly_run_without_
     def count(name):
         method = getattr(SharedCalls, name)
 
-        def counted(calls):
+        def counted(calls, *unmeasured):
             counts[name] += len(calls.parts) == 2
-            return method(calls)
+            return method(calls, *unmeasured)
 
         monkeypatch.setattr(SharedCalls, name, counted)
 
