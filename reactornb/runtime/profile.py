@@ -1,11 +1,11 @@
 """Where a run's time goes: per reaction, and span by span for a timeline (`timeline.py`).
 
-A profiled run times every reaction on its own (about 0.4 µs each) instead of whole groups; what is executed, and the fingerprint, are
+A profiled run times every reaction by itself (about 0.4 µs each) instead of whole groups; order and fingerprint are
 the same.
 
-# totals   per reaction; written by the worker that runs the reaction. A reaction runs one at a time, and the batch or the leader's
-#          own order puts one run before the next. Read by anyone, at any time, for display.
-# logs     per worker what it ran, written by that worker; see timeline.py
+# totals   per reaction; written by the worker that runs the reaction. A reaction runs one at a time, and consecutive runs are ordered
+#          by the batch or by the leader. Read by any thread, at any time, for display.
+# logs     per worker, the spans it ran, written by that worker; see timeline.py
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ class ProfileRow:
 
     Attributes:
         reaction: its full name.
-        count: how often it ran.
-        seconds: how long in all.
+        count: number of runs.
+        seconds: total time of its runs.
         share: of the time of all reactions, 0 to 1.
-        waiting: seconds between the beginning of its level and its own, in all: what more or better placed workers could save.
-        workers: worker -> how often it ran there.
+        waiting: total of the seconds between the beginning of its level and its own: what more or better placed workers could save.
+        workers: worker -> number of runs there.
     """
 
     reaction: str
@@ -53,15 +53,15 @@ class Profile(tuple[ProfileRow, ...]):
 
     def by_bank(self) -> Profile:
         """The members of a bank as one row: `main.rollouts[*].on_weights`."""
-        found: dict[str, ProfileRow] = {}
+        banks: dict[str, ProfileRow] = {}
         for row in self:
             name = re.sub(r"\[\d+\]", "[*]", row.reaction)
-            known = found.get(name, ProfileRow(name, 0, 0.0, 0.0, 0.0, {}))
+            known = banks.get(name, ProfileRow(name, 0, 0.0, 0.0, 0.0, {}))
             workers = {w: known.workers.get(w, 0) + row.workers.get(w, 0) for w in {**known.workers, **row.workers}}
-            found[name] = ProfileRow(
+            banks[name] = ProfileRow(
                 name, known.count + row.count, known.seconds + row.seconds, known.share + row.share, known.waiting + row.waiting, workers
             )  # fmt: skip
-        return Profile(sorted(found.values(), key=lambda row: -row.seconds))
+        return Profile(sorted(banks.values(), key=lambda row: -row.seconds))
 
     def _cells(self) -> list[tuple[str, ...]]:
         return [
@@ -87,14 +87,14 @@ class Profile(tuple[ProfileRow, ...]):
 
 
 class Profiler:
-    """Takes the time of every reaction of one run.
+    """Times every reaction of one run.
 
-    Its memory is bounded: a few numbers per reaction, and what the timeline keeps.
+    Its memory is bounded: a few numbers per reaction, and the spans that the timeline keeps.
 
     Args:
         graph: what is run.
         workers: how many threads.
-        keep: spans that all workers together keep for the timeline; each keeps its newest.
+        keep: number of spans that all workers together keep for the timeline; each keeps its newest.
     """
 
     def __init__(self, graph: Graph, workers: int, keep: int = KEPT) -> None:
@@ -104,7 +104,7 @@ class Profiler:
         self._logs = [SpanLog(keep // workers) for _ in range(workers)]
 
     def timed(self, r: RunningReaction, call: Callable[[], None], context: ReactionContext) -> Callable[[], None]:
-        """`call`, with its time taken; `context` is that of the reaction's enclave."""
+        """`call`, timed; `context` is that of the reaction's enclave."""
         index, totals, logs, now = r.index, self._totals[r.index], self._logs, time.perf_counter_ns
         pack, full = pack_span, SpanLog.SIZE
 
@@ -127,7 +127,7 @@ class Profiler:
         return timed_call
 
     def profile(self) -> Profile:
-        """What every reaction took up to now."""
+        """The time of every reaction up to now."""
         whole = sum(t[1] for t in self._totals) or 1
         rows = [
             ProfileRow(node.name, count, busy / 1e9, busy / whole, waited / 1e9, dict(workers))
@@ -139,9 +139,9 @@ class Profiler:
         """The spans that are kept.
 
         Args:
-            title: of the whole.
-            cores: per worker, what to write behind its number.
-            is_alive: whether the run is.
+            title: of the timeline.
+            cores: per worker, text to append to its number, such as " on P3".
+            is_alive: returns whether the run is alive.
         """
         return Timeline(
             title, self._graph, self._logs, self._began, cores, lambda: [t[1] for t in self._totals], is_alive

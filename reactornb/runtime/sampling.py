@@ -1,11 +1,11 @@
-"""Where a running program's time and values go, for who watches: sampled in windows, so that nothing is paid in between.
+"""Counts and times of a running program's reactions and values, for display: sampled in windows, at no cost in between.
 
-While a window is open the leader has what it calls (`Group.call`, `RunningReaction.call`) replaced by something that counts and
-takes times; when it closes everything is as before. The loop in which a run spends its time reads these attributes anyway: a run
-that nobody samples executes not one instruction more.
+While a window is open, the functions that the leader calls (`Group.call`, `RunningReaction.call`) are replaced by ones that count and
+take times; when it closes they are restored. The loop over tags reads these attributes anyway, so a run that is not sampled executes
+no additional instruction.
 
-What a sampled run pays is bounded by rule: a window ends after 64 tags (several, since what takes turns from tag to tag must be
-seen in proportion) and 20 ms, or once it has cost 5 ms, and the next may open when 50 times its cost has gone by: 2 %.
+The overhead of a sampled run is limited: a window ends after 20 ms and 64 tags (several, so that reactions that alternate from tag to tag are
+seen in proportion), or after 20 ms once it has cost 5 ms, and the next one opens after 50 times its cost: 2 %.
 
 # counts, busy_ns   per reaction; written by the worker that runs the reaction. A reaction runs one at a time, and the batch or
 #                   the leader's own order puts one run before the next
@@ -37,13 +37,13 @@ _Array = numpy.ndarray[Any, Any]
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """What was seen of a run in all windows up to now.
+    """Totals over all windows of a run up to now.
 
     Attributes:
-        counts: int64 [reactions], how often each ran.
-        busy: float64 [reactions], seconds that each took.
-        values: int64 [ports], how many tags each written channel had a value at; 0 for channels that are only connected.
-        watched: float64 [enclaves], seconds of physical time during which an enclave was watched.
+        counts: int64 [reactions], number of runs of each.
+        busy: float64 [reactions], seconds that these took.
+        values: int64 [ports], number of tags at which each written channel had a value; 0 for channels that are only connected.
+        watched: float64 [enclaves], seconds of physical time during which a window was open.
     """
 
     counts: _Array
@@ -76,7 +76,7 @@ class Sampler:
         self._asking = threading.Lock()
 
     def sample(self) -> Sample:
-        """What was seen up to now; asks for more. Any thread."""
+        """The totals up to now; requests the next window. Any thread."""
         with self._asking:
             for enclave, window in self._windows:
                 if time.perf_counter_ns() >= window.due_ns:
@@ -90,19 +90,22 @@ class Sampler:
 
 
 class Window:
-    """A time during which one enclave is watched, again and again.
+    """The time during which one enclave is sampled; it opens and closes repeatedly.
 
     Attributes:
-        due_ns: when the next may open, on the clock of `time.perf_counter_ns`.
-        watched_ns: how long it was open in all.
+        due_ns: when it may open next, on the clock of `time.perf_counter_ns`.
+        watched_ns: how long it was open in total.
+        least_ns, least_tags: how long it stays open, at least,
+        dear_ns: unless it has cost that much: then `least_ns` suffices.
+        reaction_ns, tag_ns: overhead per reaction and per tag, measured on 3.14t and rounded up.
+        pause: the next window opens after so many times the cost of this one.
     """
 
     least_ns = 20_000_000
     least_tags = 64
     dear_ns = 5_000_000
-    # Overheads measured on 3.14t, rounded up: of a reaction, of a tag.
     reaction_ns, tag_ns = 400, 3_000
-    pause = 50  # times the cost of a window
+    pause = 50
 
     def __init__(self, sampler: Sampler, context: ReactionContext) -> None:
         self._sampler = sampler
@@ -110,18 +113,18 @@ class Window:
         self._reactions: list[tuple[RunningReaction, Any, Any, Callable[[], None]]] = []
         self._groups: dict[Group, tuple[Any, Any]] = {}
         self._open = False
-        self._began = self._looked = self._swap_ns = self._tags = self._ran = 0
+        self._began = self._updated = self._swap_ns = self._tags = self._ran = 0
         self.due_ns = 0
         self.watched_ns = 0
 
     def turn(self, goes_on: bool) -> bool:
-        """Between two tags, on the leader's thread: open the window, look on, or close it.
+        """Between two tags, on the leader's thread: open the window, leave it open, or close it.
 
         Args:
             goes_on: the run is not paused.
 
         Returns:
-            Whether it is over.
+            Whether it was closed.
         """
         now = time.perf_counter_ns()
         if not self._open:
@@ -129,8 +132,8 @@ class Window:
                 self._begin(now)
             return False
         self._tags += 1
-        self.watched_ns += now - self._looked
-        self._looked = now
+        self.watched_ns += now - self._updated
+        self._updated = now
         cost = self._swap_ns + self.tag_ns * self._tags
         cost += self.reaction_ns * (self._context.reactions_done - self._ran)
         enough = now - self._began >= self.least_ns and (self._tags >= self.least_tags or cost >= self.dear_ns)
@@ -146,28 +149,28 @@ class Window:
         if not self._reactions:
             self._reactions = [(r, r.call, r.body, self._timed(r)) for r in own]
         for r, _, _, timed in self._reactions:
-            r.call, r.body = timed, None  # without a body, whoever makes a group now has it call `call`
+            r.call, r.body = timed, None  # without a body, a group that is made now calls `call`
         for group in context.groups():
             if group not in self._groups:
                 self._groups[group] = group.caller
             group.caller = one_by_one(group.reactions)
         context.forget_shares()
         self._open, self._tags, self._ran = True, 0, context.reactions_done
-        self._began = self._looked = time.perf_counter_ns()
+        self._began = self._updated = time.perf_counter_ns()
         self._swap_ns = self._began - now
 
     def _end(self) -> None:
         for r, call, body, _ in self._reactions:
             r.call, r.body = call, body
         for group in self._context.groups():
-            # One that was made meanwhile (a mode was entered) calls its reactions one by one, as they are now.
+            # A group that was made meanwhile (a mode was entered) keeps calling its reactions one by one.
             if group in self._groups:
                 group.caller = self._groups[group]
         self._context.forget_shares()
         self._open = False
 
     def _timed(self, r: RunningReaction) -> Callable[[], None]:
-        """A reaction's call, counted and timed, with the channels that it wrote."""
+        """A reaction's call that also counts, takes times, and counts the channels it writes."""
         sampler, index, now, call = self._sampler, r.index, time.perf_counter_ns, r.call
         counts, busy, values = sampler.counts, sampler.busy_ns, sampler.values
         writers = self._context.writers

@@ -1,12 +1,12 @@
-"""Who ran what, when, on which worker: what a profiled run keeps of it, and how it is read.
+"""The spans of a profiled run (which reaction ran, when, on which worker): how they are kept and read.
 
-A worker packs each span into 40 bytes and collects them in chunks; of a long run the newest are kept, about 1,000,000 in all
-(`KEPT`), which is 40 MB. A `Timeline` reads from each worker what is new into columns of its own (48 bytes a span, at most a
-quarter more spans than are kept), so a view of it can be asked for again and again, while the run lives and afterwards.
+A worker packs each span into 40 bytes and collects spans in chunks; of a long run the newest are kept, about 1,000,000
+(`KEPT`), which is 40 MB. A `Timeline` copies each worker's new spans into columns of its own (48 bytes a span, at most a
+quarter more spans than are kept), so it can be refreshed repeatedly, while the run is alive and afterwards.
 
-# chunks      per worker a deque; the worker appends, anyone copies (a copy that meets an append is made again)
-# Chunk.data  a list to which its worker appends; once full that worker puts the joined bytes in its place, in one store.
-#             Whoever reads it reads the reference once, and sees either form, with the same spans in the same order.
+# chunks      per worker a deque; the worker appends, any thread copies it (and repeats a copy that an append interrupted)
+# Chunk.data  a list to which its worker appends; once it is full, that worker replaces it by the joined bytes, in one store.
+#             A reader loads the reference once, and sees either form, with the same spans in the same order.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ if TYPE_CHECKING:
 __all__ = ["KEPT", "Lane", "SpanLog", "Timeline"]
 
 KEPT = 1_000_000
-"""Spans that a run keeps, shared out evenly among its workers."""
+"""Number of spans that a run keeps, split evenly among its workers."""
 
 pack_span = struct.Struct("=5q").pack
 """Reaction, begin and end in ns on the clock of `time.perf_counter_ns`, time and microstep of the tag."""
 
 
 class Chunk:
-    """Some consecutive spans of one worker; `number` counts the chunks before it."""
+    """Consecutive spans of one worker; `number` is how many chunks came before."""
 
     __slots__ = ("data", "number")
 
@@ -49,10 +49,10 @@ class Chunk:
 
 
 class SpanLog:
-    """What one worker ran; written by that worker only.
+    """The spans of one worker; written by that worker only.
 
     Args:
-        keep: how many spans, at least; the newest are kept, to within a chunk.
+        keep: number of spans to keep, at least; rounded up to whole chunks.
 
     Attributes:
         last: the list that the worker appends packed spans to; once it holds `SIZE`, it calls `close`.
@@ -62,7 +62,7 @@ class SpanLog:
 
     def __init__(self, keep: int) -> None:
         self.keep = -(-max(keep, 1) // self.SIZE) * self.SIZE
-        # One more than is kept whole: the last one is not full.
+        # One chunk more: the last one is not full.
         self._chunks: deque[Chunk] = deque([Chunk(0)], maxlen=self.keep // self.SIZE + 1)
         self.last: list[bytes] = self._chunks[-1].data  # type: ignore[assignment]
 
@@ -75,7 +75,7 @@ class SpanLog:
         self._chunks.append(following)
 
     def since(self, first: int) -> tuple[int, Array]:
-        """The spans from number `first` on that are kept: the number of the first of these, and int64 [n, 5]. Any thread."""
+        """The kept spans from number `first` on: the number of the first of these, and int64 [n, 5]. Any thread."""
         import numpy
 
         while True:
@@ -98,12 +98,12 @@ class Lane:
     Args:
         log: the worker's.
         began_ns: when the run began, on the clock of the log.
-        core: what to write behind the worker's number, such as " on P3".
+        core: text to append to the worker's number, such as " on P3".
 
     Attributes:
         core: as given.
-        dropped: how many earlier spans were not kept.
-        count: how many are here.
+        dropped: number of earlier spans that were not kept.
+        count: number of spans in the columns.
     """
 
     def __init__(self, log: SpanLog, began_ns: int, core: str) -> None:
@@ -119,11 +119,11 @@ class Lane:
         self._busy = 0
 
     def refresh(self) -> bool:
-        """Read what is new; true if there was something."""
+        """Copy new spans; returns whether there were any."""
         first, rows = self._log.since(self.dropped + self.count)
         if not len(rows):
             return False
-        if first > self.dropped + self.count:  # it was away so long that what follows is no longer kept
+        if first > self.dropped + self.count:  # the spans that followed the last refresh are no longer kept
             self.dropped, self.count = first, 0
         self._make_room(len(rows))
         new = self._columns[:, self.count : self.count + len(rows)]
@@ -179,27 +179,27 @@ class Lane:
 
     @property
     def busy(self) -> Array:
-        """How many ns this worker ran reactions before each span, since some time before the first one here."""
+        """Total time of this worker's reactions before each span in ns, counted from some time before the first span here."""
         return self._columns[5, : self.count]
 
 
 class Timeline:
-    """Who ran what, when, on which worker, with tags and levels: a copy, brought up to date by `refresh`.
+    """The spans of a run with tags and levels: a copy, brought up to date by `refresh`.
 
     Used by one thread at a time.
 
     Args:
-        title: of the whole.
-        graph: what ran.
-        logs: what each worker ran.
+        title: of the timeline.
+        graph: of the run.
+        logs: the spans of each worker.
         began_ns: when the run began, on the clock of the logs.
-        cores: per worker, what to write behind its number.
-        totals: per reaction how many ns it took up to now, kept or not.
-        is_alive: whether more may come.
+        cores: per worker, text to append to its number.
+        totals: returns the total time of each reaction in ns, kept spans or not.
+        is_alive: returns whether more spans may follow.
 
     Attributes:
         title, graph, totals: as given.
-        lanes: what each worker ran.
+        lanes: the spans of each worker.
     """
 
     def __init__(
@@ -215,27 +215,27 @@ class Timeline:
         self.title = title
         self.graph = graph
         self.totals = totals
-        self._made_of = (logs, began_ns, cores)
+        self._source = (logs, began_ns, cores)
         self._is_alive = is_alive
         self.lanes = [Lane(log, began_ns, core) for log, core in zip(logs, cores, strict=True)]
         self.refresh()
 
     def refresh(self) -> bool:
-        """Read what the workers ran since; true if there was something."""
+        """Copy the workers' new spans; returns whether there were any."""
         more = [lane.refresh() for lane in self.lanes]
         return any(more)
 
     def anew(self) -> Timeline:
-        """One more of the same run, for another thread."""
-        return Timeline(self.title, self.graph, *self._made_of, self.totals, self._is_alive)
+        """Another timeline of the same run, for another thread."""
+        return Timeline(self.title, self.graph, *self._source, self.totals, self._is_alive)
 
     def is_of(self, other: Timeline) -> bool:
-        """Whether both are of one run."""
-        return self._made_of[0] is other._made_of[0]
+        """Whether both are timelines of one run."""
+        return self._source[0] is other._source[0]
 
     @property
     def is_alive(self) -> bool:
-        """Whether more may come."""
+        """Whether more spans may follow."""
         return self._is_alive()
 
     @property
@@ -245,7 +245,7 @@ class Timeline:
 
     @property
     def begin_ns(self) -> int:
-        """The begin of the first span that is here, in ns since the run began; 0 if there is none."""
+        """The begin of the first span in ns since the run began; 0 if there is none."""
         return min((int(lane.begin[0]) for lane in self.lanes if lane.count), default=0)
 
     @property
@@ -256,16 +256,16 @@ class Timeline:
     @property
     def now_ns(self) -> int:
         """How many ns ago the run began, or the end of the last span once it is over."""
-        return time.perf_counter_ns() - self._made_of[1] if self.is_alive else self.end_ns
+        return time.perf_counter_ns() - self._source[1] if self.is_alive else self.end_ns
 
     @property
     def events(self) -> list[tuple[int, str, float, float, Tag, int]]:
         """(worker, reaction's full name, begin and end in seconds since the run began, tag, level), ordered by begin."""
-        found = [
+        events = [
             (worker, node.name, begin / 1e9, end / 1e9, Tag(time_ns, microstep), node.level)
             for worker, node, begin, end, time_ns, microstep in self._rows()
         ]
-        return sorted(found, key=lambda event: event[2])
+        return sorted(events, key=lambda event: event[2])
 
     def _rows(self) -> Iterator[tuple[int, Any, int, int, int, int]]:
         for worker, lane in enumerate(self.lanes):
@@ -304,7 +304,7 @@ class Timeline:
         about = json.dumps(self._about())
         with whole(path, "w") as file:
             file.write(f'{about[:-1]}, "traceEvents": [')
-            # Some at a time: a million of them as one object would take 2 GB.
+            # In batches: a million events as one object would take 2 GB.
             for number, events in enumerate(itertools.batched(self._trace_events(), 1000)):
                 file.write((",\n" if number else "\n") + json.dumps(events)[1:-1])
             file.write("\n]}\n")
