@@ -2,7 +2,7 @@
 
 - `cell_magics` defines what `%%reactor` and `%%lf` cells mean, for notebooks too.
 - `notebook` reads a notebook and decides which of its statements declare something.
-- `program` executes them, or a `.py` file, and finds the outermost reactor.
+- `program` executes them, or a `.py` file; `loaded` finds the outermost reactor in what they declare.
 
 This package knows nothing of IPython.
 """
@@ -10,16 +10,8 @@ This package knows nothing of IPython.
 from __future__ import annotations
 
 from reactornb.errors import ProgramFileError
-from reactornb.loading.program import (
-    Loaded,
-    ending,
-    load,
-    load_notebook,
-    load_python,
-    make,
-    outermost,
-    quickstart,
-)
+from reactornb.loading.loaded import Loaded, outermost
+from reactornb.loading.program import ending, load, load_notebook, load_python, make, quickstart
 
 __all__ = [
     "Loaded",

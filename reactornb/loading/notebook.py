@@ -28,6 +28,7 @@ from reactornb.loading.cell_magics import (
     parse_line,
     reactor_line_mistake,
 )
+from reactornb.loading.statement_names import bound_names, executed_parts, used_names
 
 __all__ = ["Cell", "NotebookError", "Step", "Use", "read_cells", "select", "steps_of", "uses_of"]
 
@@ -38,7 +39,6 @@ _MAGIC = "__magic__"
 # Cell magics whose cell is Python that leaves names behind.
 _PYTHON = {"capture", "time", "prun"}
 _DECLARING = (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.TypeAlias)
-_FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
 
 
 class NotebookError(ProgramFileError):
@@ -190,9 +190,7 @@ def steps_of(cells: Iterable[Cell]) -> list[Step]:
     for step in steps:
         if step.kind != "never" and step.tree is not None and not step.why:
             called = {
-                n.func.id
-                for n in _outside_functions(step.tree)
-                if isinstance(n, ast.Call) and isinstance(n.func, ast.Name)
+                n.func.id for n in executed_parts(step.tree) if isinstance(n, ast.Call) and isinstance(n.func, ast.Name)
             }
             if called & runners.keys() and (step.kind == "if needed" or step.program):
                 name = min(called & runners.keys())
@@ -262,7 +260,7 @@ def _classified(where: str, statement: ast.stmt, reactors: set[str]) -> Step:
         step.why = step.why or f"it is {'an expression' if kind == 'expr' else f'a {kind} statement'}"
     if step.why:
         step.kind = "never"
-    elif isinstance(statement, ast.Assign) and any(_makes_program(n) for n in _outside_functions(statement)):
+    elif isinstance(statement, ast.Assign) and any(_makes_program(n) for n in executed_parts(statement)):
         step.kind, step.root, step.program = "always", True, True
     return step
 
@@ -274,8 +272,8 @@ def _makes_program(node: ast.AST) -> bool:
 def _step(where: str, *statements: ast.stmt, root: bool = False) -> Step:
     tree = ast.Module(list(statements), [])
     step = Step(where, statements[0].lineno if statements else 1, tree, root=root)
-    step.binds = _bound(tree)
-    step.now, step.later = _split(tree)
+    step.binds = bound_names(tree)
+    step.now, step.later = used_names(tree)
     return step
 
 
@@ -400,7 +398,7 @@ def _is_literal(value: ast.expr) -> bool:
 
 def _forbidden(statement: ast.stmt) -> str:
     """Why a statement is not executed, whoever needs what it makes; "" if it may be."""
-    for node in _outside_functions(statement):
+    for node in executed_parts(statement):
         if isinstance(node, (ast.Await, ast.AsyncFor, ast.AsyncWith)):
             return "it awaits"
         if isinstance(node, ast.Call):
@@ -434,86 +432,3 @@ def _runners(steps: list[Step]) -> dict[str, str]:
     }:
         found.update(more)
     return found
-
-
-# -- names ----------------------------------------------------------------------------------------------------------------
-
-
-def _outside_functions(node: ast.AST) -> Iterator[ast.AST]:
-    """What runs when the statement does: bodies of functions are left out, their defaults and decorators not."""
-    yield node
-    for child in ast.iter_child_nodes(node):
-        if isinstance(child, _FUNCTIONS):
-            for part in _header(child):
-                yield from _outside_functions(part)
-        else:
-            yield from _outside_functions(child)
-
-
-def _header(function: Any) -> list[ast.AST]:
-    arguments = function.args
-    return [*getattr(function, "decorator_list", ()), *arguments.defaults, *filter(None, arguments.kw_defaults)]
-
-
-def _split(tree: ast.AST) -> tuple[set[str], set[str]]:
-    """Names that are looked up when a statement runs, and those that are when functions in it are called."""
-    now: set[str] = set()
-    later: set[str] = set()
-    for child in ast.iter_child_nodes(tree):
-        if isinstance(child, _FUNCTIONS):
-            for part in _header(child):
-                first, second = _split(ast.Expression(part) if isinstance(part, ast.expr) else part)
-                now |= first
-                later |= second
-            later |= _free(child)
-            continue
-        if isinstance(child, ast.Name) and isinstance(child.ctx, (ast.Load, ast.Del)):
-            now.add(child.id)
-        first, second = _split(child)
-        if isinstance(child, ast.ClassDef):
-            first -= _bound(ast.Module(child.body, []))
-        now |= first
-        later |= second
-    return now, later
-
-
-def _free(function: ast.AST) -> set[str]:
-    """The global names that a function uses, and those in it."""
-    arguments: Any = function.args  # type: ignore[attr-defined]
-    everything = [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs, arguments.vararg, arguments.kwarg]
-    content: Any = function.body  # type: ignore[attr-defined]
-    inside = ast.Module(content if isinstance(content, list) else [ast.Expr(content)], [])
-    now, later = _split(inside)
-    declared = {name for n in _outside_functions(inside) if isinstance(n, ast.Global) for name in n.names}
-    local = _bound(inside, changed=False) | {a.arg for a in everything if a is not None}
-    return (now | later) - (local - declared)
-
-
-def _bound(tree: ast.Module, *, changed: bool = True) -> set[str]:
-    """The names that statements make, and if asked for those whose parts they change."""
-    found: set[str] = set()
-    for node in _outside_functions_and_classes(tree):
-        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
-            found.add(node.name)
-        elif isinstance(node, (ast.Import, ast.ImportFrom)):
-            found.update((alias.asname or alias.name).split(".")[0] for alias in node.names)
-        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
-            found.add(node.id)
-        elif isinstance(node, ast.ExceptHandler) and node.name:
-            found.add(node.name)
-        elif changed and isinstance(node, (ast.Subscript, ast.Attribute)) and isinstance(node.ctx, ast.Store):
-            base: ast.expr = node
-            while isinstance(base, (ast.Subscript, ast.Attribute)):
-                base = base.value
-            if isinstance(base, ast.Name):
-                found.add(base.id)
-    return found
-
-
-def _outside_functions_and_classes(node: ast.AST) -> Iterator[ast.AST]:
-    yield node
-    for child in ast.iter_child_nodes(node):
-        if isinstance(child, (*_FUNCTIONS, ast.ClassDef)):
-            yield child
-        else:
-            yield from _outside_functions_and_classes(child)
