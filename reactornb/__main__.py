@@ -19,9 +19,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from reactornb.cli.console import Console, give_up_stdout, is_stdouts
+from reactornb.cli.console import Console, discard_stdout, is_stdout_error
 from reactornb.cli.restart import settle_interpreter
-from reactornb.cli.signals import Ending, Signalled
+from reactornb.cli.signals import SignalHandler, Signalled
 from reactornb.errors import AssemblyError, DeclarationError, FileExitedError, LFSyntaxError, ReactorError
 from reactornb.files import check_writable
 from reactornb.options import add_arguments, given_options
@@ -52,37 +52,37 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit status.
     """
-    with Ending() as ending:
+    with SignalHandler() as signals:
         try:
-            status = _call(argv, ending)
+            status = _call(argv, signals)
             if not _flush():
                 status = status or FAILED
         except KeyboardInterrupt:  # a signal's, which has been said
             status = 128 + signal.SIGINT
         if argv is None:
-            ending.let_go()
-        return status if ending.status is None else ending.status
+            signals.restore_defaults()
+        return status if signals.status is None else signals.status
 
 
-def _call(argv: Sequence[str] | None, ending: Ending) -> int:
+def _call(argv: Sequence[str] | None, signals: SignalHandler) -> int:
     chosen = _parser().parse_args(argv)
     if argv is None and chosen.needs_no_gil:
         settle_interpreter()
-    chosen.ending = ending
+    chosen.signals = signals
     try:
         return int(chosen.call(chosen))
     except FileExitedError as error:
         _say(str(error))
         return error.status
     except ReactorError as error:
-        if ending.count:
+        if signals.count:
             raise Signalled from error
         _say(str(error))
         return MISTAKE if isinstance(error, (DeclarationError, AssemblyError, LFSyntaxError, ValueError)) else FAILED
     except OSError as error:
-        if not is_stdouts(error):
+        if not is_stdout_error(error):
             raise
-        give_up_stdout(error, _console)
+        discard_stdout(error, _console)
         return FAILED
 
 
@@ -96,7 +96,7 @@ def _flush() -> bool:
         if sys.stdout is not None:
             sys.stdout.flush()
     except OSError as error:
-        give_up_stdout(error, _console)
+        discard_stdout(error, _console)
         return False
     return True
 
@@ -238,7 +238,7 @@ def _load_lf(path: Path, name: str | None, parameters: dict[str, Any]) -> tuple[
     with warnings.catch_warnings():
         warnings.showwarning = lambda message, *_: _say(str(message))
         try:
-            with loading.ending(path):
+            with loading.guard_exit(path):
                 loaded = lf.load(path)
         except OSError as error:
             raise loading.ProgramFileError(f"{path}: {error.strerror or error}.") from None
@@ -263,22 +263,22 @@ def _run(chosen: argparse.Namespace) -> int:
     from reactornb.cli.report import report
     from reactornb.runtime.crashes import crash_report
 
-    ending: Ending = chosen.ending
+    signals: SignalHandler = chosen.signals
     if chosen.timeline is not None:
         check_writable(chosen.timeline)
     with crash_report():
-        run = _start(chosen, ending)
+        run = _start(chosen, signals)
         try:
-            follow(run, ending, _console, progress=_wants_progress(chosen), walltime_s=chosen.walltime)
+            follow(run, signals, _console, progress=_wants_progress(chosen), walltime_s=chosen.walltime)
         except BaseException:  # a handler of the program's own has raised
             run.stop(None)
             raise
     return report(
-        run, ending, _console, quiet=chosen.quiet, profile=getattr(chosen, "profile", False), timeline=chosen.timeline
+        run, signals, _console, quiet=chosen.quiet, profile=getattr(chosen, "profile", False), timeline=chosen.timeline
     )
 
 
-def _start(chosen: argparse.Namespace, ending: Ending) -> Run:
+def _start(chosen: argparse.Namespace, signals: SignalHandler) -> Run:
     from reactornb.cli.progress import begin
 
     parameters = dict(chosen.parameters)
@@ -287,7 +287,7 @@ def _start(chosen: argparse.Namespace, ending: Ending) -> Run:
         program, target = _load_lf(chosen.file, chosen.main, parameters)
     else:
         program = _load(chosen.file, chosen.main, **parameters)
-    if ending.count:  # something has caught the signal's exception
+    if signals.count:  # something has caught the signal's exception
         raise Signalled
     given = given_options(vars(chosen))
     if chosen.timeline is not None:
@@ -317,7 +317,7 @@ def _check(chosen: argparse.Namespace) -> int:
     for path in chosen.files:
         try:
             if path.suffix == ".lf":
-                with loading.ending(path):
+                with loading.guard_exit(path):
                     found = [(problem.kind, str(problem.message)) for problem in lf.check(path)]
             else:
                 found = _problems(path)

@@ -25,7 +25,7 @@ from reactornb import (
 )
 from reactornb.cli.console import Console
 from reactornb.cli.progress import Meter, follow
-from reactornb.cli.signals import Ending
+from reactornb.cli.signals import SignalHandler
 from reactornb.runtime import standing
 
 LOOP = """
@@ -184,11 +184,11 @@ class Trains(Reactor):
 )
 def test_progress_is_for_terminals_and_who_asks(stream, progress, shown, monkeypatch):
     monkeypatch.setattr("reactornb.cli.progress._EVERY_S", 0.02)
-    monkeypatch.setattr("reactornb.cli.progress._LOOK_S", 0.01)
+    monkeypatch.setattr("reactornb.cli.progress._POLL_S", 0.01)
     out = stream()
     run = Program(Trains).start(workers=1, until=ms(150))
-    with Ending() as ending:
-        follow(run, ending, Console(stream=out), progress=progress)
+    with SignalHandler() as signals:
+        follow(run, signals, Console(stream=out), progress=progress)
     said = out.getvalue()
     assert ("trains" in said) is shown
     if shown:
@@ -227,7 +227,7 @@ def test_what_a_program_prints_begins_on_a_free_line(monkeypatch):
     monkeypatch.setattr(sys, "stdout", screen)
     monkeypatch.setattr(sys, "stderr", screen)
     console = Console()
-    with console.beside():
+    with console.sharing_terminal():
         console.show("half way")
         print("printed")  # noqa: T201
         console.say("said")

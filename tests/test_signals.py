@@ -10,7 +10,7 @@ import pytest
 from signalled import SIGNALS, command, judge, many
 
 from reactornb.__main__ import main
-from reactornb.cli.signals import Ending, Signalled
+from reactornb.cli.signals import SignalHandler, Signalled
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals")
 
@@ -123,7 +123,7 @@ def test_a_reaction_that_holds_up_the_end_is_named_and_a_second_signal_gives_it_
 def test_a_signal_that_is_ignored_stays_ignored(tmp_path):
     process = subprocess.Popen(
         ["sh", "-c", 'trap "" HUP; exec "$0" "$@"', sys.executable, "-c",
-         "import signal; from reactornb.cli.signals import Ending\nwith Ending(): print(signal.getsignal(signal.SIGHUP))"],
+         "import signal; from reactornb.cli.signals import SignalHandler\nwith SignalHandler(): print(signal.getsignal(signal.SIGHUP))"],
         stdout=subprocess.PIPE, text=True, cwd=tmp_path,
     )  # fmt: skip
     assert process.communicate(timeout=30)[0].strip() in ("Handlers.SIG_IGN", "1")
@@ -159,25 +159,25 @@ def test_a_program_that_catches_everything_while_it_is_loaded_does_not_begin(tmp
 
 @pytest.mark.thread_unsafe(reason="signals are the main thread's")
 def test_while_files_are_written_the_first_signal_waits_and_the_second_does_not(monkeypatch):
-    monkeypatch.setattr("reactornb.cli.signals._SAME_WISH_S", 0.0)
-    with Ending() as ending:
-        ending.phase("writing")
+    monkeypatch.setattr("reactornb.cli.signals._IGNORED_S", 0.0)
+    with SignalHandler() as signals:
+        signals.phase("writing")
         os.kill(os.getpid(), signal.SIGTERM)
-        assert ending.count == 1
+        assert signals.count == 1
         with pytest.raises(Signalled):
             os.kill(os.getpid(), signal.SIGHUP)
-    assert ending.status == 143
+    assert signals.status == 143
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
 
 
 @pytest.mark.thread_unsafe(reason="signals are the main thread's")
 def test_signals_at_one_moment_are_one_wish():
-    with Ending() as ending:
-        ending.phase("running")
+    with SignalHandler() as signals:
+        signals.phase("running")
         for _ in range(5):
             os.kill(os.getpid(), signal.SIGHUP)
         os.kill(os.getpid(), signal.SIGTERM)
-        assert (ending.count, ending.status, ending.name) == (1, 129, "SIGHUP")
+        assert (signals.count, signals.status, signals.name) == (1, 129, "SIGHUP")
 
 
 def test_on_another_thread_commands_leave_signals_alone():
@@ -186,8 +186,8 @@ def test_on_another_thread_commands_leave_signals_alone():
     found = []
 
     def look():
-        with Ending() as ending:
-            found.append((ending.status, signal.getsignal(signal.SIGTERM)))
+        with SignalHandler() as signals:
+            found.append((signals.status, signal.getsignal(signal.SIGTERM)))
 
     thread = Thread(target=look)
     thread.start()

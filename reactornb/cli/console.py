@@ -1,4 +1,4 @@
-"""Lines for who runs a command: on stderr, one of which may change in its place."""
+"""Messages of a command: lines on stderr, and one line that changes in place, for progress."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ import threading
 from collections.abc import Iterator
 from typing import Any, TextIO
 
-__all__ = ["Console", "give_up_stdout", "is_stdouts"]
+__all__ = ["Console", "discard_stdout", "is_stdout_error"]
 
 _STDOUT_GONE = {errno.EPIPE, errno.ENOSPC, errno.EFBIG, errno.EIO, errno.EDQUOT}
 
 
 class Console:
-    """Writes lines on stderr, and at most one that changes in its place.
+    """Writes lines on stderr, and a status line that changes in place.
 
-    # _shown, _gone   under _lock: the run's threads print while the main thread draws
+    # _shown, _gone   under _lock: threads of the run print while the main thread writes the status line
 
     Args:
         program: what each line begins with.
@@ -33,7 +33,7 @@ class Console:
 
     @property
     def is_terminal(self) -> bool:
-        """Whether somebody sees a line change."""
+        """Whether the stream is a terminal, on which a line can change in place."""
         return not self._gone and _is_terminal(self._out)
 
     @property
@@ -41,23 +41,23 @@ class Console:
         return sys.stderr if self._stream is None else self._stream
 
     def say(self, words: str) -> None:
-        """A line of its own. Where nobody can read any more, as after SIGHUP, nothing."""
+        """Write a line that begins with the program's name. Nothing if the stream is closed, as after SIGHUP."""
         self.write(f"{self._program}: {words}")
 
     def write(self, text: str) -> None:
-        """Lines without a name before them."""
+        """Write lines as they are."""
         self.hide()
         self._write(f"{text}\n")
 
     def show(self, words: str) -> None:
-        """What is to be seen until the next line of any kind."""
+        """Show a status line, until the next line of any kind."""
         width = _columns() - 1
         with self._lock:
             self._shown = True
             self._write(f"\r{f'{self._program}: {words}'[:width]:<{width}}\r")
 
     def hide(self) -> None:
-        """Take away what `show` has shown."""
+        """Clear the status line."""
         if self._shown:
             with self._lock:
                 self._shown = False
@@ -72,15 +72,17 @@ class Console:
                 self._gone = True
 
     @contextlib.contextmanager
-    def beside(self) -> Iterator[None]:
-        """Let what is printed on the same terminal meanwhile begin on a line that is free."""
+    def sharing_terminal(self) -> Iterator[None]:
+        """Clear the status line whenever something else is printed on the terminal."""
         if not self.is_terminal:
             yield
             return
         before = self._stream
         self._stream = self._out
         wrapped = {
-            name: _Beside(getattr(sys, name), self) for name in ("stdout", "stderr") if _is_terminal(getattr(sys, name))
+            name: _ClearingStream(getattr(sys, name), self)
+            for name in ("stdout", "stderr")
+            if _is_terminal(getattr(sys, name))
         }
         for name, stream in wrapped.items():
             setattr(sys, name, stream)
@@ -94,8 +96,8 @@ class Console:
             self._stream = before
 
 
-class _Beside:
-    """A standard stream that takes the changing line away before it writes."""
+class _ClearingStream:
+    """A standard stream that clears the status line before it writes."""
 
     def __init__(self, stream: TextIO, console: Console) -> None:
         self.stream = stream
@@ -116,13 +118,13 @@ def _is_terminal(stream: Any) -> bool:
         return False
 
 
-def is_stdouts(error: OSError) -> bool:
-    """Whether an error is that standard output takes no more: `print` and `flush` name no file."""
+def is_stdout_error(error: OSError) -> bool:
+    """Whether an error comes from writing to standard output: `print` and `flush` name no file."""
     return error.filename is None and error.errno in _STDOUT_GONE
 
 
-def give_up_stdout(error: OSError, console: Console) -> None:
-    """Nobody takes what is printed: say why, unless the reader of a pipe has seen enough, and have the interpreter say nothing more."""
+def discard_stdout(error: OSError, console: Console) -> None:
+    """Discard what is printed from now on: standard output is closed or full. Say why, unless the reader of a pipe has closed it."""
     if error.errno != errno.EPIPE:
         console.say(f"cannot write the standard output: {error.strerror or error}")
     with contextlib.suppress(OSError, ValueError, AttributeError):

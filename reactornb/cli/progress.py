@@ -1,7 +1,7 @@
-"""What a command does while its run goes on: say how far it is, end it when a signal asks for it, name what holds it up.
+"""What a command does while its run goes on: show progress, stop the run on a signal, name the reaction that delays the stop.
 
-It looks at the run a few times a second from the main thread; the run pays nothing for it. It knows nothing of program files and of
-what is written once the run is over.
+The main thread polls the run a few times a second, at no cost to the run. This module knows nothing of program files and of the report on
+a finished run.
 """
 
 from __future__ import annotations
@@ -10,13 +10,13 @@ from collections import deque
 from typing import Any
 
 from reactornb.cli.console import Console
-from reactornb.cli.signals import Ending, Signalled
+from reactornb.cli.signals import SignalHandler, Signalled
 from reactornb.runtime import Program, Run
 from reactornb.tags import format_ns
 
 __all__ = ["Meter", "begin", "follow"]
 
-_LOOK_S = 0.1
+_POLL_S = 0.1
 _EVERY_S = 1.0
 _PATIENCE_S = 2.0
 _MEAN_OF = 100
@@ -24,7 +24,7 @@ _RETURNS = ("episode_return", "mean_return", "eval_mean")
 
 
 def begin(program: Program, **options: Any) -> Run:
-    """Start a run, as `Program.start` does, on a thread that signals may interrupt: one that has begun by then is not lost."""
+    """Start a run as `Program.start` does; if a signal interrupts the start, return the run if it has begun."""
     before = program.last_run
     try:
         return program.start(**options)
@@ -36,53 +36,53 @@ def begin(program: Program, **options: Any) -> Run:
 
 
 def follow(
-    run: Run, ending: Ending, console: Console, *, progress: bool | None = None, walltime_s: float | None = None
+    run: Run, signals: SignalHandler, console: Console, *, progress: bool | None = None, walltime_s: float | None = None
 ) -> None:
-    """Return once a run is over, ended in order if a signal asked for it, or given up after a second one.
+    """Wait until a run is over. A signal ends it in order, a second one gives it up.
 
     Args:
-        run: it has been started, not driven.
-        ending: who handles signals.
+        run: the run; it has been started, not driven.
+        signals: the handler of signals.
         console: for messages and progress.
-        progress: whether to say how far it is, at most once a second; None: if `console` is a terminal.
+        progress: show progress, at most once a second; None: if `console` is a terminal.
         walltime_s: seconds of physical time after which the run is ended in order; None: never.
     """
-    ending.phase("running")
+    signals.phase("running")
     if progress is None:
         progress = console.is_terminal
     meter = Meter(run, console) if progress else None
     asked, asked_s = False, 0.0
     said: list[str] = []
-    with console.beside():
-        while not run.wait(_LOOK_S):
-            if not asked and (ending.count or (walltime_s is not None and run.seconds >= walltime_s)):
+    with console.sharing_terminal():
+        while not run.wait(_POLL_S):
+            if not asked and (signals.count or (walltime_s is not None and run.seconds >= walltime_s)):
                 asked, asked_s = True, run.seconds
                 run.request_stop()
-            elif ending.count > 1:
+            elif signals.count > 1:
                 run.abandon()
             elif asked:
                 busy = run.busy()
                 names = [b.reaction for b in busy] or (["no reaction"] if run.seconds - asked_s >= _PATIENCE_S else [])
                 if names and names != said and not (said and not busy):
                     said = names
-                    again = "a second signal" if ending.count else "two signals"
+                    again = "a second signal" if signals.count else "two signals"
                     what = (
                         "; ".join(map(str, busy))
                         or f"the run goes on at tag {run.tag} to the tag at which it is to end"
                     )
                     console.say(
-                        f"{ending.name or 'walltime'}: {what}. {'The run ends once it returns; ' if busy else ''}{again} will give the run up."
+                        f"{signals.name or 'walltime'}: {what}. {'The run ends once it returns; ' if busy else ''}{again} will give the run up."
                     )
             if meter is not None and not said:
-                meter.look()
-    ending.phase("writing")
+                meter.update()
+    signals.phase("writing")
 
 
 class Meter:
-    """How far a run is, in a line.
+    """Shows the progress of a run in one line.
 
     Args:
-        run: of which.
+        run: the run.
         console: where to show it.
     """
 
@@ -95,8 +95,8 @@ class Meter:
         self._steps = 0.0
         self._values: dict[str, deque[float]] = {}
 
-    def look(self) -> None:
-        """Show it, unless that was done less than a second ago; on a stream that keeps all lines ever more seldom."""
+    def update(self) -> None:
+        """Show the line if the last one is a second old; where lines cannot change in place, at ever longer intervals."""
         now = self._run.seconds
         terminal = self._console.is_terminal
         if now - self._last_s < (_EVERY_S if terminal else max(_EVERY_S, now / 20)):
@@ -105,7 +105,7 @@ class Meter:
         (self._console.show if terminal else self._console.say)(self.line())
 
     def line(self) -> str:
-        """The words."""
+        """The line."""
         run = self._run
         self._read_logs()
         seconds, reactions = run.seconds, run.reactions
@@ -138,7 +138,7 @@ class Meter:
         return ", ".join(parts)
 
     def _read_logs(self) -> None:
-        """What was logged since the last look: the steps, and the newest returns."""
+        """Add what was logged since the last line: the steps, and the newest returns."""
         logs = self._run.logs
         self._read = self._read or [0] * len(logs)
         for index, log in enumerate(logs):

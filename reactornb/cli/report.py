@@ -1,4 +1,4 @@
-"""What is said and written of a run that is over, and the exit status: the end of `reactornb run`."""
+"""The report on a finished run, its files and its exit status: the end of `reactornb run`."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from reactornb.cli.console import Console, give_up_stdout, is_stdouts
-from reactornb.cli.signals import Ending
+from reactornb.cli.console import Console, discard_stdout, is_stdout_error
+from reactornb.cli.signals import SignalHandler
 from reactornb.errors import ReactionError
 from reactornb.files import FileError
 from reactornb.runtime import Run
@@ -17,16 +17,18 @@ from reactornb.viz.run_view import describe_failure
 __all__ = ["report"]
 
 
-def report(run: Run, ending: Ending, console: Console, *, quiet: bool, profile: bool, timeline: Path | None) -> int:
-    """Say and write what a run leaves, each part whatever becomes of the others.
+def report(
+    run: Run, signals: SignalHandler, console: Console, *, quiet: bool, profile: bool, timeline: Path | None
+) -> int:
+    """Report on a run: failure, summary, fingerprint, profile, timeline. A part that fails does not keep the others.
 
     Args:
-        run: it is over, or abandoned.
-        ending: who handles signals.
-        console: for messages; fingerprint and profile are printed.
+        run: the run; it is over, or abandoned.
+        signals: the handler of signals.
+        console: for messages; fingerprint and profile go to standard output.
         quiet: no summary.
         profile: print how often and how long each reaction ran.
-        timeline: the file for who ran what when, or None.
+        timeline: the file to write the timeline to, or None.
 
     Returns:
         The exit status: that of the run, or 1 if something could not be written.
@@ -47,12 +49,12 @@ def report(run: Run, ending: Ending, console: Console, *, quiet: bool, profile: 
             console.say(str(error))
             status = 1
         except OSError as error:
-            if not is_stdouts(error):
+            if not is_stdout_error(error):
                 raise
-            give_up_stdout(error, console)
+            discard_stdout(error, console)
             status = 1
-    ending.phase("free")  # threads of the program's own may go on for ever
-    return (0 if ending.count else run.exit_status()) or status
+    signals.phase("free")  # threads of the program may go on for ever: a signal ends the process
+    return (0 if signals.count else run.exit_status()) or status
 
 
 def _tell_failure(run: Run, console: Console) -> None:
@@ -87,7 +89,7 @@ def _summary(run: Run) -> str:
 
 
 def _state(run: Run) -> str:
-    """A reaction that calls `sys.exit` ends the run, without its shutdown reactions: that is no failure."""
+    """The state in words. A reaction that calls `sys.exit` ends the run without its shutdown reactions: that is no failure."""
     cause = getattr(run.failure, "__cause__", None)
     if isinstance(run.failure, ReactionError) and isinstance(cause, SystemExit):
         code = "" if cause.code is None else repr(cause.code)

@@ -14,15 +14,15 @@ from reactornb.cli.signals import block, unblock
 __all__ = ["ENVIRONMENT", "settle_interpreter"]
 
 ENVIRONMENT = {"PYTHON_GIL": "0", "PYTHONHASHSEED": "0"}
-"""PYTHON_GIL: an extension that is not marked as safe without the GIL (triton, which torch's first optimizer loads) would turn it on for the
-whole process, and workers would take turns from then on. PYTHONHASHSEED: the order of a set of strings is the same in each process."""
+"""PYTHON_GIL: an extension that is not marked as safe without the GIL (triton, which torch's first optimizer loads) would turn the GIL on for
+the whole process. PYTHONHASHSEED: the order of a set of strings is the same in each process."""
 
 
 def settle_interpreter() -> None:
-    """Start this process again as `ENVIRONMENT` says, where nothing is said yet; 20 ms. Before anything else is done.
+    """Restart this process with the variables of `ENVIRONMENT` that are not set; takes 20 ms. Call it before anything else.
 
-    What is said is left as it is: PYTHON_GIL=1 or any `-X gil`, a PYTHONHASHSEED, `-E` and `-I`. Signals wait from before the new start
-    until this function returns: who handles them does so by then.
+    What the user has set is kept: PYTHON_GIL=1 or any `-X gil`, a PYTHONHASHSEED, `-E` and `-I`. Signals are held back from before the
+    restart until this function is called in the new process; the handler must be installed by then.
     """
     unblock()
     if sys.flags.ignore_environment:

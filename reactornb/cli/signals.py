@@ -1,15 +1,16 @@
-"""How a command ends that is told to by a signal: Ctrl-C (SIGINT), SIGTERM, SIGHUP.
+"""How a signal ends a command: Ctrl-C (SIGINT), SIGTERM, SIGHUP.
 
-By convention the exit status is 128 and the signal's number. What a signal does depends on what the command is doing:
+By convention the exit status is 128 plus the signal's number. What a signal does depends on the phase of the command:
 
-- `free`        nothing is there (yet, or any more) that could be lost: it raises `Signalled`, a KeyboardInterrupt, and the command ends. The second,
-                where something does not let that through, ends the process at once, as if nobody handled signals.
-- `running`     it is noted, and the command, which looks at `count`, ends its run in order; the second gives the run up.
-- `writing`     it is noted: what is being written is written. The second during the writing raises `Signalled`, the third ends the process.
+- `free`        nothing can be lost, before the run or after it: raise `Signalled`, a KeyboardInterrupt, which ends the command. The second
+                signal ends the process at once, as if there were no handler: something may have caught the exception.
+- `running`     count it. The command reads `count` and ends its run in order; the second signal gives the run up.
+- `writing`     count it, and finish writing. The second signal in this phase raises `Signalled`, the third ends the process.
 
-Signals within half a second of one that counts are the same wish: a terminal that is closed sends SIGHUP twice, service managers two kinds.
+Signals within half a second of the last one that counted are ignored: a terminal that is closed sends SIGHUP twice, service managers send
+two kinds.
 
-# count, number, _phase, _since, _last   touched by the main thread only: Python runs handlers there, between two bytecodes
+# count, number, _phase, _before_phase, _last_s   read and written by the main thread only: Python runs handlers there, between two bytecodes
 """
 
 from __future__ import annotations
@@ -23,24 +24,24 @@ import time
 from types import FrameType, TracebackType
 from typing import Any, Self
 
-__all__ = ["Ending", "Signalled", "block", "unblock"]
+__all__ = ["SignalHandler", "Signalled", "block", "unblock"]
 
 _SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK") if hasattr(signal, name)]
-_SAME_WISH_S = 0.5
+_IGNORED_S = 0.5
 _BLOCKED = "_REACTORNB_SIGNALS_BLOCKED"  # an environment variable of the interpreter that this one becomes
 
 
 class Signalled(KeyboardInterrupt):
-    """What a signal raises that is to end a command at once."""
+    """Raised by a signal that ends a command at once."""
 
 
-class Ending:
-    """Handles signals as long as it is entered; on other threads than the main one, which get none, it does nothing.
+class SignalHandler:
+    """Handles signals while it is entered. On threads other than the main one it does nothing: they get no signals.
 
-    A signal that is ignored, as SIGHUP is under nohup, stays ignored, and a handler that the user's program sets stays.
+    A signal that is ignored, as SIGHUP is under nohup, stays ignored. A handler that the user's program installs is left alone.
 
     Attributes:
-        count: how many signals came.
+        count: how many signals came, without those that are ignored.
         number: the first one, or None.
     """
 
@@ -48,8 +49,8 @@ class Ending:
         self.count = 0
         self.number: int | None = None
         self._phase = "free"
-        self._since = 0  # signals before the phase began
-        self._last = -_SAME_WISH_S
+        self._before_phase = 0  # how many signals came before the phase
+        self._last_s = -_IGNORED_S
         self._before: dict[int, Any] = {}
         self._hook: Any = None
 
@@ -73,35 +74,35 @@ class Ending:
             sys.unraisablehook = self._hook
         self._before.clear()
 
-    def let_go(self) -> None:
-        """The process ends now, and all is done: from here on a signal ends it at once, without a word."""
+    def restore_defaults(self) -> None:
+        """All is done and the process ends: from here on a signal ends it at once, without a message."""
         for number in self._before:
             if signal.getsignal(number) == self._on_signal:
                 signal.signal(number, signal.SIG_DFL)
 
     def phase(self, name: str) -> None:
-        """The command does something else from now on: "free", "running" or "writing"."""
-        self._since, self._phase = self.count, name
+        """Enter a phase: "free", "running" or "writing"."""
+        self._before_phase, self._phase = self.count, name
 
     @property
     def status(self) -> int | None:
-        """The exit status by convention, None if no signal came."""
+        """The exit status, by convention; None if no signal came."""
         return None if self.number is None else 128 + self.number
 
     @property
     def name(self) -> str:
-        """What the first signal is called."""
+        """Name of the first signal, "" if none came."""
         return "" if self.number is None else signal.Signals(self.number).name
 
     def _on_signal(self, number: int, _: FrameType | None) -> None:
         now = time.monotonic()
-        if now - self._last < _SAME_WISH_S:
+        if now - self._last_s < _IGNORED_S:
             return
-        self._last = now
+        self._last_s = now
         self.count += 1
         if self.number is None:
             self.number = number
-        came = self.count - self._since
+        came = self.count - self._before_phase
         if self._phase == "running" or (self._phase == "writing" and came == 1):
             return
         if came > (1 if self._phase == "free" else 2):
@@ -113,19 +114,19 @@ class Ending:
         raise Signalled
 
     def _unraisable(self, unraisable: Any, /) -> None:
-        """A signal's exception that met a finalizer or a callback, where Python can only report it: `count` has it."""
+        """Do not report a `Signalled` that was raised in a finalizer or a callback: the signal is counted."""
         if not isinstance(unraisable.exc_value, Signalled):
             self._hook(unraisable)
 
 
 def block() -> None:
-    """Have signals wait: this process becomes another interpreter, which calls `unblock` once it handles them."""
+    """Hold signals back while this process becomes another interpreter, which calls `unblock` once it handles them."""
     if hasattr(signal, "pthread_sigmask"):
         os.environ[_BLOCKED] = "1"
         signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
 
 
 def unblock() -> None:
-    """Let come what waited since `block`, in the interpreter that called it or that it has become."""
+    """Deliver the signals that `block` held back, in the interpreter that called it or in the one it became."""
     if os.environ.pop(_BLOCKED, None):
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)

@@ -11,12 +11,12 @@ from __future__ import annotations
 
 from reactornb.errors import ProgramFileError
 from reactornb.loading.loaded import Loaded, outermost
-from reactornb.loading.program import ending, load, load_notebook, load_python, make, quickstart
+from reactornb.loading.program import guard_exit, load, load_notebook, load_python, make, quickstart
 
 __all__ = [
     "Loaded",
     "ProgramFileError",
-    "ending",
+    "guard_exit",
     "load",
     "load_notebook",
     "load_python",

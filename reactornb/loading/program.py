@@ -31,7 +31,7 @@ from reactornb.loading.loaded import MODULE, Loaded, is_program
 from reactornb.loading.notebook import Step, read_cells, select, steps_of, uses_of
 from reactornb.model import Reactor
 
-__all__ = ["ending", "load", "load_notebook", "load_python", "make", "quickstart"]
+__all__ = ["guard_exit", "load", "load_notebook", "load_python", "make", "quickstart"]
 
 
 def load(path: str | Path) -> Loaded:
@@ -69,7 +69,7 @@ def load_python(path: Path) -> Loaded:
     """Execute a `.py` file as a module is imported, its folder first on the path."""
     text = _read(path)
     names = _namespace(path)
-    with ending(path):
+    with guard_exit(path):
         code = compile(text, str(path), "exec", dont_inherit=True)
         exec(code, names)  # noqa: S102 - running the user's file is what it is for
     return Loaded(path, names)
@@ -110,7 +110,7 @@ class _NotebookLoader:
         for cell in self._cells:
             _show_in_tracebacks(cell.where, cell.text)
         for step in self._chosen:
-            with ending(self._path):
+            with guard_exit(self._path):
                 self._take(step)
         loaded.notes.extend(
             f"{step.place}: {name} is not made here, though something needs it: {step.why}. A cell tagged program is executed whole."
@@ -256,7 +256,7 @@ def _read(path: Path) -> str:
 
 
 @contextmanager
-def ending(path: Path) -> Iterator[None]:
+def guard_exit(path: Path) -> Iterator[None]:
     """While a file is loaded: `sys.exit` ends nothing but the loading.
 
     Raises:

@@ -10,7 +10,7 @@ from typing import Any
 
 from reactornb.cli.console import Console
 from reactornb.cli.restart import settle_interpreter
-from reactornb.cli.signals import Ending
+from reactornb.cli.signals import SignalHandler
 
 ALGORITHMS = ("a2c", "a3c", "dqn", "ppo")
 
@@ -21,17 +21,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit status: 0, 1 if the run failed, 2 for a mistake in the command line; after a signal 128 and its number.
     """
-    with Ending() as ending:
+    with SignalHandler() as signals:
         if argv is None:
             settle_interpreter()
         try:
-            status = _train(argv, ending)
+            status = _train(argv, signals)
         except KeyboardInterrupt:  # a signal's, which has been said
             status = 1
-        return status if ending.status is None else ending.status
+        return status if signals.status is None else signals.status
 
 
-def _train(argv: Sequence[str] | None, ending: Ending) -> int:
+def _train(argv: Sequence[str] | None, signals: SignalHandler) -> int:
     parser = argparse.ArgumentParser(prog="python -m reactornb.rl", description=__doc__)
     parser.add_argument("algorithm", choices=ALGORITHMS)
     parser.add_argument("env", nargs="?", default="CartPole-v1")
@@ -59,8 +59,8 @@ def _train(argv: Sequence[str] | None, ending: Ending) -> int:
     try:
         program = Program(program_type(env=chosen.env, **settings))
         run = begin(program, workers=chosen.workers, seed=chosen.seed, fingerprint=chosen.fingerprint)
-        follow(run, ending, console)
-        if not ending.count:
+        follow(run, signals, console)
+        if not signals.count:
             run.result()
     except ReactorError as error:
         console.say(str(error))
