@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import difflib
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
-from lark import Lark, Token, UnexpectedToken
-from lark.lexer import PatternStr
+from lark import Token
 
 from reactornb.errors import LFSyntaxError
-from reactornb.lf.lexer import LFLexer
 from reactornb.lf.literals import UNITS
 
 _LITERALS = frozenset({"STRING", "FLOAT", "INT", "NEGATIVE", "BOOL", "TIME", "forever", "never"})
@@ -46,6 +45,7 @@ _WORDS = {
     "PACKAGE": "the path of a file in a package",
     "$END": "the end of the program",
 }
+OPENING, CLOSING = frozenset("([{<"), frozenset(")]}>")
 _FOUND = {"ID": "the name", "WORD": "the word", "STRING": "the string", "TIME": "the time", "CODE": "the body"}
 _FOUND |= dict.fromkeys(("INT", "NEGATIVE", "FLOAT"), "the number")
 
@@ -74,33 +74,36 @@ class _Slip:
         return self.kinds[-count:] == kinds and self.before[-count].line == self.before[-1].line
 
 
-def explain(error: UnexpectedToken, text: str, parser: Lark) -> LFSyntaxError:
-    """The error to show for lark's.
+def explain(
+    token: Token, before: Sequence[Token], accepted: AbstractSet[str], names: Mapping[str, str], text: str
+) -> LFSyntaxError:
+    """The error for a token that cannot stand where it does.
 
     Args:
-        error: lark's.
+        token: the token; of type `$END` where the text ends.
+        before: the tokens before it.
+        accepted: terminals that could stand there.
+        names: terminal -> its text, of those that are keywords and signs.
         text: what was parsed.
-        parser: what parsed it.
 
     Returns:
         An error without file name and line of text.
     """
-    names = {t.name: t.pattern.value for t in parser.lexer_conf.terminals if isinstance(t.pattern, PatternStr)}
-    token = error.token
     at_end = token.type == "$END"
-    tokens = LFLexer(parser.lexer_conf).lex(text)
-    before = tuple(tokens if at_end else itertools.takewhile(lambda t: t.start_pos < token.start_pos, tokens))
     line, column = token.line or 1, token.column or 1
     if at_end and before:
         line, column = before[-1].end_line or 1, before[-1].end_column or 1
 
+    kind = names.get(token.type, token.type)
+    if token.isidentifier() and _in_properties(before):
+        kind = "WORD"
     slip = _Slip(
-        kind=names.get(token.type, token.type),
+        kind=kind,
         value=str(token),
         line=line,
-        before=before,
+        before=tuple(before),
         kinds=tuple(names.get(t.type, t.type) for t in before),
-        expected=frozenset(names.get(name, name) for name in error.accepts or error.expected),
+        expected=frozenset(names.get(name, name) for name in accepted),
         open=tuple(_open_brackets(before)),
         rest="" if at_end else text[token.start_pos :],
     )
@@ -110,6 +113,53 @@ def explain(error: UnexpectedToken, text: str, parser: Lark) -> LFSyntaxError:
     )
     hint = next((hint for hint in (rule(slip) for rule in _HINTS) if hint), None)
     return LFSyntaxError(problem, line=line, column=column, found=found, expected=wanted, hint=hint)
+
+
+def explain_character(text: str, at: int, line: int, column: int) -> LFSyntaxError:
+    """The error for a place where no token begins: something is not closed, or a character is foreign.
+
+    Args:
+        text: what was parsed.
+        at: the place, in characters from the start.
+        line, column: the same from 1.
+
+    Returns:
+        An error without file name and line of text.
+    """
+    rest = text[at : at + 3]
+    if rest.startswith("{="):
+        return _unclosed_body(text, at, line, column)
+    if rest.startswith("/*"):
+        return LFSyntaxError("this comment is never closed", line=line, column=column, hint="Close it with */.")
+    if rest in ('"""', "'''") or rest[:1] in "\"'":
+        quote = rest if rest in ('"""', "'''") else rest[0]
+        hint = f"Close it with {quote} on the same line; longer texts stand between three double quotes."
+        return LFSyntaxError("this string is never closed", line=line, column=column, hint=hint)
+    found = repr(text[at])
+    problem = f"found {found}, which has no meaning here"
+    worked_out = "A value that has to be worked out is target code: {= … =}." if text[at] in "-/%&|!" else None
+    return LFSyntaxError(problem, line=line, column=column, found=found, hint=worked_out)
+
+
+def _unclosed_body(text: str, at: int, line: int, column: int) -> LFSyntaxError:
+    """The error for a `{=` whose `=}` is missing, or hidden."""
+    end = text.find("=}", at)
+    again = text.find("{=", at + 2)
+    if again >= 0 and (end < 0 or again < end):
+        hint = f"Close it with =}}: another {{= begins on line {line + text.count(chr(10), at, again)}."
+    elif end >= 0:
+        hint = f"The =}} on line {line + text.count(chr(10), at, end)} is inside a string or a comment; put it on a line of its own."
+    else:
+        hint = "Close it with =}."
+    return LFSyntaxError("this {= is never closed", line=line, column=column, hint=hint)
+
+
+def _in_properties(before: Sequence[Token]) -> bool:
+    """Whether these tokens begin a program and end among its target properties, where there are words and no names."""
+    if [t.type for t in before[:3]] != ["TARGET", "ID", "_LBRACE"]:
+        return False
+    depths = itertools.accumulate((t in OPENING) - (t in CLOSING) for t in before[2:])
+    return all(depth > 0 for depth in depths)
 
 
 def _describe(kind: str, value: str) -> str:
@@ -139,12 +189,12 @@ def _alternatives(words: tuple[str, ...]) -> str:
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} or {words[-1]}"
 
 
-def _open_brackets(tokens: tuple[Token, ...]) -> list[tuple[str, int]]:
+def _open_brackets(tokens: Sequence[Token]) -> list[tuple[str, int]]:
     opened: list[tuple[str, int]] = []
     for token in tokens:
-        if token in ("(", "[", "{", "<"):
+        if token in OPENING:
             opened.append((str(token), token.line or 1))
-        elif token in (")", "]", "}", ">") and opened:
+        elif token in CLOSING and opened:
             opened.pop()
     return opened
 

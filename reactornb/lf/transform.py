@@ -1,4 +1,4 @@
-"""From the parser's reductions to the records of syntax.py: one method for each rule of grammar.lark, with the rule's parts as its arguments.
+"""From lark's tree to the records of syntax.py: one method for each rule of grammar.lark, with the rule's parts as its arguments.
 
 What a grammar cannot say is said here: which numbers, strings and times have a value, and which modifiers go together.
 """
@@ -10,7 +10,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from lark import Token
+from lark import Token, Transformer, v_args
+from lark.tree import Meta
 
 from reactornb.errors import LFSyntaxError
 from reactornb.lf import literals
@@ -26,39 +27,25 @@ class Place:
     """Where a rule stands in the text: from its first token to its last; a rule without tokens stands nowhere.
 
     Args:
-        first: its first token.
-        last: its last.
+        meta: lark's, which has attributes only where there are tokens.
     """
 
-    __slots__ = ("_first", "_last")
+    __slots__ = ("column", "end_pos", "line", "start_pos")
 
-    def __init__(self, first: Token | None, last: Token | None) -> None:
-        self._first = first
-        self._last = last
-
-    @property
-    def line(self) -> int:
-        """The line, from 1."""
-        return (self._first and self._first.line) or 1
-
-    @property
-    def column(self) -> int:
-        """The column, from 1."""
-        return (self._first and self._first.column) or 1
-
-    @property
-    def start_pos(self) -> int:
-        """Where it begins, in characters of the text."""
-        return (self._first and self._first.start_pos) or 0
-
-    @property
-    def end_pos(self) -> int:
-        """Where it ends."""
-        return (self._last and self._last.end_pos) or 0
+    def __init__(self, meta: Meta) -> None:
+        self.line: int = 1 if meta.empty else meta.line
+        self.column: int = 1 if meta.empty else meta.column
+        self.start_pos: int = 0 if meta.empty else meta.start_pos  # in characters of the text
+        self.end_pos: int = 0 if meta.empty else meta.end_pos
 
 
-class ToSyntax:
-    """Makes the records of one text. driver.py calls the methods bottom-up; `m` is the place of the rule."""
+def _with_place(method: Callable[..., Any], _rule: str, parts: list[Any], meta: Meta) -> Any:
+    return method(Place(meta), *parts)
+
+
+@v_args(wrapper=_with_place)
+class ToSyntax(Transformer[Token, ast.Program]):
+    """Makes the records of one text. Lark calls the methods bottom-up; `m` is the place of the rule."""
 
     def __init__(self, text: str, file: str) -> None:
         """Remember where the tree came from.
@@ -67,6 +54,7 @@ class ToSyntax:
             text: the text that was parsed; types are cut out of it as they were written.
             file: its name.
         """
+        super().__init__()
         self._text = text
         self._file = file
 
