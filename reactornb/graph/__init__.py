@@ -1,7 +1,8 @@
 """`assemble(root)`: from declarations to a frozen, checked `Graph`, the action-port graph.
 
-Pure data and small algorithms: `nodes` is what a graph consists of, `assembly` flattens and checks, `levels` orders the
-reactions, `enclaves` says what may run ahead of what. Nothing here runs one.
+Pure data and small algorithms: `nodes` has the data, `assembly` fills it (with `place`, `reactions`, `connections`, `writers`, `checks`),
+`levels` orders the reactions, `enclaves` computes how far enclaves may be apart, `paths` resolves a user's path to a parameter. Nothing
+here runs a program.
 """
 
 from reactornb.graph.assembly import assemble

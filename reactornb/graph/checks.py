@@ -1,4 +1,4 @@
-"""What a class declares and cannot use: modes that nothing enters, contained ports that no parameter reaches."""
+"""Mistakes that only a whole program shows: unreachable modes, ports that a signature does not reach, shared class attributes, late declarations."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["check_class"]
 
 
 def check_class(cls: type[Reactor], name: str, children: dict[int, str]) -> None:
-    """Refuse what can only be a mistake.
+    """Refuse declarations of a class that can only be mistakes.
 
     Args:
         cls: a reactor's class.
@@ -58,7 +58,7 @@ _TEMPLATE = frozenset(
 
 
 def check_template(template: Reactor) -> None:
-    """Refuse what was given to an instance and would be lost: running instances are made anew.
+    """Refuse attributes that were set on a template and would be lost: a run makes new instances.
 
     Raises:
         DeclarationError: for an `__init__` that does not call ours; for attributes, children and declarations set on an instance.
@@ -98,7 +98,7 @@ def check_late(cls: type[Reactor], where: Source) -> None:
     for base in cls.__mro__:
         if base is Reactor or not issubclass(base, Reactor):
             continue
-        # A copy: programs of one class may be assembled on several threads at once, and classes keep what was worked out about them.
+        # A copy of the dict: several threads may assemble programs of one class at once, and assembly stores results in the class.
         for name, value in vars(base).copy().items():
             if isinstance(value, (Declaration, Reactor, Bank)) and name not in base._spec.names:
                 raise DeclarationError(
@@ -116,7 +116,7 @@ def _child(declared: object, children: dict[int, str]) -> str:
 
 
 def _attributes(cls: type[Reactor]) -> None:
-    """Refuse class attributes that change whenever they are used, and defaults of methods that a method changes."""
+    """Refuse class attributes that every use changes, such as iterators, and default values that a method changes in place."""
     if cls._translated:
         return
     for attribute, (value, annotated) in cls._spec.attributes.items():
@@ -181,9 +181,9 @@ def _changed_default(function: types.FunctionType) -> str | None:
             if before[-1] in mutable:
                 return before[-1]
         elif instruction.opname in ("STORE_SUBSCR", "DELETE_SUBSCR"):
-            found = next((n for n in before[-2:] if n in mutable), None)
-            if found is not None:
-                return found
+            changed = next((n for n in before[-2:] if n in mutable), None)
+            if changed is not None:
+                return changed
         if instruction.opname.startswith("LOAD_"):
             value = instruction.argval
             before += [str(v) for v in (value if isinstance(value, tuple) else (value,))]

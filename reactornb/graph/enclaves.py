@@ -24,11 +24,11 @@ def homes(
     reactors: list[ReactorNode] | tuple[ReactorNode, ...], ports: list[PortNode] | tuple[PortNode, ...]
 ) -> list[int]:
     """Per channel, the enclave in which it is read: an input by its own reactor, an output by the one around that."""
-    found = []
+    enclaves = []
     for port in ports:
         node = reactors[port.reactor]
-        found.append((node if port.kind == "input" or node.parent < 0 else reactors[node.parent]).enclave)
-    return found
+        enclaves.append((node if port.kind == "input" or node.parent < 0 else reactors[node.parent]).enclave)
+    return enclaves
 
 
 def distances_of(work: Flat, enclaves: int) -> tuple[tuple[Delay | None, ...], ...]:
@@ -41,13 +41,13 @@ def distances_of(work: Flat, enclaves: int) -> tuple[tuple[Delay | None, ...], .
         return ((None,),)
     home = homes(work.reactors, work.ports)
     least: list[list[Delay | None]] = [[None] * enclaves for _ in range(enclaves)]
-    said: dict[tuple[int, int], str] = {}
+    reason_of: dict[tuple[int, int], str] = {}
 
-    def note(sender: int, receiver: int, delay: Delay, words: str) -> None:
+    def note(sender: int, receiver: int, delay: Delay, reason: str) -> None:
         old = least[sender][receiver]
         if sender != receiver and (old is None or delay < old):
             least[sender][receiver] = delay
-            said[sender, receiver] = words
+            reason_of[sender, receiver] = reason
 
     direct: dict[int, list[Edge]] = {}
     delayed: dict[int, list[Edge]] = {}
@@ -58,10 +58,10 @@ def distances_of(work: Flat, enclaves: int) -> tuple[tuple[Delay | None, ...], .
     followed: set[tuple[int, int]] = set()
 
     def reach(start: int) -> list[int]:
-        found = [start]
-        for at in found:  # grows while it is walked
-            found += [e.destination for e in direct.get(at, ())]
-        return found
+        channels = [start]
+        for at in channels:  # grows while it is walked
+            channels += [e.destination for e in direct.get(at, ())]
+        return channels
 
     for edge in work.edges:
         if edge.mode >= 0:
@@ -72,19 +72,19 @@ def distances_of(work: Flat, enclaves: int) -> tuple[tuple[Delay | None, ...], .
             }
             if ends - {here}:
                 raise AssemblyError(
-                    f"{edge.made}: a delayed connection inside mode {work.modes[edge.mode].name} cannot lead to or from another enclave: "
+                    f"{edge.made_at}: a delayed connection inside mode {work.modes[edge.mode].name} cannot lead to or from another enclave: "
                     f"what is on its way waits when the mode is left. Connect outside the mode, and decide in a reaction."
                 )
 
-    def follow(sender: int, start: int, delay: Delay, words: str) -> None:
+    def follow(sender: int, start: int, delay: Delay, reason: str) -> None:
         """What `sender` puts on a channel: who reads it, and what that feeds through delayed connections."""
         channels = reach(start)
         there = sorted({home[c] for c in channels if c in read})
         if delay != (0, 0):
-            there = there or [home[start]]  # as `runtime.schedule` does
+            there = there or [home[start]]  # nobody reads it: it arrives where the port is, as in `runtime.schedule`
         for receiver in there:
-            note(sender, receiver, delay, words)
-        # What was delayed is sent on from where it arrived.
+            note(sender, receiver, delay, reason)
+        # A delayed value continues from the enclave that received it.
         sender = sender if delay == (0, 0) else there[0]
         if (sender, start) in followed:
             return
@@ -93,16 +93,16 @@ def distances_of(work: Flat, enclaves: int) -> tuple[tuple[Delay | None, ...], .
             for edge in delayed.get(channel, ()):
                 step = (1, 0) if edge.physical else (edge.after or 0, 0 if edge.after else 1)
                 ends = f"{short(work.ports[edge.source].name)} -> {short(work.ports[edge.destination].name)}"
-                follow(sender, edge.destination, step, f"{ends} ({edge.made})")
+                follow(sender, edge.destination, step, f"{ends} ({edge.made_at})")
 
     for r in work.reactions:
         for channel in r.effects:
             follow(work.reactors[r.reactor].enclave, channel, (0, 0), f"what {r.name} writes ({r.source})")
-    _close(least, said)
+    _close(least, reason_of)
     return tuple(map(tuple, least))
 
 
-def _close(least: list[list[Delay | None]], said: dict[tuple[int, int], str]) -> None:
+def _close(least: list[list[Delay | None]], reason_of: dict[tuple[int, int], str]) -> None:
     """From least delays over one connection to those over any path (Floyd and Warshall)."""
     enclaves = len(least)
     for via in range(enclaves):
@@ -114,9 +114,9 @@ def _close(least: list[list[Delay | None]], said: dict[tuple[int, int], str]) ->
                     old = least[a][b]
                     if old is None or through < old:
                         least[a][b] = through
-                        said[a, b] = said[a, via]
+                        reason_of[a, b] = reason_of[a, via]
                         if a == b and through == (0, 0):
                             raise AssemblyError(
                                 "enclaves wait for each other: what leaves one comes back to it at the same tag, through\n"
-                                f"  {said[a, via]}\n  {said[via, a]}\nGive one of the connections a delay: connect(…, after=ms(1))."
+                                f"  {reason_of[a, via]}\n  {reason_of[via, a]}\nGive one of the connections a delay: connect(…, after=ms(1))."
                             )

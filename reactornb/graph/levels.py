@@ -1,4 +1,4 @@
-"""Levels: which reactions of one tag must come before which, and the loop where that has no answer."""
+"""Levels: the order of reactions at one tag, and the error for a loop, where there is no order."""
 
 from __future__ import annotations
 
@@ -11,13 +11,17 @@ __all__ = ["levels_of"]
 
 
 def levels_of(work: Flat) -> tuple[list[int], int]:
-    """Longest-path levels over "must run before", or a CausalityError with one loop."""
+    """The level of each reaction, and how many levels there are: the longest path of reactions that must run before it.
+
+    Raises:
+        CausalityError: for reactions that wait for each other; it names one loop.
+    """
     reactions = work.reactions
     # Channels reached at the same tag, following connections without delay.
-    onward: dict[int, list[int]] = {}
+    undelayed: dict[int, list[int]] = {}
     for edge in work.edges:
         if edge.after is None and not edge.physical:
-            onward.setdefault(edge.source, []).append(edge.destination)
+            undelayed.setdefault(edge.source, []).append(edge.destination)
     readers: dict[int, list[int]] = {}
     for r in reactions:
         for kind, index in r.triggers:
@@ -31,10 +35,10 @@ def levels_of(work: Flat) -> tuple[list[int], int]:
         if r.declaration is not None:  # a connection inside a mode has no place in the order of its reactor's reactions
             by_reactor.setdefault(r.reactor, []).append(r)
         for channel in r.effects:
-            _reach(channel, onward, readers, r.index, after)
+            _reach(channel, undelayed, readers, r.index, after)
     for group in by_reactor.values():
         _order(sorted(group, key=lambda r: (r.number, r.index)), work, after)
-    _order_shutdown(work, onward, after)
+    _order_shutdown(work, undelayed, after)
     waiting = [0] * len(reactions)
     for targets in after:
         for target in targets:
@@ -52,17 +56,17 @@ def levels_of(work: Flat) -> tuple[list[int], int]:
     return levels, max(levels, default=-1) + 1
 
 
-def _reach(channel: int, onward: Any, readers: Any, writer: int, after: list[dict[int, int]]) -> None:
+def _reach(channel: int, undelayed: Any, readers: Any, writer: int, after: list[dict[int, int]]) -> None:
     stack, seen = [channel], {channel}
     while stack:
         at = stack.pop()
         for reader in readers.get(at, ()):
             if reader != writer or at != channel:
                 after[writer].setdefault(reader, at)
-        for nxt in onward.get(at, ()):
-            if nxt not in seen:
-                seen.add(nxt)
-                stack.append(nxt)
+        for following in undelayed.get(at, ()):
+            if following not in seen:
+                seen.add(following)
+                stack.append(following)
 
 
 def _order(group: list[ReactionNode], work: Flat, after: list[dict[int, int]]) -> None:
@@ -84,40 +88,40 @@ def _order(group: list[ReactionNode], work: Flat, after: list[dict[int, int]]) -
             last_in[own] = r.index
 
 
-def _order_shutdown(work: Flat, onward: Any, after: list[dict[int, int]]) -> None:
-    """Shutdown reactions run in inactive modes too: two that write one channel at the last tag need an order.
+def _order_shutdown(work: Flat, undelayed: Any, after: list[dict[int, int]]) -> None:
+    """Order shutdown reactions that write one channel: they run in inactive modes, too, so several may write it at the last tag.
 
-    It is that in which they are written, or the other way round where the graph says so already.
+    The order is that of the declarations, or the reverse where other dependencies already require that.
     """
     ending = {r.index for r in work.reactions if r.mode >= 0 and any(kind == "shutdown" for kind, _ in r.triggers)}
     if not ending:
         return
     writers: dict[int, list[int]] = {}
     for r in work.reactions:
-        for channel in _closure(r.effects, onward):
+        for channel in _closure(r.effects, undelayed):
             writers.setdefault(channel, []).append(r.index)
-    for found in writers.values():
-        for i, first in enumerate(found):
-            for second in found[i + 1 :]:
+    for of_channel in writers.values():
+        for i, first in enumerate(of_channel):
+            for second in of_channel[i + 1 :]:
                 if work.reactions[first].reactor != work.reactions[second].reactor and ending & {first, second}:
                     a, b = (second, first) if first in _closure((second,), after) else (first, second)
                     after[a].setdefault(b, -1)
 
 
-def _closure(starts: Any, onward: Any) -> dict[int, None]:
-    found = dict.fromkeys(starts)
-    stack = list(found)
+def _closure(starts: Any, successors: Any) -> dict[int, None]:
+    reached = dict.fromkeys(starts)
+    stack = list(reached)
     while stack:
         at = stack.pop()
-        for nxt in onward[at] if isinstance(onward, list) else onward.get(at, ()):
-            if nxt not in found:
-                found[nxt] = None
-                stack.append(nxt)
-    return found
+        for following in successors[at] if isinstance(successors, list) else successors.get(at, ()):
+            if following not in reached:
+                reached[following] = None
+                stack.append(following)
+    return reached
 
 
 def _loop(work: Flat, after: list[dict[int, int]], stuck: set[int]) -> CausalityError:
-    # Walk backwards inside the stuck part: every reaction in it waits for another one in it.
+    # Walk backwards from any reaction that is never ready: it waits for another such reaction, so the walk comes to a loop.
     before = {t: i for i in stuck for t in after[i] if t in stuck}
     at = min(stuck)
     seen: list[int] = []
@@ -133,10 +137,10 @@ def _loop(work: Flat, after: list[dict[int, int]], stuck: set[int]) -> Causality
             by_destination.setdefault(e.destination, []).append(e)
     orders: list[str] = []
     for i, r in enumerate(names):
-        nxt = names[(i + 1) % len(names)]
-        channel = after[r.index][nxt.index]
+        following = names[(i + 1) % len(names)]
+        channel = after[r.index][following.index]
         if channel < 0:
-            orders.append(f"{r.name} is written before {nxt.name}")
+            orders.append(f"{r.name} is written before {following.name}")
             continue
         path: list[Edge] = []
         while channel not in r.effects and channel in by_destination:

@@ -37,10 +37,10 @@ class ReactorNode:
         cls: the class; `parameters` its parameter values for this instance.
         parent: index of the container, -1 for the root.
         bank_index, bank_width: position in its bank and the bank's width (0 and 1 outside banks).
-        mode: index of the mode of the container that it lives in, or -1.
+        mode: index of the container's mode that it is declared in, or -1.
         source: where it was instantiated.
         enclave: number of the enclave that it is part of; 0 is the outermost.
-        decided: parameters that the graph depends on, each with what it decides, in words: a run cannot change them.
+        decided: parameters that the graph depends on, each with the words for what it decides. A run cannot change them.
     """
 
     index: int
@@ -124,7 +124,7 @@ class ParameterNode:
 
 @dataclass(frozen=True, slots=True)
 class ModeNode:
-    """A mode; `outer` is the mode that its reactor lives in (through any number of levels), or -1."""
+    """A mode; `outer` is the index of the innermost mode around its reactor, or -1."""
 
     index: int
     name: str
@@ -147,7 +147,7 @@ class ReactionNode:
         arguments: per parameter, ("port", channels, writable) and so on; see `runtime.schedule`.
         level: reactions of one level and one tag are independent of each other.
         deadline: ns of physical time after the tag, or None.
-        mode: the mode it lives in, -1 outside modes; enclosing modes are found through `ModeNode.outer`.
+        mode: index of the innermost mode around it, or -1; `ModeNode.outer` leads to the modes around that.
     """
 
     index: int
@@ -167,14 +167,14 @@ class ReactionNode:
 
 @dataclass(frozen=True, slots=True)
 class Edge:
-    """One channel connected to one channel; `after` in ns, None without delay. `mode` as in `ReactionNode`."""
+    """A connection of two channels; `after` in ns, None without delay. `mode` as in `ReactionNode`, `made_at` the place of `connect`."""
 
     source: int
     destination: int
     after: int | None
     physical: bool
     mode: int
-    made: Source
+    made_at: Source
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Which reactors of a graph a path means: `learner.learning_rate`, `rollouts.epsilon`, `rollouts[3].epsilon`, `teams[*].players[0].speed`."""
+"""Paths to parameters, as a user types them: `learner.learning_rate`, `rollouts.epsilon`, `rollouts[3].epsilon`, `teams[*].players[0].speed`."""
 
 from __future__ import annotations
 
@@ -25,29 +25,29 @@ def find_parameter(graph: Graph, path: str) -> tuple[tuple[ReactorNode, ...], st
         UnknownNameError: for a step that leads nowhere.
     """
     *steps, name = path.strip().split(".")
-    found = [graph.reactors[0]]
+    nodes = [graph.reactors[0]]
     if steps and steps[0] == graph.reactors[0].label:
         del steps[0]
     for step in steps:
-        found = _below(graph, found, step, path)
-    for node in found:
+        nodes = _below(graph, nodes, step, path)
+    for node in nodes:
         known = node.cls._spec.parameters
         if name not in known:
             raise UnknownNameError(
                 f"{path}: {node.name} ({node.cls.__name__}) has no parameter {name!r}. {suggestion(name, known, node.cls._renamed)}",
                 unknown=name,
             )
-    return tuple(found), name
+    return tuple(nodes), name
 
 
 def _contained(graph: Graph, above: Iterable[ReactorNode]) -> dict[str, list[ReactorNode]]:
-    """What these reactors contain: label, without a number, to the reactors of that label."""
+    """The reactors directly inside these ones, by name without index."""
     parents = {node.index for node in above}
-    found: dict[str, list[ReactorNode]] = {}
+    by_label: dict[str, list[ReactorNode]] = {}
     for node in graph.reactors:
         if node.parent in parents:
-            found.setdefault(node.group, []).append(node)
-    return found
+            by_label.setdefault(node.group, []).append(node)
+    return by_label
 
 
 def _below(graph: Graph, above: list[ReactorNode], step: str, path: str) -> list[ReactorNode]:

@@ -55,31 +55,31 @@ def check(path: str | os.PathLike[str]) -> list[Problem]:
     Raises:
         OSError: if the file cannot be read.
     """
-    found: list[Problem] = []
-    with _noting(found):
+    problems: list[Problem] = []
+    with _noting(problems):
         program = load(path)
-        for declared in _to_assemble(program, found):
-            with _noting(found):
+        for declared in _to_assemble(program, problems):
+            with _noting(problems):
                 Program(declared)
     # Reactors of a library contain each other, so that one mistake is met several times.
-    return list(dict.fromkeys(found))
+    return list(dict.fromkeys(problems))
 
 
-def _to_assemble(program: LFProgram, found: list[Problem]) -> Iterator[type[Reactor]]:
+def _to_assemble(program: LFProgram, problems: list[Problem]) -> Iterator[type[Reactor]]:
     reactors = program.reactors if program.main is None else {program.main.__name__: program.main}
     for name, declared in reactors.items():
         missing = [p for p, default in declared._spec.parameters.items() if default is REQUIRED]
         if missing:
             where = declared._definition
             words = f"{where}: {name} cannot be checked by itself: its parameter {missing[0]!r} has no default."
-            found.append(Problem("skipped", words, where))
+            problems.append(Problem("skipped", words, where))
         else:
             yield declared
 
 
 @contextmanager
-def _noting(found: list[Problem]) -> Iterator[None]:
-    """Turn warnings and the errors of a program into problems."""
+def _noting(problems: list[Problem]) -> Iterator[None]:
+    """Record warnings and errors of a program as problems."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         problem: Problem | None = None
@@ -90,15 +90,15 @@ def _noting(found: list[Problem]) -> Iterator[None]:
         except OSError:
             raise
         except Exception as error:
-            # A preamble's own mistake; whatever comes from our code is our bug.
+            # An error in a preamble; an exception out of this package's code is a bug of ours.
             frame = traceback.extract_tb(error.__traceback__)[-1]
             if Path(frame.filename).is_relative_to(Path(__file__).parents[1]):
                 raise
             source = Source(frame.filename, frame.lineno or 1)
             problem = Problem("error", f"{source}: {type(error).__name__}: {error}", source)
-    found += [Problem("warning", str(w.message), _place(str(w.message))) for w in caught]
+    problems += [Problem("warning", str(w.message), _place(str(w.message))) for w in caught]
     if problem is not None:
-        found.append(problem)
+        problems.append(problem)
 
 
 def _of_error(error: ReactorError) -> Problem:

@@ -29,7 +29,7 @@ _BUILTINS = {"startup": model.startup, "shutdown": model.shutdown, "reset": mode
 
 
 class ClassBuilder:
-    """Makes one class: first its own declarations, then what `compose` does.
+    """Makes one class: its declarations first, then the steps of `compose`.
 
     Args:
         target: the program's code.
@@ -61,7 +61,7 @@ class ClassBuilder:
             self._modes.update(base._spec.modes)
         self._kinds = Names(scope.file, declared, bases)
         self._reactions = sum(len(base._spec.reactions) for base in bases)
-        # What `compose` does, in order: each step is called with the instance that is being composed.
+        # The steps of `compose`, in order; each is called with the instance that is being composed.
         self._steps: list[Callable[[Reactor], None]] = []
         self._joins: list[Callable[[Reactor], None]] = []
 
@@ -95,19 +95,19 @@ class ClassBuilder:
         self._one_initial_mode()
         self._members(declared.body)
         contained = self._kinds.of_kind("contained reactor")
-        for name in contained:  # or it would be taken for a property of that name, such as `seed`
+        for name in contained:  # hides a property of that name, such as `seed`
             names.setdefault(name, None)
         steps = (*self._steps, *self._joins)
         names["_lf"] = instances.Contents(inherited | defaults, steps, tuple(contained))
         names["_translated"] = True
         names["compose"] = instances.compose
         try:
-            made: type[Reactor] = type(self._name, self._bases, names)
+            reactor_class: type[Reactor] = type(self._name, self._bases, names)
         except TypeError as error:
             if isinstance(error, DeclarationError):
                 raise
             raise DeclarationError(f"{scope.source(declared)}: {self._name} cannot extend these: {error}") from None
-        return made
+        return reactor_class
 
     def _one_initial_mode(self) -> None:
         initial = [m for m in self._modes.values() if m.initial]
@@ -125,13 +125,13 @@ class ClassBuilder:
     def _mode(self, m: ast.Mode) -> None:
         if m.name is None:
             raise self._error("a mode needs a name", m)
-        made = self._declare(model.Mode(initial=m.initial), m.name, m)
-        self._modes[m.name] = made
+        mode = self._declare(model.Mode(initial=m.initial), m.name, m)
+        self._modes[m.name] = mode
 
-    def _declare(self, made: Any, name: str, node: ast.Node) -> Any:
-        made.source = self._scope.source(node)
-        self._names[name] = made
-        return made
+    def _declare(self, declaration: Any, name: str, node: ast.Node) -> Any:
+        declaration.source = self._scope.source(node)
+        self._names[name] = declaration
+        return declaration
 
     def _members(self, body: tuple[ast.Member, ...]) -> None:
         for m in body:
@@ -164,7 +164,7 @@ class ClassBuilder:
                 self._connection(m)
 
     def _known(self, expression: ast.Expression | None) -> None:
-        """Refuse a state's unknown names now: it is worked out only when a run begins."""
+        """Refuse unknown names in a state's initial value, which is computed only when a run begins."""
         if isinstance(expression, ast.ListExpr):
             for item in expression.items:
                 self._known(item)
@@ -191,13 +191,13 @@ class ClassBuilder:
 
     def _port(self, m: ast.Input | ast.Output) -> None:
         width = None if m.width is None else width_of(self._target, self._scope, m.width)
-        made: model.Port[Any]
+        port: model.Port[Any]
         if isinstance(m, ast.Input):
-            made = model.Input(width=width, mutable=m.mutable)
-            made.reader = LFInPort
+            port = model.Input(width=width, mutable=m.mutable)
+            port.reader = LFInPort
         else:
-            made = model.Output(width=width)
-        self._declare(made, m.name, m)
+            port = model.Output(width=width)
+        self._declare(port, m.name, m)
 
     def _action(self, m: ast.Action) -> None:
         if m.origin is None:
@@ -211,17 +211,17 @@ class ClassBuilder:
 
     def _watchdog(self, m: ast.Watchdog) -> None:
         self._kinds.check(m)
-        made = self._declare(model.Watchdog(self._time(m.timeout)), m.name, m)
+        watchdog = self._declare(model.Watchdog(self._time(m.timeout)), m.name, m)
         names, parameters, effects, history = self._effects(m.effects)
         fn = compile_body(m.code, self._scope.file, m.name, parameters, self._target.namespace)
-        handler = model.Reaction(fn, triggers=(made,), effects=effects, parameters=tuple(names), history=history)
+        handler = model.Reaction(fn, triggers=(watchdog,), effects=effects, parameters=tuple(names), history=history)
         handler.source = self._scope.source(m)
         self._names[f"on_{m.name}"] = handler
 
     def _effects(
         self, effects: tuple[ast.Effect, ...]
     ) -> tuple[list[str | PortPath], list[str], tuple[PortPath | str, ...], frozenset[str]]:
-        """Names a body sees through its effects, what it calls them, paths of contained ports, and modes by history."""
+        """Of a reaction's effects: what its parameters stand for, what the body calls them, paths of contained ports, and modes entered by history."""
         names: list[str | PortPath] = []
         called: list[str] = []
         paths: list[PortPath | str] = []
@@ -281,7 +281,7 @@ class ClassBuilder:
         empty = ast.Code("", line=m.line, column=m.column)
         namespace = self._target.namespace
         fn = compile_body(m.code or empty, scope.file, name, called, namespace)
-        made = model.Reaction(
+        reaction = model.Reaction(
             fn,
             triggers=tuple(triggers),
             uses=tuple(path_of(s) for s in m.sources if s.container),
@@ -290,12 +290,12 @@ class ClassBuilder:
             parameters=tuple(names),
             history=history,
         )
-        made.source = where
+        reaction.source = where
         if m.deadline is not None:
-            made.handler = compile_body(m.deadline.code, scope.file, f"{name}_late", called, namespace)
-        made.name = name
-        # An own attribute for each, so that a subclass's first reaction does not replace its base's first.
-        self._names[f"{name}__{self._name_of_class()}"] = made
+            reaction.handler = compile_body(m.deadline.code, scope.file, f"{name}_late", called, namespace)
+        reaction.name = name
+        # A unique attribute: a subclass's first reaction must not replace the first one of its base.
+        self._names[f"{name}__{self._name_of_class()}"] = reaction
 
     @staticmethod
     def _underscored(m: ast.Reaction, names: list[str | PortPath], called: list[str]) -> None:

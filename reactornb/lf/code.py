@@ -72,9 +72,9 @@ def compile_body(
     function = header.body[0]
     assert isinstance(function, python.FunctionDef)
     function.body = tree.body or [python.Pass(lineno=code.line, col_offset=0, end_lineno=code.line, end_col_offset=0)]
-    made: dict[str, Any] = {}
-    exec(_compile(header, file, "exec", code), namespace, made)  # noqa: S102 - running the user's program is what we are for
-    body: FunctionType = made[name]
+    functions: dict[str, Any] = {}
+    exec(_compile(header, file, "exec", code), namespace, functions)  # noqa: S102 - running the user's program is what we are for
+    body: FunctionType = functions[name]
     if body.__code__.co_flags & inspect.CO_GENERATOR and not generator:
         raise LFSyntaxError(
             "a body with yield would never run; schedule an action to go on later",

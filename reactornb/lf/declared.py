@@ -1,4 +1,4 @@
-"""The names that one reactor declares, judged before anything is made of them: each once, none that Python or the package needs."""
+"""The names that one reactor declares, checked before its class is made: each is declared once, and none is a keyword or reserved."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from reactornb.model import Reactor
 
 __all__ = ["Names", "flat"]
 
-# Attributes with which the package works on every reactor.
+# Attributes that the package itself uses on every reactor.
 _OURS = frozenset(
     {
         "check_parameter", "compose", "self",
@@ -36,7 +36,7 @@ _KINDS: dict[type[ast.Node], str] = {
 _TRIGGERS = frozenset({"input", "action", "timer", "watchdog"})
 _SOURCES = frozenset({"input", "action", "timer"})
 _EFFECTS = frozenset({"output", "action", "watchdog", "mode"})
-# What two reactors cannot both bring along to one that extends them.
+# Kinds that a reactor cannot inherit twice under one name.
 _CONFLICTING = frozenset({"input", "output", "action", "timer"})
 
 
@@ -58,12 +58,12 @@ class Names:
         self._inherited: dict[str, str] = {}
         origin: dict[str, Any] = {}
         for base in bases:
-            for name, (kind, made) in _of_class(base).items():
-                if kind in _CONFLICTING and origin.setdefault(name, made) is not made:
+            for name, (kind, declaration) in _of_class(base).items():
+                if kind in _CONFLICTING and origin.setdefault(name, declaration) is not declaration:
                     problem = f"{self._reactor} extends two reactors that each declare the {kind} {name}"
                     raise LFSyntaxError(problem, file=file, line=declared.line, column=declared.column)
                 self._inherited[name] = kind
-        # A Python class may make children in `compose`; which, only assembly knows.
+        # A Python class may make children in `compose`, which only assembly sees.
         self._open = any(not vars(c).get("_translated") and c.compose is not Reactor.compose for c in bases)
         self.kinds = MappingProxyType(self._collect(declared))
 
@@ -145,24 +145,24 @@ class Names:
 def _of_class(cls: type[Reactor]) -> Mapping[str, tuple[str, Any]]:
     """Kind and declaration of every name of a class that is made."""
     spec = cls._spec
-    found: dict[str, tuple[str, Any]] = dict.fromkeys(spec.parameters, ("parameter", None))
+    kinds: dict[str, tuple[str, Any]] = dict.fromkeys(spec.parameters, ("parameter", None))
     for group in (spec.ports, spec.timers, spec.actions, spec.watchdogs, spec.modes, spec.states):
-        for name, made in group.items():
-            found[name] = (made.kind.rpartition(" ")[2], made)
+        for name, declaration in group.items():
+            kinds[name] = (declaration.kind.rpartition(" ")[2], declaration)
     children = contents_of(cls).children if cls._translated else ()
     for name in (*spec.children, *children):
-        found[name] = ("contained reactor", None)
-    return found
+        kinds[name] = ("contained reactor", None)
+    return kinds
 
 
 def flat(body: Iterable[ast.Member]) -> list[ast.Member]:
     """All members, those of modes too."""
-    found: list[ast.Member] = []
+    members: list[ast.Member] = []
     for member in body:
-        found.append(member)
+        members.append(member)
         if isinstance(member, ast.Mode):
-            found += flat(member.body)
-    return found
+            members += flat(member.body)
+    return members
 
 
 def _a(kind: str) -> str:

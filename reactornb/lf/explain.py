@@ -1,4 +1,4 @@
-"""Syntax errors in the handbook's words: what was found, what was expected, and a hint for the slips that are made most."""
+"""Syntax errors in the handbook's words: what was found, what was expected, and hints for common slips."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ _UNITS_MEANT = {
 
 @dataclass(frozen=True, slots=True)
 class _Slip:
-    """What a hint can be read from. Terminals are called by their text where that is fixed, else by their name in the grammar."""
+    """The facts that hints are chosen by. A terminal with a fixed text goes by that text, any other by its name in the grammar."""
 
     kind: str  # of the token found
     value: str
@@ -199,7 +199,7 @@ def _open_brackets(tokens: Sequence[Token]) -> list[tuple[str, int]]:
     return opened
 
 
-# ---------------------------------------------------------------- hints: the first that has something to say
+# ---------------------------------------------------------------- hints: the first one that applies is shown
 
 
 def _unit(slip: _Slip) -> str | None:

@@ -1,4 +1,4 @@
-"""What the smallest pieces of a program stand for: numbers, times, strings, and the text of a body.
+"""The values of numbers, times and strings, and the text of a body.
 
 The functions raise ValueError with the words for the user; the caller knows the place.
 """
@@ -143,7 +143,7 @@ def statement_lines(text: str) -> set[int]:
     """
     # Within brackets Python's tokenizer minds no indentation, which is what is asked for; an end of a line that ends a statement
     # elsewhere is an NL there, and after a backslash there is none.
-    found: set[int] = set()
+    starts: set[int] = set()
     depth = row = 0
     begins = False
     lines = ["(\n", *text.splitlines(keepends=True), "\n", ")\n"]
@@ -153,7 +153,7 @@ def statement_lines(text: str) -> set[int]:
                 begins = depth == 1
                 continue
             if begins and token.type != tokenize.COMMENT:
-                found.add(token.start[0] - 2)
+                starts.add(token.start[0] - 2)
                 begins = False
             row = token.end[0] - 1
             if token.type == tokenize.OP:
@@ -161,5 +161,5 @@ def statement_lines(text: str) -> set[int]:
                 if depth < 1:
                     break
     except (tokenize.TokenError, SyntaxError):
-        return found | set(range(row, len(lines)))
-    return found
+        return starts | set(range(row, len(lines)))
+    return starts

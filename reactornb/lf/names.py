@@ -58,10 +58,10 @@ class LFInPort(InPort):
 
 
 def _running() -> ReactionContext:
-    found: ReactionContext | None = workers.current_scheduler()
-    if found is None:
+    scheduler: ReactionContext | None = workers.current_scheduler()
+    if scheduler is None:
         raise RuntimeError("when a message was meant to come has a meaning only inside reactions")
-    return found
+    return scheduler
 
 
 class FederationError(ReactorError, NotImplementedError):
@@ -69,7 +69,7 @@ class FederationError(ReactorError, NotImplementedError):
 
 
 class Make:
-    """An object with no attributes, to be given some."""
+    """An empty object that programs give attributes."""
 
 
 def _unit(size: int) -> Callable[[float], int]:
@@ -149,8 +149,8 @@ class LFNames:
             raise RunError(
                 f"lf.… has a meaning only while the program runs: {why}, and no reaction started this thread. Start it in a reaction to startup."
             )
-        found: ReactionContext = runs[0].schedulers[0]
-        return found
+        scheduler: ReactionContext = runs[0].schedulers[0]
+        return scheduler
 
     def _is_mine(self, run: Run) -> bool:
         bodies = [r.declaration.fn for r in run.program.graph.reactions if r.declaration is not None]
@@ -203,9 +203,9 @@ class LFNames:
 
     def globals(self) -> dict[str, Any]:
         """A fresh namespace for the program's code."""
-        found: dict[str, Any] = {name: _unit(size) for name, size in _UNITS.items()}
-        found |= {name + "S": made for name, made in found.items()}
-        found |= {
+        names: dict[str, Any] = {name: _unit(size) for name, size in _UNITS.items()}
+        names |= {name + "S": convert for name, convert in names.items()}
+        names |= {
             "__name__": f"lf_{self._file.stem}",
             "__file__": str(self._file),
             "BILLION": 1_000_000_000,
@@ -225,8 +225,8 @@ class LFNames:
             "set_fed_maxwait": self.set_fed_maxwait,
             "sys": sys,
         }
-        self._namespace = found
-        return found
+        self._namespace = names
+        return names
 
 
 def package_root(file: Path) -> Path:

@@ -24,7 +24,7 @@ from reactornb.tags import Duration
 
 __all__ = ["LFProgram", "load", "loads"]
 
-# Target properties that mean something here; all others that Lingua Franca knows get one warning.
+# Target properties that have an effect here; others cause a warning.
 _MEANT = {"timeout", "fast", "keepalive", "workers", "single-threaded", "threading", "files", "tracing", "logging"}
 _PYTHON = ("Python", "Py")
 # Lingua Franca's other targets, and the languages of their bodies.
@@ -37,13 +37,13 @@ _LANGUAGES = {
     "TS": "TypeScript",
     "uC": "C",
 }
-# About generating, compiling or drawing code: nothing is lost by their having no effect.
+# Properties about generating, compiling or drawing code, which can be ignored silently.
 _HARMLESS = {
     "build", "build-type", "cmake", "cmake-include", "cmake-args", "compiler", "compiler-flags", "compile-definitions", "flags",
     "no-compile", "no-runtime-validation", "external-runtime-path", "runtime-version", "single-file-project", "python-version",
     "export-dependency-graph", "verify", "hierarchical-bin", "platform", "scheduler",
 }  # fmt: skip
-# What the values of those that the run is given must be, and how to say so.
+# Types of the properties that become run options, and the words for them.
 _VALUES: dict[str, tuple[type, str]] = {
     "timeout": (int, "a time of at least 0, such as 10 sec"),
     "fast": (bool, "true or false"),
@@ -156,7 +156,7 @@ def loads(
 
 @contextmanager
 def _bounded(file: str) -> Iterator[None]:
-    """Python's recursion ends in an error that says what is too deep."""
+    """Turn a RecursionError into an error that says what nests too deeply."""
     try:
         yield
     except RecursionError:
@@ -173,26 +173,26 @@ class _Loader:
     def scope(self, file: str, program: ast.Program, path: Path) -> Scope:
         """The names of one file, its imports (relative to `path`) followed and its preambles run."""
         _refuse_other_language(self.target_code, file, program)
-        made = self._scopes[file] = Scope(file, program, self._outside)
+        scope = self._scopes[file] = Scope(file, program, self._outside)
         _search(path.parent)
         if program.target is not None:
             for entry in _property(program.target, "files", []):
                 _search((path.parent / str(entry)).parent)
         for item in program.imports:
             for name in item.names:
-                target = _resolve(path, item, name.name, made)
-                other = self._scopes.get(str(target)) or self._read(target, made.source(item))
+                target = _resolve(path, item, name.name, scope)
+                other = self._scopes.get(str(target)) or self._read(target, scope.source(item))
                 if name.name not in other.declared and name.name not in other.imported:
                     known = [*other.declared, *other.imported]
                     raise UnknownNameError(
-                        f"{made.source(item)}: {target} has no reactor {name.name!r}. {suggestion(name.name, known)}",
+                        f"{scope.source(item)}: {target} has no reactor {name.name!r}. {suggestion(name.name, known)}",
                         unknown=name.name,
-                        source=made.source(item),
+                        source=scope.source(item),
                     )
-                made.imported[name.alias] = (other, name.name)
+                scope.imported[name.alias] = (other, name.name)
         for preamble in program.preambles:
             run_block(preamble.code, file, self.namespace)
-        return made
+        return scope
 
     def _read(self, path: Path, where: Source) -> Scope:
         try:
@@ -203,9 +203,9 @@ class _Loader:
 
 
 def _refuse_other_language(target_code: TargetCode, file: str, program: ast.Program) -> None:
-    """A program in another language than Python is no program here: `printf("hi");` would pass for a call.
+    """Refuse bodies in another language than Python: `printf("hi");` would pass for a call.
 
-    One without target code is only drawn and assembled, and that is the same for all targets.
+    A program without target code can be drawn and assembled whatever its target.
     """
     target = program.target
     if target is None or target.name in _PYTHON:
@@ -254,9 +254,9 @@ def _resolve(file: Path, item: ast.Import, name: str, scope: Scope) -> Path:
     if os.environ.get("LF_PACKAGES"):
         places.append(Path(os.environ["LF_PACKAGES"]))
     for place in places:
-        found = place / package / "src" / "lib" / inner
-        if found.exists():
-            return found.resolve()
+        file_there = place / package / "src" / "lib" / inner
+        if file_there.exists():
+            return file_there.resolve()
     tried = ", ".join(str(p / package) for p in places)
     raise UnknownNameError(
         f"{scope.source(item)}: no package <{item.path}> with src/lib/{inner}; tried {tried}.",

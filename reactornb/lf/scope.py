@@ -1,4 +1,4 @@
-"""What names and expressions of a Lingua Franca program stand for.
+"""The meaning of names and expressions in a Lingua Franca program.
 
 All files of a program share one namespace of target code, as they do in Lingua Franca's own Python target.
 """
@@ -25,7 +25,7 @@ _DRAWING = {"label", "icon", "side", "layout", "color", "sparse", "property", "h
 
 
 class Scope:
-    """What the names in one file stand for.
+    """The meaning of the names in one file.
 
     Attributes:
         file: its path or the name of the cell.
@@ -67,19 +67,19 @@ class TargetCode:
         self._warned: set[str] = set()
 
     def warn(self, text: str) -> None:
-        """Say once what has no meaning here."""
+        """Warn, once for each text."""
         if text not in self._warned:
             self._warned.add(text)
             warnings.warn(text, stacklevel=2)
 
     def attributes(self, scope: Scope, attributes: tuple[ast.Attribute, ...]) -> None:
-        """Warn of those that have no meaning here."""
+        """Warn about attributes that have no effect here."""
         for attribute in attributes:
             if attribute.name not in (*_DRAWING, "enclave"):
                 self.warn(f"{scope.source(attribute)}: @{attribute.name} has no meaning here.")
 
     def thunk(self, scope: Scope, expression: ast.Expression | None) -> Thunk:
-        """What computes an expression; target code in it is compiled now, so that its mistakes show now."""
+        """A function that computes an expression. Target code in it is compiled at once, so that syntax errors are reported here."""
         if expression is None:
             return lambda _self, _i: None
         if isinstance(expression, ast.Literal):
@@ -104,7 +104,7 @@ class TargetCode:
                     return eval(code, namespace, {**_visible(self, code.co_names), "self": self, "bank_index": i})  # noqa: S307 - the user's program
                 except ReactorError:
                     raise
-                except (Exception, SystemExit) as error:  # a program that only assembles ends nobody's process
+                except (Exception, SystemExit) as error:  # checking a program must not end the process
                     raise AssemblyError(f"{where}: this expression raises {type(error).__name__}: {error}") from error
 
             return work_out
@@ -132,6 +132,6 @@ class TargetCode:
 
 
 def _visible(self: Any, used: Iterable[str]) -> dict[str, Any]:
-    """A reactor's parameters and states by name; those used are looked at as attributes, which assembly notes."""
-    found = {k: v for k, v in self.__dict__.items() if not k.startswith("_")}
-    return found | {name: getattr(self, name) for name in used if name in found}
+    """A reactor's parameters and states by name; those used are read as attributes, which assembly records."""
+    attributes = {k: v for k, v in self.__dict__.items() if not k.startswith("_")}
+    return attributes | {name: getattr(self, name) for name in used if name in attributes}

@@ -29,7 +29,7 @@ def place_of(code: types.CodeType) -> Source:
 
 
 def check_function(fn: Any, what: str = "reaction") -> None:
-    """Refuse what a scheduler cannot call to the end.
+    """Refuse functions that a scheduler cannot call: generators, coroutines, and objects that are no plain functions.
 
     Raises:
         DeclarationError: for anything but a plain function whose call runs its body.

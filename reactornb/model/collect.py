@@ -95,17 +95,17 @@ def collect(cls: type[ReactorBase]) -> ClassSpec:
         check_signature(cls, item)
         _check_reaction(cls, spec, item, composed)
     check_body(cls, [item for item in declared if isinstance(item, Declaration)])
-    for made in spec.own_connections:
-        _check_own(cls, made)
+    for connection in spec.own_connections:
+        _check_own(cls, connection)
     return spec
 
 
-def _check_own(cls: type[ReactorBase], made: Any) -> None:
+def _check_own(cls: type[ReactorBase], connection: Any) -> None:
     """The ends of a connection between the class's own ports are its own."""
-    for end in (*made.sources, *made.destinations):
+    for end in (*connection.sources, *connection.destinations):
         if isinstance(end, Port) and not is_own(cls, end):
             raise DeclarationError(
-                f"{made.source}: connect was given {end.name!r}, a port of a class and not of one of its instances: {cls.__name__} does not declare it. "
+                f"{connection.source}: connect was given {end.name!r}, a port of a class and not of one of its instances: {cls.__name__} does not declare it. "
                 f"Make children, a = A(), b = B(), and connect(a.{end.name}, …)."
             )
 
@@ -114,7 +114,9 @@ def is_own(cls: type[ReactorBase], port: Port[Any]) -> bool:
     """Whether a class or one of its bases declares that very port."""
     if any(vars(base).get(port.name) is port for base in cls.__mro__):
         return True
-    return any(value is port for base in cls.__mro__ for value in vars(base).copy().values())  # it has two names
+    return any(
+        value is port for base in cls.__mro__ for value in vars(base).copy().values()
+    )  # it was bound to a second name
 
 
 _FIXED = re.compile(r"^(?:\w+\.)*Fixed(?:\[|$)")
@@ -122,8 +124,8 @@ _SHARED = re.compile(r"^(?:\w+\.)*(?:Fixed\[)?(?:\w+\.)*Shared(?:\[|$|\])")
 
 
 def _attributes(cls: type[ReactorBase], parameters: Mapping[str, Any]) -> dict[str, tuple[Any, bool]]:
-    """What the classes bind besides parameters and declarations, functions and the like left out; with whether it is annotated."""
-    found: dict[str, tuple[Any, bool]] = {}
+    """Class attributes that are no parameters, declarations, functions or descriptors: name to value, and whether it is annotated."""
+    attributes: dict[str, tuple[Any, bool]] = {}
     for base in reversed(cls.__mro__):
         if is_built_in(base):
             continue
@@ -132,10 +134,10 @@ def _attributes(cls: type[ReactorBase], parameters: Mapping[str, Any]) -> dict[s
             if name.startswith(("__", "_abc_")) or name in _OWN or name in parameters:
                 continue
             if isinstance(value, (Declaration, Template)) or hasattr(type(value), "__get__"):
-                found.pop(name, None)
+                attributes.pop(name, None)
             else:
-                found[name] = (value, name in annotated)
-    return found
+                attributes[name] = (value, name in annotated)
+    return attributes
 
 
 _OWN = frozenset({"_spec", "_definition", "_composing", "_renamed", "_translated", "needs_physical_time"})
@@ -151,10 +153,10 @@ def _annotations(cls: type) -> dict[str, str]:
     if sys.version_info >= (3, 14):
         import annotationlib
 
-        found = annotationlib.get_annotations(cls, format=annotationlib.Format.STRING)
+        annotations = annotationlib.get_annotations(cls, format=annotationlib.Format.STRING)
     else:
-        found = {k: v if isinstance(v, str) else repr(v) for k, v in vars(cls).get("__annotations__", {}).items()}
-    return found
+        annotations = {k: v if isinstance(v, str) else repr(v) for k, v in vars(cls).get("__annotations__", {}).items()}
+    return annotations
 
 
 def _check_reaction(cls: type[ReactorBase], spec: ClassSpec, item: Reaction, composed: bool) -> None:

@@ -18,7 +18,7 @@ Spec = int | str | Callable[[Any], int]
 """A number known at assembly: itself, the name of a parameter, or a function of the reactor."""
 POLICIES = ("defer", "drop", "replace", "update")
 
-# The innermost `with mode:` of this thread; only the thread itself reads or writes it.
+# The innermost `with mode:` block of this thread. Only the thread itself reads and writes it.
 _scope = threading.local()
 
 
@@ -29,7 +29,7 @@ def current_mode() -> Mode | None:
 
 @contextmanager
 def outside_modes() -> Iterator[None]:
-    """A class that is made while another one's mode is being filled does not belong to that mode."""
+    """Suspend the current mode: a class that is made inside another class's `with mode:` does not belong to that mode."""
     outer, _scope.mode = current_mode(), None
     try:
         yield
@@ -38,7 +38,7 @@ def outside_modes() -> Iterator[None]:
 
 
 class Declaration:
-    """Something a reactor class declares under a name; it remembers where, and inside which mode."""
+    """Something that a reactor class declares under a name; it records its place and its mode."""
 
     kind: ClassVar[str] = "declaration"
 
@@ -65,7 +65,7 @@ class Declaration:
 
 
 class _Reserved(Declaration):
-    """A declaration whose name stands for nothing on a running instance: it is reached through a reaction's parameters, and never bound anew."""
+    """A declaration that a running instance does not offer as an attribute: reactions reach it through their parameters."""
 
     def __get__(self, instance: Any, owner: type) -> Any:
         if instance is not None and instance._running:
@@ -86,7 +86,7 @@ class _Reserved(Declaration):
 
 
 class _Final(_Reserved):
-    """One that is no place to keep something either; the handle of an action, a watchdog or a mode may be kept under its own name."""
+    """A reserved declaration whose name cannot be assigned either. The handle of an action, a watchdog or a mode may be stored under its name."""
 
     def __set__(self, instance: Any, value: Any) -> None:
         raise UndeclaredEffectError(
@@ -119,7 +119,7 @@ class Port[T](_Final):
 
     @property
     def is_scalar(self) -> bool:
-        """Whether the declared type is one of Python's numbers or strings: its values can be no arrays, and are not looked at."""
+        """Whether the declared type is one of Python's numbers or strings; values of such a port are not searched for arrays."""
         return self.type_name in ("int", "float", "bool", "str")
 
     @overload
@@ -322,7 +322,7 @@ class Reaction(_Final):
         self.effects = _paths(effects)
         self.deadline = duration(deadline, "deadline", self.source)
         self.history = history  # modes whose `set()` means a history transition
-        self.attribute = ""  # what the class binds it to; `name` is what it is called
+        self.attribute = ""  # the name in the class body; `name` is the one shown
         self.handler: Callable[..., None] | None = None
         self.parameters: tuple[str | PortPath, ...] = signature(fn) if parameters is None else parameters
         self.__doc__ = fn.__doc__
@@ -352,7 +352,7 @@ class Reaction(_Final):
         )
 
     def __set_name__(self, owner: type, name: str) -> None:
-        # `@on_x.missed def on_x_late` binds the same object to a second name, which is not a second reaction.
+        # `@on_x.missed def on_x_late` binds the same object to a second name: still one reaction.
         self.name = self.name or name
         self.attribute = self.attribute or name
 

@@ -22,11 +22,11 @@ def reactor(cls: type) -> type[Reactor]:
     namespace = {name: value for name, value in vars(cls).copy().items() if name not in _MADE_BY_PYTHON}
     bases = tuple(base for base in cls.__bases__ if base is not object)
     metaclass: Any = type(cls)
-    made: type[Reactor] = metaclass(cls.__name__, (*bases, Reactor), namespace)
+    reactor_class: type[Reactor] = metaclass(cls.__name__, (*bases, Reactor), namespace)
     # Methods that say `super()` or `__class__` share one cell, and it still holds the plain class.
     for value in namespace.values():
         function = getattr(value, "fn", getattr(value, "__func__", value))
         for cell in getattr(function, "__closure__", None) or ():
             if cell.cell_contents is cls:
-                cell.cell_contents = made
-    return made
+                cell.cell_contents = reactor_class
+    return reactor_class

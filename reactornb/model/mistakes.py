@@ -20,7 +20,7 @@ __all__ = ["check_body", "check_called", "check_signature"]
 
 
 def _written_names(fn: types.FunctionType) -> tuple[dict[str, int], dict[tuple[str, str], int]]:
-    """What a body binds: its own names, with the line; and attributes, as (name of the object, attribute), with the line."""
+    """The names that a body assigns, with their lines, and the attributes, as (object, attribute), with theirs."""
     names: dict[str, int] = {}
     attributes: dict[tuple[str, str], int] = {}
     before: Any = None
@@ -66,11 +66,11 @@ def check_called(cls: type[ReactorBase]) -> None:
 _MADE = frozenset({"Input", "Output", "Timer", "LogicalAction", "PhysicalAction", "Mode", "State", "Watchdog"})
 
 
-# -- the class, once it is made ----------------------------------------------------------------------------------------------
+# -- the whole class ----------------------------------------------------------------------------------------------
 
 
 def check_body(cls: type[ReactorBase], declared: Iterable[Any]) -> None:
-    """Refuse what a class says in vain.
+    """Refuse declarations in a class body that have no effect.
 
     Args:
         cls: a class whose `_spec` is made.
@@ -171,7 +171,7 @@ def _inner_reaction(value: Any) -> Any:
 
 
 def _overridden(cls: type[ReactorBase], where: Source) -> None:
-    """What a base declares and something else of that name hides; what a base that is no reactor declares."""
+    """Refuse names that hide a base's declaration, and declarations in a base that is no reactor."""
     declared: dict[str, tuple[Any, type]] = {}
     for base in reversed(cls.__mro__):
         for name, value in vars(base).copy().items():
@@ -218,7 +218,7 @@ def _hidden(cls: type, where: Source, name: str, old: tuple[Any, type], new: Any
 
 
 def _reserved(cls: type[ReactorBase], where: Source, namespace: Mapping[str, Any]) -> None:
-    """Names with which the package works on every reactor."""
+    """Refuse names that `Reactor` itself uses."""
     if namespace.get("_translated"):
         return  # its front end has checked its names
     given = {
@@ -272,7 +272,7 @@ _SET_BY_US = frozenset(
 
 
 def _bindings(cls: type[ReactorBase], fn: types.FunctionType, parameters: tuple[str, ...] | None) -> None:
-    """What a body or method assigns to in vain."""
+    """Refuse assignments in a body or method that have no effect."""
     spec, code = cls._spec, fn.__code__
     arguments = code.co_varnames[1 : code.co_argcount] if parameters is not None else ()
     outputs = {

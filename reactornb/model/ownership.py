@@ -1,4 +1,4 @@
-"""Whose a value is: parameters, first values of states and class attributes, of which every instance of every run begins with its own.
+"""Copies of mutable values: every instance of every run begins with its own parameters, first values of states and class attributes.
 
 The rule:
     copied      whatever can be changed in place: arrays, lists, dicts, tensors, `torch.nn.Module`s, generators of random numbers, objects
@@ -231,13 +231,13 @@ def guarded(value: Any, refusal: str) -> Any:
     if guard is None:
         return value
     if kind is dict:
-        made = guard({key: guarded(item, refusal) for key, item in value.items()})
+        guarded_copy = guard({key: guarded(item, refusal) for key, item in value.items()})
     elif kind is list:
-        made = guard([guarded(item, refusal) for item in value])
+        guarded_copy = guard([guarded(item, refusal) for item in value])
     else:
-        made = guard(value)
-    made._refusal = refusal
-    return made
+        guarded_copy = guard(value)
+    guarded_copy._refusal = refusal
+    return guarded_copy
 
 
 def thawed(value: Any) -> Any:

@@ -81,7 +81,7 @@ class Reactor(LiveReactor):
         cls._spec = collect(cls)
 
     def __new__(cls, *_: Any, **__: Any) -> Self:
-        """A template. What must be there even if a subclass's `__init__` forgets ours is put here."""
+        """Make a template. Attributes that must exist even if a subclass's `__init__` does not call ours are set here."""
         if "__dataclass_params__" in cls.__dict__ or "__attrs_attrs__" in cls.__dict__:
             raise DeclarationError(
                 f"{cls._definition}: {cls.__name__} is a reactor under @dataclass, whose __init__ takes the place of the reactor's. Leave the decorator out: what "
@@ -93,7 +93,7 @@ class Reactor(LiveReactor):
             where = Source.caller()
             refuse_child_of_run(cls.__name__)
         else:
-            member_source.set(None)  # what a member's `__init__` makes has a place of its own
+            member_source.set(None)  # reactors that a member's `__init__` makes have places of their own
         template.__dict__.update(_connections=[], _mode=current_mode(), _source=where, _children=None, _named="")
         return template
 
@@ -160,9 +160,9 @@ def _check_plain(cls: type[Reactor], name: str, value: Any, where: Source) -> No
 
 
 def composing(cls: type[Reactor]) -> type[Reactor]:
-    """The class of what `compose` is called on: a reactor or bank assigned to a name becomes a child, and a look at a parameter is noted.
+    """The class of the object that `compose` is called on: it turns assigned reactors and banks into children, and records reads of parameters.
 
-    A class of its own, since a `__setattr__` would cost every assignment of every running reaction a call.
+    A class of its own: a `__setattr__` in `Reactor` would slow down every assignment in every running reaction.
     """
     composed = cls.__dict__.get("_composing")
     if composed is None:
@@ -179,7 +179,7 @@ def composing(cls: type[Reactor]) -> type[Reactor]:
 
 
 class _Noted:
-    """Stands for a parameter while the graph is made: what is looked at then is part of the graph, and final."""
+    """Records that `compose` reads a parameter: the graph depends on it, so a run cannot change it."""
 
     def __init__(self, name: str) -> None:
         self._name = name

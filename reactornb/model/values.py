@@ -1,6 +1,6 @@
 """Parameters: how they are annotated, and whether a value fits one, judged by its annotation, or by its default where the annotation says nothing.
 
-Used where a value comes from outside while a program runs. A program's own code passes what it likes.
+Used where a value comes from outside while a program runs; values that a program itself passes are not checked.
 """
 
 from __future__ import annotations
@@ -37,14 +37,14 @@ UNFIT = object()
 def kind_of(cls: type[ReactorBase], parameter: str) -> Any:
     """The type that a parameter is declared with; that of its default if it has no other, `Any` if nothing is known."""
     for base in cls.__mro__:
-        found = _annotation(base, parameter)
-        if found is not None:
-            kind = _plain(found)
+        annotation = _annotation(base, parameter)
+        if annotation is not None:
+            kind = _plain(annotation)
             break
     else:
-        kind = found = Any
+        kind = annotation = Any
     default = cls._spec.parameters.get(parameter, REQUIRED)
-    if kind is Any and isinstance(found, str) and type(default) in (bool, int, float, str):
+    if kind is Any and isinstance(annotation, str) and type(default) in (bool, int, float, str):
         return type(default)
     return kind
 
@@ -54,20 +54,20 @@ def _annotation(cls: type, name: str) -> Any:
     if sys.version_info >= (3, 14):
         import annotationlib
 
-        found = annotationlib.get_annotations(cls, format=annotationlib.Format.FORWARDREF).get(name)
-        text = getattr(found, "__forward_arg__", found)
+        annotation = annotationlib.get_annotations(cls, format=annotationlib.Format.FORWARDREF).get(name)
+        text = getattr(annotation, "__forward_arg__", annotation)
     else:
-        found = text = vars(cls).get("__annotations__", {}).get(name)
+        annotation = text = vars(cls).get("__annotations__", {}).get(name)
     if isinstance(text, str):
         try:
             return eval(text, vars(sys.modules[cls.__module__]), dict(vars(cls)))  # noqa: S307 - the class's own text
         except Exception:  # noqa: BLE001 - imported for type checkers only, or not at all
             return text
-    return found
+    return annotation
 
 
 def _plain(kind: Any) -> Any:
-    """Without what does not tell values apart: `Fixed`, `Annotated`, names of types."""
+    """The type without `Fixed`, `Annotated` and names of types."""
     if isinstance(kind, str):
         return Any
     if isinstance(kind, TypeAliasType):
@@ -117,12 +117,12 @@ def fitting(cls: type[ReactorBase], parameter: str, value: Any) -> Any:
         TypeError: if it does not fit, with what would.
     """
     kind = kind_of(cls, parameter)
-    found = fit(value, kind)
-    if found is UNFIT:
+    fitted = fit(value, kind)
+    if fitted is UNFIT:
         choices = choices_of(kind)
         words = f"one of {', '.join(map(repr, choices))}" if choices else words_for(kind)
         raise TypeError(f"{cls.__name__} declares it as {words}.")
-    return found
+    return fitted
 
 
 def fits(value: Any, kind: Any) -> bool:

@@ -75,7 +75,7 @@ def layout(source: str, described: str) -> str:
 
 
 def label(graph: Graph) -> str:
-    """What the picture shows, for those who do not see it."""
+    """A text alternative for the picture."""
     return f"Action-port graph of {graph.reactors[0].name}: {graph}"
 
 
@@ -183,7 +183,7 @@ class _Writer:
         if box.hidden:
             title += f'  <font color="{_FAINT}">+ {box.hidden} inside</font>'
         bank = ", penwidth=2" if box.count > 1 else ""
-        # For who clicks on it in a page: the bank to unfold, or a member of one to fold.
+        # For clicks in a page: the bank to unfold, or the member whose bank is to be folded.
         classes = ["members" if box.count > 1 else "member"] if box.unfolds else []
         classes += [f"b{self.place[box.key]}"] if box.hidden else []
         unfolds = f", id={_quote(box.key)}" if box.unfolds else ""
@@ -270,7 +270,7 @@ class _Writer:
         elif line.kind == "use":  # read, but it triggers nothing
             look.append("arrowhead=odot")
             tooltip += ", read without triggering"
-        # A line back to an input of the container, or along a loop, must not pull what is right to the left.
+        # A line back to an input of the container, or along a loop, must not influence the ranks.
         if symbols[line.tail].kind == "mode" or symbols[line.head].kind == "mode":
             look.append("constraint=false")
         look += [f"tooltip={_quote(tooltip)}", f"class=l{place}"]
@@ -280,9 +280,9 @@ class _Writer:
             self.out.append(f"{_quote(line.tail)}:e -> {_quote(line.head)}:w [{', '.join(look)}];")
 
     def _around(self, line: Line, look: list[str], around: str) -> None:
-        """A line back to the left, around the boxes: it turns at points that are in neither box, so that all three parts go to the right.
+        """Draw a line that leads back to the left around the boxes: through two points outside both, so that Graphviz ranks each part left to right.
 
-        Straight from port to port Graphviz would draw it through both boxes, over what is written there.
+        Drawn straight from port to port it would cross both boxes and their text.
         """
         right, left = f"{line.tail} turns", f"{line.head} is turned to"
         plain = ", ".join(x for x in look if not x.startswith("label="))
@@ -290,7 +290,7 @@ class _Writer:
             (right, f"{_quote(line.tail)}:e -> {_quote(right)}:w [{plain}];"),
             (left, f"{_quote(left)}:e -> {_quote(line.head)}:w [{plain}];"),
         ):
-            if key not in self.turns:  # else another line from or to the same port has this part
+            if key not in self.turns:  # drawn once for all lines from or to this port
                 self.turns.add(key)
                 point = f'{_quote(key)} [shape=point, width=0.01, height=0.01, color="{_LINE}", tooltip=" "];'
                 self.out += [self._in_box(around, point), part]
@@ -317,27 +317,27 @@ class _Writer:
                 continue
             points = [f"{base} place {i}" for i in range(len(members))][::-1]
             chain = " -> ".join(map(_quote, points))
-            made = f"node [shape=point, style=invis, width=0.01, height=0.01]; edge [style=invis]; {{ rank=same; {chain}; }}"
-            self.out.append(self._in_box(members[0][0].parent, made))
+            invisible = f"node [shape=point, style=invis, width=0.01, height=0.01]; edge [style=invis]; {{ rank=same; {chain}; }}"
+            self.out.append(self._in_box(members[0][0].parent, invisible))
             for point, (_, node) in zip(points[::-1], members, strict=True):
                 self.out += [f"{_quote(point)} -> {_quote(n)} [style=invis, weight=4];" for n in node]
 
 
 def _feedback(picture: Picture) -> dict[int, str]:
-    """Connections that lead back: the number of each, and the box within which it does.
+    """Connections drawn from right to left: index of the line, and key of the box around both of its ends.
 
-    Of boxes side by side those without a delay go first: a connection leads back if what is at its head reaches, by those taken
-    before it, what is at its tail.
+    Connections without a delay are placed first. A connection leads back if the connections placed before it already lead from its
+    head to its tail.
     """
 
     def path(key: str) -> list[str]:
-        found = [picture.symbols[key].box]
-        while picture.boxes[found[-1]].parent:
-            found.append(picture.boxes[found[-1]].parent)
-        return found[::-1]
+        boxes = [picture.symbols[key].box]
+        while picture.boxes[boxes[-1]].parent:
+            boxes.append(picture.boxes[boxes[-1]].parent)
+        return boxes[::-1]
 
     back: dict[int, str] = {}
-    onward: dict[str, set[str]] = {}
+    successors: dict[str, set[str]] = {}
     lines = [(place, line) for place, line in enumerate(picture.lines) if line.kind == "connection"]
     for place, line in sorted(lines, key=lambda item: bool(item[1].label)):
         tail, head = path(line.tail), path(line.head)
@@ -348,20 +348,20 @@ def _feedback(picture: Picture) -> dict[int, str]:
             back[place] = tail[-2]
         elif 0 < depth < min(len(tail), len(head)):
             a, b = tail[depth], head[depth]
-            if _reaches(onward, b, a):
+            if _reaches(successors, b, a):
                 back[place] = tail[depth - 1]
             else:
-                onward.setdefault(a, set()).add(b)
+                successors.setdefault(a, set()).add(b)
     return back
 
 
-def _reaches(onward: dict[str, set[str]], start: str, end: str) -> bool:
+def _reaches(successors: dict[str, set[str]], start: str, end: str) -> bool:
     seen, stack = {start}, [start]
     while stack:
         here = stack.pop()
         if here == end:
             return True
-        new = onward.get(here, set()) - seen
+        new = successors.get(here, set()) - seen
         seen |= new
         stack += new
     return False
@@ -421,13 +421,13 @@ def _outline(picture: Picture) -> list[Box]:
     children: dict[str, list[Box]] = {}
     for box in picture.boxes.values():
         children.setdefault(box.parent, []).append(box)
-    found: list[Box] = []
+    outline: list[Box] = []
     stack = list(reversed(children.get("", [])))
     while stack:
         box = stack.pop()
-        found.append(box)
+        outline.append(box)
         stack += reversed(children.get(box.key, []))
-    return found
+    return outline
 
 
 def _relative(key: str, box: str) -> str:

@@ -1,4 +1,4 @@
-"""What is drawn of a graph: banks folded into one box, long lists and deep hierarchies cut to what a reader can take in.
+"""What is drawn of a graph: a bank becomes one box, long lists and deep hierarchies are cut to a readable size.
 
 A `Picture` is plain data between the graph and any drawing of it (`dot`, `text`, later a panel that unfolds on a click). It
 knows nothing of Graphviz. Everything in it is ordered as in the graph, so the same graph gives the same picture.
@@ -20,12 +20,12 @@ from reactornb.tags import forever, format_ns
 
 __all__ = ["Box", "Line", "Picture", "Symbol", "fold"]
 
-# A container with more different children than this has its lists folded, too, and past the second number its children of
-# one class; below the third number of boxes every level of the hierarchy is drawn.
+# In a container with more than LISTS_ABOVE distinct children lists are folded, too; with more than CLASSES_ABOVE, all children of one
+# class. Every level of the hierarchy is drawn while the picture has at most BOXES boxes.
 LISTS_ABOVE = 12
 CLASSES_ABOVE = 40
 BOXES = 120
-# A bank with more members than this is not offered to be drawn one by one: nobody could read it, and layout takes minutes.
+# Larger banks cannot be unfolded: the picture would be unreadable, and layout would take minutes.
 UNFOLDED = 64
 
 
@@ -35,13 +35,13 @@ class Box:
 
     Attributes:
         key: its folded path, such as `main.rollouts`; `parent` is the container's, empty for the root.
-        label: what it is called.
+        label: the name shown.
         members: indices of the reactors that it stands for.
         count: how many of them one container holds.
         mode: key of the mode symbol that it lives in, or empty.
         within: indices of the reactors inside it that are not drawn, `hidden` of them.
-        unfolds: what to put into `expanded` to see its members one by one, or the other way round; empty where it has none.
-        enclave: it has tags of its own, apart from those of what it is in.
+        unfolds: the entry of `expanded` that draws its members one by one; empty where there are none.
+        enclave: whether it has tags of its own.
     """
 
     key: str
@@ -227,7 +227,7 @@ class _Fold:
         shown += [f"{name} = {_brief(value)}" for name, value in _common(members).items()]
         if box.enclave:
             shown.append("an enclave: its tags are its own, and run ahead or behind as far as the delays allow")
-        if is_library(first.cls._definition.file):  # where it was made is some line of the library, or of who called it
+        if is_library(first.cls._definition.file):  # its instance was made in library code, a place that says nothing
             shown.append(f"class {first.cls.__name__} in {first.cls._definition}")
         else:
             shown.append(str(first.source))
@@ -237,7 +237,7 @@ class _Fold:
     def _mode_key(self, mode: int, box: str) -> str:
         return f"{box}.{self.graph.modes[mode].name.rpartition('.')[2]}" if mode >= 0 else ""
 
-    # -- what is in them --------------------------------------------------------------------------------------------
+    # -- symbols --------------------------------------------------------------------------------------------
 
     def symbols(self) -> None:
         graph = self.graph
@@ -275,7 +275,7 @@ class _Fold:
             self._symbol(dog.name, dog.reactor, "watchdog", detail=detail, mode=dog.mode, tooltip=words)
         for (
             parameter
-        ) in graph.parameters:  # set from outside, at a tag that physical time decides: that is a physical action
+        ) in graph.parameters:  # like a physical action: set from outside, at a tag that physical time decides
             words = f"parameter {parameter.parameter}: changed while the program runs by %reactor set"
             self._symbol(parameter.name, parameter.reactor, "physical action", tooltip=words)
 
@@ -413,11 +413,11 @@ def _reaction_words(node: ReactionNode, symbol: Symbol) -> str:
 
 def _common(members: list[ReactorNode]) -> Mapping[str, object]:
     """Parameters that have one value in all members, and "differs" for the others."""
-    found: dict[str, object] = {}
+    common: dict[str, object] = {}
     for name, value in members[0].parameters.items():
         same = all(m.parameters.get(name) is value or repr(m.parameters.get(name)) == repr(value) for m in members)
-        found[name] = value if same else _DIFFERS
-    return found
+        common[name] = value if same else _DIFFERS
+    return common
 
 
 class _Differs:

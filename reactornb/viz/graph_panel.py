@@ -66,7 +66,7 @@ class GraphPanel(anywidget.AnyWidget):
     heat: traitlets.Dict[str, Any] = traitlets.Dict().tag(sync=True)
     following = traitlets.Unicode("").tag(sync=True)
 
-    seconds = 0.5  # between two looks at a run
+    seconds = 0.5  # between two samples of a run
 
     def __init__(
         self,
@@ -84,7 +84,7 @@ class GraphPanel(anywidget.AnyWidget):
         self.sent_bytes = 0
         self._heat: Heat | None = None
         self._on_seen = seen
-        # Views that say they are on a screen. A run is watched only while there is one: what nobody sees costs nothing.
+        # Views that report to be visible. The run is sampled only while there is one.
         self._seen: set[str] = set()
         self._looked_at = 0.0
         self.picture = ""
@@ -119,7 +119,7 @@ class GraphPanel(anywidget.AnyWidget):
             self._later(lambda: self._answer(message))
 
     def _answer(self, message: dict[str, Any]) -> None:
-        """What the page asks for, on the loop's thread."""
+        """Handle a message of the page; on the loop's thread."""
         match message.get("do"):
             case "library":
                 self.send({"library": True}, buffers=[asset("vendor/vizjs/viz.js").encode()])
@@ -150,12 +150,12 @@ class GraphPanel(anywidget.AnyWidget):
     # -- a run ------------------------------------------------------------------------------------------------------
 
     def fits(self, run: Run) -> bool:
-        """Whether the run executes this graph, or one made anew of the same classes."""
+        """Whether the run executes this graph, or an equal one assembled from the same classes."""
         other = run.program.graph
         return other is self.graph or _shape(other) == _shape(self.graph)
 
     def follow(self, run: Run) -> None:
-        """Color the picture by what this run does; on the loop's thread. Its graph `fits`."""
+        """Color the picture by the load of this run, whose graph `fits`; on the loop's thread."""
         self.run = run
         self._heat = Heat(run)
         self._looked_at = 0.0
@@ -167,7 +167,7 @@ class GraphPanel(anywidget.AnyWidget):
         return bool(self._seen)
 
     def refresh(self) -> bool:
-        """Send what the run has done to the page; false once there is nothing to follow, or nobody looks."""
+        """Send the run's load to the page; false once the run is over or no view is visible."""
         self.sent_bytes = 0
         run = self.run
         if run is None or self._heat is None or not self._seen:
@@ -194,7 +194,7 @@ class GraphPanel(anywidget.AnyWidget):
         return self.run is not None and self.run.is_alive
 
     def static(self) -> dict[str, str]:
-        """What stands for the panel where no widget can: MIME type to content."""
+        """The panel's static fallback: MIME type to content."""
         data = {"text/plain": self.words.rstrip()}
         if self.picture:
             data["image/svg+xml"] = self.picture

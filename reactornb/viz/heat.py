@@ -1,6 +1,6 @@
-"""How busy the parts of a picture are while a run is alive: time per reaction, values per line, taken from `Run.sample`.
+"""Load of the parts of a picture while a run is alive: time per reaction and values per line, from `Run.sample`.
 
-One thread calls `look`, now and then; the run pays for the windows in which it is watched (see `runtime/sampling.py`), and for
+One thread calls `look` from time to time; the run pays for the windows in which it is watched (see `runtime/sampling.py`), and for
 nothing else. It knows nothing of widgets.
 """
 
@@ -19,11 +19,11 @@ from reactornb.viz.fold import Picture
 
 __all__ = ["Heat"]
 
-_KEPT = 8  # samples: what is shown is over the time since the oldest, a few seconds
+_KEPT = 8  # samples; loads are averages since the oldest one, over a few seconds
 
 
 class Heat:
-    """What a run does, by the parts of a picture.
+    """Load of a run, by the parts of a picture.
 
     Args:
         run: the run; its graph is that of the picture.
@@ -40,7 +40,7 @@ class Heat:
         self._written = _written(graph)
 
     def look(self) -> bool:
-        """Take in what was seen since, and ask for more; true if there is anything new."""
+        """Add the sample since the last call, and start the next one; true if there is anything new."""
         sample = self.run.sample()
         if not sample.watched.any():
             return False
@@ -62,7 +62,7 @@ class Heat:
         last = self._samples[-1]
         zero = Sample(*(numpy.zeros_like(part) for part in (last.counts, last.busy, last.values, last.watched)))
         first = self._samples[0] if len(self._samples) > 1 else zero
-        # Each enclave has windows of its own: what counts is how much of its watched time something took.
+        # Each enclave is sampled in its own windows, so loads are shares of the time in which its enclave was watched.
         watched = numpy.maximum(last.watched - first.watched, 1e-9)
         runs = (last.counts - first.counts) / watched[self._enclave]
         load = (last.busy - first.busy) / watched[self._enclave]
@@ -87,19 +87,19 @@ class Heat:
 
 
 def _written(graph: Graph) -> Any:
-    """Per channel, the one that is written for it: itself, or the beginning of what is connected to it."""
+    """Per channel the channel that a reaction writes: itself, or the first one of the connections that lead to it."""
     source = {edge.destination: edge.source for edge in graph.edges}
-    found = []
+    origins = []
     for port in graph.ports:
         at = port.index
         seen = {at}
         while at in source and source[at] not in seen:
             at = source[at]
             seen.add(at)
-        found.append(at)
-    return numpy.array(found, int)
+        origins.append(at)
+    return numpy.array(origins, int)
 
 
 def _short(value: float) -> float:
-    """Three digits: what a message carries of a number that is looked at."""
+    """Round to three digits, to keep messages short."""
     return float(f"{value:.3g}") if math.isfinite(value) else 0.0

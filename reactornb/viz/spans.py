@@ -1,4 +1,4 @@
-"""The spans of a timeline as a screen needs them: what is wider than a pixel as it is, the rest as one picture a pixel.
+"""The spans of a timeline reduced to pixels: spans wider than a pixel as they are, the others summed up per pixel.
 
 The cost grows with the pixels and with the logarithm of the spans, so the whole of a long run can be looked at ten times a
 second: which spans lie where is found by bisection, how long they took from running sums, and a crowded pixel takes the color of
@@ -17,7 +17,7 @@ from reactornb.runtime.timeline import Lane
 __all__ = ["Drawn", "decimate", "tag_changes"]
 
 Array = numpy.ndarray[Any, Any]
-_LOOKS = 4  # instants at which a crowded pixel is looked at
+_LOOKS = 4  # instants at which a pixel with several spans is sampled
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,7 @@ def decimate(lane: Lane, begin_ns: int, end_ns: int, bins: int) -> Drawn:
     over = at - 1
     over = numpy.unique(over[(over >= 0) & (end[over] > edges)])
     wide = over[end[over] - begin[over] >= (edges[-1] - edges[0]) / bins]
-    # The others: a wide one is the last to begin in its pixel, so they are the first ones.
+    # The other spans: a wide span is the last one that begins in its pixel, so they come before it.
     counts = numpy.diff(at) - numpy.diff(begin[wide].searchsorted(edges))
     alone = at[:-1][counts == 1]
     crowded = numpy.flatnonzero(counts > 1)
@@ -79,7 +79,7 @@ def decimate(lane: Lane, begin_ns: int, end_ns: int, bins: int) -> Drawn:
 def tag_changes(
     lanes: list[Lane], begin_ns: int, end_ns: int, bins: int, most: int
 ) -> list[tuple[int, int, int]] | None:
-    """Where tags begin in a window: (ns since the run began, time and microstep of the tag), the first to begin first.
+    """Where tags begin in a window, in order: (ns since the run began, time and microstep of the tag).
 
     Of tags that begin and end within one pixel of a lane some are left out.
 
@@ -87,7 +87,7 @@ def tag_changes(
         None if there are more than `most`.
     """
     edges = edges_of(begin_ns, end_ns, bins)
-    found: dict[tuple[int, int], int] = {}
+    begin_of: dict[tuple[int, int], int] = {}
     for lane in lanes:
         if not lane.count:
             continue
@@ -97,7 +97,7 @@ def tag_changes(
             int(time_ns[at[0]]),
             int(microstep[at[0]]),
         )  # the tag at the beginning of the window, maybe begun before
-        found[here] = min(found.get(here, end_ns), int(lane.begin[at[0]]))
+        begin_of[here] = min(begin_of.get(here, end_ns), int(lane.begin[at[0]]))
         changed = numpy.flatnonzero((numpy.diff(time_ns[at]) != 0) | (numpy.diff(microstep[at]) != 0))
         if len(changed) > most:
             return None
@@ -106,7 +106,7 @@ def tag_changes(
             other = (time_ns[low : high + 1] != time_ns[low]) | (microstep[low : high + 1] != microstep[low])
             place = low + int(other.argmax())
             tag, where = (int(time_ns[place]), int(microstep[place])), int(lane.begin[place])
-            found[tag] = min(found.get(tag, where), where)
-    if len(found) > most:
+            begin_of[tag] = min(begin_of.get(tag, where), where)
+    if len(begin_of) > most:
         return None
-    return sorted((where, *tag) for tag, where in found.items())
+    return sorted((where, *tag) for tag, where in begin_of.items())

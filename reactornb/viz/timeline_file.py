@@ -58,9 +58,9 @@ def figure(view: TimelineView, window: tuple[int, int]) -> Plot:
     begin, end = window
     frame = view.frame(begin, end, _BINS, 40)
     lanes = view.timeline.lanes
-    made = Figure(figsize=(10, 1.5 + 0.42 * len(lanes)), layout="constrained")
-    FigureCanvasAgg(made)
-    axes = made.add_subplot()
+    picture = Figure(figsize=(10, 1.5 + 0.42 * len(lanes)), layout="constrained")
+    FigureCanvasAgg(picture)
+    axes = picture.add_subplot()
     boxes, colors = [], []
     wide = (end - begin) / _BINS
     for worker, (lane, drawn) in enumerate(zip(lanes, frame.lanes, strict=True)):
@@ -106,5 +106,5 @@ def figure(view: TimelineView, window: tuple[int, int]) -> Plot:
         Patch(color=COLORS[kind % len(COLORS)], label=f"{name} {share:.0%}")
         for kind, (name, share) in enumerate(view.shares())
     ]
-    made.legend(handles=patches, loc="outside lower left", fontsize=7, frameon=False, ncols=4)
-    return Plot(made, view.text(window))
+    picture.legend(handles=patches, loc="outside lower left", fontsize=7, frameon=False, ncols=4)
+    return Plot(picture, view.text(window))

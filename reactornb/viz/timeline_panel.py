@@ -122,7 +122,9 @@ class TimelinePanel(anywidget.AnyWidget):
     def _picture(self) -> dict[str, Any]:
         begin, end = self._window
         bins = max(min(self._width, _MOST_BINS // len(self.timeline.lanes)), 200)
-        if not self._follows:  # as much again beside it, so that it can be moved while the next answer is under way
+        if (
+            not self._follows
+        ):  # half a window more on each side, so that the page can scroll before the next answer arrives
             beside = (end - begin) // 2
             begin, end, bins = max(begin - beside, 0), end + beside, 2 * bins
         frame = self.view.frame(begin, end, bins, bins // 8)
@@ -153,7 +155,9 @@ class TimelinePanel(anywidget.AnyWidget):
         """Send what is new to the page; false once the run is over and all of it has been sent."""
         if self._over:
             return False
-        alive = self.run_is_alive  # before reading: what comes after the last look is read by one more
+        alive = (
+            self.run_is_alive
+        )  # read before the timeline: if the run ends in between, one more refresh gets the rest
         known = self.timeline.end_ns
         changed = self.timeline.refresh()
         if not alive:
@@ -179,7 +183,7 @@ class TimelinePanel(anywidget.AnyWidget):
             self._later(lambda: self._answer(message))
 
     def _answer(self, message: dict[str, Any]) -> None:
-        """What the page asks for, on the loop's thread."""
+        """Handle a message of the page; on the loop's thread."""
         match message:
             case {"do": "look", "from": int() | float() as begin, "to": int() | float() as end}:
                 self._look(int(begin), int(end), message)
@@ -219,7 +223,7 @@ class TimelinePanel(anywidget.AnyWidget):
         return re.sub(r"[^\w.-]+", "_", f"{program or 'run'}-{number}-timeline")
 
     def static(self) -> dict[str, str]:
-        """What stands for the panel where no widget can: MIME type to content."""
+        """The panel's static fallback: MIME type to content."""
         svg = self.view.svg(self._window)
         html = f'<div data-rnb-of="{self.twin}">{svg}</div>'
         return {"text/plain": self.view.text(self._window), "image/svg+xml": svg, "text/html": html}

@@ -85,7 +85,7 @@ class TimelineView:
         return [(name, took / whole) for name, took in zip(self.kinds, spent, strict=True)]
 
     def heading(self) -> str:
-        """One line: what, how much, and what is missing."""
+        """One line: the run, how many spans are kept, and how many were dropped."""
         timeline = self.timeline
         kept = sum(lane.count for lane in timeline.lanes)
         missing = f" · {timeline.dropped:,} earlier ones not kept" if timeline.dropped else ""
