@@ -53,9 +53,7 @@ def imports_of(*packages: str) -> dict[str, set[str]]:
 
 @pytest.mark.slow  # it parses the whole package
 def test_no_module_of_the_package_imports_another_in_a_circle_not_even_through_an_init():
-    being_mended = tuple(contract().get("skip_descendants", ()))
-    groups = circles(imports_of("reactornb", "reactornb_magics"))
-    assert [g for g in groups if not all(m.startswith(being_mended or ("-",)) for m in g)] == []
+    assert circles(imports_of("reactornb", "reactornb_magics")) == []
 
 
 PLANTED = {
