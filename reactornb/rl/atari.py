@@ -187,7 +187,7 @@ def make_atari(
     if "metadata" not in AtariVectorEnv.__dict__:
         # Its constructor writes into `self.metadata`, which is one dict for all vector environments of the process.
         AtariVectorEnv.metadata = {}
-    made = AtariVectorEnv(
+    games = AtariVectorEnv(
         rom,
         num_envs,
         num_threads=threads,
@@ -206,8 +206,8 @@ def make_atari(
         reward_clipping=clip_rewards,
         use_fire_reset=fire_reset,
     )
-    made.metadata = {"autoreset_mode": mode}
-    return _Games(made, rom)
+    games.metadata = {"autoreset_mode": mode}
+    return _Games(games, rom)
 
 
 def make_frames(game: str, **options: Any) -> gymnasium.Env[np.ndarray, np.int64]:
@@ -253,9 +253,9 @@ def _published(game: str) -> Any:
     import ale_py
 
     gymnasium.register_envs(ale_py)  # does nothing: the import registered them
-    found = gymnasium.registry.get(game)
-    if found is not None and str(found.entry_point).startswith("ale_py"):
-        return found
+    spec = gymnasium.registry.get(game)
+    if spec is not None and str(spec.entry_point).startswith("ale_py"):
+        return spec
     if not re.search(r"^ALE/|-v\d+$|-ram", game):
         return None
     rom = _rom(game)  # raises for an unknown game
@@ -303,10 +303,10 @@ def _rom(game: str) -> str:
     word = re.sub(r"^ALE/|(-ram)?(NoFrameskip|Deterministic)?-v\d+$|-ram$", "", game)
     known = games()
     plain = {name.replace("_", ""): name for name in known}
-    found = plain.get(word.replace("_", "").lower())
-    if found is None:
+    rom = plain.get(word.replace("_", "").lower())
+    if rom is None:
         raise UnknownEnvironmentError(f"there is no game {game!r}. {suggestion(word.lower(), known)}", env=game)
-    return found
+    return rom
 
 
 class _OneThread:

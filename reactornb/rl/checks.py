@@ -112,14 +112,14 @@ def make_one(source: Any, index: int = -1) -> Any:
             f"functools.partial({getattr(source, '__name__', 'make')}, {', '.join(f'{m}=…' for m in missing)}).",
             source,
         )
-    made = source()
-    if isinstance(made, kinds):
-        return made
-    if isinstance(made, type) and issubclass(made, kinds):
+    env = source()
+    if isinstance(env, kinds):
+        return env
+    if isinstance(env, type) and issubclass(env, kinds):
         raise _unusable(
-            f"{name} returned the class {made.__name__}, not an environment: return {made.__name__}().", source
+            f"{name} returned the class {env.__name__}, not an environment: return {env.__name__}().", source
         )
-    came = "None: does it lack its return?" if made is None else f"a {type(made).__name__}: {made!r:.60}."
+    came = "None: does it lack its return?" if env is None else f"a {type(env).__name__}: {env!r:.60}."
     raise _unusable(
         f"{name} made {came} It must make a gymnasium.Env or a gymnasium.vector.VectorEnv; is its class a subclass of gymnasium.Env?",
         source,
@@ -206,10 +206,10 @@ def check_observation(seen: Any, space: Space[Any], name: str, env: int, call: s
     Raises:
         ContractError: as for `check_reset`; an `ObservationError` where the space has a shape.
     """
-    found = _fault(space, seen)
-    if found is None:
+    fault = _fault(space, seen)
+    if fault is None:
         return
-    what, hint = found
+    what, hint = fault
     message = f"{who(name, env)}: its {call} returned an observation{what}. {hint}"
     if space.shape is None or isinstance(seen, Mapping):
         raise ContractError(message, env=env, call=call)
@@ -323,17 +323,17 @@ def _array_fault(space: Any, seen: Any, at: str) -> tuple[str, str] | None:
 def _outside(space: Any, array: np.ndarray) -> np.ndarray | None:
     from gymnasium import spaces
 
-    found: np.ndarray
+    outside: np.ndarray
     if isinstance(space, spaces.MultiDiscrete):
-        found = (array < space.start) | (array >= space.start + space.nvec)
+        outside = (array < space.start) | (array >= space.start + space.nvec)
     elif isinstance(space, spaces.MultiBinary):
-        found = (array != 0) & (array != 1)
+        outside = (array != 0) & (array != 1)
     else:
         # Rounding to float32 and back may step over a bound.
         slack = 1e-5 if array.dtype.kind == "f" else 0
         low, high = space.low.astype(np.float64), space.high.astype(np.float64)
-        found = (array < low - slack * np.maximum(1, abs(low))) | (array > high + slack * np.maximum(1, abs(high)))
-    return found
+        outside = (array < low - slack * np.maximum(1, abs(low))) | (array > high + slack * np.maximum(1, abs(high)))
+    return outside
 
 
 def _bounds(space: Any, outside: np.ndarray) -> str:

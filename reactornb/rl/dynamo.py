@@ -2,7 +2,7 @@
 
 The first optimizer imports `torch._dynamo` (a thousand modules, sympy and triton among them) to call two of its functions, `disable` and
 `graph_break`. Both do something only while a program is compiled, and nothing is compiled before that module is loaded. So
-`defer` puts a module in its place that answers these two, and loads the real one as soon as anybody asks for anything else:
+`defer` puts a module in its place that answers these two, and loads the real one at the first use of anything else:
 `torch.compile`, a submodule, a name. A torch that asks for more when it makes an optimizer is slower, and as right as ever.
 
 `REACTORNB_DEFER=0` in the environment switches it off.
@@ -26,14 +26,14 @@ PARENT, NAME = "torch", "torch._dynamo"
 
 
 class Deferred(ModuleType):
-    """Stands for `torch._dynamo` until somebody needs it.
+    """Stands for `torch._dynamo` until it is needed.
 
     Any thread: the real module is made by the import system, whose lock lets one thread load it while others wait.
     """
 
     def __init__(self) -> None:
         super().__init__(NAME, "Stands for torch's compiler until it is needed; see reactornb.rl.dynamo.")
-        # Asked for by who goes through all modules, such as `inspect.getmodule` for a traceback. `__spec__` is None.
+        # Read by code that goes through all modules, such as `inspect.getmodule` for a traceback. `__spec__` is None.
         self.__file__ = str(Path(sys.modules[PARENT].__path__[0]) / "_dynamo" / "__init__.py")
         self.__package__ = NAME
 
@@ -76,7 +76,9 @@ def _real() -> Any:
     return import_module(NAME)
 
 
-_TAKING_AWAY = threading.Lock()  # held for that one look and deletion, by whoever needs the real module first
+_TAKING_AWAY = (
+    threading.Lock()
+)  # held while the stand-in is looked up and deleted, by the first thread that needs the real module
 
 
 def defer() -> bool:

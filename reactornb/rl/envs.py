@@ -2,7 +2,7 @@
 
 What a rollout needs of an environment is small (`Envs`): fill the next row of preallocated arrays. `Singles` does it for ordinary
 Gymnasium environments, stepped one after the other by the thread that runs the rollout; `Vectored` for a
-`gymnasium.vector.VectorEnv`, whoever made it. This module knows nothing of reactors.
+`gymnasium.vector.VectorEnv` of any kind. This module knows nothing of reactors.
 """
 
 from __future__ import annotations

@@ -102,7 +102,7 @@ class Learner(Reactor):
     device: Fixed[str] = "cpu"
 
     def check_parameter(self, name: str, value: Any) -> None:
-        """Refuse what would end the run."""
+        """Refuse a value that would end the run."""
         if name == "learning_rate":
             check_rate(value)
         if name == "tau" and not 0 <= value <= 1:
@@ -222,7 +222,7 @@ class Learner(Reactor):
 
 
 def check_rate(learning_rate: float) -> None:
-    """Refuse what is no learning rate.
+    """Refuse a value that is no learning rate.
 
     Raises:
         ValueError: if it is not finite or below 0.

@@ -355,11 +355,11 @@ class QNetwork(nn.Module):
     def forward(self, observations: torch.Tensor) -> torch.Tensor:
         """[B, *observation_shape] -> float32 [B, A]."""
         features = self.body(observations)
-        found: torch.Tensor = self.advantage(features)
+        advantages: torch.Tensor = self.advantage(features)
         if self.value is None:
-            return found
+            return advantages
         value: torch.Tensor = self.value(features)
-        return value + found - found.mean(dim=1, keepdim=True)
+        return value + advantages - advantages.mean(dim=1, keepdim=True)
 
 
 class ActorCritic(nn.Module):
@@ -404,27 +404,27 @@ class ActorCritic(nn.Module):
 
     def logits(self, observations: torch.Tensor) -> torch.Tensor:
         """The policy alone: logits, or means."""
-        found: torch.Tensor = self.actor(self.features(observations))
-        return found
+        outputs: torch.Tensor = self.actor(self.features(observations))
+        return outputs
 
     def value(self, observations: torch.Tensor) -> torch.Tensor:
         """The value alone, float32 [B]."""
-        found: torch.Tensor = self.critic(self.features(observations)).squeeze(-1)
-        return found
+        values: torch.Tensor = self.critic(self.features(observations)).squeeze(-1)
+        return values
 
     def evaluate(
         self, observations: torch.Tensor, actions: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Log-probabilities of actions, the policy's entropies, and values, each float32 [B]."""
         features = self.features(observations)
-        found = self.actor(features)
+        outputs = self.actor(features)
         value = self.critic(features).squeeze(-1)
         if self.log_std is None:
-            log_probs = found - found.logsumexp(dim=1, keepdim=True)
+            log_probs = outputs - outputs.logsumexp(dim=1, keepdim=True)
             chosen = log_probs.gather(1, actions[:, None]).squeeze(1)
             return chosen, -(log_probs.exp() * log_probs).sum(1), value
         log_std = self.log_std
-        distance = (actions.reshape(len(actions), -1) - found) * torch.exp(-log_std)
+        distance = (actions.reshape(len(actions), -1) - outputs) * torch.exp(-log_std)
         constant = log_std + 0.5 * math.log(2 * math.pi)
         chosen = (-0.5 * distance * distance - constant).sum(1)
         return chosen, (0.5 + constant).sum().expand_as(chosen), value

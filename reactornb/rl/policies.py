@@ -166,8 +166,8 @@ class TorchForward:
         import torch
 
         with torch.inference_mode():
-            found: np.ndarray = self._head(torch.tensor(x)).numpy()
-        return found
+            outputs: np.ndarray = self._head(torch.tensor(x)).numpy()
+        return outputs
 
 
 class CategoricalPolicy:
@@ -197,8 +197,8 @@ class CategoricalPolicy:
 
     def greedy(self, observations: np.ndarray) -> np.ndarray:
         """See `Policy`."""
-        found: np.ndarray = self._forward(observations).argmax(axis=1)
-        return found
+        actions: np.ndarray = self._forward(observations).argmax(axis=1)
+        return actions
 
 
 class GaussianPolicy:
@@ -233,8 +233,8 @@ class GaussianPolicy:
 
     def greedy(self, observations: np.ndarray) -> np.ndarray:
         """See `Policy`."""
-        found: np.ndarray = self._forward(observations).reshape(-1, *self._shape)
-        return found
+        means: np.ndarray = self._forward(observations).reshape(-1, *self._shape)
+        return means
 
 
 class EpsilonGreedyPolicy:
@@ -279,8 +279,8 @@ class EpsilonGreedyPolicy:
 
     def greedy(self, observations: np.ndarray) -> np.ndarray:
         """See `Policy`."""
-        found: np.ndarray = self._forward(observations).argmax(axis=1)
-        return found
+        actions: np.ndarray = self._forward(observations).argmax(axis=1)
+        return actions
 
 
 class RandomPolicy:

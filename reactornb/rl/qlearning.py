@@ -86,7 +86,7 @@ def strides_of(env: Any) -> tuple[np.ndarray, int]:
         UnknownEnvironmentError: if it cannot be made.
         SpaceError: unless observations are Discrete, MultiDiscrete, or a Tuple of Discretes, counted from 0.
     """
-    spec_of(env)  # who cannot be made is told there
+    spec_of(env)  # raises for an environment that cannot be made
     example = env() if callable(env) else gymnasium.make(env)
     try:
         space = example.observation_space
@@ -248,7 +248,7 @@ class QLearning(Training, config_type=QLearningConfig):
     config: QLearningConfig | None = None
 
     def compose(self) -> None:
-        """A learner, rollouts, and who plays in the end."""
+        """Learner -> rollouts -> learner, and evaluators at the end."""
         config = config_of(self, QLearningConfig)
         strides, states = strides_of(self.env)
         policy = partial(_policy, config, strides)

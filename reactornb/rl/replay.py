@@ -58,7 +58,7 @@ class ReplayBuffer(Reactor):
 
     @reaction(startup)
     def on_startup(self) -> None:
-        """The ring is made when the first trajectory says of what shape."""
+        """Check the parameters. The ring is allocated when the first trajectory arrives, which has the shapes."""
         check_parameters(
             self.full_name,
             buffer_size=(self.buffer_size, whole(2)),
@@ -75,7 +75,7 @@ class ReplayBuffer(Reactor):
         self.ring: Ring | None = None
         self.tree: SumTree | None = None
         self.round = 0
-        self.highest = 1.0  # priority of what is new: the highest seen so far
+        self.highest = 1.0  # priority of new steps: the highest so far
         self.exponent = LinearSchedule(self.beta, 1.0, self.rounds)
 
     @reaction(priorities)
@@ -85,9 +85,9 @@ class ReplayBuffer(Reactor):
             return
         indices, errors = priorities.value
         # A step that lies in several minibatches keeps the error that was seen last.
-        found = (np.abs(errors) + 1e-6) ** self.alpha
-        self.tree.set(indices, found)
-        self.highest = max(self.highest, float(found.max()))
+        new = (np.abs(errors) + 1e-6) ** self.alpha
+        self.tree.set(indices, new)
+        self.highest = max(self.highest, float(new.max()))
 
     @reaction(trajectories)
     def on_trajectories(self, trajectories: Any, batches: Any) -> None:
@@ -126,8 +126,8 @@ class ReplayBuffer(Reactor):
             # Shuffled: each minibatch gets its share of every part of the tree.
             index = self.rng.permutation(self.by_priority(ring, self.tree, count))
             chances = self.tree.get(index) / self.tree.total
-            found = ((chances * ring.stored) ** -self.exponent(self.round)).reshape(shape)
-            weights = (found / found.max(axis=1, keepdims=True)).astype(np.float32)
+            importance = ((chances * ring.stored) ** -self.exponent(self.round)).reshape(shape)
+            weights = (importance / importance.max(axis=1, keepdims=True)).astype(np.float32)
         index = index.reshape(shape)
         drawn = {**ring.gather(index, self.gamma, self.n_steps), "weights": weights, "indices": index}
         return [Batch(**{name: array[u] for name, array in drawn.items()}) for u in range(gradient_steps)]

@@ -56,7 +56,7 @@ class Rollout(Reactor):
     epsilon: float | None = None
 
     def check_parameter(self, name: str, value: Any) -> None:
-        """Refuse what would end the run, or change nothing."""
+        """Refuse a value that would end the run, or change nothing."""
         if name == "epsilon" and value is not None:
             actor = getattr(self, "actor", None)
             if actor is not None and not isinstance(actor, EpsilonGreedyPolicy):

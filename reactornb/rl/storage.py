@@ -1,4 +1,4 @@
-"""What travels and what is kept: trajectories, batches, the ring of a replay buffer, and the sum-tree of its priorities.
+"""Data of the algorithms: trajectories, batches, the ring of a replay buffer, and the sum-tree of its priorities.
 
 A trajectory's arrays are made once, filled row by row as the environments return, handed over by reference and read-only; the ring
 copies them once, in whole blocks. NumPy only; nothing here knows of reactors or torch.
@@ -19,9 +19,9 @@ __all__ = ["Batch", "Ring", "SumTree", "Trajectory", "own"]
 
 
 def own(value: Any) -> Any:
-    """A copy that its maker cannot change any more: arrays, dicts, lists and tuples, however nested; anything else as it is.
+    """A copy that no environment can change any more: arrays, dicts, lists and tuples, however nested; anything else as it is.
 
-    Environments may write every observation and info into the same objects: what is kept over their next call is copied first.
+    Environments may write every observation and info into the same objects, so copy a value before the next call if you keep it.
     """
     if isinstance(value, np.ndarray):
         return value.copy()
@@ -85,7 +85,7 @@ class Trajectory:
         )
 
     def freeze(self) -> Trajectory:
-        """Make the arrays read-only, as what is sent must be."""
+        """Make the arrays read-only, as values on ports must be."""
         for name in ("observations", "actions", "rewards", "terminated", "truncated", "valid", "log_probs"):
             getattr(self, name).flags.writeable = False
         return self
@@ -98,8 +98,8 @@ class Trajectory:
     @property
     def ended(self) -> np.ndarray:
         """Where an episode ended, terminated or truncated; bool [T, N]."""
-        found: np.ndarray = self.terminated | self.truncated
-        return found
+        ended: np.ndarray = self.terminated | self.truncated
+        return ended
 
     def __len__(self) -> int:
         return len(self.rewards)
@@ -224,8 +224,8 @@ class Ring:
         writer = streams // self.n
         heads, filled = np.array(self._heads)[writer], np.array(self._filled)[writer]
         age = (heads - rows - 1) % self.rows  # 0: the newest
-        found: np.ndarray = self.valid[rows, streams] & (age < filled) & (age >= n_steps - 1)
-        return found
+        complete: np.ndarray = self.valid[rows, streams] & (age < filled) & (age >= n_steps - 1)
+        return complete
 
     def uniform(self, rng: np.random.Generator, count: int, n_steps: int) -> np.ndarray:
         """Draw indices, each usable step with the same probability.
@@ -315,8 +315,8 @@ class SumTree:
 
     def get(self, index: np.ndarray) -> np.ndarray:
         """float64, like `index`."""
-        found: np.ndarray = self._nodes[np.asarray(index) + self.leaves]
-        return found
+        priorities: np.ndarray = self._nodes[np.asarray(index) + self.leaves]
+        return priorities
 
     def draw(self, rng: np.random.Generator, count: int) -> np.ndarray:
         """Draw indices, one from each of `count` equal shares of the total.

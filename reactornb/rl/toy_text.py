@@ -26,11 +26,11 @@ class CheapChoice(gymnasium.Wrapper[Any, Any, Any, Any]):
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """As the environment's; a seed gives it a new generator, hence a new `_ByIndex` around it."""
-        found = self.env.reset(seed=seed, options=options)
+        returned = self.env.reset(seed=seed, options=options)
         inner: Any = self.env.unwrapped
         if not isinstance(inner.np_random, _ByIndex):
             inner._np_random = _ByIndex(inner.np_random)
-        return found
+        return returned
 
 
 class _ByIndex:

@@ -60,24 +60,24 @@ class Level:
     def lanes(self) -> list[Lane]:
         """The lanes of all roads; a junction's cells lie on two of them."""
         line = range(self.size)
-        found: list[Lane] = []
+        lanes: list[Lane] = []
         for at in self.roads:
             east, south = (at + 1 if self.two_way else at), at
-            found += [tuple((east, i) for i in line), tuple((i, south) for i in line)]
+            lanes += [tuple((east, i) for i in line), tuple((i, south) for i in line)]
             if self.two_way:
-                found += [tuple((at, i) for i in reversed(line)), tuple((i, at + 1) for i in reversed(line))]
-        return found
+                lanes += [tuple((at, i) for i in reversed(line)), tuple((i, at + 1) for i in reversed(line))]
+        return lanes
 
     def routes(self) -> list[list[Lane]]:
         """For each entrance the shortest route to every exit but the one beside it, clockwise; the fewest turns among equals."""
         lanes = self.lanes()
-        found = []
+        routes = []
         for lane in lanes:
             start = self._around(lane[0])
             exits = sorted(((self._around(other[-1]) - start) % (4 * self.size), other[-1]) for other in lanes)
             ways = [_shortest(lanes, lane, last) for _, last in exits if _apart(lane[0], last) > 1]
-            found.append([way for way in ways if way])
-        return found
+            routes.append([way for way in ways if way])
+        return routes
 
     def _around(self, cell: Cell) -> int:
         """Where a cell of the border lies, counted clockwise from the top left corner."""

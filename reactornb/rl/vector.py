@@ -28,177 +28,17 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from gymnasium.vector.utils import concatenate, iterate
 
 from reactornb import cpu
-from reactornb.rl.checks import all_finite, check_action, check_reset, check_step, diagnosis, make_one, refusal, who
+from reactornb.rl.checks import all_finite, make_one, refusal, who
 from reactornb.rl.errors import ContractError
 from reactornb.rl.shared import innermost, need_distinct
-from reactornb.rl.storage import own
+from reactornb.rl.vector_parts import Asked, Part, env_name
 from reactornb.runtime.team import Call, Team
 
 __all__ = ["ReactorVectorEnv"]
 
-# What part of its environments a worker gets at once, and then: each hand-out costs about 10 µs, a third of a step of
-# CartPole, for what is called is cold by then; the second is small so that whoever is done early takes them over from a straggler.
+# Shares of its environments in a worker's first and second part. Handing out a part costs about 10 µs, a third of a step of CartPole,
+# because its code and data have left the cache; the second part is small, so that a worker that ends early takes it from a slow one.
 SHARES = (0.75, 0.25)
-
-
-class Asked:
-    """What the environments are asked for, and where they are to write observations.
-
-    # Written by the calling thread before the parts are handed out, read by whoever steps them
-
-    Attributes:
-        actions: of a step: a sequence of N.
-        seeds, chosen, options: of a reset: a seed and whether to reset, for each environment, and Gymnasium's options.
-        observations: [N, *shape] of the space's dtype; None where its batch is no single array.
-    """
-
-    __slots__ = ("actions", "chosen", "observations", "options", "seeds")
-
-    actions: Sequence[Any]
-    seeds: Sequence[int | None]
-    chosen: Sequence[bool]
-    options: dict[str, Any] | None
-    observations: np.ndarray | None
-
-
-class Part:
-    """A few of the environments, stepped one after the other.
-
-    # seen, infos, ended, total, failure
-    #                        written by `reset` and `step`, on whatever worker makes the call; read by the calling thread once
-    #                        all calls are made
-    # observations and results
-    #                        each part writes its own rows; no two rows share an element
-
-    Args:
-        envs: its environments.
-        first: the number of the first one.
-        asked: what all are asked for.
-        results: where to write rewards (float64 [N]), terminated and truncated (bool [N]).
-        mode: of resetting.
-        shape: of an observation; as `dtype` without meaning where observations are no arrays.
-        dtype: of an observation.
-    """
-
-    def __init__(
-        self,
-        envs: list[Env[Any, Any]],
-        first: int,
-        asked: Asked,
-        results: tuple[np.ndarray, np.ndarray, np.ndarray],
-        mode: AutoresetMode,
-        shape: tuple[int, ...] | None,
-        dtype: Any,
-    ) -> None:
-        self.envs, self.first, self.asked = envs, first, asked
-        self.mode, self.shape, self.dtype = mode, shape, dtype
-        rows = slice(first, first + len(envs))
-        # Views are this part's own, so workers do not count references to one object.
-        self.rows = tuple(array[rows] for array in results)
-        self.seen: list[Any] = [None] * len(envs)
-        self.over = [False] * len(envs)
-        self.infos: list[tuple[int, dict[str, Any]]] = []
-        self.failure: tuple[int, str, BaseException] | None = None
-        self.known = [False, False]  # whether a reset and a step of each have been held against their space
-        self._numbered = [(k, first + k, env) for k, env in enumerate(envs)]
-        self.ended = True  # whether a flag of the last step may be set
-        self.total = 0.0  # of the last step's rewards, which is not finite if one of them is not
-
-    def reset(self) -> None:
-        """Reset those that are chosen."""
-        ask = self.asked
-        self.infos = []
-        i = self.first
-        returned: Any = 0
-        try:
-            for k, env in enumerate(self.envs):
-                i = self.first + k
-                if ask.chosen[i]:
-                    returned = 0  # nothing yet
-                    returned = env.reset(seed=ask.seeds[i], options=ask.options)
-                    if not self.known[0]:
-                        check_reset(returned, env.observation_space, _name(env), i)
-                    self.seen[k], info = returned
-                    self.over[k] = False
-                    if info:
-                        self.infos.append((i, info))
-                if ask.observations is not None:
-                    self._write(ask.observations[i], self.seen[k])
-            self.known[0] = True
-        except BaseException as error:  # noqa: BLE001 - raised again by the calling thread, whatever it is
-            self.failure = (i, "reset", self._explained(error, returned, "reset", i))
-
-    def step(self) -> None:
-        """Take one action each, or reset where that is due."""
-        actions, observations = self.asked.actions, self.asked.observations
-        rewards, terminated, truncated = self.rows
-        seen, over, mode, i = self.seen, self.over, self.mode, self.first
-        shape, dtype, ndarray = self.shape, self.dtype, np.ndarray
-        self.infos = infos = []
-        known = self.known[1]
-        total: Any = 0.0
-        returned: Any
-        what = "step"
-        try:
-            # Few episodes end in a step: the flags are cleared all at once, and only those that are set are written.
-            if self.ended:
-                terminated[:] = truncated[:] = self.ended = False
-            for k, i, env in self._numbered:
-                returned = 0  # nothing yet
-                if over[k] and mode is AutoresetMode.NEXT_STEP:
-                    what = "reset"
-                    returned = env.reset()
-                    seen[k], info = returned
-                    rewards[k], over[k] = 0.0, False
-                    what = "step"
-                else:
-                    if not known:
-                        check_action(actions[i], env.action_space, _name(env), i)
-                    returned = env.step(actions[i])
-                    if not known:
-                        check_step(returned, env.observation_space, _name(env), i)
-                    seen[k], reward, ended, cut, info = returned
-                    rewards[k] = reward
-                    total += reward
-                    if ended or cut:
-                        terminated[k], truncated[k] = ended, cut
-                        over[k] = self.ended = True
-                        if mode is AutoresetMode.SAME_STEP:
-                            # Copies: the reset may write into the same objects.
-                            infos.append((i, {"final_obs": own(seen[k]), "final_info": own(info)}))
-                            returned, what = 0, "reset"
-                            returned = env.reset()
-                            seen[k], info = returned
-                            over[k] = False
-                            what = "step"
-                if info:
-                    infos.append((i, info))
-                if observations is not None:
-                    row = seen[k]
-                    if type(row) is ndarray and row.dtype is dtype and row.shape == shape:
-                        observations[i] = row
-                    else:
-                        self._write(observations[i], row)
-            self.known[1], self.total = True, total
-        except BaseException as error:  # noqa: BLE001 - raised again by the calling thread, whatever it is
-            self.failure = (i, what, self._explained(error, returned, what, i))
-
-    def _explained(self, error: BaseException, returned: Any, what: str, i: int) -> BaseException:
-        """The error, or what is wrong with the returned values where their use has raised."""
-        if not isinstance(error, Exception) or isinstance(error, ContractError):
-            return error
-        env = self.envs[i - self.first]
-        return diagnosis(error, returned, what, env.observation_space, _name(env), i) or error
-
-    def _write(self, row: np.ndarray, seen: Any) -> None:
-        """Copy an observation to its row, minding what `numpy.stack` minds: an assignment would broadcast, and cast at will."""
-        if getattr(seen, "shape", None) != self.shape:
-            if np.shape(seen) != self.shape:
-                raise ContractError(
-                    f"it returned an observation of shape {np.shape(seen)}; its observation space says {self.shape}."
-                )
-            seen = np.asarray(seen)
-        np.copyto(row, seen, casting="same_kind")
 
 
 class ReactorVectorEnv(SyncVectorEnv):
@@ -220,9 +60,6 @@ class ReactorVectorEnv(SyncVectorEnv):
             three quarters of its environments and one quarter, and another one may take over what has not begun.
         finite: refuse observations (those of one array) and rewards that are NaN or infinite, and say whose they are; each
             environment's first reset and first step are held against its spaces in any case.
-        shared_memory: of `AsyncVectorEnv`; nothing here crosses a process, so it has no meaning.
-        context: likewise.
-        daemon: likewise.
 
     Attributes:
         envs: the environments. Not to be touched during `reset` and `step`.
@@ -246,20 +83,17 @@ class ReactorVectorEnv(SyncVectorEnv):
         workers: int | None = None,
         chunks: int | None = None,
         finite: bool = True,
-        shared_memory: bool = True,  # noqa: ARG002 - for those who come from AsyncVectorEnv
-        context: str | None = None,  # noqa: ARG002
-        daemon: bool = True,  # noqa: ARG002
     ) -> None:
-        made: list[Env[Any, Any]] = []
+        envs: list[Env[Any, Any]] = []
         try:
             for fn in env_fns:
-                made.append(make_one(fn, len(made)))
-            need_distinct(made, "env_fns")
-            super().__init__([lambda env=env: env for env in made], copy, observation_mode, autoreset_mode)  # type: ignore[misc]
+                envs.append(make_one(fn, len(envs)))
+            need_distinct(envs, "env_fns")
+            super().__init__([lambda env=env: env for env in envs], copy, observation_mode, autoreset_mode)  # type: ignore[misc]
         except BaseException as error:
-            if len(made) < len(env_fns):
-                error.add_note(f"raised by env_fns[{len(made)}], which was to make environment {len(made)}")
-            _close({id(innermost(env)): env for env in made}.values())
+            if len(envs) < len(env_fns):
+                error.add_note(f"raised by env_fns[{len(envs)}], which was to make environment {len(envs)}")
+            _close({id(innermost(env)): env for env in envs}.values())
             raise
         self.env_fns = env_fns
         space, batch = self.single_observation_space, self._observations
@@ -332,7 +166,7 @@ class ReactorVectorEnv(SyncVectorEnv):
         if len(actions) != self.num_envs:
             raise ValueError(f"{len(actions)} actions for {self.num_envs} environments.")
         if self._by_hand:
-            # As in Gymnasium's: whoever asked for it must see to it.
+            # As in Gymnasium: with DISABLED the caller resets.
             assert not self._autoreset_envs.any(), f"{np.flatnonzero(self._autoreset_envs)} must be reset first"
         observations = self._rows()
         asked = self._asked
@@ -380,7 +214,7 @@ class ReactorVectorEnv(SyncVectorEnv):
         # The call's own actions are whole: what raised is the first failure of one step, and nothing was asked since.
         refused = "" if isinstance(error, ContractError) else refusal(what, env.action_space, self._asked_action(i))
         error.add_note(
-            f"raised by environment {i} ({_name(env)}) in its {what}{refused}; all {self.num_envs} environments are closed"
+            f"raised by environment {i} ({env_name(env)}) in its {what}{refused}; all {self.num_envs} environments are closed"
         )
         try:
             self.close()
@@ -407,7 +241,7 @@ class ReactorVectorEnv(SyncVectorEnv):
                 i, *at = (int(k) for k in wrong[0])
                 element = f"element {at} of its {what}" if at else f"its {what}"
                 error = ContractError(
-                    f"{who(_name(self.envs[i]), i)}: {element} is {array[i][tuple(at)]}. Look for a division by 0; ReactorVectorEnv(…, "
+                    f"{who(env_name(self.envs[i]), i)}: {element} is {array[i][tuple(at)]}. Look for a division by 0; ReactorVectorEnv(…, "
                     f"finite=False) lets such numbers pass.",
                     env=i,
                     call="step",
@@ -465,10 +299,6 @@ def _close_alive() -> None:
             except Exception as error:  # noqa: BLE001 - the others are to be closed all the same
                 notes = "; ".join(getattr(error, "__notes__", ()))
                 sys.stderr.write(f"closing {envs} at exit: {type(error).__name__}: {error} ({notes})\n")
-
-
-def _name(env: Env[Any, Any]) -> str:
-    return env.spec.id if env.spec is not None else type(env.unwrapped).__name__
 
 
 def _edges(envs: int, workers: int, chunks: int | None) -> list[int]:

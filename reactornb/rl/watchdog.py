@@ -1,4 +1,4 @@
-"""Who waits for an environment that does not come back? One thread for the process, alive only while something is watched.
+"""Finds environments that do not return: one thread for the process, alive only while a call is watched.
 
 A thread cannot be killed, but an exception can be delivered to it between two bytecodes: that ends an environment which loops
 in Python. One that is stuck inside a C call is named in the log at once, and its run fails when the call returns.
@@ -136,7 +136,7 @@ def _expire(watch: Watch) -> None:
 
 
 def _free_child() -> None:
-    """A forked child has no watchdog and nobody who is watched; another thread may have held the lock."""
+    """A forked child has no watchdog thread and no watched calls; another thread may have held the lock."""
     global _changed, _thread  # noqa: PLW0603 - there is one thread
     _changed = threading.Condition()
     _watched.clear()
