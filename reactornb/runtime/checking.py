@@ -1,7 +1,8 @@
-"""`check_values=True`: every value is looked at when it is sent, before each reaction that reads it and after it, and who changed it is named.
+"""`check_values=True`: finds the reaction that changes a value which was sent.
 
-Reactions run one at a time, those of other enclaves included. What cannot be changed in place, or is settled as `sending` says, cannot
-differ; what is left are objects, tensors, and what `Output(copy=False)` sent as it is.
+A value is hashed when it is sent, before each reaction that reads it, and after it. Reactions run one at a time, those of other enclaves
+included. A value that cannot be changed in place, or that `sending` copies or freezes, cannot differ; the check finds changes of objects, of
+tensors, and of what `Output(copy=False)` sends as it is.
 """
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ from reactornb.runtime.sending import PLAIN
 
 __all__ = ["ValueChecks"]
 
-_FEW = 256
-_KEPT = 64  # values of one port that are remembered: as many may be under way on delayed connections
+_FEW = 256  # if no more values are remembered, all are compared after each reaction
+_KEPT = 64  # values of one port that are remembered; so many may wait on delayed connections
 
 
 class _Sent(NamedTuple):
@@ -30,20 +31,20 @@ class _Sent(NamedTuple):
 
 
 class ValueChecks:
-    """What one run knows of the values under way.
+    """The values of one run that were sent and may still be read.
 
-    # _lock       held while a reaction runs, by its worker: so one reaction at a time runs in the whole run
-    # the others  belong to who holds it
+    # _lock       held by the worker while a reaction runs, so that one reaction at a time runs in the whole run
+    # the others  read and written by the thread that holds it
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._running: RunningReaction | None = None
-        self._sent: dict[int, _Sent] = {}  # by the value's id, which is its own while it stands here
+        self._sent: dict[int, _Sent] = {}  # by the value's id, which no other object has while it is kept here
         self._of_port: dict[str, deque[int]] = {}
 
     def sending(self, port: str, deliver: Callable[[Any], None]) -> Callable[[Any], None]:
-        """What a port's `set` calls: `deliver`, with the value noted."""
+        """`deliver` for a port's `set`, which also remembers the value."""
 
         def noted(value: Any) -> None:
             sender = self._running
@@ -65,9 +66,9 @@ class ValueChecks:
                 del self._sent[old]
 
     def checked(self, r: RunningReaction, call: Callable[[], None]) -> Callable[[], None]:
-        """`call`, alone in the run, with what it reads looked at before and after.
+        """`call`, with the values that the reaction reads compared before and after; no other reaction runs meanwhile.
 
-        Raises (the function made):
+        Raises (the returned function):
             ValueChangedError: for a value that is not what was sent.
         """
 
@@ -86,9 +87,9 @@ class ValueChecks:
                     call()
                 finally:
                     self._running = None
-                # Of few values all are looked at, so that one who never received the value is named, too.
-                looked_at = self._sent.values() if len(self._sent) <= _FEW else (*read.values(), *self._own(r))
-                for sent in list(looked_at):
+                # If there are few, all are compared: the reaction may have changed a value that it never received.
+                compared = self._sent.values() if len(self._sent) <= _FEW else (*read.values(), *self._own(r))
+                for sent in list(compared):
                     if self._differs(sent):
                         raise ValueChangedError(self._words(r, sent, read))
 
@@ -101,13 +102,13 @@ class ValueChecks:
         return [sent for sent in self._sent.values() if sent.sender.node.reactor == r.node.reactor]
 
     def _read(self, r: RunningReaction) -> dict[str, _Sent]:
-        """By the name of the port through which the reaction reads it."""
-        found = {}
+        """The values that a reaction reads, by the name of the port."""
+        values = {}
         for port in r.reads:
             sent = self._sent.get(id(port.value))
             if sent is not None and sent.value is port.value:
-                found[port.name] = sent
-        return found
+                values[port.name] = sent
+        return values
 
     @staticmethod
     def _words(r: RunningReaction, sent: _Sent, read: dict[str, _Sent]) -> str:

@@ -1,12 +1,12 @@
-"""A crash of the process (a segmentation fault, an abort in C code) says which reaction it was in, and what other workers were in.
+"""Crash reports: which reaction the process was in at a segmentation fault or an abort in C code, and what other workers ran.
 
-`faulthandler` writes the stack of the thread that crashed, which without a GIL is all that it can show, and which names functions, not
-reactions. It then calls the handler that was there before it: ours, which looks at the workers' stacks as `Run.busy` does, writes a line
-and lets the process die of the same signal. Nothing is paid before.
+`faulthandler` writes the stack of the thread that crashed; it names functions, not reactions, and without a GIL it can show no other
+thread. It then calls the handler that was installed before it. Ours reads the workers' stacks as `Run.busy` does, writes a line and lets the
+process die of the same signal. It costs nothing until then.
 
-With a GIL `faulthandler` shows the stacks of all threads, and that is all: a handler in Python could wait for ever for a GIL whose own
-lock the thread held. Without one, Python code in such a handler is a risk worth taking for a process that is lost: a second fault kills it at once, and if anything makes it
-wait (a lock that the thread held) it is aborted after two seconds.
+With a GIL only `faulthandler` is used: a handler in Python could wait for ever for a GIL whose own lock the crashed thread held. Without one,
+Python code in such a handler is acceptable, since the process is lost anyway: a second fault kills it at once, and if the handler has to wait
+(for a lock that the thread held) the process is aborted after two seconds.
 """
 
 from __future__ import annotations
@@ -30,17 +30,20 @@ _SIGNALS = [
 ]
 _PATIENCE_S = 2
 
-# Made by `install`, once a process: C code has the address of the first, and what it replaced is put back by it.
+# Written by `install`, once a process. C code has the address of `_handler`, which restores the handlers in `_before`.
 _handler: Any = None
 _before: dict[int, Any] = {}
 _fd = 2
 
 
 def install(fd: int = 2) -> bool:
-    """Report crashes from now on, unless somebody does already (`python -X faulthandler`); whether that was done.
+    """Report crashes from now on, unless `faulthandler` is on already (`python -X faulthandler`).
 
     Args:
-        fd: the file descriptor to write to, a copy of which is kept.
+        fd: the file descriptor to write to; a copy of it is kept.
+
+    Returns:
+        Whether crash reports were switched on.
     """
     global _handler, _fd  # noqa: PLW0603 - see above
     if faulthandler.is_enabled():
@@ -64,7 +67,7 @@ def install(fd: int = 2) -> bool:
             with contextlib.suppress(BaseException):
                 os.write(_fd, _words(number).encode(errors="replace"))
             libc.alarm(0)
-            os.kill(os.getpid(), number)  # once this returns, where it is not the faulty instruction that does so again
+            os.kill(os.getpid(), number)  # for a signal that was sent: the faulty instruction would only run again
 
         _handler = kind(handle)
         for number in _SIGNALS:
@@ -75,7 +78,7 @@ def install(fd: int = 2) -> bool:
 
 @contextlib.contextmanager
 def crash_report() -> Iterator[None]:
-    """Report crashes as long as the block lasts."""
+    """Report crashes within the block."""
     mine = install()
     try:
         yield
@@ -85,7 +88,7 @@ def crash_report() -> Iterator[None]:
 
 
 def _words(number: int) -> str:
-    """The line; on the thread that crashed."""
+    """The line that is written; on the thread that crashed."""
     here, others = "", []
     me = threading.get_ident()
     for run in live_runs():

@@ -1,11 +1,14 @@
-"""Whether a reaction draws from a generator of the whole process: `random`, `numpy.random`, torch's own.
+"""Warnings about reactions that draw from a generator of the whole process: `random`, `numpy.random`, torch's own.
 
-Reactions on several threads draw from it in an order that no program fixes, so two runs of one seed differ. In a run's first few
-tags (in all of them under `check_values`) each reaction's call is replaced by one that compares the generators before and after. Then
-the leader compares them between tags, which costs 2 µs a tag; where one has changed, calls are replaced again for some tags, to
-find out who it was. After that everything is as before, as with a window of `sampling`, and the run executes not one instruction more.
+Reactions on several threads draw from it in an order that no program fixes, so two runs of one seed differ. The search has three stages:
 
-# _active     the reactions that run, each with those that ran beside it; read and written under _lock by the workers
+1. In a run's first tags (in all of them under `check_values`) each reaction's call is replaced by one that compares the states of the
+   generators before and after.
+2. Then the leader compares them between tags, which costs 2 µs a tag. If one has changed, stage 1 begins again for some tags, to name the
+   reaction.
+3. Then the calls are put back, and the run executes no instruction more than without the search.
+
+# _active     the reactions that run, each with those that ran at the same time; read and written under _lock by the workers
 # _unsure     generators that were drawn from, with all reactions that ran then; likewise
 # _named      (generator, body) of the warnings; likewise
 # _innocent   bodies that ran without a draw; added to by any worker (set.add is atomic), read at the end
@@ -41,17 +44,15 @@ _INSTEAD = {
 
 
 def states() -> tuple[Any, Any, Any]:
-    """What tells whether one of the process's generators was drawn from, in the order of `_INSTEAD`; None for what is not loaded.
+    """The states of the process's generators, in the order of `_INSTEAD`; None for one that is not loaded.
 
-    Of a Mersenne Twister its position and first word: the position changes at each draw, the word at the 624th.
+    Of a Mersenne Twister only its position and first word: the position changes at each draw, the word at the 624th.
     """
     modules = sys.modules
     mtrand = modules.get("numpy.random.mtrand")
     torch = getattr(modules.get("torch"), "default_generator", None)
-    if torch is not None and is_under_way(
-        "torch"
-    ):  # half imported, beside a cell say, it crashes the process when asked
-        torch = None
+    if torch is not None and is_under_way("torch"):
+        torch = None  # while another thread imports it, asking crashes the process
     return (
         _of_random(),
         None if mtrand is None else _of_numpy(mtrand._rand._bit_generator),
@@ -60,13 +61,13 @@ def states() -> tuple[Any, Any, Any]:
 
 
 def _words(position_at: int, first_at: int) -> Callable[[], tuple[int, int]]:
-    """A look at these two words in memory: 0.1 µs."""
+    """Reads two words in memory; 0.1 µs."""
     position, first = ctypes.c_int.from_address(position_at), ctypes.c_uint32.from_address(first_at)
     return lambda: (position.value, first.value)
 
 
 def _python_random() -> Callable[[], Any]:
-    """A look at the two words in the object of `random`; where they are not where CPython has them, the whole state: 50 times as long."""
+    """Reads the two words of `random`'s object, or its whole state if they are not where CPython has them, which takes 50 times as long."""
     this = random._inst
     at = id(this) + object.__basicsize__
     look = _words(at, at + 4)
@@ -84,8 +85,8 @@ def _python_random() -> Callable[[], Any]:
 
 
 _of_random = _python_random()
-# NumPy's generator, held so that its memory stays its own, and how to look at it. Replaced as a whole by any worker that finds another
-# one (`np.random.set_bit_generator`).
+# NumPy's generator, kept so that its memory is not freed, and the function that reads its state. Replaced as a whole by any worker that
+# finds another one (`np.random.set_bit_generator`).
 _numpy: tuple[Any, Callable[[], Any]] = (None, _of_random)
 
 
@@ -103,21 +104,22 @@ def _of_numpy(generator: Any) -> Any:
 
 
 class Generators:
-    """A look at one enclave's first tags.
+    """The search in one enclave.
 
     Args:
         context: of the enclave.
-        always: look at all tags, and at every member of a bank; reactions run one at a time.
+        always: compare at all tags, and for every member of a bank; reactions run one at a time.
 
     Attributes:
-        is_open: calls are replaced.
+        is_open: whether calls are replaced.
     """
 
     tags = 32
-    # So many of them reaction by reaction; and as many more, whenever one of the others has drawn.
+    """For so many tags the search goes on."""
     close = 3
-    # So many members of a bank are compared; the others only say that they run.
+    """For so many of them, and for as many more after each draw that was found between tags, each reaction is compared."""
     members = 3
+    """So many members of a bank are compared; the others are only noted as running."""
 
     def __init__(self, context: ReactionContext, *, always: bool) -> None:
         self._context = context
@@ -135,13 +137,13 @@ class Generators:
         self.is_open = False
 
     def turn(self, *, wanted: bool = False) -> bool:
-        """Between two tags, on the leader's thread: compare, replace what is called or put it back, or end.
+        """Go on with the search. Called between two tags, on the leader's thread.
 
         Args:
-            wanted: somebody else would like to replace what is called.
+            wanted: another part of the runtime wants to replace the calls: end the search.
 
         Returns:
-            Whether it is over.
+            Whether the search is over.
         """
         done = self._context.tags_done
         if self.always:
@@ -194,21 +196,21 @@ class Generators:
         self.is_open = False
 
     def finish(self) -> None:
-        """Name those of whom it is not sure which drew; the run is over, or the look is."""
+        """Warn about draws for which several reactions may be responsible; the run or the search is over."""
         with self._lock:
             unsure, self._unsure = sorted(self._unsure, key=lambda found: len(found[1])), []
         for generator, reactions in unsure:
             if any((generator, _body(r)) in self._named for r in reactions):
-                continue  # that one explains it
+                continue  # the warning about that reaction explains the draw
             ordered = sorted(reactions, key=lambda r: r.index)
-            speak = [r for r in ordered if _line(r, generator) is not None]
+            naming = [r for r in ordered if _line(r, generator) is not None]
             never = [r for r in ordered if _body(r) not in self._innocent]
-            self._warn(generator, _one_each(speak or never or ordered))
+            self._warn(generator, _one_each(naming or never or ordered))
         for generator in self._drawn - {name for name, _ in self._named}:
-            # Between two tags that were not watched, and never again; a cell may have done so, too.
-            speak = [r for r in self._context.reactions if _line(r, generator) is not None]
-            if speak:
-                self._warn(generator, _one_each(speak))
+            # Drawn between two tags that were not compared, and never again; a cell may have done it.
+            naming = [r for r in self._context.reactions if _line(r, generator) is not None]
+            if naming:
+                self._warn(generator, _one_each(naming))
 
     def _watched(self, r: RunningReaction, call: Callable[[], None], compared: bool) -> Callable[[], None]:
         def watched() -> None:
@@ -235,7 +237,7 @@ class Generators:
         return watched
 
     def _found(self, drew: list[str], reactions: set[RunningReaction]) -> None:
-        """One of these drew, at least; it is sure which where only one ran, or all have one body."""
+        """At least one of these drew. It is certain which if only one ran, or if all have one body."""
         for name in drew:
             if len({_body(r) for r in reactions}) == 1:
                 self._warn(name, [min(reactions, key=lambda r: r.index)])
@@ -244,7 +246,7 @@ class Generators:
                     self._unsure.append((name, reactions))
 
     def _warn(self, generator: str, reactions: list[RunningReaction]) -> None:
-        """One of these drew, or the only one did."""
+        """Warn that one of these drew."""
         with self._lock:
             self._named.update((generator, _body(r)) for r in reactions)
         names = " or ".join(f"{r.name} ({_source(r, generator)})" for r in reactions[:3])
@@ -262,7 +264,7 @@ def _one_each(reactions: list[RunningReaction]) -> list[RunningReaction]:
 
 
 def _body(r: RunningReaction) -> Any:
-    """What all members of a bank have in common."""
+    """Identifies the body, which all members of a bank share."""
     return r.name if r.node.declaration is None else r.node.declaration.fn.__code__
 
 
@@ -273,11 +275,11 @@ def _source(r: RunningReaction, generator: str) -> Source:
 
 
 def _line(r: RunningReaction, generator: str) -> int | None:
-    """The first line of the body that speaks of the generator; None where it draws somewhere deeper."""
+    """The first line of the body that names the generator; None if the body calls something that draws."""
     if r.node.declaration is None:
         return None
     fn = r.node.declaration.fn
-    held, line = None, None  # a global or what was reached from one, and on which line
+    held, line = None, None  # the global, or the attribute reached from one, that is on the stack, and its line
     for step in dis.get_instructions(fn):
         name = step.argval
         if step.opname in ("PUSH_NULL", "CACHE"):
@@ -285,7 +287,7 @@ def _line(r: RunningReaction, generator: str) -> int | None:
         if step.opname.startswith(("LOAD_ATTR", "LOAD_METHOD", "IMPORT_FROM")):
             held = getattr(held, name, None) if type(held) is type(sys) else None
         else:
-            if held is not None and _speaks_of(held, generator):
+            if held is not None and _is_of(held, generator):
                 return line
             if step.opname.startswith(("LOAD_GLOBAL", "LOAD_NAME")):
                 held = fn.__globals__.get(name)
@@ -295,7 +297,7 @@ def _line(r: RunningReaction, generator: str) -> int | None:
     return None
 
 
-def _speaks_of(value: Any, generator: str) -> bool:
+def _is_of(value: Any, generator: str) -> bool:
     owner = getattr(value, "__self__", None)
     if generator == "random":
         return value is random or owner is random._inst

@@ -1,9 +1,9 @@
-"""What a run tells its user besides results: warnings, each said once.
+"""The warnings of a run, each given once.
 
-A warning goes to the run's list, which panel and status show, and to the logger `reactornb`, which prints it on stderr unless the
-user's own logging says otherwise.
+A warning is added to the run's list, which the panel and `status` show, and goes to the logger `reactornb`, which prints it on stderr
+unless the user's logging is set otherwise.
 
-# _said    written under _lock, by whatever thread finds something: a worker, or who shows the run
+# _said    written under _lock, by any thread that warns: a worker, or one that shows the run
 # _words   appended to under _lock; read at any time, as a copy
 # died     appended to by a thread that dies, in one operation; read by any
 """
@@ -25,7 +25,7 @@ class Notices:
     """The warnings of one run.
 
     Args:
-        who: of whom they tell, such as "run 3 of main".
+        who: what the warnings are about, such as "run 3 of main".
 
     Attributes:
         died: names of threads that reactions started and that ended in an exception.
@@ -39,7 +39,11 @@ class Notices:
         self.died: list[str] = []
 
     def add(self, key: Hashable, words: str) -> bool:
-        """Warn, unless there was a warning with that key; true if this is the first. Any thread."""
+        """Warn, unless there was a warning with that key. Any thread may call it.
+
+        Returns:
+            Whether it is the first one.
+        """
         with self._lock:
             if key in self._said:
                 return False
@@ -52,7 +56,7 @@ class Notices:
 
     @property
     def words(self) -> list[str]:
-        """The warnings so far, in the order in which they were found."""
+        """The warnings so far, oldest first."""
         with self._lock:
             return self._words.copy()
 
@@ -62,7 +66,7 @@ class Notices:
 
 
 def whereabouts(scheduler: Any) -> tuple[str, Source]:
-    """The reaction that this thread is in, by its full name, and the line of its body; "" and the nearest line of a user's if none.
+    """The full name of the reaction that this thread runs, and the line at which its body is; "" and the nearest line of the user's if none.
 
     Args:
         scheduler: of the run for which the thread works; None if there is none.

@@ -22,15 +22,15 @@ if TYPE_CHECKING:
 __all__ = ["StandingWatch"]
 
 _STANDS_S = 2.0
-_TAGS = 10  # so many microsteps at least: a reaction that takes long is something else
+_TAGS = 10  # at least so many microsteps: one slow reaction is another matter
 
 
 class StandingWatch:
-    """Looks at one run.
+    """Watches one run.
 
     Args:
         engine: what runs it.
-        notices: where it is said.
+        notices: where the warning goes.
         until_ns: the logical time at which the run is to end, or None: then nothing is looked at.
     """
 

@@ -1,14 +1,14 @@
-"""Threads that reactions start: whose they are, and what their run says of one that dies.
+"""Threads that reactions start: which run they belong to, and the warning about one that dies.
 
-Python does not keep who started a thread. Context variables would tell on the free-threaded build of 3.14, where threads inherit the
+Python does not keep which thread started another. Context variables would tell on the free-threaded build of 3.14, where threads inherit the
 context unless a flag says otherwise; on ordinary builds, 3.12 and 3.13 they do not, and `threading.excepthook` is called outside of
-the context everywhere. So `threading.Thread.start` is replaced, once, by a function that looks at who calls it. On a thread of no
-run it only calls the original; else the new thread's `run` notes its owner first. Timers, `ThreadPoolExecutor`, `asyncio.to_thread`
-and `multiprocessing.pool.ThreadPool` start their threads so; a thread that such a thread starts has the same owner. A thread of a
-pool that outlives the run stays the first run's.
+the context everywhere. So `threading.Thread.start` is replaced, once a process, by a function that asks which run the calling thread works
+for. If it works for none, the function only calls the original; else the new thread's `run` first stores its owner. Timers,
+`ThreadPoolExecutor`, `asyncio.to_thread` and `multiprocessing.pool.ThreadPool` start their threads this way; a thread that such a thread
+starts has the same owner. A thread of a pool that outlives the run keeps the first run as its owner.
 
-# _alive   added to by the thread that starts another, before it does, and taken from by the one that ends, each in one
-#          operation of a dict; read as a copy by who waits for a run's threads
+# _alive   a thread is added by the one that starts it, before it starts, and removed by itself when it ends, each in one
+#          operation of a dict; read as a copy by a thread that waits for a run's threads
 """
 
 from __future__ import annotations
@@ -29,18 +29,18 @@ from reactornb.runtime.workers import current_scheduler
 __all__ = ["join", "scheduler_here", "scheduler_of_thread"]
 
 _alive: dict[threading.Thread, Owner] = {}
-# Of so many threads that died a run tells each; more are one more warning.
+# A run warns about so many threads that died, one by one; the others are one more warning.
 _MOST = 20
 
 
 class Owner:
     """The enclave, and so the run, whose reaction started a thread.
 
-    A thread may outlive its run, and does not keep it.
+    A thread may outlive its run; it does not keep the run in memory.
 
     Attributes:
         run: in words.
-        origin: the reaction; by it counts what the thread prints.
+        origin: the reaction. What the thread prints counts if the reaction does.
     """
 
     __slots__ = ("_scheduler", "origin", "run")
@@ -51,7 +51,7 @@ class Owner:
         self.origin = scheduler.printed.origin(scheduler)
 
     def scheduler(self) -> ReactionContext | None:
-        """The enclave's scheduler; None once nobody holds its run."""
+        """The enclave's scheduler; None once its run is no longer in memory."""
         return self._scheduler()
 
     def living(self) -> ReactionContext:
@@ -84,7 +84,7 @@ def scheduler_here() -> ReactionContext | None:
 
 
 def scheduler_of_thread() -> ReactionContext | None:
-    """The same, of a run that has ended too; None once nobody holds the run."""
+    """As `scheduler_here`, also for a run that has ended; None once it is no longer in memory."""
     found: ReactionContext | None = current_scheduler()
     if found is None:
         owner = _owner()
@@ -96,8 +96,8 @@ def scheduler_of_thread() -> ReactionContext | None:
 def join(schedulers: Sequence[ReactionContext], grace_s: float = 0.5) -> None:
     """Wait for the threads that reactions of these enclaves started, as Python does before it exits.
 
-    Workers are daemons, and so is a thread that a reaction starts unless it says daemon=False: those have `grace_s` seconds in all, so
-    that what one raises at once is not missed.
+    Workers are daemon threads, and so is a thread that a reaction starts unless it is made with daemon=False. Daemon threads get `grace_s`
+    seconds in all, so that an exception which one raises at once is not missed.
     """
     until = time.monotonic() + grace_s
     while left := [thread for thread, owner in _alive.copy().items() if owner.scheduler() in schedulers]:
@@ -117,17 +117,15 @@ def _extended(start: Callable[[threading.Thread], None]) -> Callable[[threading.
     def start_thread(thread: threading.Thread) -> None:
         scheduler = current_scheduler()
         owner = _owner() if scheduler is None else Owner(scheduler)
-        if (
-            owner is None or thread in _alive or thread.ident is not None
-        ):  # who starts it twice is told so by the original
-            start(thread)
+        if owner is None or thread in _alive or thread.ident is not None:
+            start(thread)  # which raises if the thread is started twice
             return
         _alive[thread] = owner
         _set(thread, functools.partial(_run, thread, thread.run, owner))
         try:
             start(thread)
         except BaseException:
-            if thread.ident is None:  # there is no room for it
+            if thread.ident is None:  # the system gives no thread
                 _forget(thread)
             raise
 
@@ -145,7 +143,7 @@ def _forget(thread: threading.Thread) -> None:
 
 def _run(thread: threading.Thread, run: Callable[[], None], owner: Owner) -> None:
     inherit(owner)
-    thread.__dict__.pop("run", None)  # or the thread would hold itself
+    thread.__dict__.pop("run", None)  # else the thread would refer to itself
     try:
         run()
     except SystemExit:
@@ -175,7 +173,7 @@ def _tell(owner: Owner, thread: threading.Thread, words: str, *, died: bool) -> 
 
 
 def _place(error: BaseException) -> Source | None:
-    """The thread's first line of its user's, which says what the thread is for."""
+    """The outermost line of the user's, which tells what the thread is for."""
     here = error.__traceback__
     while here is not None:
         name: Any = here.tb_frame.f_globals.get("__name__", "")

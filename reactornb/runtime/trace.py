@@ -1,8 +1,8 @@
-"""What a run leaves behind: trace, fingerprint, value checks, and the wording of a failure.
+"""What a run records: trace, fingerprint and value checks; and the error of a failed reaction.
 
-A `Recorder` is called between levels and at the end of tags by the leader; where there are several enclaves, `level` and `written` by
-each leader (`level` only appends, which is atomic; `written` changes nothing) and `end_of_tag` under the gate's lock. So it needs no
-lock. `Trace` is read after the run, `fingerprint` at any time.
+A `Recorder` needs no lock. The leader calls it between levels and at the end of tags. With several enclaves each leader calls `level`
+(which only appends, and that is atomic) and `written` (which changes nothing), and `end_of_tag` is called under the gate's lock. `Trace`
+is read after the run, `fingerprint` at any time.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Trace:
     Attributes:
         executions: (tag, full name of the reaction); within a level in the order of the reactions' numbers.
         writes: (tag, full name of the port, action or timer, value), ordered by tag and number. Of a value that can be changed
-            it is a copy, as it was when the tag ended; what cannot be copied stands there itself.
+            it is a copy, made when the tag ended; a value that cannot be copied is kept itself.
     """
 
     executions: list[tuple[Tag, str]] = dataclasses.field(default_factory=list)
@@ -66,7 +66,7 @@ class Trace:
 
 
 class Recorder:
-    """Records as much of a run as was asked for."""
+    """Records what was asked for of a run."""
 
     def __init__(self, *, trace: bool = False, fingerprint: bool = False, check_values: bool = False) -> None:
         self.trace = Trace() if trace else None
@@ -75,7 +75,7 @@ class Recorder:
         self.serial = check_values  # finding the culprit needs one reaction at a time
         self.records_values = trace or fingerprint
         self.records_reactions = trace or check_values
-        self.apart = False  # several enclaves report: their levels come in any order
+        self.apart = False  # several enclaves report: levels come in any order and are sorted at the end
         self.changes: list[tuple[Tag, int, Any]] = []  # (tag, number of the parameter, `tuning.Change`)
         self._ran: list[tuple[Tag, int, int, str, int]] = []  # tag, level, number, name, enclave
         self._undone: set[tuple[Tag, int]] = set()
@@ -91,7 +91,7 @@ class Recorder:
         return None if self._sum is None else self._sum.hexdigest()
 
     def level(self, tag: Tag, ready: Sequence[RunningReaction]) -> Callable[[RunningReaction], None] | None:
-        """A level is about to run; what is returned is to be called after each of its reactions, unless it is None."""
+        """Record a level that is about to run. A function that is returned must be called after each of its reactions."""
         if self.trace is not None:
             if self.apart:
                 self._ran += [(tag, r.level, r.index, r.name, r.enclave) for r in ready]
@@ -100,10 +100,10 @@ class Recorder:
         return None
 
     def written(self, tag: tuple[int, int], present: Sequence[Signal]) -> Written | None:
-        """What is worth recording of a tag that ends in one enclave: as it is now, since who sent it may go on changing it.
+        """Record what one enclave wrote at a tag that ends: hashes and copies, since the sender may go on changing the value.
 
         Raises:
-            UnrecordableSignal: for a value that a fingerprint cannot take in.
+            UnrecordableSignal: for a value that cannot be part of a fingerprint.
         """
         # A delayed connection repeats what its port wrote.
         signals = [s for s in set(present) if s.recorded]
@@ -121,7 +121,7 @@ class Recorder:
         return Written(terms, copies)
 
     def end_of_tag(self, tag: tuple[int, int], written: Sequence[Written]) -> None:
-        """Take in what was written at a tag; in a trace by the signals' numbers, so that threads leave no mark."""
+        """Add what was written at a tag; a trace is sorted by the signals' numbers, so that it is the same for any number of threads."""
         if self._sum is not None:
             self._sum.add(sum(w.terms for w in written))
         if self.trace is not None:
@@ -129,7 +129,7 @@ class Recorder:
             self.trace.writes += [(Tag(*tag), name, value) for _, name, value in copies]
 
     def failed(self, tag: Tag, undone: Sequence[RunningReaction]) -> None:
-        """Of the level that has just run, the last of its enclave, these reactions do not count."""
+        """Remove these reactions of the level that has just run, the last of its enclave: they count as not run."""
         if self.trace is None or not undone:
             return
         if self.apart:
@@ -138,10 +138,10 @@ class Recorder:
             del self.trace.executions[-len(undone) :]
 
     def finish(self, failed: tuple[Tag, int] | None = None) -> None:
-        """The run is over: bring what several enclaves executed into the order of tags.
+        """The run is over: sort what several enclaves executed by tag.
 
         Args:
-            failed: the tag at which an enclave failed, and which it was: what others executed from there on does not count.
+            failed: the tag at which an enclave failed, and its number: what others executed from that tag on is removed.
         """
         if self.trace is not None and self._ran:
             ran = sorted(r for r in self._ran if (r[0], r[2]) not in self._undone)
@@ -163,7 +163,7 @@ class Written(NamedTuple):
 
 
 class UnrecordableSignal(Exception):  # noqa: N818 - caught by the scheduler, which knows who wrote it
-    """A signal's value cannot be judged."""
+    """A signal's value cannot be part of a fingerprint."""
 
     def __init__(self, signal: Signal, error: RefusedValueError) -> None:
         super().__init__(signal.name)
@@ -179,7 +179,7 @@ _UNCHANGING = frozenset({int, float, complex, bool, str, bytes, type(None)})
 
 
 def _copy(value: Any) -> Any:
-    """A value as it is now."""
+    """A copy of a value; the value itself if it cannot be copied."""
     if type(value) in _UNCHANGING:
         return value
     torch: Any = sys.modules.get("torch")
@@ -187,12 +187,12 @@ def _copy(value: Any) -> Any:
         return value.detach().clone()
     try:
         return copy.deepcopy(value)
-    except Exception:  # noqa: BLE001 - what cannot be copied, such as a lock or a generator, is what it is
+    except Exception:  # noqa: BLE001 - a lock or a generator, for example, is kept itself
         return _copy_parts(value)
 
 
 def _copy_parts(value: Any) -> Any:
-    """Of plain containers with something in them that cannot be copied, what can be."""
+    """Copies the parts of a plain container that can be copied, if some cannot."""
     try:
         if type(value) in (list, tuple):
             return type(value)(_copy(part) for part in value)
