@@ -69,7 +69,7 @@ class Finding:
     Attributes:
         name: what.
         state: "ok"; "note" for what is worth knowing; "warning" for what costs speed or comfort; "broken".
-        words: what was found, one sentence.
+        words: what was findings, one sentence.
         fix: what to do about it, "" where nothing is to be done.
         facts: the same as data.
     """
@@ -83,13 +83,13 @@ class Finding:
 
 def examine() -> list[Finding]:
     """Look at everything; takes a few seconds, most of them for imports in other processes."""
-    found: list[Finding] = []
+    findings: list[Finding] = []
     for check in (_interpreter, _gil, _cores, _packages, _atari, _graphviz, _chromium, _kernel):
         try:
-            found += check()
+            findings += check()
         except Exception as error:  # noqa: BLE001 - a machine stranger than this module knows is a finding too
-            found.append(Finding(check.__name__.strip("_"), "warning", f"could not be looked at: {error!r}"))
-    return found
+            findings.append(Finding(check.__name__.strip("_"), "warning", f"could not be looked at: {error!r}"))
+    return findings
 
 
 def main(*, as_json: bool = False) -> int:
@@ -98,17 +98,17 @@ def main(*, as_json: bool = False) -> int:
     Returns:
         1 if something is broken, else 0.
     """
-    found = examine()
-    broken = any(f.state == "broken" for f in found)
+    findings = examine()
+    broken = any(f.state == "broken" for f in findings)
     if as_json:
-        print(json.dumps({"ok": not broken, "findings": [dataclasses.asdict(f) for f in found]}, indent=2))
+        print(json.dumps({"ok": not broken, "findings": [dataclasses.asdict(f) for f in findings]}, indent=2))
         return int(broken)
-    width = max(len(f.name) for f in found)
-    for f in found:
+    width = max(len(f.name) for f in findings)
+    for f in findings:
         print(f"{MARKS[f.state]}  {f.name:<{width}}  {f.words}")
         if f.fix:
             print(f"    {'':<{width}}  -> {f.fix}")
-    count = sum(f.state in ("warning", "broken") for f in found)
+    count = sum(f.state in ("warning", "broken") for f in findings)
     print(f"\n{'Nothing to mend.' if not count else f'{count} to mend.'}")
     return int(broken)
 
@@ -177,14 +177,14 @@ def _gil() -> list[Finding]:
     if getattr(sys, "_is_gil_enabled", lambda: True)():
         fix = "unset PYTHON_GIL, or set it to 0, and drop -X gil=1"
         return [Finding("GIL", "broken", f"on in this process (PYTHON_GIL={setting})", fix, {"enabled": True})]
-    found = [Finding("GIL", "ok", here, "", {"enabled": False})]
+    findings = [Finding("GIL", "ok", here, "", {"enabled": False})]
     installed = [name for name in COMPILED if util.find_spec(name) is not None]
     with ThreadPoolExecutor(2) as pool:
         answers = list(pool.map(lambda name: _turns_gil_on(COMPILED[name]), installed))
     culprits = {}
     for name, (culprit, failure) in zip(installed, answers, strict=True):
         if failure:
-            found.append(
+            findings.append(
                 Finding(f"import {name}", "broken", failure, f"reinstall it: pip install --force-reinstall {name}")
             )
         elif culprit:
@@ -193,9 +193,9 @@ def _gil() -> list[Finding]:
             words = f"{when} the GIL on for the whole process: {culprit} is not marked as safe without it"
             if setting is None:
                 fix = "start Python with PYTHON_GIL=0 (the kernel, reactornb run and reactornb bench do)"
-                found.append(Finding(f"import {name}", "note", words, fix, {"module": culprit}))
+                findings.append(Finding(f"import {name}", "note", words, fix, {"module": culprit}))
             else:
-                found.append(
+                findings.append(
                     Finding(
                         f"import {name}",
                         "note",
@@ -205,12 +205,12 @@ def _gil() -> list[Finding]:
                     )
                 )
     kept = [name for name in installed if name not in culprits]
-    found.append(
+    findings.append(
         Finding(
             "extensions", "ok", f"leave the GIL off: {', '.join(kept) or 'none'}", "", {"on": culprits, "off": kept}
         )
     )
-    return found
+    return findings
 
 
 def _turns_gil_on(statement: str) -> tuple[str, str]:

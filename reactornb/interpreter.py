@@ -13,7 +13,7 @@ __all__ = ["environment"]
 def environment() -> dict[str, str]:
     """What a result may depend on besides program and seed: versions, the machine's kind, the seed of hashes ("random": another each time)."""
     given = None if sys.flags.ignore_environment else os.environ.get("PYTHONHASHSEED")
-    found = {
+    facts = {
         "python": f"{platform.python_version()}{'t' if sysconfig.get_config_var('Py_GIL_DISABLED') else ''}",
         "machine": f"{sys.platform} {platform.machine()}",
         "gil": "on" if getattr(sys, "_is_gil_enabled", lambda: True)() else "off",
@@ -23,5 +23,5 @@ def environment() -> dict[str, str]:
         module = sys.modules.get(name)
         version = getattr(module, "__dict__", {}).get("__version__")
         if version is not None:
-            found[name] = str(version)
-    return found
+            facts[name] = str(version)
+    return facts

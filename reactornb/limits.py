@@ -1,6 +1,6 @@
-"""How much is too much: what would only fill memory or keep a notebook busy for minutes is refused, with these numbers.
+"""Upper limits: a larger number is refused, since it would only fill memory or keep a notebook busy for minutes.
 
-They are a hundred times what has been measured to be of use (`reactornb bench scale` stops at 10,000 reactors), not what would just work.
+Each is about a hundred times the largest useful number that was measured (`reactornb bench scale` stops at 10,000 reactors).
 """
 
 from __future__ import annotations

@@ -4,8 +4,8 @@ A `%%reactor` cell is the body of a class. Its text is turned into the statement
 cell is line 7 of what is compiled: tracebacks, `inspect`, breakpoints and our own messages point at what the user sees. Imports of the
 body move above the class, and names of `reactornb` are in scope.
 
-This module knows nothing of IPython: who calls it says where classes go, under which file name a cell is compiled, and with which
-`__future__` features.
+This module knows nothing of IPython: its callers pass the namespace, the file name under which a cell is compiled, and the `__future__`
+features.
 """
 
 from __future__ import annotations
@@ -118,7 +118,7 @@ class _LineParser(argparse.ArgumentParser):
 
 
 def parse_line(magic: CellMagic, where: str) -> dict[str, Any] | None:
-    """The options on a magic's line, by name, for who has no IPython.
+    """The options on a magic's line, by name; the magics themselves parse with IPython's errors.
 
     Args:
         magic: `%%reactor` or `%%lf`.
@@ -244,7 +244,7 @@ def compile_class(cell: ReactorCell) -> tuple[CodeType, ast.Module]:
 
 
 def _imports_first(tree: ast.Module) -> ast.Module:
-    """Move the body's imports above the class: who writes `import math` at the top of a cell means it for the reactions."""
+    """Move the body's imports above the class: an `import math` at the top of a cell is meant for the reactions."""
     (statement,) = tree.body
     assert isinstance(statement, ast.ClassDef)
     imports = [node for node in statement.body if isinstance(node, (ast.Import, ast.ImportFrom))]

@@ -1,4 +1,4 @@
-"""Which reactor of a file is the program: what a loaded file declares, and how the outermost reactor is found in it."""
+"""What a loaded file declares, and which of its reactors is the program: the outermost one."""
 
 from __future__ import annotations
 
@@ -49,8 +49,8 @@ class Loaded:
         """The outermost reactor; see `outermost`.
 
         Args:
-            name: the one asked for.
-            parameters: it is given parameters, so a program that is made already will not do.
+            name: of the reactor or program that was asked for.
+            parameters: whether it gets parameters, which a finished `Program` cannot take.
         """
         if name is None and not parameters and len(self.made) == 1:
             (only,) = self.made.values()
@@ -68,9 +68,9 @@ class Loaded:
         return outermost(names, name, where=str(self.path))
 
     def programs(self) -> Iterator[tuple[str, Any, dict[str, Any]]]:
-        """All that could be the program: name; class, reactor or program; parameters. For who checks a file.
+        """All that could be the program, for `reactornb check`: name; class, reactor or program; parameters.
 
-        A class of which the file makes programs itself, with parameters, is not taken with its defaults.
+        A class of which the file makes programs itself, with parameters, is not listed with its defaults.
         """
         classes = _classes(self.names)
         for name, cls in _complete(self.outer(classes)).items():
@@ -88,9 +88,9 @@ class Loaded:
         """Its classes that no other one contains or extends, and of which it makes no program itself."""
         classes = _classes(self.names) if classes is None else classes
         inside, _, _ = _contained(classes)
-        made: set[type] = {node.cls for program in self.made.values() for node in program.graph.reactors}
-        made.update(self.names[name] for name, parameters in self.used if parameters)
-        return {name: cls for name, cls in classes.items() if cls not in inside | made}
+        programmed: set[type] = {node.cls for program in self.made.values() for node in program.graph.reactors}
+        programmed.update(self.names[name] for name, parameters in self.used if parameters)
+        return {name: cls for name, cls in classes.items() if cls not in inside | programmed}
 
 
 def _complete(classes: dict[str, type[Reactor]]) -> dict[str, type[Reactor]]:
@@ -126,9 +126,9 @@ def outermost(names: dict[str, Any], name: str | None = None, *, where: str = "t
     from reactornb.runtime import Program
 
     if name is not None:
-        found = names.get(name)
-        if isinstance(found, (Program, Reactor)) or (isinstance(found, type) and issubclass(found, Reactor)):
-            return found
+        value = names.get(name)
+        if isinstance(value, (Program, Reactor)) or (isinstance(value, type) and issubclass(value, Reactor)):
+            return value
         raise ProgramFileError(f"{where}: there is no reactor or program {name!r}. {suggestion(name, _classes(names))}")
     for convention in _CONVENTIONS:
         if isinstance(names.get(convention), (Program, Reactor)):

@@ -1,9 +1,9 @@
-"""What of a notebook is executed to have the program that it declares, without doing what it does.
+"""Selects the statements of a notebook that declare its program; the others, which run it, are not executed.
 
-Always: `%%reactor` and `%%lf` cells, imports, functions, classes, plain constants, and names that are given a `Program(…)`. A name
-that one of these needs (a constant that is computed, an array, a configuration, `functools.partial(…)`) is made by the assignments
-that make it in the notebook, in their order, if those run no program, await nothing and use no magic. All else is left out: `left_out`
-says where and why. A cell tagged `program` is executed whole.
+Always executed: `%%reactor` and `%%lf` cells, imports, functions, classes, plain constants, and assignments of a `Program(…)`. If one of these
+needs a name (a constant that is computed, an array, a configuration, `functools.partial(…)`), the assignments that make it are executed too,
+in the notebook's order, unless they run a program, await something or use a magic. Everything else is left out, and `select` says what and
+why. A cell tagged `program` is executed whole.
 
 This module reads and decides; `program` executes. What a `%%reactor` or `%%lf` cell means is defined in `cell_magics`. Nothing here
 knows IPython, or more of reactors than how they are written.
@@ -33,7 +33,7 @@ from reactornb.loading.statement_names import bound_names, executed_parts, used_
 __all__ = ["Cell", "NotebookError", "Step", "Use", "read_cells", "select", "steps_of", "uses_of"]
 
 _WHOLE, _RAISES = "program", "raises-exception"
-# What runs a program, or trains: methods of `Program`, `Run`, threads, models.
+# Methods of `Program`, `Run`, threads and models that run a program or train.
 _RUNS = {"run", "start", "result", "wait", "join", "advance", "learn", "fit", "train", "sleep"}
 _MAGIC = "__magic__"
 # Cell magics whose cell is Python that leaves names behind.
@@ -64,7 +64,7 @@ class Cell:
 
 @dataclass(slots=True)
 class Step:
-    """A statement of a notebook, or a whole cell that declares reactors.
+    """A statement of a notebook, or a whole cell that declares reactors, and when it is executed.
 
     Attributes:
         where: file and cell.
@@ -73,14 +73,14 @@ class Step:
         reactor: the `%%reactor` cell, which is executed instead of `tree`; None for anything else.
         lf: Lingua Franca text, at its lines in the cell.
         lf_main: what to call a main reactor of that text that has no name.
-        kind: "always", "if needed" or "never".
-        why: why never, in words.
-        root: all that its bodies use is needed, too: it declares reactors, or is a program.
-        program: it gives names to what `Program(…)` makes.
-        may_raise: its cell is tagged so.
+        kind: whether it is executed: "always", "if needed" or "never".
+        why: the reason for "never", in words.
+        root: it declares reactors, or is a program: the names that its bodies use are needed, too.
+        program: it assigns what `Program(…)` returns.
+        may_raise: its cell is tagged `raises-exception`.
         binds: the names that it makes or changes.
         now: the names that executing it needs.
-        later: the names that calling what it defines needs.
+        later: the names that calling the functions in it needs.
     """
 
     where: str
@@ -106,7 +106,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Use:
-    """A program that a magic starts or draws: `%reactor start PPO config=config`.
+    """A program that a magic starts or draws: `%reactor start PPO learning_rate=1e-3`.
 
     Attributes:
         where: file, cell and line.
@@ -136,7 +136,7 @@ def read_cells(path: Path, text: str) -> list[Cell]:
     cells = book.get("cells") if isinstance(book, dict) else None
     if not isinstance(cells, list):
         raise NotebookError(f"{path}: is not a notebook of format 4: it has no list of cells.")
-    found: list[Cell] = []
+    cells_read: list[Cell] = []
     for index, cell in enumerate(cells, 1):
         if not isinstance(cell, dict):
             raise NotebookError(
@@ -149,13 +149,15 @@ def read_cells(path: Path, text: str) -> list[Cell]:
             source = "".join(source)
         if not isinstance(source, str):
             raise NotebookError(
-                f"{path}: is not a notebook of format 4: code cell {len(found) + 1} has {_kind(source)} for its source, not text."
+                f"{path}: is not a notebook of format 4: code cell {len(cells_read) + 1} has {_kind(source)} for its source, not text."
             )
         metadata = cell.get("metadata")
         tags = metadata.get("tags") if isinstance(metadata, dict) else None
         named = frozenset(tag for tag in tags if isinstance(tag, str)) if isinstance(tags, list) else frozenset()
-        found.append(Cell(len(found) + 1, f"{path}, cell {len(found) + 1}", source.replace("\r\n", "\n"), named))
-    return found
+        cells_read.append(
+            Cell(len(cells_read) + 1, f"{path}, cell {len(cells_read) + 1}", source.replace("\r\n", "\n"), named)
+        )
+    return cells_read
 
 
 def _kind(value: Any) -> str:
@@ -167,7 +169,7 @@ def _kind(value: Any) -> str:
 
 
 def steps_of(cells: Iterable[Cell]) -> list[Step]:
-    """What the cells do, in order; nothing is executed.
+    """The steps of the cells, in order; nothing is executed.
 
     Raises:
         SyntaxError: if a cell is no Python.
@@ -315,7 +317,7 @@ def _without_magics(text: str) -> str:
 
 def uses_of(cells: Iterable[Cell]) -> list[Use]:
     """The programs that `%reactor start` and `%reactor graph` name."""
-    found: dict[tuple[str, tuple[str, ...]], Use] = {}
+    uses: dict[tuple[str, tuple[str, ...]], Use] = {}
     for cell in cells:
         if _RAISES in cell.tags:
             continue
@@ -329,21 +331,21 @@ def uses_of(cells: Iterable[Cell]) -> list[Use]:
             if names and words[0] == names[0]:
                 key = (names[0], tuple(sorted(name + value for name, _, value in pairs)))
                 use = Use(f"{cell.where}, line {number}", names[0], {name: value for name, _, value in pairs})
-                found.setdefault(key, use)
-    return list(found.values())
+                uses.setdefault(key, use)
+    return list(uses.values())
 
 
 # -- which steps are executed ---------------------------------------------------------------------------------------------
 
 
 def select(steps: list[Step], uses: Iterable[Use]) -> tuple[list[Step], dict[str, Step]]:
-    """What is executed, in order, and by name what makes or changes it and is left out."""
+    """The steps to execute, in order; and by name the steps that make or change a needed name and are left out."""
     makers: dict[str, list[Step]] = {}
     for step in steps:
         for name in step.binds:
             makers.setdefault(name, []).append(step)
     chosen = {id(step) for step in steps if step.kind == "always"}
-    # From names to whether calling them is needed: then so is what their bodies use.
+    # A name that is called needs the names in the bodies of its functions as well.
     needed: set[str] = set()
     called: set[str] = set()
     todo = [(name, False) for step in steps if id(step) in chosen for name in step.now]
@@ -397,7 +399,7 @@ def _is_literal(value: ast.expr) -> bool:
 
 
 def _forbidden(statement: ast.stmt) -> str:
-    """Why a statement is not executed, whoever needs what it makes; "" if it may be."""
+    """Why a statement is not executed even if a name that it makes is needed; "" if it may be executed."""
     for node in executed_parts(statement):
         if isinstance(node, (ast.Await, ast.AsyncFor, ast.AsyncWith)):
             return "it awaits"
@@ -410,7 +412,7 @@ def _forbidden(statement: ast.stmt) -> str:
 
 
 def _runners(steps: list[Step]) -> dict[str, str]:
-    """Functions of the notebook that run something, also through each other, and why."""
+    """The functions of the notebook that run a program, also by calling each other, and why."""
     bodies = {
         n.name: n
         for step in steps
@@ -418,17 +420,17 @@ def _runners(steps: list[Step]) -> dict[str, str]:
         for n in step.tree.body
         if isinstance(n, (ast.FunctionDef, ast.AsyncFunctionDef))
     }
-    found: dict[str, str] = {}
+    reasons: dict[str, str] = {}
     for name, body in bodies.items():
         for node in ast.walk(body):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in _RUNS:
-                found[name] = f"calls .{node.func.attr}(…)"
+                reasons[name] = f"calls .{node.func.attr}(…)"
     while more := {
-        name: f"calls {n.func.id}, which {found[n.func.id]}"
+        name: f"calls {n.func.id}, which {reasons[n.func.id]}"
         for name, body in bodies.items()
-        if name not in found
+        if name not in reasons
         for n in ast.walk(body)
-        if isinstance(n, ast.Call) and isinstance(n.func, ast.Name) and n.func.id in found
+        if isinstance(n, ast.Call) and isinstance(n.func, ast.Name) and n.func.id in reasons
     }:
-        found.update(more)
-    return found
+        reasons.update(more)
+    return reasons

@@ -1,8 +1,8 @@
-"""Programs in files: from a `.py` file or a notebook to the reactor that is to run.
+"""Loads program files: executes the declarations of a `.py` file or a notebook.
 
-What a file *declares* is loaded, not what it does: a `.py` file is executed like an imported module (its `if __name__ ==
-"__main__":` stays out), of a notebook what `notebook` selects. So one file serves a person who runs its cells, `reactornb run` with
-other workers, and the benchmarks. This module knows nothing of IPython.
+A file's *declarations* are executed, not what it does with them: a `.py` file like an imported module (not what stands under `if __name__
+== "__main__":`), of a notebook the steps that `notebook` selects. So one file serves a person who runs its cells, `reactornb run` with
+another number of workers, and the benchmarks.
 """
 
 from __future__ import annotations
@@ -124,7 +124,7 @@ class _NotebookLoader:
         return loaded
 
     def _take(self, step: Step) -> None:
-        """Execute a step, or leave it out if it needs what was left out and is no reactor itself."""
+        """Execute a step; leave it out if it needs a name that was left out, unless it declares reactors."""
         names, left = self._names, self._left
         try:
             self._execute(step)
@@ -158,8 +158,8 @@ class _NotebookLoader:
         if step.program:
             from reactornb.runtime import Program
 
-            made = {name: names[name] for name in sorted(step.binds) if isinstance(names.get(name), Program)}
-            self._loaded.made.update(made)
+            programs = {name: names[name] for name in sorted(step.binds) if isinstance(names.get(name), Program)}
+            self._loaded.made.update(programs)
 
     def _execute(self, step: Step) -> None:
         if step.reactor is not None:
@@ -257,7 +257,7 @@ def _read(path: Path) -> str:
 
 @contextmanager
 def guard_exit(path: Path) -> Iterator[None]:
-    """While a file is loaded: `sys.exit` ends nothing but the loading.
+    """Turns `sys.exit` in a file that is loaded into an error.
 
     Raises:
         FileExitedError: if the file calls it.
@@ -281,8 +281,8 @@ def guard_exit(path: Path) -> Iterator[None]:
 
 
 def make(root: type[Reactor], parameters: dict[str, Any]) -> Reactor:
-    """An instance; what is wrong with its parameters is said of the line of its class, since the caller has none."""
+    """An instance of a class. An error in the parameters names the line of the class, since the command line has no line."""
     where = root._definition
     code = compile("\n" * (where.line - 1) + "root(**parameters)", where.file, "eval", dont_inherit=True)
-    made: Reactor = eval(code, {"__name__": MODULE, "root": root, "parameters": parameters})  # noqa: S307 - one call
-    return made
+    instance: Reactor = eval(code, {"__name__": MODULE, "root": root, "parameters": parameters})  # noqa: S307 - one call
+    return instance

@@ -1,4 +1,4 @@
-"""The names that statements need and make, found without executing them.
+"""The names that statements need and make, names without executing them.
 
 A name is needed *now* if executing the statement looks it up, and *later* if only calling a function in it does.
 """
@@ -66,23 +66,23 @@ def _free(function: ast.AST) -> set[str]:
 
 def bound_names(tree: ast.Module, *, changed: bool = True) -> set[str]:
     """The names that statements make, and if asked for those whose parts they change."""
-    found: set[str] = set()
+    names: set[str] = set()
     for node in _scope(tree):
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
-            found.add(node.name)
+            names.add(node.name)
         elif isinstance(node, (ast.Import, ast.ImportFrom)):
-            found.update((alias.asname or alias.name).split(".")[0] for alias in node.names)
+            names.update((alias.asname or alias.name).split(".")[0] for alias in node.names)
         elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
-            found.add(node.id)
+            names.add(node.id)
         elif isinstance(node, ast.ExceptHandler) and node.name:
-            found.add(node.name)
+            names.add(node.name)
         elif changed and isinstance(node, (ast.Subscript, ast.Attribute)) and isinstance(node.ctx, ast.Store):
             base: ast.expr = node
             while isinstance(base, (ast.Subscript, ast.Attribute)):
                 base = base.value
             if isinstance(base, ast.Name):
-                found.add(base.id)
-    return found
+                names.add(base.id)
+    return names
 
 
 def _scope(node: ast.AST) -> Iterator[ast.AST]:

@@ -1,8 +1,8 @@
-"""Finding out that logical time stands still in a run that is to end at a logical time.
+"""A warning that logical time does not advance in a run that is to end at a logical time.
 
-A loop without delays, or with `after=ms(0)`, goes on in microsteps of one time, as most training programs do; `until=` is logical time
-and never comes. That is legal, and no mistake where the loop ends by itself, so the run is not ended: its user is told. Found by looking
-from outside, whenever somebody waits for the run or asks what there is to know of it: the run pays nothing.
+A loop without delays, or with `after=ms(0)`, advances in microsteps of one time, as most training programs do; `until=` is logical time and
+never comes. That is legal, and right if the loop ends by itself, so the run goes on and its user is warned. The check is made by threads
+that wait for the run or ask for its state, at no cost to the run.
 
 # _seen   under _lock; any thread may look
 """

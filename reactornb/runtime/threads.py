@@ -60,13 +60,13 @@ class Owner:
         Raises:
             RunOverError: if the run has ended.
         """
-        found = self._scheduler()
-        if found is None or found.run_is_over:
+        scheduler = self._scheduler()
+        if scheduler is None or scheduler.run_is_over:
             raise RunOverError(
                 f"{self.run} has ended, and thread {threading.current_thread().name!r}, which its reactions started, goes on. Let a shutdown "
                 f"reaction end the thread; a pool for several runs is made by each run's startup reaction."
             )
-        return found
+        return scheduler
 
 
 def scheduler_here() -> ReactionContext | None:
@@ -75,22 +75,22 @@ def scheduler_here() -> ReactionContext | None:
     Raises:
         RunOverError: on a thread whose run has ended.
     """
-    found: ReactionContext | None = current_scheduler()
-    if found is None:
+    scheduler: ReactionContext | None = current_scheduler()
+    if scheduler is None:
         owner = _owner()
         if owner is not None:
             return owner.living()
-    return found
+    return scheduler
 
 
 def scheduler_of_thread() -> ReactionContext | None:
     """As `scheduler_here`, also for a run that has ended; None once it is no longer in memory."""
-    found: ReactionContext | None = current_scheduler()
-    if found is None:
+    scheduler: ReactionContext | None = current_scheduler()
+    if scheduler is None:
         owner = _owner()
         if owner is not None:
             return owner.scheduler()
-    return found
+    return scheduler
 
 
 def join(schedulers: Sequence[ReactionContext], grace_s: float = 0.5) -> None:

@@ -204,7 +204,7 @@ def _copy_parts(value: Any) -> Any:
 
 
 def unrecordable(graph: Graph, signal: Signal, tag: Tag, error: RefusedValueError) -> UnrecordableValueError:
-    """The error that ends a run whose fingerprint cannot take in a value, with who wrote it."""
+    """The error that ends a run with a value that cannot be part of its fingerprint; it names the reaction that wrote it."""
     action = ("action", next((a.index for a in graph.actions if a.name == signal.name), -1))
     writer = next(
         (
@@ -261,14 +261,14 @@ def failure(r: RunningReaction, cls: type[Reactor], tag: Tag, error: BaseExcepti
         if frame.filename == body:
             source = Source(frame.filename, frame.lineno or 0)
     fix = _forgotten(r, cls, error) or hint(error)
-    made = ReactionError(
+    failed = ReactionError(
         f"reaction {r.name} raised at tag {tag}, {source}: {said(error)}{fix}{carried(error)}",
         reaction=r.name,
         tag=tag,
         source=source,
     )
-    made.__cause__ = error.with_traceback(users_traceback(error.__traceback__))
-    return made
+    failed.__cause__ = error.with_traceback(users_traceback(error.__traceback__))
+    return failed
 
 
 _RUNTIME = str(Path(__file__).parent) + os.sep

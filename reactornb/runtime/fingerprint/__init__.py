@@ -64,10 +64,10 @@ def term(tag: tuple[int, int], order: int, value: Any) -> int:
         value: the value.
 
     Raises:
-        RefusedValueError: if it cannot be judged.
+        RefusedValueError: if it cannot be compared.
     """
     kind = type(value)
-    if kind is float:  # these two are done with one call less
+    if kind is float:  # these two save one call
         written = _placed_float(*tag, order, b"f", value)
     elif kind is numpy.ndarray and type(encoded := arrays.plain(b"A", value)) is bytes:
         written = _place(*tag, order) + encoded
@@ -82,9 +82,9 @@ def digest(value: Any, *, strict: bool = True) -> str:
 
     Args:
         value: the value.
-        strict: refuse what cannot be judged; else it counts by its identity, for who compares within one process.
+        strict: refuse what cannot be compared; else it counts by its identity, which is enough within one process.
 
     Raises:
-        RefusedValueError: if it cannot be judged, and `strict`.
+        RefusedValueError: if it cannot be compared, and `strict`.
     """
     return blake2b(Walk(strict=strict).encode(value), digest_size=HASH_BYTES).hexdigest()

@@ -155,12 +155,12 @@ def _name(module: str | None, name: str) -> bytes:
 def _named(_: Walking, value: Any) -> bytes:
     """A function: as long as its name leads to it."""
     name, module = value.__qualname__, value.__module__
-    found: Any = types.SimpleNamespace(**value.__globals__)
+    named: Any = types.SimpleNamespace(**value.__globals__)
     for part in name.split("."):
-        found = getattr(found, part, None)
-    if getattr(found, "__func__", found) is not value and getattr(found, "__wrapped__", None) is not value:
+        named = getattr(named, part, None)
+    if getattr(named, "__func__", named) is not value and getattr(named, "__wrapped__", None) is not value:
         raise RefusedValueError(
-            f"{name} is a function without a name of its own, whose like in another run cannot be told from any other. Use a "
+            f"{name} is a function without a name of its own, so that the same function cannot be found in another run. Use a "
             f"function defined at the top of a module or a cell",
             type(value),
         )
@@ -209,13 +209,13 @@ def _set(walk: Walking, value: Any) -> Node:
 
 def _attributes(value: Any) -> dict[str, Any]:
     """What stands on an object beside the content of its base, by name."""
-    found = dict(getattr(value, "__dict__", {}))
+    attributes = dict(getattr(value, "__dict__", {}))
     for cls in type(value).__mro__:
         slots = cls.__dict__.get("__slots__", ())
         for slot in (slots,) if isinstance(slots, str) else slots:
             if slot not in ("__dict__", "__weakref__") and not slot.startswith("__") and hasattr(value, slot):
-                found[slot] = getattr(value, slot)
-    return dict(sorted(found.items()))
+                attributes[slot] = getattr(value, slot)
+    return dict(sorted(attributes.items()))
 
 
 def _names(attributes: Iterable[str]) -> bytes:
@@ -285,7 +285,7 @@ def _refuse(_: Walking, value: Any) -> bytes:
     raise RefusedValueError("it is different in each process", type(value))
 
 
-# Of these no value can be judged.
+# No value of these types can be compared between processes.
 _NEVER_ACCEPTED = (
     types.GeneratorType, types.CoroutineType, types.AsyncGeneratorType, types.FrameType, types.TracebackType, abc.Generator, abc.Coroutine,
     abc.AsyncGenerator, io.IOBase, typing.IO, weakref.ref, threading.Thread, threading.Event, threading.Condition,
@@ -294,14 +294,14 @@ _NEVER_ACCEPTED = (
 
 
 def type_refusal(annotation: Any, seen: tuple[Any, ...] = ()) -> RefusedValueError | None:
-    """Why no value of a declared type could be judged; None if one may be. Looks into generic types, unions and dataclasses."""
+    """Why no value of a declared type could be compared; None if one may be. Generic types, unions and dataclasses are looked into."""
     if annotation in seen:
         return None
     seen = (*seen, annotation)
     origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
     if origin in (typing.Union, types.UnionType):
-        found = [type_refusal(argument, seen) for argument in arguments]
-        return found[0] if all(found) else None
+        refusals = [type_refusal(argument, seen) for argument in arguments]
+        return refusals[0] if all(refusals) else None
     kind = origin or annotation
     if isinstance(kind, type):
         if issubclass(kind, _NEVER_ACCEPTED):

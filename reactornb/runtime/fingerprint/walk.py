@@ -32,7 +32,7 @@ class Walk:
     # Everything here belongs to the thread that walks.
 
     Args:
-        strict: refuse what cannot be judged.
+        strict: refuse what cannot be compared.
     """
 
     __slots__ = ("_component", "_known", "_laid", "_path", "_stack", "strict")
@@ -52,7 +52,7 @@ class Walk:
         """The value as bytes.
 
         Raises:
-            RefusedValueError: if it cannot be judged.
+            RefusedValueError: if it cannot be compared.
         """
         leaf = LEAVES.get(type(value))
         if leaf is not None:
@@ -174,7 +174,7 @@ class Walk:
         stack = self._stack
         laid: dict[int, tuple[Any, Any, list[Any]]] = {}
         component: dict[int, int] = {}
-        found: dict[int, int] = {}  # position of first visit
+        first_visit: dict[int, int] = {}  # positions
         lowest: dict[int, int] = {}
         open_: list[int] = []
 
@@ -183,7 +183,7 @@ class Walk:
             entered = self._open(value)
             children = list(entered.children) if type(entered) is Node else []
             laid[me] = (value, entered, children)
-            found[me] = lowest[me] = len(found)
+            first_visit[me] = lowest[me] = len(first_visit)
             open_.append(me)
             stack.append(Node(value, b"", iter(children), entered.labels if type(entered) is Node else None))
 
@@ -194,23 +194,23 @@ class Walk:
             for child in node.children:
                 if type(child) in LEAVES:
                     node.parts.append(b"")
-                elif id(child) not in found:
+                elif id(child) not in first_visit:
                     visit(child)
                     break
                 else:
                     node.parts.append(b"")
                     if id(child) not in component:
-                        lowest[me] = min(lowest[me], found[id(child)])
+                        lowest[me] = min(lowest[me], first_visit[id(child)])
             else:
                 stack.pop()
                 if stack:
                     stack[-1].parts.append(b"")
                     around = id(stack[-1].value)
                     lowest[around] = min(lowest[around], lowest[me])
-                if lowest[me] == found[me]:
+                if lowest[me] == first_visit[me]:
                     while True:
                         member = open_.pop()
-                        component[member] = found[me]
+                        component[member] = first_visit[me]
                         if member == me:
                             break
         self._laid, self._component = laid, component
@@ -236,9 +236,9 @@ class Walk:
 
 
 def _unwalkable(cls: type, error: BaseException) -> RefusedValueError:
-    made = RefusedValueError(f"it cannot be walked ({type(error).__name__}: {error})", cls)
-    made.__cause__ = error
-    return made
+    refused = RefusedValueError(f"it cannot be walked ({type(error).__name__}: {error})", cls)
+    refused.__cause__ = error
+    return refused
 
 
 class _CycleError(Exception):
