@@ -1,11 +1,24 @@
 """The scheduler's loop, fused: the same steps as `Scheduler._run_tags`, with what a small program spends most of its time on done in place.
 
-Three kinds of tags are opened here without asking the machine, which would find what is plain to see:
+Three kinds of tags are opened here without asking the machine, which would find the same, later:
 - a zero-delay edge is all that the last tag leaves: its value arrives at the next microstep;
 - only events of the next microstep are due;
 - only a periodic timer is due, alone at its time.
-And a group that is alone on its level and cheap is called here. `Scheduler.fused = False` runs the plain loop instead; the tests hold the
-two against each other on random programs.
+And a group that is alone on its level and cheap is called here; at a tag of the first or third kind before the levels are looked at.
+
+`Scheduler.fused = False` runs the plain loop instead. `tests/reference` holds the two against each other on random programs, recorded and
+not (what is recorded keeps the loop from its short ways), `tests/golden` on the kept fingerprints.
+
+What it gives: processor time per reaction, lowest of 12, one worker, 2-core virtual machine, 3.14t; and by how much each short way
+alone shortens it where it counts most. One that gives less than 3 % is not worth its lines.
+
+| program | fused | plain | |
+|---|---|---|---|
+| `bench micro`: 16 tiny reactions a tag | 0.23 µs | 0.73 µs | zero-delay edge 32 %, direct call 26 %, called at once 8 % |
+| two reactors that answer each other | 0.81 µs | 3.9 µs | zero-delay edge 48 %, direct call 43 %, called at once 8 % |
+| one timer | 0.67 µs | 4.9 µs | timer 81 %, the look for events of the next microstep 9 % |
+| an action that schedules itself | 2.7 µs | 7.5 µs | next microstep 47 %, direct call 35 % |
+| four reactors, each with a loop of its own | 3.0 µs | 4.2 µs | next microstep 25 % |
 """
 
 from __future__ import annotations
@@ -55,10 +68,6 @@ class Tags(Protocol):
         """Make events present."""
         ...
 
-    def serve(self) -> None:
-        """Carry out what reactions asked for."""
-        ...
-
     def send(self) -> None:
         """Pass on what was present."""
         ...
@@ -75,7 +84,7 @@ def run_tags(s: Tags, me: Worker) -> None:  # noqa: C901 - one loop on purpose: 
         return
     machine, buffers, queue, commands = s.machine, s.buffers, s.machine.queue, s.commands
     levels, cleared, fired, requests = buffers.levels, buffers.cleared, buffers.fired, buffers.requests
-    clear = cleared.extend
+    clear, serve = cleared.extend, machine.serve
     run_level, share_above = s.level_runner.run, s.level_runner.policy.share_above_ns
     periodic, heap, posts, upcoming = queue.periodic, queue.heap, s.inbox.posts, queue.upcoming
     # With one worker nothing is shared, so nothing is measured.
@@ -105,7 +114,7 @@ def run_tags(s: Tags, me: Worker) -> None:  # noqa: C901 - one loop on purpose: 
                 if clears:
                     clear(clears)
                 if requests:
-                    s.serve()
+                    serve(requests)
             for level in level_range:
                 groups = levels[level]
                 if groups:
@@ -122,7 +131,7 @@ def run_tags(s: Tags, me: Worker) -> None:  # noqa: C901 - one loop on purpose: 
                             clear(group.clears)
                         group = None
                     if requests:
-                        s.serve()
+                        serve(requests)
             # The tag ends. The clock is read every eighth time: where tags lately took long, levels are measured one by one.
             if measuring and not tags & 7:
                 moment = now()

@@ -166,21 +166,23 @@ class Machine:
         for parameter, value in self._tuning.events(targets):
             self.queue.add(tag, parameter, value)
 
-    def serve(self, requests: Iterable[tuple[Any, Any, Any]]) -> None:
-        """Carry out what the reactions of a level asked for; see `TagBuffers.requests`."""
+    def serve(self, requests: list[tuple[Any, Any, Any]]) -> None:
+        """Carry out what the reactions of a level asked for, and empty the list; see `TagBuffers.requests`."""
+        queue = self.queue
         for action, first, second in requests:
             if action is None:
                 assert self.modes is not None
                 self.modes.request(first, second)
             else:
-                queue = self.queue
                 delay = max(int(first), 0) + action.min_delay
-                queue.schedule(action, (queue.time_ns + delay, 0) if delay else queue.next_microstep, second)
+                tag = (queue.time_ns + delay, 0) if delay else (queue.time_ns, queue.microstep + 1)
+                queue.schedule(action, tag, second)
+        requests.clear()
 
     def feed(self, signal: Signal) -> None:
         """The tag ends: queue what a present signal feeds through delayed edges, or put it into the outbox."""
         queue, value = self.queue, signal.state.value
-        now = queue.now
+        now = (queue.time_ns, queue.microstep)
         for edge in signal.delays:
             if edge.last_tag == now:  # written twice at this tag: queued already
                 continue
@@ -193,10 +195,12 @@ class Machine:
                 tag = (now[0] + edge.after, 0)
             else:
                 tag = now if edge.after < 0 else (now[0], now[1] + 1)
-            if edge.enclave == self._enclave:
-                queue.arrive(edge, tag, value)
-            else:
+            if edge.enclave != self._enclave:
                 self.outbox.append((tag, edge, value))
+            elif edge.pending is None:
+                queue.add(tag, edge, value)
+            else:
+                queue.arrive(edge, tag, value)
 
     def stop_by(self, tag: TagKey) -> None:
         """End at this tag at the latest."""

@@ -291,7 +291,7 @@ class Scheduler:
                 if groups:
                     self.reactions_done += self.level_runner.run(me, level, groups)
                 if buffers.requests:
-                    self.serve()
+                    self.machine.serve(buffers.requests)
             self.close_tag()
             if not me.settled:
                 me.settle()
@@ -352,12 +352,6 @@ class Scheduler:
                 group.queued = True
                 enqueue(group)
         return max(r.reach for r in reactions)
-
-    def serve(self) -> None:
-        """Carry out what the reactions of a level asked for: scheduled actions, changes of modes."""
-        requests = self.buffers.requests
-        self.machine.serve(requests)
-        requests.clear()
 
     def close_tag(self) -> None:
         """All levels of the open tag have run: mark absent what was present, record it, pass it on."""
