@@ -1,4 +1,5 @@
 """What happens next: the state machine of one enclave. Pure and single-threaded: it runs nothing, waits for nothing, locks nothing.
+It is told what time it is, and asks for it only where a physical connection is fed.
 
 The scheduler tells it what was asked for and what physical time it is, and is told which tag is open, with its events:
 
