@@ -1,7 +1,7 @@
-"""`reactornb doctor`: what this machine and environment look like to reactornb, and what to mend.
+"""`reactornb doctor`: checks of this machine and environment, and how to fix what is wrong.
 
-Each check returns findings and mends nothing. What could change this process (importing an extension that turns the GIL
-back on) is tried in processes of its own.
+A check returns findings and changes nothing. What could change this process (importing an extension that turns the GIL on) is done in
+a process of its own.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ State = Literal["ok", "note", "warning", "broken"]
 MARKS: dict[State, str] = {"ok": "ok", "note": "--", "warning": "!!", "broken": "XX"}
 KERNEL = "reactornb"
 
-# Distribution -> the extra that wants it; "" is the core, without which nothing runs.
+# Distribution -> the extra that needs it; "" is the core, without which nothing runs.
 WANTED = {
     "numpy": "",
     "lark": "",
@@ -64,13 +64,13 @@ COMPILED = {
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing looked at.
+    """The result of a check.
 
     Attributes:
-        name: what.
-        state: "ok"; "note" for what is worth knowing; "warning" for what costs speed or comfort; "broken".
-        words: what was findings, one sentence.
-        fix: what to do about it, "" where nothing is to be done.
+        name: of what was checked.
+        state: "ok"; "note" for information; "warning" for what costs speed or comfort; "broken".
+        words: the result, one sentence.
+        fix: what to do about it; "" if nothing has to be done.
         facts: the same as data.
     """
 
@@ -82,13 +82,13 @@ class Finding:
 
 
 def examine() -> list[Finding]:
-    """Look at everything; takes a few seconds, most of them for imports in other processes."""
+    """Run all checks; takes a few seconds, most of them for imports in other processes."""
     findings: list[Finding] = []
     for check in (_interpreter, _gil, _cores, _packages, _atari, _graphviz, _chromium, _kernel):
         try:
             findings += check()
-        except Exception as error:  # noqa: BLE001 - a machine stranger than this module knows is a finding too
-            findings.append(Finding(check.__name__.strip("_"), "warning", f"could not be looked at: {error!r}"))
+        except Exception as error:  # noqa: BLE001 - a check that fails is a finding, too
+            findings.append(Finding(check.__name__.strip("_"), "warning", f"could not be checked: {error!r}"))
     return findings
 
 

@@ -1,6 +1,6 @@
-"""Writing a user's file: whole or not at all, and what is wrong in one line.
+"""Writes files that a user asked for: completely or not at all, with an error of one line.
 
-Every file that the package writes where its user asked for one goes through `whole`. It knows nothing of what is in a file.
+Every such file is written through `whole`. This module knows nothing of the contents.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class FileError(ReactorError, OSError):
 
     Attributes:
         path: the file.
-        errno: the system's number for the reason, None where it gave none.
+        errno: the system's number for the reason, None if it gave none.
     """
 
     def __init__(self, path: Path, error: OSError) -> None:
@@ -37,15 +37,14 @@ class FileError(ReactorError, OSError):
 
 @contextlib.contextmanager
 def whole(path: str | Path, mode: str = "wb", **options: Any) -> Iterator[IO[Any]]:
-    """Open a file for writing that appears under its name once the block has ended, or not at all.
+    """Open a file for writing that appears under its name when the block has ended, or not at all.
 
-    What is written goes to a hidden file in the same folder, which is made if it is not there; at the end of the block it is synced
-    and takes the place of what had that name. After an exception, an interrupt too, it is removed. A process that is killed in
-    the middle leaves the hidden file, never a part under the file's name. Only what is no regular file (a pipe, `/dev/stdout`)
-    is written to directly.
+    The data goes to a hidden file in the same folder, which is created if necessary. At the end of the block the hidden file is synced and
+    replaces the file of that name; after an exception or an interrupt it is removed. A process that is killed meanwhile leaves the hidden
+    file, never a part under the file's name. What is no regular file (a pipe, `/dev/stdout`) is written to directly.
 
     Args:
-        path: the file; of a link the file that it leads to.
+        path: the file; for a link, the file that it leads to.
         mode: "wb", or "w" for text.
         options: as for `open`; text is UTF-8 unless they say otherwise.
 
@@ -89,10 +88,10 @@ def write(path: str | Path, content: str | bytes) -> Path:
 
 
 def check_writable(path: str | Path) -> None:
-    """Find out before long work that its file cannot be written afterwards; leaves nothing but the folder.
+    """Raise before long work if its file could not be written afterwards; leaves nothing but the folder.
 
     Raises:
-        FileError: as `whole` will.
+        FileError: if `whole` would raise it.
     """
     path = Path(path)
     with _named(path):
@@ -107,7 +106,7 @@ def check_writable(path: str | Path) -> None:
 
 
 def make_folder(path: str | Path) -> Path:
-    """Make a folder, with those above it, unless it is there.
+    """Create a folder and those above it, unless they exist.
 
     Raises:
         FileError: if the system refuses.
@@ -129,7 +128,7 @@ def _named(path: Path) -> Iterator[None]:
 
 
 def _target(path: Path) -> tuple[Path | None, int | None]:
-    """The regular file to replace, with the permissions of the one that is there; None for what is to be written to directly."""
+    """The regular file to replace, and the permissions of the existing one; (None, None) for what is written to directly."""
     try:
         there = path.stat()
     except FileNotFoundError:
@@ -145,11 +144,11 @@ def _target(path: Path) -> tuple[Path | None, int | None]:
 
 
 def _beside(target: Path) -> Path:
-    """A name in the folder of a file that nothing has, and that is no longer than a name may be."""
+    """An unused name in the folder of a file, short enough for any file system."""
     return target.with_name(f".{target.name[:60]}.{secrets.token_hex(4)}.tmp")
 
 
 def _make(beside: Path) -> int:
-    """A new empty file, open for writing; with the permissions that any new file gets."""
+    """Create an empty file with the permissions of any new file, and open it for writing."""
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
     return os.open(beside, flags, 0o666)
