@@ -1,5 +1,8 @@
-"""What the commands share: lines on stderr, signals, the progress of a run, the report on a finished run.
+"""The command line `reactornb`, and what `python -m reactornb.rl` shares with it.
 
-`reactornb` (`__main__.py`) and `python -m reactornb.rl` are the commands. This package knows nothing of program files, and imports
-nothing when a command starts but the standard library: `reactornb --help` stays quick.
+- `command_line` parses the command line, `commands` are the commands;
+- `signals` ends a command in order, `restart` starts the interpreter again as results that repeat need it;
+- `console` writes lines on stderr, `progress` waits for a run and shows its progress, `report` reports on a finished one.
+
+Only the standard library is imported when a command starts: `reactornb --help` stays quick.
 """
