@@ -118,9 +118,9 @@ class Port[T](_Final):
         return getattr(arg, "__name__", None) or str(arg)
 
     @property
-    def is_scalar(self) -> bool:
-        """Whether the declared type is one of Python's numbers or strings; values of such a port are not searched for arrays."""
-        return self.type_name in ("int", "float", "bool", "str")
+    def scalar_type(self) -> type | None:
+        """The declared type if it is one of Python's numbers or strings, of which values are rarely anything else; None otherwise."""
+        return {"int": int, "float": float, "bool": bool, "str": str}.get(self.type_name)
 
     @overload
     def __get__(self, instance: None, owner: type) -> Port[T]: ...

@@ -20,6 +20,7 @@ from reactornb.runtime.sending import PLAIN, apart, freeze_array, ndarray, settl
 __all__ = [
     "LOOKED_AT",
     "ActionHandle",
+    "AsIsOutPort",
     "AskedOutPort",
     "FeedingOutPort",
     "FirstOutPort",
@@ -86,6 +87,7 @@ class OutPort:
         "_handles",
         "_left",
         "_only",
+        "_plain",
         "_settle",
         "_signal",
         "_state",
@@ -101,6 +103,7 @@ class OutPort:
     _groups: tuple[tuple[Callable[[Any], None], Any], ...]
     _handles: tuple[InPort, ...]
     _only: InPort
+    _plain: type
     _settle: Callable[[Any, str], Any] | None
     _accepted: tuple[type, ...]
     _left: int
@@ -181,10 +184,29 @@ class SingleOutPort(OutPort):
 
 
 class ScalarOutPort(SingleOutPort):
-    """A port like that whose declared type is no array: nothing to make read-only.
+    """A port like that whose declared type is one of Python's numbers or strings: a value of just that type needs no further look.
 
-    The rest of `set` stands here again on purpose: a call costs more than the look at the type that is saved.
+    A type is a promise that nobody keeps for a program: an array that is sent all the same, or a tuple with one in it, becomes read-only.
+    The rest of `set` stands here again on purpose: a call costs more than it.
     """
+
+    __slots__ = ()
+
+    def set(self, value: Any) -> None:
+        """See `OutPort`."""
+        if type(value) is not self._plain and type(value) not in PLAIN:
+            value = settled(value, self.name)
+        only = self._only
+        only.value = value
+        only.is_present = True
+        if not self._group.queued:
+            group = self._group
+            group.queued = True
+            self._enqueue(group)
+
+
+class AsIsOutPort(SingleOutPort):
+    """A port like that with `Output(copy=False)`: every value goes as it is."""
 
     __slots__ = ()
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 __all__ = ["carried", "hint", "said"]
 
 _HANDLES = re.compile(
-    r"'(?:InPort|LFInPort|OutPort|SingleOutPort|ScalarOutPort|FeedingOutPort|FirstOutPort|AskedOutPort|ActionHandle|Multiport)'|\bInPort\b"
+    r"'(?:InPort|LFInPort|OutPort|SingleOutPort|ScalarOutPort|AsIsOutPort|FeedingOutPort|FirstOutPort|AskedOutPort|ActionHandle|Multiport)'|\bInPort\b"
 )
 _MOST = 10  # members, causes and notes that are shown
 

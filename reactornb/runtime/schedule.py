@@ -26,6 +26,7 @@ from reactornb.runtime.groups import Group
 from reactornb.runtime.handles import (
     LOOKED_AT,
     ActionHandle,
+    AsIsOutPort,
     AskedOutPort,
     FeedingOutPort,
     FirstOutPort,
@@ -205,7 +206,14 @@ class Schedule:
         elif len(signal.handles) == 1 and len(groups) == 1 and not (signal.at_tag_end or note or has_copies or asked):
             ((port._enqueue, port._group),) = groups
             (port._only,) = signal.handles
-            port.__class__ = ScalarOutPort if declared.is_scalar or asked is False else SingleOutPort
+            scalar = declared.scalar_type
+            if asked is False:
+                port.__class__ = AsIsOutPort
+            elif scalar is not None:
+                port._plain = scalar
+                port.__class__ = ScalarOutPort
+            else:
+                port.__class__ = SingleOutPort
         elif asked is not None:
             port.__class__ = AskedOutPort
         elif len(signal.handles) == 1 and not groups and signal.at_tag_end and not (note or has_copies):

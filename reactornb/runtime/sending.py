@@ -3,9 +3,12 @@
     numbers, text, None          as they are
     arrays                       made read-only; copied first if they are views of memory that the sender can still write
     lists, dicts, sets, tuples,  copied, with what they contain treated likewise; the copies of lists, dicts and sets can be read and
-    dataclasses                  copied as ever, and changing one is an error
-    tensors, networks            copied (a tensor cannot be made read-only: its readers must not change it)
+    dataclasses, namespaces      copied as ever, and changing one is an error
+    tensors, networks            copied (PyTorch cannot make a tensor read-only: its readers must not change it; `check_values=True` finds
+                                 one that does)
     other objects                as they are: neither sender nor reader may change them (`check_values` finds who does)
+
+That holds whatever type the port declares: an array on an `Output[int]` becomes read-only, too.
 
 `Output(copy=False)` sends everything as it is, `Output(copy=True)` copies objects, too. A reader that wants to change what it
 receives has a copy of its own with `Input(mutable=True)`.
@@ -176,6 +179,14 @@ def _other_dict(value: Any, name: str) -> Any:
     return made
 
 
+def _proxy(value: Any, name: str) -> Any:
+    return types.MappingProxyType(_dict(value, name))
+
+
+def _namespace(value: Any, name: str) -> Any:
+    return types.SimpleNamespace(**{key: _inside(item, name) for key, item in vars(value).items()})
+
+
 def _copy(value: Any, _: str) -> Any:
     return copy.copy(value)
 
@@ -242,6 +253,8 @@ _RULES: dict[type, Rule] = {
     bytearray: _copy,
     array.array: _copy,
     collections.deque: _other_list,
+    types.MappingProxyType: _proxy,
+    types.SimpleNamespace: _namespace,
 }
 
 
