@@ -3,7 +3,7 @@
     numbers, text, None          as they are
     arrays                       made read-only; copied first if they are views of memory that the sender can still write
     lists, dicts, sets, tuples,  copied, with what they contain treated likewise; the copies of lists, dicts and sets can be read and
-    dataclasses, namespaces      copied as ever, and changing one is an error
+    dataclasses                  copied as ever, and changing one is an error
     tensors, networks            copied (PyTorch cannot make a tensor read-only: its readers must not change it; `check_values=True` finds
                                  one that does)
     other objects                as they are: neither sender nor reader may change them (`check_values` finds who does)
@@ -183,10 +183,6 @@ def _proxy(value: Any, name: str) -> Any:
     return types.MappingProxyType(_dict(value, name))
 
 
-def _namespace(value: Any, name: str) -> Any:
-    return types.SimpleNamespace(**{key: _inside(item, name) for key, item in vars(value).items()})
-
-
 def _copy(value: Any, _: str) -> Any:
     return copy.copy(value)
 
@@ -254,7 +250,6 @@ _RULES: dict[type, Rule] = {
     array.array: _copy,
     collections.deque: _other_list,
     types.MappingProxyType: _proxy,
-    types.SimpleNamespace: _namespace,
 }
 
 

@@ -44,7 +44,6 @@ SHAPES = {
     "in a dict": (lambda: {"a": array()}, lambda v: v["a"]),
     "in a dict of a subclass": (lambda: collections.defaultdict(list, a=array()), lambda v: v["a"]),
     "in a read-only view of a dict": (lambda: types.MappingProxyType({"a": array()}), lambda v: v["a"]),
-    "in a namespace": (lambda: types.SimpleNamespace(part=array()), lambda v: v.part),
     "in a dataclass": (lambda: Open(array()), lambda v: v.part),
     "in a frozen dataclass with slots": (lambda: Frozen(array()), lambda v: v.part),
     "deep within": (lambda: {"x": (1, Open([Frozen(array())]))}, lambda v: v["x"][1].part[0].part),
