@@ -124,14 +124,16 @@ class A2CAlgorithm:
 class A2C(Training, config_type=A2CConfig):
     """Advantage actor-critic, synchronous: learns a policy and a value function, one step of descent on each short round of play.
 
-        result = Program(A2C(env="CartPole-v1", config=A2CConfig(total_timesteps=50_000))).run(seed=1)
+        result = Program(A2C(env="CartPole-v1", total_timesteps=50_000)).run(seed=1)
 
     Parameters:
         env: a Gymnasium id ("CartPole-v1" by default), or a function that makes an environment or a vector environment, such as
             `lambda: MyEnv(size=8)`; each rollout makes its own. Observations of any kind that becomes one array (frames go through the
             network of Mnih et al. 2015); actions Discrete or a floating Box.
-        config: hyper-parameters, a `A2CConfig` (`A2CConfig?` lists all with their defaults). None, the default:
+        config: hyper-parameters, an `A2CConfig` (`A2CConfig?` lists all with their defaults). None, the default:
             `A2CConfig.for_env(env)`, what is known to work for that id.
+        learning_rate, gamma, …: each field of `A2CConfig` by its name, instead of what `config` says: `A2C(learning_rate=1e-3)`. `A2C(…).settings` shows
+            what comes of both.
 
     Logs `episode_return`, `episode_length`, `loss`, `policy_loss`, `value_loss`, `entropy`, and at the end `eval_return` and `eval_mean`.
 

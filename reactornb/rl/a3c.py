@@ -275,14 +275,16 @@ class SharedWeights(Reactor):
 class A3C(Training, config_type=A3CConfig):
     """Asynchronous advantage actor-critic, its asynchrony declared as delays: actors learn a policy and a value function together.
 
-        result = Program(A3C(env="CartPole-v1", config=A3CConfig(n_actors=4))).run(seed=1)
+        result = Program(A3C(env="CartPole-v1", n_actors=4)).run(seed=1)
 
     Parameters:
         env: a Gymnasium id ("CartPole-v1" by default), or a function that makes an environment or a vector environment, such as
             `lambda: MyEnv(size=8)`; each rollout makes its own. Observations of any kind that becomes one array (frames go through the
             network of Mnih et al. 2015); actions Discrete or a floating Box.
-        config: hyper-parameters, a `A3CConfig` (`A3CConfig?` lists all with their defaults). None, the default:
+        config: hyper-parameters, an `A3CConfig` (`A3CConfig?` lists all with their defaults). None, the default:
             `A3CConfig.for_env(env)`, what is known to work for that id.
+        learning_rate, gamma, …: each field of `A3CConfig` by its name, instead of what `config` says: `A3C(learning_rate=1e-3)`. `A3C(…).settings` shows
+            what comes of both.
 
     Logs `episode_return`, `episode_length`, `loss`, `staleness`, and at the end `eval_return` and `eval_mean`.
 

@@ -1,6 +1,6 @@
 """Deep Q-learning, with double, duelling and prioritised variants.
 
-    Program(DQN(env="CartPole-v1", config=replace(DQNConfig.for_env("CartPole-v1"), double=True))).run(seed=1)
+    Program(DQN(env="CartPole-v1", double=False)).run(seed=1)
 
 Rollouts play epsilon-greedily; the replay buffer stores what they saw and draws minibatches; the learner takes steps on them.
 
@@ -212,7 +212,7 @@ def value_policy(hidden: tuple[int, ...], duelling: bool, epsilon: LinearSchedul
 class DQN(Training, config_type=DQNConfig):
     """Deep Q-learning: learns action values from a replay buffer; double, duelling and prioritised variants.
 
-        result = Program(DQN(env="CartPole-v1", config=DQNConfig(total_timesteps=50_000, double=True))).run(seed=1)
+        result = Program(DQN(env="CartPole-v1", total_timesteps=50_000, double=True)).run(seed=1)
 
     Parameters:
         env: a Gymnasium id ("CartPole-v1" by default), or a function that makes an environment or a vector environment, such as
@@ -220,6 +220,8 @@ class DQN(Training, config_type=DQNConfig):
             network of Mnih et al. 2015); actions Discrete.
         config: hyper-parameters, a `DQNConfig` (`DQNConfig?` lists all with their defaults). None, the default:
             `DQNConfig.for_env(env)`, what is known to work for that id.
+        learning_rate, gamma, …: each field of `DQNConfig` by its name, instead of what `config` says: `DQN(learning_rate=1e-3)`. `DQN(…).settings` shows
+            what comes of both.
 
     Logs `episode_return`, `episode_length`, `loss`, `value`, and at the end `eval_return` and `eval_mean`.
 

@@ -297,7 +297,7 @@ def actor_policy(hidden: tuple[int, ...], spec: EnvSpec) -> Policy:
 class PPO(Training, config_type=PPOConfig):
     """Proximal policy optimization: learns a policy and a value function from what its rollouts play with the newest weights.
 
-        result = Program(PPO(env="CartPole-v1", config=PPOConfig(total_timesteps=50_000))).run(seed=1)
+        result = Program(PPO(env="CartPole-v1", total_timesteps=50_000)).run(seed=1)
 
     Parameters:
         env: a Gymnasium id ("CartPole-v1" by default), or a function that makes an environment or a vector environment, such as
@@ -305,6 +305,8 @@ class PPO(Training, config_type=PPOConfig):
             network of Mnih et al. 2015); actions Discrete or a floating Box.
         config: hyper-parameters, a `PPOConfig` (`PPOConfig?` lists all with their defaults). None, the default:
             `PPOConfig.for_env(env)`, what is known to work for that id.
+        learning_rate, gamma, …: each field of `PPOConfig` by its name, instead of what `config` says: `PPO(learning_rate=1e-3)`. `PPO(…).settings` shows
+            what comes of both.
 
     Logs `episode_return`, `episode_length`, `loss`, `policy_loss`, `value_loss`, `entropy`, `kl`, and at the end `eval_return` and `eval_mean`.
 

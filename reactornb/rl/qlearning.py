@@ -232,7 +232,10 @@ class QLearning(Training, config_type=QLearningConfig):
     Parameters:
         env: a Gymnasium id, or a function that makes the environment; Blackjack by default. Observations Discrete, MultiDiscrete or a Tuple
             of Discretes, counted from 0; actions Discrete.
-        config: hyper-parameters, a `QLearningConfig` (`QLearningConfig?` lists all with their defaults).
+        config: hyper-parameters, a `QLearningConfig` (`QLearningConfig?` lists all with their defaults). None, the default:
+            `QLearningConfig.for_env(env)`, what is known to work for that id.
+        gamma, omega, …: each field of `QLearningConfig` by its name, instead of what `config` says: `QLearning(gamma=0.9)`. `QLearning(…).settings` shows
+            what comes of both.
 
     Logs `mean_return`, `td_error`, and at the end `eval_return` and `eval_mean`.
 

@@ -228,6 +228,34 @@ def test_reactornb_run_gives_hyper_parameters_to_a_program_of_a_file(tmp_path):
     assert "It is called 'learning_rate' now" in refused.stderr
 
 
+SHELL = """
+from IPython.core.interactiveshell import InteractiveShell
+
+shell = InteractiveShell.instance()
+for line in (
+    "%load_ext reactornb",
+    "from reactornb.rl import DQN, PPO",
+    "run = %reactor start PPO env=CartPole-v1 learning_rate=1e-2 hidden=(8,) total_timesteps=200 n_steps=10 eval_episodes=0 --seed 1",
+    "result = run.result()",
+    "print('rate', run.instance('learner').learning_rate, 'rounds', run.instance('learner').round)",
+    "%reactor start PPO lr=1e-2",
+    "%reactor start DQN horizon=3",
+    "print(*get_ipython().complete('%reactor start PPO gae')[1])",
+):
+    shell.run_cell(line)
+"""
+
+
+@pytest.mark.slow
+def test_reactor_start_takes_hyper_parameters_completes_them_and_answers_old_names():
+    done = subprocess.run([sys.executable, "-c", SHELL], capture_output=True, text=True, timeout=150, check=False)
+    said = done.stdout + done.stderr
+    assert "rate 0.01 rounds 2" in said, said
+    assert "PPO has no parameter 'lr'. It is called 'learning_rate' now." in said
+    assert "DQN has no parameter 'horizon'. It is called 'train_freq' now." in said
+    assert "gae_lambda=" in said
+
+
 # -- what the defaults are -------------------------------------------------------------------------------------------------
 
 CLEANRL_PPO = {  # cleanrl/ppo.py, Args
