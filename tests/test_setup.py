@@ -1,15 +1,14 @@
 """The set-up script: what it takes for an interpreter, what it calls finished, what it says when it cannot go on."""
 
 import hashlib
-import importlib.util
 import json
 import tarfile
 import threading
 from pathlib import Path
 
 import pytest
+import setup_script
 
-SCRIPT = Path(__file__).parent.parent / ".ci" / "setup.py"
 FIT = {"version": [3, 14, 7], "free_threaded": True, "missing": []}
 
 
@@ -18,9 +17,7 @@ def setup(tmp_path, monkeypatch):
     """The script as a module, with a cache folder of its own and no interpreter named or on the PATH."""
     monkeypatch.setenv("REACTORNB_CACHE", str(tmp_path / "cache"))
     monkeypatch.delenv("REACTORNB_PYTHON", raising=False)
-    spec = importlib.util.spec_from_file_location("reactornb_setup", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    module = setup_script.load()
     monkeypatch.setattr(module.shutil, "which", lambda name: None)
     return module
 

@@ -1,7 +1,6 @@
 """Set-up's source of CPython where the one it names has left the archive, and its uv: a made-up archive with a key of its own."""
 
 import hashlib
-import importlib.util
 import lzma
 import os
 import shutil
@@ -10,8 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-
-SCRIPT = Path(__file__).parent.parent / ".ci" / "setup.py"
+import setup_script
 
 
 @pytest.fixture
@@ -19,10 +17,7 @@ def setup(tmp_path, monkeypatch):
     """The script as a module, with a cache folder of its own."""
     monkeypatch.setenv("REACTORNB_CACHE", str(tmp_path / "cache"))
     monkeypatch.delenv("REACTORNB_PYTHON", raising=False)
-    spec = importlib.util.spec_from_file_location("reactornb_setup_source", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return setup_script.load()
 
 
 # -- the archive ----------------------------------------------------------------------------------------------------------
