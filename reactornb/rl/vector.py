@@ -117,8 +117,8 @@ class ReactorVectorEnv(SyncVectorEnv):
             Part(self.envs[a:b], a, self._asked, results, self.autoreset_mode, shape, dtype)
             for a, b in itertools.pairwise(edges)
         ]
-        self._reset_all = self._team.job([Call(part.reset, k % self.workers) for k, part in enumerate(self._parts)])
-        self._step_all = self._team.job([Call(part.step, k % self.workers) for k, part in enumerate(self._parts)])
+        self._reset_all = self._team.job([Call(part.reset) for part in self._parts])
+        self._step_all = self._team.job([Call(part.step) for part in self._parts])
         _close_at_exit(self)
 
     def reset(

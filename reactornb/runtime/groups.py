@@ -30,7 +30,7 @@ class Group:
     #           its level. Two workers that set ports of one level may both find it False: the group then stands twice on its
     #           level's list, and the leader passes over the second.
     # direct    the leader, when it has run the group alone on its level
-    # cost_ns, outlier, worker
+    # cost_ns, outlier
     #           the leader, between levels; and, of a group that is handed out as one item, the worker that runs it
 
     Attributes:
@@ -40,11 +40,10 @@ class Group:
         direct: the leader may simply call it where it is alone on its level: it is cheap, or there is nobody to share it with.
         cost_ns: running estimate of what `call` takes; more than any limit while it is unknown; `outlier`: its last
             time was far from the estimate.
-        worker: which ran it last, as one item of a shared level.
     """
 
     __slots__ = (
-        "_code", "call", "clears", "cost_ns", "direct", "index", "level", "outlier", "queued", "reactions", "size", "worker",
+        "_code", "call", "clears", "cost_ns", "direct", "index", "level", "outlier", "queued", "reactions", "size",
     )  # fmt: skip
 
     def __init__(self, reactions: Sequence[RunningReaction]) -> None:
@@ -57,7 +56,6 @@ class Group:
         self.cost_ns = UNKNOWN
         self.outlier = False
         self.clears: tuple[InPort, ...] = tuple(h for r in self.reactions for h in r.clears)
-        self.worker = -1
         self.call, self._code = _caller(self.reactions)
 
     @property

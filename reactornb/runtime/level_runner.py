@@ -200,8 +200,6 @@ class LevelRunner:
             shared.sole_group = (
                 items[0] if len(items) == 1 and isinstance(items[0], Group) and not self.profiled else None
             )
-            if self.policy.affinity:
-                self._start_where_their_reactor_is(items)
         history = shared.history
         history.now_ns = self.level_began_ns
         plan = decide(items, history, self._width)
@@ -219,18 +217,6 @@ class LevelRunner:
         for item in items:
             if isinstance(item, Group):  # times were taken of its reactions, or of pieces of it
                 item.cost_ns = calls.cost_ns // count * item.size
-
-    def _start_where_their_reactor_is(self, items: Sequence[Any]) -> None:
-        """A reaction that was never shared is assigned to the worker that ran another reaction of its reactor, `startup` perhaps.
-
-        The objects that a thread made are cheapest to that thread.
-        """
-        reactions = [r for item in items for r in members(item)]
-        if any(r.worker < 0 for r in reactions):
-            homes = {r.node.reactor: r.worker for r in self._schedule.reactions if r.worker >= 0}
-            for r in reactions:
-                if r.worker < 0:
-                    r.worker = homes.get(r.node.reactor, -1)
 
     def _finish_shared(self, batch: Batch, items: Sequence[Any]) -> None:
         """A shared level, of these items, is over."""

@@ -23,7 +23,7 @@ class RunningReaction:
     """
 
     __slots__ = (
-        "body", "call", "clears", "cost_ns", "enclave", "inactive", "index", "level", "mode", "name", "node", "outlier", "reach", "reads", "row", "size", "worker",
+        "body", "call", "clears", "cost_ns", "enclave", "inactive", "index", "level", "mode", "name", "node", "outlier", "reach", "reads", "row", "size",
     )  # fmt: skip
 
     def __init__(self, node: Any) -> None:
@@ -43,7 +43,6 @@ class RunningReaction:
         self.cost_ns = -1
         self.outlier = False
         self.size = 1
-        self.worker = -1
 
     def culprit(self, _: BaseException) -> RunningReaction:
         """What raised; of a group, see there."""

@@ -8,7 +8,7 @@ from typing import Any
 
 from reactornb.runtime.batch import Batch
 from reactornb.runtime.sharing import History, estimate
-from reactornb.runtime.workers import Worker, current_worker
+from reactornb.runtime.workers import Worker
 
 __all__ = ["SharedCalls", "TimedItem"]
 
@@ -16,7 +16,7 @@ __all__ = ["SharedCalls", "TimedItem"]
 class TimedItem:
     """An item of a batch whose time is taken.
 
-    # timed.cost_ns, timed.outlier, timed.worker   written by the worker that calls it, read by the leader once the batch is over
+    # timed.cost_ns, timed.outlier   written by the worker that calls it, read by the leader once the batch is over
 
     Attributes:
         timed: what is called: a reaction, a group or a call.
@@ -29,7 +29,7 @@ class TimedItem:
         self._shared = shared
 
     def call(self) -> None:
-        """Call the item, and note how long that took, and where."""
+        """Call the item, and note how long that took."""
         item, shared = self.timed, self._shared
         began = time.perf_counter_ns()
         item.call()
@@ -39,7 +39,6 @@ class TimedItem:
             shared.cost_changed = True
         if item.outlier:
             shared.saw_outlier = True
-        item.worker = current_worker()
 
     def culprit(self, error: BaseException) -> Any:
         """The reaction or call that raised."""

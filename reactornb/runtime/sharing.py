@@ -30,7 +30,6 @@ class Policy:
         profile_ns: what one profile round costs: taking times, and planning.
         overhead: profile rounds and planning may each take one part in so many of the time.
         most_rounds: rounds without a profile round, at most; a reaction that took microseconds may take seconds from now on.
-        fair_share: a worker keeps the reactions it ran last up to this share of the average load.
         outlier_factor: a time is an outlier if it is so many times longer or shorter than the estimate.
         uneven_above: a level is uneven if more than one in so many profile rounds saw an outlier, as with environments that reset.
         retry_after: measured rounds after which the slower of sharing and running alone is tried again, for the first time.
@@ -41,7 +40,6 @@ class Policy:
         trials: compare sharing with running alone where reactions are cheap.
         replanning: make a plan anew when costs have changed, or after `replan_after` profile rounds.
         outliers: ignore a time that is far off once, and believe it the second time.
-        affinity: give a reaction to the worker that ran it last.
     """
 
     share_above_ns: int = 40_000
@@ -50,7 +48,6 @@ class Policy:
     profile_ns: int = 30_000
     overhead: int = 100
     most_rounds: int = 32
-    fair_share: float = 1.02
     outlier_factor: int = 4
     uneven_above: int = 8
     retry_after: int = 8
@@ -61,7 +58,6 @@ class Policy:
     trials: bool = True
     replanning: bool = True
     outliers: bool = True
-    affinity: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,7 +209,7 @@ def decide(costs: Sequence[Any], history: History, width: int) -> Plan:
 
     Args:
         costs: what is ready: groups, reactions or calls, each with `cost_ns` (negative or `UNKNOWN`: not measured), `size`,
-            `worker` (which ran it last, or -1), and, of a group, `reactions`.
+            and, of a group, `reactions`.
         history: what was measured so far.
         width: the number of workers.
 
@@ -236,7 +232,7 @@ def decide(costs: Sequence[Any], history: History, width: int) -> Plan:
     plan = history.plan
     if plan is not None and not history.is_stale:
         return Plan(plan.parts, plan.in_pieces, unmeasured)
-    lists = assign([r for item in costs for r in getattr(item, "reactions", (item,))], width, policy)
+    lists = assign([r for item in costs for r in getattr(item, "reactions", (item,))], width)
     # Not where times vary: in a piece, a cheap reaction may have to wait for one that takes unusually long.
     in_pieces = policy.pieces and hasattr(costs[0], "reactions") and cheap and not history.is_uneven
     least = policy.smallest_item_ns // max(total_ns // count, 1) + 1
@@ -244,21 +240,19 @@ def decide(costs: Sequence[Any], history: History, width: int) -> Plan:
     return Plan(parts, in_pieces, unmeasured)
 
 
-def assign(items: Sequence[Any], width: int, policy: Policy) -> list[list[Any]]:
-    """A list of items per worker: about the same work for each, the costliest first, and what ran on a worker last again there.
+def assign(items: Sequence[Any], width: int) -> list[list[Any]]:
+    """A list of items per worker: about the same work for each, the costliest first.
 
     The longest first (Graham, "Bounds on Multiprocessing Timing Anomalies", 1969) keeps the end short: a worker that is done takes
-    over what the others have not begun, so all finish within one of the shortest items of each other.
+    over what the others have not begun, so all finish within one of the shortest items of each other. Which worker ran an item last is
+    not looked at: plans change ever more rarely, and keeping items where their objects were made gained less than 3 % in its best cases
+    (`bench/ablate.py`).
     """
     lists: list[list[Any]] = [[] for _ in range(width)]
     loads = [0] * width
-    fair = policy.fair_share * sum(max(item.cost_ns, 1) for item in items) / width
     for item in sorted(items, key=_cost, reverse=True):
-        cost = max(item.cost_ns, 1)
-        worker = item.worker  # where the item's data are in the core's cache
-        if not policy.affinity or not 0 <= worker < width or loads[worker] + cost > fair:
-            worker = loads.index(min(loads))
-        loads[worker] += cost
+        worker = loads.index(min(loads))
+        loads[worker] += max(item.cost_ns, 1)
         lists[worker].append(item)
     return lists
 

@@ -24,24 +24,22 @@ __all__ = ["Call", "Team"]
 class Call:
     """A call that a `Team` makes.
 
-    # cost_ns, outlier, worker   written by the worker that makes the call; read by the thread that asks, once all calls are made
+    # cost_ns, outlier   written by the worker that makes the call; read by the thread that asks, once all calls are made
 
     Attributes:
         call: the function.
         cost_ns: running estimate of its time; negative while it is unknown.
         outlier: its last time was far from the estimate.
         size: 1; see `Group.size`.
-        worker: the worker that made it last, or -1.
     """
 
-    __slots__ = ("call", "cost_ns", "outlier", "worker")
+    __slots__ = ("call", "cost_ns", "outlier")
     size = 1
 
-    def __init__(self, call: Callable[[], None], worker: int = -1) -> None:
+    def __init__(self, call: Callable[[], None]) -> None:
         self.call = call
         self.cost_ns = -1
         self.outlier = False
-        self.worker = worker
 
     def culprit(self, _: BaseException) -> Call:
         """What raised."""

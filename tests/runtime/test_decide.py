@@ -10,19 +10,13 @@ from reactornb.runtime.sharing import UNKNOWN, History, Plan, Policy, decide
 US = 1000
 
 
-def reaction(cost_ns, worker=-1, name=0):
-    return SimpleNamespace(cost_ns=cost_ns, worker=worker, size=1, name=name)
-
-
-def reactions(*costs, workers=None):
-    return [reaction(cost, -1 if workers is None else workers[i], i) for i, cost in enumerate(costs)]
+def reactions(*costs):
+    return [SimpleNamespace(cost_ns=cost, size=1, name=i) for i, cost in enumerate(costs)]
 
 
 def group(*costs, total=None):
     members = reactions(*costs)
-    return SimpleNamespace(
-        cost_ns=sum(costs) if total is None else total, size=len(members), worker=-1, reactions=members
-    )
+    return SimpleNamespace(cost_ns=sum(costs) if total is None else total, size=len(members), reactions=members)
 
 
 def known(policy=None, **fields):
@@ -83,16 +77,6 @@ def test_what_is_shared(costs, history, shared):
         pytest.param(reactions(5, 9, 7), 2, ALWAYS, [[[1]], [[2], [0]]], id="the longest first"),
         pytest.param(reactions(1, 1, 1, 1, 8), 2, ALWAYS, [[[4]], [[0], [1], [2], [3]]], id="one long reaction"),
         pytest.param(reactions(6, 6, 6), 4, ALWAYS, [[[0]], [[1]], [[2]], []], id="more workers than reactions"),
-        pytest.param(
-            reactions(6, 6, 6, 6, workers=[1, 1, 0, 0]), 2, ALWAYS, [[[2], [3]], [[0], [1]]], id="where they ran last"
-        ),
-        pytest.param(
-            reactions(6, 6, 6, 6, workers=[1, 1, 0, 0]), 2, replace(ALWAYS, affinity=False), [[[0], [2]], [[1], [3]]],
-            id="affinity is off",
-        ),
-        pytest.param(
-            reactions(6, 6, 6, 6, workers=[1, 1, 1, 1]), 2, ALWAYS, [[[2], [3]], [[0], [1]]], id="affinity, within fairness"
-        ),
         pytest.param([group(*[4 * US] * 16)], 2, Policy(), [[[0, 2, 4, 6], [8, 10, 12], [14]], [[1, 3, 5, 7], [9, 11, 13], [15]]],
             id="cheap reactions, in pieces of 12 µs and more",
         ),

@@ -251,7 +251,7 @@ def test_a_team_computes_alone_and_its_caller_as_before(told):
         def call():
             barrier.wait(20)
             inside.append([torch.get_num_threads(), *blas()])
-        job = team.job([Call(call, 0), Call(call, 1)])
+        job = team.job([Call(call), Call(call)])
         for _ in range(2):
             job()
             outside.append([torch.get_num_threads(), *blas()])
@@ -273,7 +273,7 @@ def test_a_team_holds_blas_at_one_until_it_is_closed_or_forgotten_also_in_a_fork
         def plain():
             return [library.get() for library in intraop._process]
         first, second = Team({workers}, "first"), Team({workers}, "second")
-        second.job([Call(lambda: None, 0)])()
+        second.job([Call(lambda: None)])()
         numbers = [plain(), blas()]
         reading, writing = os.pipe()
         if not os.fork():

@@ -1,4 +1,4 @@
-"""How a level is shared out: fairly, the longest first, where it ran before, and only where that is faster."""
+"""How a level is shared: fairly, the longest first, and only where that is faster."""
 
 import itertools
 import threading
@@ -17,7 +17,7 @@ from reactornb.runtime.level_runner import LevelRunner
 from reactornb.runtime.shared_calls import SharedCalls, TimedItem
 from reactornb.runtime.sharing import History, Policy, assign, decide
 from reactornb.runtime.team import Call
-from reactornb.runtime.workers import Worker, current_worker
+from reactornb.runtime.workers import Worker
 from reactornb.tags import forever
 
 pytestmark = pytest.mark.alone  # how threads share the machine's time is part of what is asserted
@@ -25,11 +25,8 @@ pytestmark = pytest.mark.alone  # how threads share the machine's time is part o
 WAIT = 10.0
 
 
-def items(*costs, workers=()):
-    return [
-        SimpleNamespace(cost_ns=cost, worker=worker, name=i)
-        for i, (cost, worker) in enumerate(itertools.zip_longest(costs, workers, fillvalue=-1))
-    ]
+def items(*costs):
+    return [SimpleNamespace(cost_ns=cost) for cost in costs]
 
 
 def loads(lists):
@@ -37,19 +34,11 @@ def loads(lists):
 
 
 def test_the_longest_comes_first_and_the_work_is_even():
-    lists = assign(items(*[10] * 15, 500), 2, Policy())
+    lists = assign(items(*[10] * 15, 500), 2)
     assert loads(lists) == [150, 500]
     assert all(part[0].cost_ns == max(item.cost_ns for item in part) for part in lists)
-    assert loads(assign(items(7, 6, 5, 4, 3, 2), 3, Policy())) == [9, 9, 9]
-    assert sorted(map(len, assign(items(*[-1] * 7), 4, Policy()))) == [1, 2, 2, 2]  # nothing known yet
-
-
-def test_what_ran_on_a_worker_runs_there_again_unless_that_is_unfair():
-    where = [1, 0, 0, 1]
-    lists = assign(items(10, 10, 10, 10, workers=where), 2, Policy())
-    assert [{item.name for item in part} for part in lists] == [{1, 2}, {0, 3}]
-    assert loads(assign(items(10, 10, 10, 10, workers=[0, 0, 0, 0]), 2, Policy())) == [20, 20]
-    assert loads(assign(items(10, 10, workers=[5, 5]), 2, Policy())) == [10, 10]  # a run with more workers came before
+    assert loads(assign(items(7, 6, 5, 4, 3, 2), 3)) == [9, 9, 9]
+    assert sorted(map(len, assign(items(*[-1] * 7), 4))) == [1, 2, 2, 2]  # nothing known yet
 
 
 def rounds_of(history, alone, shared, count):
@@ -241,7 +230,7 @@ class Taking:
     def __init__(self, monkeypatch, *times, cost_ns=1000):
         self.clock, self.times = SimpleNamespace(now=0, perf_counter_ns=lambda: self.clock.now), list(times)
         monkeypatch.setattr(shared_calls, "time", self.clock)
-        self.cost_ns, self.outlier, self.worker = cost_ns, False, -1
+        self.cost_ns, self.outlier = cost_ns, False
 
     def call(self):
         self.clock.now += self.times.pop(0)
@@ -380,58 +369,6 @@ def test_a_level_with_an_unchanged_set_of_ready_reactions_is_mostly_run_without_
     assert seen(2) == alone
     assert counts["run"] >= 100
     assert counts["profile_round"] < counts["run"]  # each profile round is a run, too
-
-
-def test_a_reaction_that_was_never_shared_begins_where_its_reactor_started_up(monkeypatch):
-    both = threading.Barrier(2)  # so that both workers have some
-
-    class Member(Reactor):
-        inp = Input()
-
-        @reaction(startup)
-        def on_startup(self):
-            if self.bank_index < 2:
-                both.wait(WAIT)
-            self.home = current_worker()
-
-        @reaction(inp)
-        def on_inp(self, inp):
-            pass
-
-    class Main(Reactor):
-        def compose(self):
-            self.source = Source()
-            self.member = Bank(Member, 8)
-            connect(self.source.out, self.member.inp, after=0, broadcast=True)
-
-    class Source(Reactor):
-        out = Output()
-
-        @reaction(startup)
-        def on_startup(self, out):
-            out.set(0)
-
-    homes = {}
-
-    def note_homes(plan, costs, history):
-        for worker, part in enumerate(plan.parts):
-            homes.update({r.name: worker for (r,) in part})
-
-    tell_when_planned(monkeypatch, note_homes)
-    monkeypatch.setattr(LevelRunner, "policy", Policy(share_above_ns=0))
-    monkeypatch.setattr("reactornb.runtime.sharing.assign", _where_they_were)
-    run = Program(Main()).start(workers=2, placement="none")
-    run.result(WAIT)
-    began = [run.instance(f"member[{i}]").home for i in range(8)]
-    assert set(began) == {0, 1}
-    assert [homes[f"main.member[{i}].on_inp"] for i in range(8)] == began
-
-
-def _where_they_were(items, width, policy):
-    parts = [[] for _ in range(width)]
-    for item in items:
-        parts[max(item.worker, 0)].append(item)
-    return parts
 
 
 @pytest.mark.parametrize("above_ns", [0, 1, 1 << 60])

@@ -29,7 +29,7 @@ def teams():
 def test_calls_are_made_at_the_same_time_and_all_are_made(teams):
     together, made = threading.Barrier(2, timeout=WAIT), []
     job = teams(2).job(
-        [Call(together.wait, 0), Call(together.wait, 1), *(Call(lambda i=i: made.append(i)) for i in range(9))]
+        [Call(together.wait), Call(together.wait), *(Call(lambda i=i: made.append(i)) for i in range(9))]
     )
     for _ in range(20):
         made.clear()
@@ -62,8 +62,8 @@ def test_what_one_has_not_begun_another_takes_over(teams):
         names.append(threading.current_thread())
         others.release()
 
-    # Whoever has the first three of one list is held until the others are made.
-    job = teams(2).job([Call(blocks, 0), Call(note, 0), Call(note, 0), Call(note, 1)])
+    # One worker is held until the other has made all other calls.
+    job = teams(2).job([Call(blocks), Call(note), Call(note), Call(note)])
     job()
     assert len(names) == 3
     assert len(set(names)) == 1
@@ -100,7 +100,7 @@ def test_an_interrupt_is_raised_once_no_other_thread_makes_a_call(teams, monkeyp
         raise KeyboardInterrupt
 
     team = teams(2)
-    job = team.job([Call(long, 1), Call(lambda: begun.wait(WAIT), 0)])
+    job = team.job([Call(lambda: begun.wait(WAIT)), Call(long)])
     with monkeypatch.context() as patch:
         patch.setattr(Worker, "wait_for", interrupted)
         with pytest.raises(KeyboardInterrupt):
@@ -112,7 +112,7 @@ def test_an_interrupt_is_raised_once_no_other_thread_makes_a_call(teams, monkeyp
 
 def test_a_call_belongs_to_no_run(teams):
     seen = []
-    teams(2).job([Call(lambda: seen.append(current_scheduler()), k) for k in range(2)])()
+    teams(2).job([Call(lambda: seen.append(current_scheduler())) for _ in range(2)])()
     assert seen == [None, None]
 
 
