@@ -43,14 +43,14 @@ def _probe(run, graph, curve):
 
 
 class DemoError(ReactorError, RuntimeError):
-    """The demo could not be executed, or its result is not what it should be."""
+    """The demo could not be executed, or its result is wrong."""
 
 
 def run_demo(*, notebook: Path | None, out: Path, timeout: int) -> int:
-    """Execute the notebook, write `quickstart.html`, `graph.svg` and `curve.png` into `out`, print one line, and judge.
+    """Execute the notebook, write `quickstart.html`, `graph.svg` and `curve.png` into `out`, print a summary, and check the result.
 
     Args:
-        notebook: another one than the quick start.
+        notebook: the notebook to execute; the quick start if None.
         out: the folder.
         timeout: seconds that one cell may take.
 
@@ -64,7 +64,7 @@ def run_demo(*, notebook: Path | None, out: Path, timeout: int) -> int:
     files.make_folder(out)
     graph, curve, page = out / "graph.svg", out / "curve.png", out / "quickstart.html"
     for old in (graph, curve, page):
-        old.unlink(missing_ok=True)  # what is there afterwards is of this run
+        old.unlink(missing_ok=True)  # so that a file that exists afterwards was written by this run
     try:
         import nbformat
         from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
@@ -90,7 +90,7 @@ def run_demo(*, notebook: Path | None, out: Path, timeout: int) -> int:
 
 
 def summary(facts: dict[str, Any]) -> str:
-    """The one line that says how it went."""
+    """The summary, in one line."""
     rate = facts["steps"] / facts["seconds"]
     return (
         f"demo: {facts['steps']:,} steps in {facts['seconds']:.1f} s, {rate:,.0f} steps/s, {facts['workers']} workers, "
@@ -100,7 +100,7 @@ def summary(facts: dict[str, Any]) -> str:
 
 
 def problems(facts: dict[str, Any], files: tuple[Path, ...]) -> list[str]:
-    """What is not as it should be, in words."""
+    """What is wrong with the result, in words."""
     wrong = []
     if facts["state"] != "finished":
         wrong.append(f"the run is {facts['state']}, not finished")
@@ -134,7 +134,7 @@ def _check_kernel() -> None:
 
 
 def _execute(book: Any, folder: Path, timeout: int, probe: str) -> dict[str, Any]:
-    """Execute every cell and then the probe; what cells print goes to the screen as well."""
+    """Execute every cell and then the probe; the output of cells is also printed."""
     import nbformat
     from nbclient import NotebookClient
 
@@ -153,26 +153,26 @@ def _execute(book: Any, folder: Path, timeout: int, probe: str) -> dict[str, Any
         kernel_name=KERNEL,
         timeout=timeout,
         resources={"metadata": {"path": str(folder)}},
-        extra_arguments=["--IPKernelApp.log_level=40"],  # its remarks on transports are no part of the progress
+        extra_arguments=["--IPKernelApp.log_level=40"],  # no messages about transports
     )
     with progress, client.setup_kernel():
         for index, cell in enumerate(book.cells):
             progress.begin(index, cell)
             client.execute_cell(cell, index)
         # Not in the book: the page ends with the notebook's own last cell.
-        asked = nbformat.v4.new_code_cell(probe)  # type: ignore[no-untyped-call]
-        book.cells.append(asked)
+        probe_cell = nbformat.v4.new_code_cell(probe)  # type: ignore[no-untyped-call]
+        book.cells.append(probe_cell)
         try:
-            client.execute_cell(asked, len(book.cells) - 1, store_history=False)
+            client.execute_cell(probe_cell, len(book.cells) - 1, store_history=False)
         finally:
             book.cells.pop()
-    text = "".join(part.get("text", "") for part in asked.outputs)
-    found: dict[str, Any] = json.loads(text.strip().splitlines()[-1])
-    return found
+    text = "".join(part.get("text", "") for part in probe_cell.outputs)
+    facts: dict[str, Any] = json.loads(text.strip().splitlines()[-1])
+    return facts
 
 
 class _Progress:
-    """Lines on the screen: which cell runs, what it prints, and every ten seconds that it still does."""
+    """Prints which cell runs, its output, and every ten seconds how long it has been running."""
 
     def __init__(self, book: Any) -> None:
         self._total = sum(cell.cell_type == "code" for cell in book.cells)
@@ -180,7 +180,7 @@ class _Progress:
         self._began = time.monotonic()
         self._over = threading.Event()
         self._spoke = self._began
-        # A daemon: it only speaks, and must not hold up the end of a process that was interrupted.
+        # A daemon thread: it must not delay the end of a process that was interrupted.
         self._thread = threading.Thread(target=self._beat, name="demo-progress", daemon=True)
 
     def __enter__(self) -> Self:
@@ -212,7 +212,7 @@ class _Progress:
 
 
 def _write_page(book: Any, page: Path) -> None:
-    """The notebook as one HTML file that loads nothing: of a live view the picture that stands in for it is shown."""
+    """Write the notebook as one HTML file that loads nothing; a live view is replaced by its static picture."""
     from nbconvert import HTMLExporter
 
     for cell in book.cells:

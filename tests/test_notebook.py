@@ -152,7 +152,7 @@ def test_running_a_cell_again_renews_what_contains_it_and_a_live_run_keeps_the_o
     said = program.ok(ROLLOUT)
     assert (
         said
-        == "Rollout replaced, and Main made anew with it; run 1 of main keeps the old one until it is started again.\n".replace(
+        == "Rollout replaced, and Main declared again with it; run 1 of main keeps the old one until it is started again.\n".replace(
             "run 1", f"run {program.shell.user_ns['run'].number}"
         )
     )

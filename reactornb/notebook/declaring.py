@@ -1,4 +1,4 @@
-"""What cells declare: classes by `%%reactor` and `%%lf`, and what becomes of the old ones when a cell runs again."""
+"""Declares the classes of `%%reactor` and `%%lf` cells in the user's namespace, and replaces them when a cell runs again."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class Declarations:
         shell.events.register("pre_run_cell", self._before_cell)
 
     def close(self) -> None:
-        """Let go of the shell."""
+        """Unregister from the shell."""
         self.shell.events.unregister("pre_run_cell", self._before_cell)
 
     @property
@@ -76,14 +76,14 @@ class Declarations:
         self._raw = info.raw_cell or ""
 
     def say(self, words: str) -> None:
-        """One line below the cell."""
+        """Print a line below the cell."""
         print(words)  # noqa: T201 - this is where the notebook's user reads
 
     def define(self, name: str, body: str, *, base: str = "Reactor", cell: Cell | None = None) -> type[Reactor]:
         """Declare a reactor class from the body of a cell, in the user's namespace.
 
-        The names of `reactornb` are in scope. Declaring a name again replaces the class, and makes the reactors of other
-        `%%reactor` cells that contain it anew; a living run keeps the old ones, and this says so.
+        The names of `reactornb` are in scope. Declaring a name again replaces the class, and declares the
+        reactors of other `%%reactor` cells that contain it again. A living run keeps the old classes; a line below the cell says so.
 
         Args:
             name: of the class.
@@ -167,12 +167,12 @@ class Declarations:
         return int(self.shell.execution_count)
 
     def _say_replaced(self, name: str, old: type[Reactor]) -> None:
-        """Declare again what contains or extends a replaced class, and say who keeps the old one."""
+        """Declare the classes again that contain or extend a replaced one, and say which runs keep the old one."""
         replacement = self._reactor_cells.renew(name, old)
         for other, error in replacement.misfits:
             self.say(f"{other} uses {name} and no longer fits it: {error}")
         renewed, replaced = replacement.renewed, replacement.replaced
-        words = f"{name} replaced" + (f", and {', '.join(renewed)} made anew with it" if renewed else "")
+        words = f"{name} replaced" + (f", and {', '.join(renewed)} declared again with it" if renewed else "")
         keeping = [run for run in live_runs() if replaced & {node.cls for node in run.program.graph.reactors}]
         if keeping:
             runs = ", ".join(f"run {run.number} of {run.program.name}" for run in keeping)

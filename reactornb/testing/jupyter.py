@@ -1,4 +1,4 @@
-"""A Jupyter server of this interpreter and a page of it in Chromium: for the measurements and tests that look at a screen.
+"""A Jupyter server of this interpreter and a page of it in Chromium, for tests and measurements of what is on the screen.
 
 It needs Playwright and Debian's Chromium, and loads nothing from the net. It knows JupyterLab and Notebook 7, whose pages differ
 in where the menus are and how a notebook is addressed.
@@ -25,14 +25,14 @@ from reactornb.errors import ReactorError
 if TYPE_CHECKING:
     from playwright.sync_api import Page
 
-# What Notebook 7.6 says when it loads its own settings: on any page, one without a cell of ours, and with no settings made here, too.
+# Errors of Notebook 7.6 itself when it loads its settings, also on a page without a cell of ours and with default settings.
 _NOT_OURS: dict[str, set[str]] = {"notebook": {"Cannot read properties of undefined (reading 'schema')"}, "lab": set()}
 
 __all__ = ["Jupyter", "chromium", "notebook", "opened_page", "run_all"]
 
 
 def chromium() -> str | None:
-    """Where Chromium is, or None."""
+    """The path of Chromium, or None."""
     return shutil.which("chromium")
 
 
@@ -47,7 +47,7 @@ def notebook(sources: Sequence[str]) -> str:
 
 
 class Jupyter:
-    """A server, with settings of its own. A context manager.
+    """A server with its own settings. A context manager.
 
     Args:
         folder: what it serves; its log, settings and workspaces go into a hidden folder there.
@@ -129,7 +129,7 @@ class Jupyter:
             return json.load(answer)
 
     def forget_theme(self) -> None:
-        """Back to the theme that a new user has."""
+        """Restore the default theme."""
         (self._own / "settings" / "@jupyterlab" / "apputils-extension" / "themes.jupyterlab-settings").unlink(True)
 
     def end_kernels(self) -> None:
@@ -145,7 +145,7 @@ class Jupyter:
 
 @contextlib.contextmanager
 def opened_page(jupyter: Jupyter, *, width: int = 1250, height: int = 1500) -> Iterator[tuple[Page, list[str]]]:
-    """A page in Chromium, and what goes wrong in it: errors on its console, and whatever it asks other machines for.
+    """A page in Chromium, and a list of its problems: errors on its console, and requests to other machines.
 
     Args:
         jupyter: the server whose pages it will open.
@@ -185,10 +185,10 @@ def opened_page(jupyter: Jupyter, *, width: int = 1250, height: int = 1500) -> I
 
 
 def run_all(page: Page, jupyter: Jupyter, path: str) -> None:
-    """Open a notebook, wait for its kernel, run all its cells; it does not wait for them."""
+    """Open a notebook, wait for its kernel and start all its cells; does not wait for the cells."""
     page.goto(jupyter.address(path))
     page.locator(".jp-Notebook .jp-CodeCell").first.wait_for()
-    # Notebook 7 says nothing of a kernel that is not there yet, and then runs nothing.
+    # Notebook 7 runs nothing while there is no kernel, without a message.
     until = time.monotonic() + 90
     while not jupyter.kernel_is_idle(path):
         if time.monotonic() > until:
