@@ -29,7 +29,7 @@ from reactornb.loading.cell_magics import (
 )
 from reactornb.loading.loaded import MODULE, Loaded, is_program
 from reactornb.loading.notebook import Step, read_cells, select, steps_of, uses_of
-from reactornb.model import Reactor
+from reactornb.model import Reactor, from_text
 
 __all__ = ["guard_exit", "load", "load_notebook", "load_python", "make", "quickstart"]
 
@@ -283,6 +283,7 @@ def guard_exit(path: Path) -> Iterator[None]:
 def make(root: type[Reactor], parameters: dict[str, Any]) -> Reactor:
     """An instance of a class. An error in the parameters names the line of the class, since the command line has no line."""
     where = root._definition
+    parameters = from_text(root, parameters)
     code = compile("\n" * (where.line - 1) + "root(**parameters)", where.file, "eval", dont_inherit=True)
     instance: Reactor = eval(code, {"__name__": MODULE, "root": root, "parameters": parameters})  # noqa: S307 - one call
     return instance

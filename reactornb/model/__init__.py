@@ -31,7 +31,7 @@ from reactornb.model.declarations import (
 from reactornb.model.port_path import PortPath
 from reactornb.model.reactor import Reactor, composing
 from reactornb.model.spec import ClassSpec
-from reactornb.model.values import Fixed, Shared, choices_of, fits, fitting, kind_of
+from reactornb.model.values import Fixed, Shared, choices_of, fits, fitting, from_text, kind_of
 
 __all__ = [
     "Action",
@@ -62,6 +62,7 @@ __all__ = [
     "enclave",
     "fits",
     "fitting",
+    "from_text",
     "kind_of",
     "per_member",
     "reaction",

@@ -12,6 +12,7 @@ from reactornb.model.declarations import Declaration, current_mode
 from reactornb.model.live import LiveReactor
 from reactornb.model.spec import REQUIRED, Template
 from reactornb.model.values import kind_of
+from reactornb.tags import Duration, as_duration, no_duration
 
 __all__ = ["Reactor", "composing", "member_source"]
 
@@ -147,6 +148,8 @@ def _check_plain(cls: type[Reactor], name: str, value: Any, where: Source) -> No
     if cls.__dict__.get("_translated") or name not in cls._spec.parameters:
         return
     wanted = kind_of(cls, name)
+    if wanted is Duration and as_duration(value) is None:
+        raise DeclarationError(f"{where}: {cls.__name__} takes {name} as a duration: {no_duration(value)}.")
     fits = {
         int: not isinstance(value, str) and float(value).is_integer(),
         float: not isinstance(value, str),

@@ -12,8 +12,9 @@ import types
 from typing import Annotated, Any, Literal, TypeAliasType, Union, get_args, get_origin
 
 from reactornb.model.spec import REQUIRED, ReactorBase
+from reactornb.tags import Duration, as_duration, no_duration, parse_duration
 
-__all__ = ["UNFIT", "Fixed", "Shared", "choices_of", "fit", "fits", "fitting", "kind_of"]
+__all__ = ["UNFIT", "Fixed", "Shared", "choices_of", "fit", "fits", "fitting", "from_text", "kind_of"]
 
 type Fixed[T] = Annotated[T, "decided when the program starts"]
 """A parameter that a running program cannot change, because it is only looked at when it starts: `env_id: Fixed[str] = "CartPole-v1"`.
@@ -35,7 +36,10 @@ UNFIT = object()
 
 
 def kind_of(cls: type[ReactorBase], parameter: str) -> Any:
-    """The type that a parameter is declared with; that of its default if it has no other, `Any` if nothing is known."""
+    """The type that a parameter is declared with; that of its default if it has no other, `Any` if nothing is known.
+
+    A parameter whose default is a duration takes durations, also where it is declared as an int.
+    """
     for base in cls.__mro__:
         annotation = _annotation(base, parameter)
         if annotation is not None:
@@ -46,7 +50,7 @@ def kind_of(cls: type[ReactorBase], parameter: str) -> Any:
     default = cls._spec.parameters.get(parameter, REQUIRED)
     if kind is Any and isinstance(annotation, str) and type(default) in (bool, int, float, str):
         return type(default)
-    return kind
+    return Duration if type(default) is Duration and kind in (int, Any) else kind
 
 
 def _annotation(cls: type, name: str) -> Any:
@@ -92,6 +96,9 @@ def fit(value: Any, kind: Any) -> Any:
         return None if value is None else UNFIT
     if kind is bool:
         return bool(value) if _is_bool(value) else UNFIT
+    if kind is Duration:
+        found = _read_duration(value)
+        return UNFIT if found is None else found
     if kind is int:
         whole = isinstance(value, numbers.Integral) or (isinstance(value, numbers.Real) and value == value // 1)
         return int(value) if whole and not _is_bool(value) else UNFIT
@@ -104,6 +111,24 @@ def fit(value: Any, kind: Any) -> Any:
         return value if not isinstance(wanted, type) or isinstance(value, wanted) else UNFIT
     except TypeError:  # a protocol that cannot be looked for
         return value
+
+
+def _read_duration(value: Any) -> Duration | None:
+    """A duration, also as text: `10ms`."""
+    try:
+        return parse_duration(value) if isinstance(value, str) else as_duration(value)
+    except ValueError:
+        return None
+
+
+def from_text(cls: type[ReactorBase], parameters: dict[str, Any]) -> dict[str, Any]:
+    """Parameters as a command line gives them: text is a duration where one is declared, `period=10ms`."""
+    return {
+        name: fit(value, Duration)
+        if isinstance(value, str) and kind_of(cls, name) is Duration and fits(value, Duration)
+        else value
+        for name, value in parameters.items()
+    }
 
 
 def _is_bool(value: object) -> bool:
@@ -119,6 +144,8 @@ def fitting(cls: type[ReactorBase], parameter: str, value: Any) -> Any:
     kind = kind_of(cls, parameter)
     fitted = fit(value, kind)
     if fitted is UNFIT:
+        if kind is Duration:
+            raise TypeError(f"{cls.__name__} declares it as a duration: {no_duration(value)}.")
         choices = choices_of(kind)
         words = f"one of {', '.join(map(repr, choices))}" if choices else words_for(kind)
         raise TypeError(f"{cls.__name__} declares it as {words}.")

@@ -11,7 +11,7 @@ from IPython.core.error import UsageError
 
 from reactornb.errors import ReactorError, RunError, suggestion
 from reactornb.graph import Graph
-from reactornb.model import Reactor
+from reactornb.model import Reactor, from_text
 from reactornb.notebook.declaring import Declarations
 from reactornb.notebook.displays import Displays
 from reactornb.notebook.inspection import inspect_name, one_line
@@ -78,7 +78,7 @@ class Session(Declarations):
         elif isinstance(value, Reactor):
             made = self._live(name) or Program(value)
         elif isinstance(value, type) and issubclass(value, Reactor):
-            made = self._live(name) or Program(value, **parameters)
+            made = self._live(name) or Program(value, **from_text(value, parameters))
         else:
             known = [*self.reactors(), *(n for n, v in self.shell.user_ns.items() if isinstance(v, Program))]
             raise UsageError(f"%reactor: there is no reactor or program {name!r}. {suggestion(name, known)}")

@@ -24,6 +24,7 @@ from reactornb import (
     days,
     forever,
     hours,
+    loading,
     minutes,
     ms,
     ns,
@@ -33,7 +34,8 @@ from reactornb import (
     us,
     weeks,
 )
-from reactornb.errors import AssemblyError, DeclarationError, ReactionError, SendingError
+from reactornb.errors import AssemblyError, DeclarationError, ParameterError, ReactionError, SendingError
+from reactornb.model import from_text
 from reactornb.tags import as_duration, format_ns, parse_duration
 from reactornb.testing import FakeClock, run_to_end
 
@@ -295,3 +297,54 @@ def test_tags_hold_plain_integers_whatever_durations_led_there():
     assert len(seen) == 3
     for tag in (*seen, *(tag for tag, _ in trace.executions)):
         assert type(tag.time_ns) is int
+
+
+class Paced(Reactor):
+    act = LogicalAction()
+    every: int = ms(1)
+    wait: Duration = ms(2)
+    count: int = 3
+
+    @reaction(startup, act)
+    def on_act(self, act):
+        act.schedule(self.every)
+        self.log(every=self.every)
+
+
+@pytest.mark.parametrize("name", ["every", "wait"])
+@pytest.mark.parametrize(
+    ("value", "words"), [(10, "10 is a bare number"), (1.5, "1.5 is a bare number"), ("soon", "no duration")]
+)
+def test_a_parameter_whose_default_is_a_duration_takes_durations(name, value, words):
+    with pytest.raises(DeclarationError, match=rf"Paced takes {name} as a duration: .*{words}"):
+        Paced(**{name: value})
+    assert Paced(**{name: ms(5)}) is not None
+    assert Paced(count=7) is not None
+
+
+def test_a_duration_that_is_set_while_a_program_runs_stays_one():
+    run = Program(Paced).start(workers=1, fast=True, keepalive=True)
+    run.pause()
+    for value in (ms(3), "4ms", timedelta(milliseconds=5)):
+        run.set("every", value)
+    with pytest.raises(ParameterError, match=r"10 is a bare number"):
+        run.set("every", 10)
+    run.resume()
+    while run.parameters("every") != {"paced.every": ms(5)}:
+        assert run.is_alive
+    assert type(run.parameters("every")["paced.every"]) is Duration
+    assert run.stop().failure is None
+
+
+@pytest.mark.parametrize("name", ["every", "wait"])
+def test_text_of_a_command_line_is_a_duration_where_one_is_declared(name, tmp_path):
+    assert from_text(Paced, {name: "10ms", "count": "10ms"}) == {name: ms(10), "count": "10ms"}
+    assert from_text(Paced, {name: "soon"}) == {name: "soon"}
+    file = tmp_path / "paced.py"
+    file.write_text(
+        "from reactornb import *\n"
+        f"class Paced(Reactor):\n    tick = Timer(0, '{name}')\n    {name}: int = ms(1)\n"
+        "    @reaction(tick)\n    def on_tick(self):\n        pass\n"
+    )
+    made = loading.make(loading.load(file).root(), {name: "10ms"})
+    assert len(run_to_end(made, until=ms(20)).executions) == 3
