@@ -7,9 +7,9 @@ refuse what has no meaning.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from reactornb.errors import AssemblyError
 from reactornb.graph.checks import check_class, check_late, check_template
@@ -36,8 +36,7 @@ from reactornb.model.ownership import needs_copy, owned, parameter_words
 __all__ = ["assemble"]
 
 
-@dataclass(frozen=True, slots=True)
-class _Site:
+class _Site(NamedTuple):
     """Where in the program a reactor is: what `ReactorNode` says of it, and the innermost mode around it."""
 
     name: str
@@ -195,7 +194,7 @@ class _Assembly(Flat):
             label = f"{site.label}[{i}]"
             name = f"{here.name}.{label}"
             places.append(
-                self.place(bank.template(i), replace(site, name=name, label=label, bank=(i, width), enclave=enclave))
+                self.place(bank.template(i), site._replace(name=name, label=label, bank=(i, width), enclave=enclave))
             )
         return places
 

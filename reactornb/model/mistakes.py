@@ -174,6 +174,8 @@ def _overridden(cls: type[ReactorBase], where: Source) -> None:
     """Refuse names that hide a base's declaration, and declarations in a base that is no reactor."""
     declared: dict[str, tuple[Any, type]] = {}
     for base in reversed(cls.__mro__):
+        if is_built_in(base):
+            continue
         for name, value in vars(base).copy().items():
             if isinstance(value, (Declaration, Template)):
                 if not issubclass(base, ReactorBase):
