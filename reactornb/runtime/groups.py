@@ -1,9 +1,9 @@
 """Groups: reactions that always become ready together, and are called together.
 
-A reactor program triggers the same reactions again and again, so what calls them is made once. A bank's members share one
-body: their group is a function of which each line calls it for one of them, and which CPython runs without leaving its
-evaluation loop (measured on 3.14t: 60 ns less per reaction than one `functools.partial` each). Larger banks are looped over:
-taking the arguments out of a tuple costs 30 ns more per reaction.
+A reactor program triggers the same reactions again and again, so the function that calls them is generated once. The members of a bank
+share one body: the generated function has a line per member that calls the body with that member's arguments, and CPython runs it without leaving its
+evaluation loop (measured on 3.14t: 60 ns less per reaction than one `functools.partial` each). For larger banks it is a loop:
+unpacking the arguments from a tuple costs 30 ns more per reaction.
 """
 
 from __future__ import annotations
@@ -26,20 +26,20 @@ __all__ = ["Group", "one_by_one"]
 class Group:
     """Reactions of one level that one signal makes ready together.
 
-    # queued    written True by whoever sets a port that triggers the group, False by the leader when it takes the group from
-    #           its level. Two workers that set ports of one level may both find it False: the group then stands twice on its
-    #           level's list, and the leader passes over the second.
-    # direct    the leader, when it has run the group alone on its level
+    # queued    set to True by the worker that sets a port that triggers the group, to False by the leader when it takes the group from
+    #           its level. Two workers that set ports of one level may both find it False: the group is then in its
+    #           level's list twice, and the leader skips the second.
+    # direct    written and read by the leader
     # cost_ns, outlier
-    #           the leader, between levels; and, of a group that is handed out as one item, the worker that runs it
+    #           written by the leader between levels, and, if the group is an item of a batch, by the worker that runs it
 
     Attributes:
         reactions: in the graph's order; `size` is their number and `level` their level.
         call: runs all of them on the calling thread.
         clears: the handles that their `set` may make present, to be cleared when the tag ends.
-        direct: the leader may simply call it where it is alone on its level: it is cheap, or there is nobody to share it with.
-        cost_ns: running estimate of what `call` takes; more than any limit while it is unknown; `outlier`: its last
-            time was far from the estimate.
+        direct: if it is alone on its level, the leader may call it at once: it is cheap, or there is no other worker.
+        cost_ns: running estimate of the time of `call`; `UNKNOWN` until it was measured. `outlier`: the last time was far from the
+            estimate.
     """
 
     __slots__ = (
@@ -60,7 +60,7 @@ class Group:
 
     @property
     def caller(self) -> tuple[Callable[[], None], CodeType]:
-        """What `call` is, with the code whose frame tells which reaction runs; set between tags, by the leader."""
+        """`call`, and the code object whose frame shows which reaction runs; set between tags, by the leader."""
         return self.call, self._code
 
     @caller.setter
@@ -68,7 +68,7 @@ class Group:
         self.call, self._code = caller
 
     def culprit(self, error: BaseException) -> RunningReaction:
-        """The reaction out of which `error` came while `call` ran."""
+        """The reaction that raised `error` while `call` ran."""
         trace = error.__traceback__
         while trace is not None and trace.tb_frame.f_code is not self._code:
             trace = trace.tb_next

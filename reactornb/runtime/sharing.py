@@ -31,14 +31,18 @@ class Policy:
         overhead: profile rounds and planning may each take one part in so many of the time.
         most_rounds: rounds without a profile round, at most; a reaction that took microseconds may take seconds from now on.
         outlier_factor: a time is an outlier if it is so many times longer or shorter than the estimate.
+        cost_weight: a new time is one part in so many of the new estimate.
         uneven_above: a level is uneven if more than one in so many profile rounds saw an outlier, as with environments that reset.
+        uneven_rounds: outlier rounds, at least, before a plan with pieces is replaced because its level turned out to be uneven.
         retry_after: measured rounds after which the slower of sharing and running alone is tried again, for the first time.
         retry_most: and at most; doubled in between.
-        replan_after: profile rounds after which a plan is made anew, for the first time.
+        clear_win: if running alone took so many times as long as sharing, it is tried again after `retry_most` rounds only.
+        long_time_weight: a round that took longer than expected moves the estimate of a trial by one part in so many.
+        replan_after: profile rounds after which a new plan is made, for the first time.
         replan_most: and at most; doubled in between, because estimates settle.
         pieces: hand out cheap reactions several at a time.
         trials: compare sharing with running alone where reactions are cheap.
-        replanning: make a plan anew when costs have changed, or after `replan_after` profile rounds.
+        replanning: make a new plan when costs have changed, or after `replan_after` profile rounds.
         outliers: ignore a time that is far off once, and believe it the second time.
     """
 
@@ -49,9 +53,13 @@ class Policy:
     overhead: int = 100
     most_rounds: int = 32
     outlier_factor: int = 4
+    cost_weight: int = 4
     uneven_above: int = 8
+    uneven_rounds: int = 4
     retry_after: int = 8
     retry_most: int = 256
+    clear_win: float = 1.2
+    long_time_weight: int = 8
     replan_after: int = 16
     replan_most: int = 4096
     pieces: bool = True
@@ -92,7 +100,7 @@ class History:
         profiled: profile rounds; `outlier_rounds`: those in which something took an unusual time. Halved with each new plan.
         saw_outlier: the last profile round was one of these.
         cost_changed: a reaction's cost has changed for good since the plan was made.
-        now_ns: when the last round ended; a plan is not made anew before `replan_not_before_ns`.
+        now_ns: when the round that is to be decided began; no new plan is made before `replan_not_before_ns`.
     """
 
     policy: Policy
@@ -121,14 +129,14 @@ class History:
 
     @property
     def share_next(self) -> bool:
-        """Whether a level of cheap reactions is shared next: both ways once, then the faster one, and now and then the other."""
+        """Whether a level of cheap reactions is shared next: each way is tried once, then the faster one is used, and the other tried now and then."""
         if not self.shared_ns or not self.alone_ns:
             return not self.shared_ns
         return self.sharing_pays != (self.retry_in <= 0)
 
     @property
     def is_uneven(self) -> bool:
-        """Whether unusual times are usual."""
+        """Whether outliers are frequent."""
         return self.policy.uneven_above * self.outlier_rounds > self.profiled
 
     @property
@@ -138,26 +146,29 @@ class History:
 
     @property
     def is_stale(self) -> bool:
-        """Whether the plan should be made anew."""
+        """Whether a new plan should be made."""
         if not self.policy.replanning:
             # The first plan is made without knowing any cost: it is replaced once.
             return self.cost_changed and self.replan_after == self.policy.replan_after
         plan = self.plan
-        became_uneven = plan is not None and plan.in_pieces and self.outlier_rounds >= 4 and self.is_uneven
+        uneven = self.is_uneven and self.outlier_rounds >= self.policy.uneven_rounds
+        became_uneven = plan is not None and plan.in_pieces and uneven
         due = self.cost_changed or became_uneven or self.plan_rounds >= self.replan_after
         return due and self.now_ns >= self.replan_not_before_ns
 
     def ran(self, *, shared: bool, each_ns: int) -> None:
         """A measured round took that long per reaction.
 
-        The core may have been taken away during a long round, so a long time counts an eighth; a short one is believed at once. The slower way
-        is tried again ever more rarely; rarely at once if alone it was slower by a fifth, since single-threaded timing is less noisy.
+        Another program may have had the core during a long round, so a long time moves the estimate a little; a short one replaces it. The
+        slower of the two ways is tried again ever more rarely. If that is running alone, and sharing was a clear win, it is tried rarely from the
+        beginning: single-threaded timing is less noisy, so the comparison can be trusted.
         """
+        policy = self.policy
         both_known, paid = bool(self.shared_ns and self.alone_ns), self.sharing_pays
         known = self.shared_ns if shared else self.alone_ns
         new = max(each_ns, 1)
         if new > known > 0:
-            new = known + min(new - known, known) // 8
+            new = known + min(new - known, known) // policy.long_time_weight
         if shared:
             self.shared_ns = new
         else:
@@ -166,13 +177,12 @@ class History:
             self.retry_in -= 1
         changed = paid != self.sharing_pays
         if self.retry_in < 0 or changed:
-            most = self.policy.retry_most
             if changed:
-                after = self.policy.retry_after
-            elif 5 * self.alone_ns > 6 * self.shared_ns:
-                after = most
+                after = policy.retry_after
+            elif self.alone_ns > policy.clear_win * self.shared_ns:
+                after = policy.retry_most
             else:
-                after = min(2 * self.retry_after, most)
+                after = min(2 * self.retry_after, policy.retry_most)
             self.retry_in = self.retry_after = after
 
     def profile_round(self, each_ns: int, *, saw_outlier: bool, cost_changed: bool) -> None:
@@ -284,7 +294,7 @@ def estimate(known_ns: int, took_ns: int, was_outlier: bool, policy: Policy) -> 
     """
     factor = policy.outlier_factor
     if known_ns < took_ns * factor and took_ns < known_ns * factor:
-        return (3 * known_ns + took_ns) >> 2, False, False
+        return known_ns + (took_ns - known_ns) // policy.cost_weight, False, False
     if was_outlier or known_ns < 0 or not policy.outliers:
         return took_ns, False, True
     return known_ns, True, False
