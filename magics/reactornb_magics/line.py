@@ -84,9 +84,9 @@ class Parser(argparse.ArgumentParser):
 
     def add_argument(self, *names: Any, **options: Any) -> argparse.Action:
         """As argparse does, and keep what was added."""
-        made = super().add_argument(*names, **options)
-        self.known.append(made)
-        return made
+        action = super().add_argument(*names, **options)
+        self.known.append(action)
+        return action
 
     def error(self, message: str) -> NoReturn:
         """Raise the one line that IPython shows for a wrong magic."""
@@ -169,23 +169,23 @@ def _commands() -> dict[str, Parser]:
     return {name: Parser(f"%reactor {name}", *words) for name, words in about.items()}
 
 
-def _with_arguments(made: dict[str, Parser]) -> dict[str, Parser]:
-    start = made["start"]
+def _with_arguments(commands: dict[str, Parser]) -> dict[str, Parser]:
+    start = commands["start"]
     add_arguments(start, process_goes_on=True)
     start.add_argument("words", nargs="*", metavar="Name | parameter=value")
-    made["step"].add_argument("tags", nargs="?", type=int, default=1, metavar="N")
-    graph = made["graph"]
+    commands["step"].add_argument("tags", nargs="?", type=int, default=1, metavar="N")
+    graph = commands["graph"]
     graph.add_argument("--levels", action="store_true", help="write each reaction's level beside it")
     graph.add_argument("--depth", type=int, metavar="N", help="levels of the hierarchy below the root")
     graph.add_argument("--save", metavar="FILE", help="write it to a .svg, .png, .dot or .txt file")
     graph.add_argument("words", nargs="*", metavar="Name | parameter=value")
-    curves = made["curves"]
+    curves = commands["curves"]
     curves.add_argument(
         "names", nargs="*", metavar="Name", help="runs, lists of runs, or programs; the last run if none"
     )
     curves.add_argument("-m", "--metrics", type=words_of, metavar="A,B", help="which metrics; all unless given")
     curves.add_argument("--save", metavar="FILE", help="write a figure to a .png, .svg or .pdf file")
-    setting = made["set"]
+    setting = commands["set"]
     setting.add_argument(
         "path",
         nargs="?",
@@ -202,21 +202,21 @@ def _with_arguments(made: dict[str, Parser]) -> dict[str, Parser]:
     setting.add_argument("--max", type=float, dest="high", metavar="B", help="the slider's greatest value")
     setting.add_argument("--log", action="store_true", default=None, help="a slider by orders of magnitude")
     setting.add_argument("--step", type=float, metavar="S", help="the slider's step (with --log: of the exponent)")
-    made["profile"].add_argument("--banks", action="store_true", help="one row for all members of a bank")
-    timeline = made["timeline"]
+    commands["profile"].add_argument("--banks", action="store_true", help="one row for all members of a bank")
+    timeline = commands["timeline"]
     timeline.add_argument(
         "--last", type=duration, metavar="T", help="how much physical time is shown, up to the end: 2s, 100ms"
     )
     timeline.add_argument("--save", metavar="FILE", help="write a .json (Chrome trace format), .svg, .png or .pdf file")
-    made["inspect"].add_argument("name", metavar="Name", help="such as Rollout, Rollout.weights, rollouts[0]")
+    commands["inspect"].add_argument("name", metavar="Name", help="such as Rollout, Rollout.weights, rollouts[0]")
     for name in ("stop", "pause", "resume"):
-        made[name].add_argument("--all", action="store_true", dest="every", help="all runs (of that name)")
-    made["stop"].add_argument(
+        commands[name].add_argument("--all", action="store_true", dest="every", help="all runs (of that name)")
+    commands["stop"].add_argument(
         "--abandon", action="store_true", help="give up a run of which a reaction does not return"
     )
     for name in ("stop", "pause", "resume", "step", "run", "status", "profile", "timeline"):
-        made[name].add_argument("name", nargs="?", default="", metavar="Name")
-    return made
+        commands[name].add_argument("name", nargs="?", default="", metavar="Name")
+    return commands
 
 
 def _cells() -> dict[str, Parser]:

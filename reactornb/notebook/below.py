@@ -1,6 +1,6 @@
-"""What one run prints below the cell that started it: as Python prints, but no more than a page can show.
+"""The output of one run below the cell that started it: as Python prints, but limited to what a page can show.
 
-Of a flood a reader sees the first lines of each second, how many were left out, and the last ones; `Run.printed` has them all.
+Of too many lines the page shows the first ones of each second, how many were left out, and the last ones; `Run.printed` has them all.
 """
 
 from __future__ import annotations

@@ -180,8 +180,8 @@ def _summary(item: Reaction) -> str:
 
 
 def _section(title: str, lines: Iterable[str]) -> list[str]:
-    made = [f"  {line}" for line in lines]
-    return [title, *made] if made else []
+    indented = [f"  {line}" for line in lines]
+    return [title, *indented] if indented else []
 
 
 def _time(spec: Any) -> str:

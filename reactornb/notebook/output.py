@@ -1,8 +1,8 @@
-"""Where `print` goes: that of a reaction to its run, `Run.printed`, and to the run's panel or the cell that started it; everything
-else to the cell that runs, as ever.
+"""Where printed text goes: that of a reaction to its run, `Run.printed`, and to the run's panel or the cell that started it; everything
+else to the cell that is running, as usual.
 
-The kernel's own stream objects are tapped, at their `write`: so nothing escapes that was given them earlier, such as a handler of
-`logging`. A redirection (`contextlib.redirect_stdout`, `%%capture`) takes what its own cell prints, and nothing of runs that were
+The `write` methods of the kernel's own stream objects are replaced, so that objects which already hold a stream, such as a handler of
+`logging`, are covered too. A redirection (`contextlib.redirect_stdout`, `%%capture`) takes what its own cell prints, and nothing of runs that were
 started before; one that a reaction makes takes what that reaction prints.
 """
 
@@ -144,9 +144,9 @@ class Tap:
 
     def aside(self, target: Any) -> Aside:
         """What stands in `sys.stdout` for a cell's redirection."""
-        made = Aside(target, self)
-        self._asides.append(made)
-        return made
+        stand_in = Aside(target, self)
+        self._asides.append(stand_in)
+        return stand_in
 
     def inner(self) -> list[Any]:
         """The redirections of the reaction that this thread runs."""

@@ -1,6 +1,6 @@
-"""The one place from which widgets are moved: a timer on the kernel's own loop.
+"""The only place that updates widgets: a timer on the kernel's own event loop.
 
-Worker threads never touch a widget, a comm or a display: they append to lists, and the pump reads those. It ticks only while
+Worker threads never touch a widget, a comm or a display: they append to lists, and the pump reads those lists. It runs only while
 a panel of a living run is shown, at most ten times a second, and less often where its ticks cost more than 2 % of a core
 (for which it waits a second at most), or more than a tenth of the time, or send more than a server lets through.
 
@@ -23,7 +23,7 @@ __all__ = ["Pump", "WaitingCell"]
 
 
 class Panel(Protocol):
-    """What the pump moves."""
+    """What the pump refreshes."""
 
     @property
     def is_open(self) -> bool: ...
@@ -54,8 +54,8 @@ class Pump:
     """
 
     seconds = 0.1
-    # Of a core: a run with panels is to be hardly slower than one without. But no more than `patience` seconds for that, so that
-    # curves move where a refresh is costly; a tenth of the time is never exceeded.
+    # The share of a core that refreshing may take, so that a run with panels is hardly slower than one without. To keep to it, the pump
+    # waits `patience` seconds at most, so that curves move where a refresh is costly; it never takes more than a tenth of the time.
     share = 0.02
     patience = 1.0
     picture_seconds = 20.0
@@ -80,11 +80,11 @@ class Pump:
         self._loop.add_callback(self._loop.call_later, seconds, fn)
 
     def add(self, panel: Panel, look: Callable[[], None]) -> None:
-        """Keep a panel moving until its runs are over. Any thread; a panel is only added once.
+        """Refresh a panel until its runs are over. Any thread; a panel is added only once.
 
         Args:
             panel: the panel.
-            look: brings the picture that stands for it up to date: now and then, and at the end.
+            look: updates the static picture of the panel; called now and then, and at the end.
         """
         if threading.get_ident() == self.thread:
             self._add(panel, look)
@@ -105,7 +105,8 @@ class Pump:
 
     def _beat(self) -> float:
         """Refresh all panels; how many seconds to wait before the next time."""
-        began = time.thread_time()  # of this thread: where others take the cores, waiting longer would help nobody
+        # CPU time of this thread: waiting longer would not help if other threads take the cores.
+        began = time.thread_time()
         sent = 0
         for moved in list(self._panels.values()):
             self._refresh(moved)

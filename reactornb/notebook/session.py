@@ -74,21 +74,21 @@ class Session(Declarations):
                 f"%reactor: {name} is made already; parameters go to a class: %reactor start Main learning_rate=0.1"
             )
         if isinstance(value, Program):
-            made = value
+            chosen = value
         elif isinstance(value, Reactor):
-            made = self._live(name) or Program(value)
+            chosen = self._live(name) or Program(value)
         elif isinstance(value, type) and issubclass(value, Reactor):
-            made = self._live(name) or Program(value, **from_text(value, parameters))
+            chosen = self._live(name) or Program(value, **from_text(value, parameters))
         else:
             known = [*self.reactors(), *(n for n, v in self.shell.user_ns.items() if isinstance(v, Program))]
             raise UsageError(f"%reactor: there is no reactor or program {name!r}. {suggestion(name, known)}")
-        self.programs[name] = made
+        self.programs[name] = chosen
         self._used = name
-        return made
+        return chosen
 
     def _live(self, name: str) -> Program | None:
-        made = self.programs.get(name)
-        return made if made is not None and made.last_run is not None and made.last_run.is_alive else None
+        known = self.programs.get(name)
+        return known if known is not None and known.last_run is not None and known.last_run.is_alive else None
 
     def _default(self) -> str:
         if self._used in self.shell.user_ns:
@@ -167,11 +167,11 @@ class Session(Declarations):
             UsageError: if there is none, or more than one.
         """
         if name:
-            found = self._named(name, command)
-            if found is None or (alive and not found.is_alive):
-                state = "has no run yet" if found is None else f"is not running ({found.state})"
+            named = self._named(name, command)
+            if named is None or (alive and not named.is_alive):
+                state = "has no run yet" if named is None else f"is not running ({named.state})"
                 raise UsageError(f"%reactor: {name!r} {state}; start it with %reactor start {name.partition('#')[0]}")
-            return found
+            return named
         living = live_runs()
         if len(living) > 1:
             raise self._ambiguous("several programs run", living, command)
@@ -197,11 +197,11 @@ class Session(Declarations):
             return value
         program, mark, number = name.rpartition("#")
         if number.isdigit() and (mark or not program):
-            found = next((run for run in known_runs() if run.number == int(number)), None)
-            if found is None or program not in ("", found.program.name, type(found.program.root).__name__):
+            numbered = next((run for run in known_runs() if run.number == int(number)), None)
+            if numbered is None or program not in ("", numbered.program.name, type(numbered.program.root).__name__):
                 there = ", ".join(run.name for run in live_runs()) or "none"
                 raise UsageError(f"%reactor: there is no run {name}; running: {there}")
-            return found
+            return numbered
         if isinstance(value, Program):
             return value.last_run
         own = self.programs.get(name)
@@ -217,14 +217,14 @@ class Session(Declarations):
         if not every:
             return [self.run(name, command=command)]
         value = self.shell.user_ns.get(name)
-        found = [
+        runs = [
             run
             for run in live_runs()
             if not name or value is run or value is run.program or name in (*_names_of(run), run.name)
         ]
-        if not found:
+        if not runs:
             raise UsageError(f"%reactor: nothing {f'named {name} ' if name else ''}is running")
-        return found
+        return runs
 
     def stop(self, name: str = "", *, every: bool = False) -> list[Run]:
         """End a run at its next microstep, with its shutdown reactions, or `every` one (of that name); see `Run.stop`."""
@@ -361,15 +361,15 @@ class Session(Declarations):
         Raises:
             UsageError: if a name means no run.
         """
-        found: list[Run] = []
+        chosen: list[Run] = []
         for name in names:
             value = self.shell.user_ns.get(name)
             several = list(value.values()) if isinstance(value, dict) else value
             if isinstance(several, (list, tuple)) and several and all(isinstance(r, Run) for r in several):
-                found += several
+                chosen += several
             else:
-                found.append(self.run(name, alive=False))
-        return found or [self.run(alive=False)]
+                chosen.append(self.run(name, alive=False))
+        return chosen or [self.run(alive=False)]
 
     def curves(self, *names: str, metrics: Iterable[str] | None = None) -> None:
         """Show the panel of runs, their learning curves overlaid.
@@ -394,8 +394,8 @@ class Session(Declarations):
         Raises:
             UsageError: if there is no such run, or it takes no times.
         """
-        found = self._profiled(name, "profile").profile()
-        return found.by_bank() if banks else found
+        profile_of_run = self._profiled(name, "profile").profile()
+        return profile_of_run.by_bank() if banks else profile_of_run
 
     def timeline(self, name: str = "") -> Timeline:
         """Who ran what, when, on which worker, as a panel that displays itself; see `Run.timeline`.
@@ -416,11 +416,11 @@ class Session(Declarations):
             last: how many ns of physical time are shown, up to the end.
             save: the file; its ending says as what, see `reactornb.viz.save_timeline`.
         """
-        found = self.timeline(name)
+        of_run = self.timeline(name)
         if save is None:
-            self.displays.show_timeline(found, last)
+            self.displays.show_timeline(of_run, last)
         else:
-            self.say(f"saved {save_timeline(found, save, last)}")
+            self.say(f"saved {save_timeline(of_run, save, last)}")
 
     def _profiled(self, name: str, command: str) -> Run:
         run = self.run(name, alive=False)

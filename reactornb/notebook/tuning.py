@@ -17,15 +17,15 @@ __all__ = ["brief", "choices", "list_parameters", "paths"]
 def paths(graph: Graph, typed: str = "") -> list[str]:
     """The parameters that a run of the graph can change, banks folded, or their members where one is typed."""
     folded = "[" not in typed
-    found: dict[str, None] = {}
+    listed: dict[str, None] = {}
     for node in graph.reactors:
         place = node.name.partition(".")[2]
         if folded:
             place = re.sub(r"\[\d+\]", "", place)
         for name in node.cls._spec.parameters:
             if refusal(node, name) is None:
-                found[f"{place}.{name}" if place else name] = None
-    return list(found)
+                listed[f"{place}.{name}" if place else name] = None
+    return list(listed)
 
 
 def choices(graph: Graph, path: str) -> list[str]:

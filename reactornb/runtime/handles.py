@@ -186,8 +186,8 @@ class SingleOutPort(OutPort):
 class ScalarOutPort(SingleOutPort):
     """A port like that whose declared type is one of Python's numbers or strings: a value of just that type needs no further look.
 
-    A type is a promise that nobody keeps for a program: an array that is sent all the same, or a tuple with one in it, becomes read-only.
-    The rest of `set` stands here again on purpose: a call costs more than it.
+    Python does not enforce the declared type: an array that is sent all the same, or a tuple that holds one, becomes read-only. The rest
+    of `set` is repeated here because a call would cost more than it does.
     """
 
     __slots__ = ()
@@ -222,7 +222,7 @@ class AsIsOutPort(SingleOutPort):
 
 
 class AskedOutPort(OutPort):
-    """A port whose class says what is copied: `Output(copy=…)`."""
+    """A port whose declaration says what is copied: `Output(copy=…)`."""
 
     __slots__ = ()
 
@@ -235,10 +235,10 @@ LOOKED_AT = 8
 
 
 class FirstOutPort(OutPort):
-    """A port whose declared type the first `LOOKED_AT` values are held against; then it becomes what it else would be from the start.
+    """A port that checks its first `LOOKED_AT` values against its declared type, and then takes the class without that check.
 
-    A look at each value would cost 5 % of a reaction; a program that sends something else than it declares does so at once, as a rule.
-    With `check_values=True` all are looked at.
+    Checking every value would cost 5 % of a reaction, and a program that sends something other than it declares usually does so at once.
+    With `check_values=True` every value is checked.
     """
 
     __slots__ = ()
@@ -293,7 +293,7 @@ def _mismatch(port: OutPort, value: Any) -> str:
 
 
 class FeedingOutPort(OutPort):
-    """A port whose value only feeds delayed connections or other enclaves, which take it when the tag ends."""
+    """A port whose value goes only to delayed connections or other enclaves, which read it when the tag ends."""
 
     __slots__ = ()
 

@@ -9,8 +9,8 @@ made. Rows are kept as long as the run is: every 1,024 are joined, since 40 byte
 # _now     how many rows are in parts, and the list of those after them: replaced as a whole by that worker, which appends to the list
 #          until it is full, and never changes it afterwards. Read by any thread: a length that was taken stays true, and so do
 #          the rows before it, whether one looks at the list or at the part that was made of it.
-# _end            written once by the leader, when the run is over: rows from there on do not count, and stay where they are for who has
-#                 taken the length before.
+# _end            written once by the leader, when the run is over: rows from there on do not count, and stay where they are for readers that
+#                 took the length before.
 # _packers        of the worker that runs the reactor.
 """
 
@@ -136,9 +136,9 @@ class Log:
             self._now = done + self.size, []
 
     def _new_kind(self, names: tuple[str, ...]) -> tuple[Callable[..., bytes], int]:
-        made = self._packers[names] = struct.Struct(f"=qqqd{len(names)}d").pack, len(self._kinds)
+        packer = self._packers[names] = struct.Struct(f"=qqqd{len(names)}d").pack, len(self._kinds)
         self._kinds.append(names)
-        return made
+        return packer
 
     def tag(self, row: int) -> tuple[int, int]:
         """The time in ns and the microstep of a row."""
@@ -159,13 +159,13 @@ class Log:
         if start >= end:
             return []
         done, rows = self._now
-        found = [
+        parts = [
             self._parts[number].cut(max(start - first, 0), min(end - first, self.size))
             for number in range(start // self.size, -(-min(end, done) // self.size))
             for first in (number * self.size,)
         ]
         last = rows[max(start - done, 0) : max(end - done, 0)]
-        return [*found, Part.of(last)] if last else found
+        return [*parts, Part.of(last)] if last else parts
 
     def columns(self, start: int = 0, end: int | None = None) -> dict[str, Column]:
         """The rows from `start` to `end`, a metric at a time, in the order in which they were logged. Any thread."""
@@ -186,17 +186,17 @@ class Log:
         widths = numpy.concatenate([numpy.broadcast_to(part.widths, part.rows) for part in parts]).astype(numpy.int64)
         starts = numpy.cumsum(widths) - widths
         kinds = cells[starts + 2]
-        found: dict[str, list[tuple[Array, Column]]] = {}
+        columns: dict[str, list[tuple[Array, Column]]] = {}
         for kind in numpy.unique(kinds).tolist():
             own = starts[kinds == kind]
             names = self._kinds[kind]
             for name, column in _unpacked(names, cells[own[:, None] + numpy.arange(_HEAD + len(names))]).items():
-                found.setdefault(name, []).append((own, column))
+                columns.setdefault(name, []).append((own, column))
         return {
             name: parts[0][1]
             if len(parts) == 1
             else _sorted(numpy.argsort(numpy.concatenate([own for own, _ in parts])), [c for _, c in parts])
-            for name, parts in found.items()
+            for name, parts in columns.items()
         }
 
 
@@ -224,23 +224,23 @@ def merged(logs: Iterable[dict[str, Column]]) -> dict[str, Column]:
     Args:
         logs: of each reactor, in their order.
     """
-    found: dict[str, list[Column]] = {}
+    by_name: dict[str, list[Column]] = {}
     for log in logs:
         for name, column in log.items():
-            found.setdefault(name, []).append(column)
-    made: dict[str, Column] = {}
+            by_name.setdefault(name, []).append(column)
+    columns: dict[str, Column] = {}
     # By the tags of their parts: metrics that are logged together are sorted once, and have the same tags afterwards, too.
-    done: dict[tuple[int, ...], tuple[Array, Column]] = {}
-    for name, parts in found.items():
+    sorted_before: dict[tuple[int, ...], tuple[Array, Column]] = {}
+    for name, parts in by_name.items():
         if len(parts) == 1:
-            made[name] = parts[0]
+            columns[name] = parts[0]
             continue
         key = tuple(id(part.times_ns) for part in parts)
-        if key not in done:
+        if key not in sorted_before:
             order = numpy.lexsort([numpy.concatenate([part[i] for part in parts]) for i in (1, 0)])  # stable
-            made[name] = _sorted(order, parts)
-            done[key] = order, made[name]
+            columns[name] = _sorted(order, parts)
+            sorted_before[key] = order, columns[name]
         else:
-            order, alike = done[key]
-            made[name] = alike._replace(values=numpy.concatenate([part.values for part in parts])[order])
-    return made
+            order, alike = sorted_before[key]
+            columns[name] = alike._replace(values=numpy.concatenate([part.values for part in parts])[order])
+    return columns

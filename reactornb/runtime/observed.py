@@ -174,10 +174,10 @@ class ObservedRun:
     @property
     def changes(self) -> list[Change]:
         """What `set` has changed so far, by tag. `program.start(replay=run.changes)` makes the same changes at the same tags."""
-        found = sorted(
+        rows = sorted(
             self._recorder.changes[:], key=lambda row: row[:2]
         )  # stable: what one tag changed twice stays in order
-        return [change for _, _, change in found]
+        return [change for _, _, change in rows]
 
     def parameters(self, path: str) -> dict[str, Any]:
         """The present values of the parameters that a path names (see `set`), by full name.

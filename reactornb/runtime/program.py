@@ -131,7 +131,7 @@ class Program:
         except BaseException:
             run = self._run
             if run is not None and run is not before:
-                run.stop()  # also where the wait, or the end of `start`, was interrupted
+                run.stop()  # also if the wait, or the end of `start`, was interrupted
             raise
 
     @property

@@ -1,4 +1,4 @@
-"""What is sent is what arrives: what becomes of a value between `set`, or `schedule`, and its readers.
+"""How a value is protected between `set`, or `schedule`, and its readers, so that what arrives is what was sent.
 
     numbers, text, None          as they are
     arrays                       made read-only; copied first if they are views of memory that the sender can still write
@@ -6,7 +6,7 @@
     dataclasses                  copied as ever, and changing one is an error
     tensors, networks            copied (PyTorch cannot make a tensor read-only: its readers must not change it; `check_values=True` finds
                                  one that does)
-    other objects                as they are: neither sender nor reader may change them (`check_values` finds who does)
+    other objects                as they are: neither sender nor reader may change them (`check_values` finds the one that does)
 
 That holds whatever type the port declares: an array on an `Output[int]` becomes read-only, too.
 
@@ -106,77 +106,77 @@ def _array(value: Any, _: str) -> Any:
 
 def _objects(value: Any, name: str) -> Any:
     """An array of objects: with what it holds treated likewise."""
-    made = value.copy()
-    for index in numpy.ndindex(made.shape) if made.dtype == object else ():
-        made[index] = _inside(value[index], name)
-    freeze_array(made, False)
-    return made
+    copied_array = value.copy()
+    for index in numpy.ndindex(copied_array.shape) if copied_array.dtype == object else ():
+        copied_array[index] = _inside(value[index], name)
+    freeze_array(copied_array, False)
+    return copied_array
 
 
 def _other_array(value: Any, _: str) -> Any:
     """An array of a subclass."""
     if isinstance(value, numpy.ma.MaskedArray):
-        made: Any = value.copy()
-        if made._mask is numpy.ma.nomask:  # or whoever masks an element would give it a mask
-            made._mask = numpy.zeros(made.shape, numpy.ma.make_mask_descr(made.dtype))
-        freeze_array(made._mask, False)
+        sent: Any = value.copy()
+        if sent._mask is numpy.ma.nomask:  # or whoever masks an element would give it a mask
+            sent._mask = numpy.zeros(sent.shape, numpy.ma.make_mask_descr(sent.dtype))
+        freeze_array(sent._mask, False)
     elif is_frozen(value):
         return value
     elif isinstance(value, numpy.memmap):
-        made = numpy.array(value)
+        sent = numpy.array(value)
     else:
-        made = value if value.base is None else value.copy()
-    freeze_array(made, False)
-    if isinstance(made.base, ndarray):
-        freeze_array(made.base, False)
-    return made
+        sent = value if value.base is None else value.copy()
+    freeze_array(sent, False)
+    if isinstance(sent.base, ndarray):
+        freeze_array(sent.base, False)
+    return sent
 
 
 _LIST, _DICT, _SET = (cast("Any", GUARDS[kind]) for kind in (list, dict, set))
 
 
 def _list(value: Any, name: str) -> Any:
-    made = _LIST([item if type(item) in PLAIN else _inside(item, name) for item in value])
-    made._refusal = name
-    return made
+    guarded = _LIST([item if type(item) in PLAIN else _inside(item, name) for item in value])
+    guarded._refusal = name
+    return guarded
 
 
 def _dict(value: Any, name: str) -> Any:
-    made = _DICT({key: item if type(item) in PLAIN else _inside(item, name) for key, item in value.items()})
-    made._refusal = name
-    return made
+    guarded = _DICT({key: item if type(item) in PLAIN else _inside(item, name) for key, item in value.items()})
+    guarded._refusal = name
+    return guarded
 
 
 def _set(value: Any, name: str) -> Any:
-    made = _SET(value)
-    made._refusal = name
-    return made
+    guarded = _SET(value)
+    guarded._refusal = name
+    return guarded
 
 
 def _tuple(value: Any, name: str) -> Any:
-    made = [item if type(item) in PLAIN else _inside(item, name) for item in value]
-    return value if all(a is b for a, b in zip(made, value, strict=True)) else tuple(made)
+    items = [item if type(item) in PLAIN else _inside(item, name) for item in value]
+    return value if all(a is b for a, b in zip(items, value, strict=True)) else tuple(items)
 
 
 def _named_tuple(value: Any, name: str) -> Any:
-    made = _tuple(value, name)
-    return value if made is value else type(value)._make(made)
+    items = _tuple(value, name)
+    return value if items is value else type(value)._make(items)
 
 
 def _other_list(value: Any, name: str) -> Any:
     """A deque, or a list of a subclass."""
-    made = copy.copy(value)
-    for i, item in enumerate(made):
-        made[i] = _inside(item, name)
-    return made
+    copied_list = copy.copy(value)
+    for i, item in enumerate(copied_list):
+        copied_list[i] = _inside(item, name)
+    return copied_list
 
 
 def _other_dict(value: Any, name: str) -> Any:
-    made = copy.copy(value)
-    for key, item in list(made.items()):
+    copied_dict = copy.copy(value)
+    for key, item in list(copied_dict.items()):
         if type(item) not in PLAIN:
-            made[key] = _inside(item, name)
-    return made
+            copied_dict[key] = _inside(item, name)
+    return copied_dict
 
 
 def _proxy(value: Any, name: str) -> Any:
@@ -194,10 +194,10 @@ def _deep(value: Any, _: str) -> Any:
 def _tensor(value: Any, _: str) -> Any:
     if value.grad_fn is not None:
         return value.clone()  # within its graph of gradients
-    made = value.detach().clone()
-    if type(value) is not type(made):
+    copied_tensor = value.detach().clone()
+    if type(value) is not type(copied_tensor):
         return copy.deepcopy(value)
-    return made.requires_grad_() if value.requires_grad else made
+    return copied_tensor.requires_grad_() if value.requires_grad else copied_tensor
 
 
 def _dataclass(kind: type) -> Rule:
@@ -214,10 +214,10 @@ def _dataclass(kind: type) -> Rule:
                     changed.append((field, new))
         if frozen and not changed:
             return value
-        made = copy.copy(value)
+        copied_object = copy.copy(value)
         for field, new in changed:
-            object.__setattr__(made, field, new)
-        return made
+            object.__setattr__(copied_object, field, new)
+        return copied_object
 
     return rule
 

@@ -1,4 +1,4 @@
-"""A slider, a box or a list for one parameter of a run: what is moved in the page goes to `Run.set`, and what changes is shown.
+"""A slider, a box or a list for one parameter of a run: a change in the page calls `Run.set`, and a change in the run is shown.
 
 Widgets are only touched by the thread of the kernel's loop: `refresh` is called by the notebook's pump, and a message from the page
 only posts a change to the run.
@@ -39,7 +39,7 @@ class Control:
         ValueError: for ends that are none.
 
     Attributes:
-        box: what is shown: the widget, and a line that says what became of it.
+        box: the widget and a line of text about it.
         sent_bytes: about how much the last `refresh` sent.
     """
 
@@ -71,7 +71,7 @@ class Control:
         """Belong to this run from now on."""
         self.run = run
         self._asked: str | None = None
-        self._target: Any = _NOTHING  # what was asked for and is not there yet
+        self._target: Any = _NOTHING  # the value that was asked for, until the run has it
 
     def _value(self) -> Any:
         """What it is at present; of a bank, its first member's."""

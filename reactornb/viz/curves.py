@@ -47,20 +47,20 @@ def series_of(run: Run | Result, metrics: Iterable[str] | None = None, capacity:
     if isinstance(run, Run):
         reader = LogReader(run, capacity)
         reader.read()
-        found = reader.series
+        metrics_of_run = reader.series
     else:
-        found = {}
+        metrics_of_run = {}
         for name, metric in run.metrics.items():
-            found[name] = Series(capacity)
-            found[name].extend(metric.time_ns, metric.microstep, metric.values)
+            metrics_of_run[name] = Series(capacity)
+            metrics_of_run[name].extend(metric.time_ns, metric.microstep, metric.values)
     if metrics is None:  # "steps" are counts, shown as a rate
-        return {name: series for name, series in found.items() if name != "steps"}
+        return {name: series for name, series in metrics_of_run.items() if name != "steps"}
     wanted = list(metrics)
     for name in wanted:
-        if name not in found:
-            known = ", ".join(found) or "none so far"
+        if name not in metrics_of_run:
+            known = ", ".join(metrics_of_run) or "none so far"
             raise ReactorError(f"no metric {name!r} was logged; there are: {known}.")
-    return {name: found[name] for name in wanted}
+    return {name: metrics_of_run[name] for name in wanted}
 
 
 class Plot:
@@ -127,8 +127,8 @@ def plot(
     """
     several = [runs] if isinstance(runs, (Run, Result)) else list(runs)
     wanted = None if metrics is None else list(metrics)
-    found = [series_of(run, wanted) for run in several]
-    names = list(dict.fromkeys(name for series in found for name in series))
+    series_of_runs = [series_of(run, wanted) for run in several]
+    names = list(dict.fromkeys(name for series in series_of_runs for name in series))
     if not names:
         raise ReactorError("there is nothing to plot: no reaction has called self.log(name=value) yet.")
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -138,14 +138,16 @@ def plot(
     rows = -(-len(names) // columns)
     figure = Figure(figsize=(4.6 * columns + 0.4, 2.9 * rows + (0.4 if title else 0)), layout="constrained")
     FigureCanvasAgg(figure)
-    axis = axis_of(s for series in found for s in series.values())
+    axis = axis_of(s for series in series_of_runs for s in series.values())
     for place, name in enumerate(names):
         axes = figure.add_subplot(rows, columns, place + 1)
-        own = [(_label(run), series[name]) for run, series in zip(several, found, strict=True) if name in series]
+        own = [
+            (_label(run), series[name]) for run, series in zip(several, series_of_runs, strict=True) if name in series
+        ]
         if len(own) == 1:
             _draw_run(axes, own[0][1], axis, COLORS[place % len(COLORS)])
         elif mean:
-            _draw_groups(axes, name, several, found, axis, COLORS[place % len(COLORS)])
+            _draw_groups(axes, name, several, series_of_runs, axis, COLORS[place % len(COLORS)])
         else:
             for number_of, (label, series) in enumerate(own):
                 x, values, _, _ = series.points(axis)
@@ -162,7 +164,8 @@ def plot(
     if title:
         figure.suptitle(title, fontsize=11)
     described = [
-        (f"{_label(run)}\n" if len(several) > 1 else "") + words(s) for run, s in zip(several, found, strict=True)
+        (f"{_label(run)}\n" if len(several) > 1 else "") + words(s)
+        for run, s in zip(several, series_of_runs, strict=True)
     ]
     return Plot(figure, "\n".join(described))
 
@@ -191,11 +194,16 @@ def _draw_run(axes: Any, series: Series, axis: str, color: str) -> None:
 
 
 def _draw_groups(
-    axes: Any, name: str, runs: Sequence[Run | Result], found: Sequence[Mapping[str, Series]], axis: str, color: str
+    axes: Any,
+    name: str,
+    runs: Sequence[Run | Result],
+    series_of_runs: Sequence[Mapping[str, Series]],
+    axis: str,
+    color: str,
 ) -> None:
     """The runs of each group as one mean with its spread."""
     groups: dict[str, list[tuple[Run | Result, Series]]] = {}
-    for run, group, series in zip(runs, told_apart(runs), found, strict=True):
+    for run, group, series in zip(runs, told_apart(runs), series_of_runs, strict=True):
         if name in series:
             groups.setdefault(group, []).append((run, series[name]))
     for place, (group, own) in enumerate(groups.items()):
@@ -258,12 +266,12 @@ def _brief(value: Any) -> str:
     return type(value).__name__ if " at 0x" in shown else shown[:60]
 
 
-def words(found: Mapping[str, Series]) -> str:
+def words(series: Mapping[str, Series]) -> str:
     """The curves in words, one line each."""
-    width = max((len(name) for name in found), default=0)
+    width = max((len(name) for name in series), default=0)
     lines = [
         f"{name:<{width}}  {number(s.last)}  ({s.count:,} values, {number(s.least)} to {number(s.greatest)})"
-        for name, s in found.items()
+        for name, s in series.items()
     ]
     return "\n".join(lines) or "nothing logged yet"
 

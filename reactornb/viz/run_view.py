@@ -89,10 +89,10 @@ class RunView:
         last = self._history[-1] if self._history else (run.seconds, run.reactions, run.tags, -1.0)
         first = self._history[0] if run.is_alive and len(self._history) > 1 else (0.0, 0, 0, 0.0)
         span = last[0] - first[0] or 1e-9
-        found = {"reactions": (last[1] - first[1]) / span, "tags": (last[2] - first[2]) / span}
+        per_second = {"reactions": (last[1] - first[1]) / span, "tags": (last[2] - first[2]) / span}
         if last[3] >= 0:
-            found = {"steps": (last[3] - max(first[3], 0.0)) / span, **found}
-        return found
+            per_second = {"steps": (last[3] - max(first[3], 0.0)) / span, **per_second}
+        return per_second
 
     def _measure_workers(self) -> None:
         """The share of a core each worker used since last time; empty where nobody keeps account."""
@@ -156,14 +156,14 @@ class RunView:
 
     def warnings(self) -> list[str]:
         """What the run's user should know: what the run says, and that it does not keep up with physical time."""
-        found = list(self.run.warnings)
+        words = list(self.run.warnings)
         lag = self.run.lag
         if lag is not None and lag > _LAG_S and self._follows_time and not self.doing():
-            found.append(
+            words.append(
                 f"{_seconds(lag)} behind physical time: reactions take longer than the time between tags. fast=True (--fast) does not "
                 f"wait for physical time, more workers may keep up."
             )
-        return found
+        return words
 
     @property
     def _follows_time(self) -> bool:

@@ -180,10 +180,10 @@ def axis_of(series: Iterable[Series]) -> str:
 
     A fast program may do all its work in the microsteps of one instant, or of a few.
     """
-    made = list(series)
-    tags, times = sum(s.tags for s in made), sum(s.times for s in made)
+    listed = list(series)
+    tags, times = sum(s.tags for s in listed), sum(s.times for s in listed)
     if tags == 0 or times * 2 >= tags:
-        return "time" if times or not any(s.count > 1 for s in made) else "sample"
+        return "time" if times or not any(s.count > 1 for s in listed) else "sample"
     return "microstep" if times == 0 else "sample"
 
 
@@ -217,9 +217,9 @@ def spread(
     Returns:
         The four arrays, empty if the runs have no stretch in common, and whether a last value was held.
     """
-    made = list(curves)
-    over = [True] * len(made) if ended is None else list(ended)
-    finite = [(x[kept], y[kept], e) for (x, y), e in zip(made, over, strict=True) for kept in [numpy.isfinite(y)]]
+    listed = list(curves)
+    over = [True] * len(listed) if ended is None else list(ended)
+    finite = [(x[kept], y[kept], e) for (x, y), e in zip(listed, over, strict=True) for kept in [numpy.isfinite(y)]]
     finite = [curve for curve in finite if len(curve[0])]
     start = max((x[0] for x, _, _ in finite), default=0.0)
     end = min([x[-1] for x, _, e in finite if not e] or [max((x[-1] for x, _, _ in finite), default=0.0)])
