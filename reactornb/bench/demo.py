@@ -70,10 +70,10 @@ def _steps(run: Run) -> int:
 def fingerprints(root: Any, *, rounds: int, seed: int = 1) -> dict[str, str | None]:
     """Fingerprints of a short run with 1, 2 and 8 workers, and with another seed."""
     program = Program(root, rounds=rounds)
-    found = {str(w): program.run(workers=w, seed=seed, fingerprint=True).fingerprint for w in FINGERPRINT_WORKERS}
-    found["again"] = program.run(workers=2, seed=seed, fingerprint=True).fingerprint
-    found["other seed"] = program.run(workers=2, seed=seed + 1, fingerprint=True).fingerprint
-    return found
+    prints = {str(w): program.run(workers=w, seed=seed, fingerprint=True).fingerprint for w in FINGERPRINT_WORKERS}
+    prints["again"] = program.run(workers=2, seed=seed, fingerprint=True).fingerprint
+    prints["other seed"] = program.run(workers=2, seed=seed + 1, fingerprint=True).fingerprint
+    return prints
 
 
 def learning(root: Any, *, seed: int, workers: int | None = None) -> dict[str, Any]:
@@ -110,9 +110,9 @@ def main(argv: Sequence[str]) -> int:
     chosen = parser.parse_args(argv)
     root = load(chosen.notebook or quickstart()).root()
     gil = getattr(sys, "_is_gil_enabled", lambda: True)()
-    found: dict[str, Any] = {"gil": gil, "python": sys.version.split()[0]}
+    measured: dict[str, Any] = {"gil": gil, "python": sys.version.split()[0]}
     if hasattr(os, "getloadavg"):
-        busy = found["load_average"] = os.getloadavg()[0]  # before ours: what a ratio has to put up with
+        busy = measured["load_average"] = os.getloadavg()[0]  # before ours: what a ratio has to put up with
         if busy > 0.5:
             print(
                 f"note         the machine is busy already (load average {busy:.1f}): a ratio will come out too low",
@@ -120,7 +120,7 @@ def main(argv: Sequence[str]) -> int:
             )
     failed = False
     if chosen.short:
-        prints = found["fingerprints"] = fingerprints(root, rounds=chosen.short)
+        prints = measured["fingerprints"] = fingerprints(root, rounds=chosen.short)
         same = {prints[str(w)] for w in FINGERPRINT_WORKERS} | {prints["again"]}
         failed = len(same) != 1 or prints["other seed"] in same
         for name, value in prints.items():
@@ -129,7 +129,7 @@ def main(argv: Sequence[str]) -> int:
             f"fingerprint  {'DIFFERENT' if failed else 'the same for 1, 2 and 8 workers, another one for another seed'}"
         )
     if chosen.pairs:
-        part = found["sampling"] = sampling(root, pairs=chosen.pairs, rounds=chosen.rounds, workers=chosen.workers)
+        part = measured["sampling"] = sampling(root, pairs=chosen.pairs, rounds=chosen.rounds, workers=chosen.workers)
         low, high = min(part["ratios"]), max(part["ratios"])
         print(
             f"sampling     {chosen.workers} workers {part['ratio']:.2f} times one (median of {chosen.pairs} pairs, {low:.2f} to {high:.2f}), "
@@ -138,12 +138,12 @@ def main(argv: Sequence[str]) -> int:
         )
     for seed in chosen.seeds:
         row = learning(root, seed=seed)
-        found.setdefault("learning", []).append(row)
+        measured.setdefault("learning", []).append(row)
         print(
             f"learning     seed {seed}: mean return {row['first']:.1f} -> {row['last']:.1f}, {row['episodes']} episodes, "
             f"{row['steps']:,} steps, {row['seconds']:.1f} s, {row['workers']} workers, fingerprint {row['fingerprint']}",
             flush=True,
         )
     if chosen.json is not None:
-        files.write(chosen.json, json.dumps(found, indent=2) + "\n")
+        files.write(chosen.json, json.dumps(measured, indent=2) + "\n")
     return int(failed)

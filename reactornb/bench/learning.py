@@ -135,15 +135,15 @@ def inference(rows: Sequence[int] = (1, 4, 16), hidden: int = 64, repeats: int =
     torch_twin.load(weights)
     before = torch.get_num_threads()
     torch.set_num_threads(1)  # as in a worker
-    found = {}
+    timings = {}
     try:
         for n in rows:
             seen = np.ones((n, 4), np.float32)
             for name, call in (("numpy", numpy_twin), ("torch", torch_twin)):
-                found[f"{name}, {n} rows"] = _microseconds(call, seen, repeats)
+                timings[f"{name}, {n} rows"] = _microseconds(call, seen, repeats)
     finally:
         torch.set_num_threads(before)
-    return found
+    return timings
 
 
 def _microseconds(call: Callable[[np.ndarray], np.ndarray], seen: np.ndarray, repeats: int) -> float:
@@ -172,20 +172,20 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--json", type=Path, metavar="FILE", help="write everything measured")
     parser.add_argument("--check", action="store_true", help="exit with 1 if a bar is missed")
     chosen = parser.parse_args(argv)
-    found: dict[str, Any] = {
+    measured: dict[str, Any] = {
         "python": sys.version.split()[0],
         "gil": getattr(sys, "_is_gil_enabled", lambda: True)(),
         "cores": os.cpu_count(),
         "load_average": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
     }
     if chosen.inference:
-        found["inference"] = inference()
-        for name, microseconds in found["inference"].items():
+        measured["inference"] = inference()
+        for name, microseconds in measured["inference"].items():
             print(f"{name:16} {microseconds:7.1f} µs")
     missed = False
     for name in [] if chosen.inference else chosen.algorithms.split(","):
         if name == "pong":
-            found["pong"] = row = pong(chosen.frames, seed=1, workers=chosen.workers)
+            measured["pong"] = row = pong(chosen.frames, seed=1, workers=chosen.workers)
             print(
                 f"pong: {row['frames']:,} frames in {row['seconds']:.0f} s with {row['workers']} workers: "
                 f"{row['frames_per_second']:,.0f} frames/s, {row['steps_per_second']:,.0f} steps/s, learning included; "
@@ -199,7 +199,7 @@ def main(argv: Sequence[str]) -> int:
             )
         elif name in TARGETS:
             target = TARGETS[name]
-            rows = found[name] = []
+            rows = measured[name] = []
             print(f"{name}: {target.algorithm} on {target.env}; published: {target.published}", flush=True)
             for seed in range(1, chosen.seeds + 1):
                 row = train(target, seed=seed, workers=chosen.workers, steps=chosen.steps)
@@ -211,7 +211,7 @@ def main(argv: Sequence[str]) -> int:
         else:
             parser.error(f"there is no {name!r}. {suggestion(name, [*TARGETS, 'pong'])}")
     if chosen.json is not None:
-        files.write(chosen.json, json.dumps(found, indent=2) + "\n")
+        files.write(chosen.json, json.dumps(measured, indent=2) + "\n")
     return int(chosen.check and missed)
 
 

@@ -112,9 +112,9 @@ def _measure(report: Report, chosen: argparse.Namespace, opened: dict[str, peers
         variants[f"NumPy, {workers_word(count)}"] = partial(_seconds, plain, count)
     for name, peer in opened.items():
         variants[name] = partial(peer.seconds, "marl", timeout=120.0 + rounds, **parameters)
-    found = interleave(variants, chosen.repeats)
+    seconds = interleave(variants, chosen.repeats)
     label = f"{cars} agents, "
-    report.add({label + name: [s * 1e6 / rounds for s in values] for name, values in found.items()}, "µs per step")
+    report.add({label + name: [s * 1e6 / rounds for s in values] for name, values in seconds.items()}, "µs per step")
     most = workers_word(max(chosen.workers))
     for name in opened:
         at_least = AT_LEAST if name == "ray" and cars in (4, 10) else None

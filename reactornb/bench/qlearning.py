@@ -226,9 +226,9 @@ def _measure(report: Report, chosen: argparse.Namespace, opened: dict[str, peers
         variants[f"ours, {workers_word(count)}"] = partial(_ours, ours, count, rounds)
     for name, peer in opened.items():
         variants[name] = partial(peer.seconds, "qlearning", timeout=60.0 + 10.0 * rounds, **parameters)
-    found = interleave(variants, chosen.repeats)
+    seconds = interleave(variants, chosen.repeats)
     label = f"K = {batch}, "
-    report.add({label + name: [s * 1e3 / rounds for s in values] for name, values in found.items()}, "ms per round")
+    report.add({label + name: [s * 1e3 / rounds for s in values] for name, values in seconds.items()}, "ms per round")
     most = workers_word(max(chosen.workers))
     for kind, bar in BARS.items():
         for name in opened:

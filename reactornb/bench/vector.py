@@ -110,13 +110,13 @@ def _vectors(report: Report, chosen: Any, case: str) -> None:
     n, rounds = chosen.envs, chosen.rounds or (200 if cart else 25)
     best = workers_word(max(chosen.workers))
     with contextlib.ExitStack() as stack:
-        made = {
+        vector_envs = {
             "SyncVectorEnv": SyncVectorEnv([make] * n),
             "AsyncVectorEnv": AsyncVectorEnv([make] * n),
             **{workers_word(w): ReactorVectorEnv([make] * n, workers=w) for w in chosen.workers},
         }
         variants: dict[str, Callable[[], float]] = {}
-        for name, envs in made.items():
+        for name, envs in vector_envs.items():
             stack.callback(envs.close)
             envs.reset(seed=1)
             variants[name] = partial(_seconds, envs, rounds)
@@ -129,9 +129,9 @@ def _vectors(report: Report, chosen: Any, case: str) -> None:
         free = cpu.place(1).cpus[0]
         if free is not None:
             stack.enter_context(cpu.pin_current_thread(free))
-        found = interleave(variants, chosen.repeats)
+        seconds = interleave(variants, chosen.repeats)
     report.add(
-        {label + name: [s * 1e6 / (rounds * n) for s in values] for name, values in found.items()}, "µs per step"
+        {label + name: [s * 1e6 / (rounds * n) for s in values] for name, values in seconds.items()}, "µs per step"
     )
     bars = (1.5, 12.0) if cart and n == 16 else (1.9, None) if not cart and n == 16 else (None, None)
     report.speed(workers_word(1), "SyncVectorEnv", label)
@@ -168,9 +168,9 @@ def _preprocessed(report: Report, chosen: Any) -> None:
             if name == "ray":  # has no preprocessing of its own
                 continue
             variants[name] = partial(peer.seconds, "vector", task="Pong-v5", envs=n, rounds=rounds, threads=best)
-        found = interleave(variants, chosen.repeats)
+        seconds = interleave(variants, chosen.repeats)
     report.add(
-        {label + name: [s * 1e6 / (rounds * n) for s in values] for name, values in found.items()}, "µs per step"
+        {label + name: [s * 1e6 / (rounds * n) for s in values] for name, values in seconds.items()}, "µs per step"
     )
     report.speed(workers_word(best), "envpool", label)
     report.speed(one, "envpool", label, at_least=1.1 if n == 16 else None)
