@@ -5,6 +5,7 @@ A field says in its metadata how it is given as text, so that the two command li
 
 from __future__ import annotations
 
+import ast
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -19,7 +20,14 @@ if TYPE_CHECKING:
     import argparse
 
 __all__ = [
-    "RunOptions", "add_arguments", "given_options", "option_names", "option_table", "options_of", "with_options",
+    "RunOptions",
+    "add_arguments",
+    "given_options",
+    "option_names",
+    "option_table",
+    "options_of",
+    "parameter_value",
+    "with_options",
 ]  # fmt: skip
 
 # Old name of an option -> the new one, and what it takes.
@@ -251,6 +259,22 @@ def option_table(*, process_goes_on: bool) -> str:
 def given_options(namespace: Mapping[str, Any]) -> dict[str, Any]:
     """Those of a parsed command line's values that are options of a run."""
     return {name: namespace[name] for name in option_names() if name in namespace}
+
+
+def parameter_value(text: str, names: Mapping[str, Any] | None = None) -> Any:
+    """The value of a program's parameter that is given as text, in a magic or on a command line.
+
+    Args:
+        text: what stands behind the `=`: `learning_rate=1e-4 n_steps=n env=CartPole-v1`.
+        names: variables of the user's, where there are any.
+
+    Returns:
+        A Python literal, else the variable of that name, else the text itself.
+    """
+    try:
+        return ast.literal_eval(text)
+    except (SyntaxError, ValueError, MemoryError, RecursionError):
+        return text if names is None else names.get(text, text)
 
 
 @contextmanager

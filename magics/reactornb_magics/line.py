@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import ast
 import re
 import shlex
 from collections.abc import Mapping
@@ -14,7 +13,7 @@ from IPython.core.error import UsageError
 
 from reactornb.errors import suggestion
 from reactornb.loading.cell_magics import add_lf_options, add_reactor_options
-from reactornb.options import add_arguments, option_table
+from reactornb.options import add_arguments, option_table, parameter_value
 from reactornb.tags import parse_duration
 
 __all__ = ["CELLS", "COMMANDS", "HELP", "Asked", "Parser", "duration", "parse", "parse_cell", "words_of"]
@@ -264,7 +263,7 @@ def parse(line: str, namespace: Mapping[str, Any]) -> Asked:
     for word in given.pop("words", ()):
         name, equals, value = word.partition("=")
         if equals and name.isidentifier():
-            asked.parameters[name] = _value(value, namespace)
+            asked.parameters[name] = parameter_value(value, namespace)
         elif equals or asked.name:
             raise UsageError(f"%reactor {command}: {word!r} is neither one Name nor parameter=value; see %reactor help")
         else:
@@ -287,7 +286,7 @@ def _set(asked: Asked, namespace: Mapping[str, Any]) -> None:
                 f"%reactor set: {', '.join(sliders)} belongs to a slider: %reactor set {given['path']} --widget {' '.join(sliders)}"
             )
         if text is not None:
-            asked.parameters[given["path"]] = _value(text, namespace)
+            asked.parameters[given["path"]] = parameter_value(text, namespace)
         elif "=" in given["path"]:
             path, _, value = given["path"].partition("=")
             raise UsageError(f"%reactor set: no = between the two: %reactor set {path} {value}")
@@ -324,11 +323,3 @@ def _split(magic: str, line: str) -> list[str]:
         return shlex.split(line)
     except ValueError as error:
         raise UsageError(f"{magic}: {error} in {line.strip()!r}") from None
-
-
-def _value(text: str, namespace: Mapping[str, Any]) -> Any:
-    """A Python literal, a variable of the user's, or the text itself: `learning_rate=1e-4 n_steps=n env=CartPole-v1`."""
-    try:
-        return ast.literal_eval(text)
-    except (SyntaxError, ValueError):
-        return namespace.get(text, text)

@@ -10,7 +10,6 @@ the program file; 130, 143 or 129 after SIGINT, SIGTERM or SIGHUP; what a reacti
 from __future__ import annotations
 
 import argparse
-import ast
 import signal
 import sys
 from collections.abc import Sequence
@@ -23,7 +22,7 @@ from reactornb.cli.console import discard_stdout, is_stdout_error
 from reactornb.cli.restart import settle_interpreter
 from reactornb.cli.signals import SignalHandler, Signalled
 from reactornb.errors import AssemblyError, DeclarationError, FileExitedError, LFSyntaxError, ReactorError
-from reactornb.options import add_arguments
+from reactornb.options import add_arguments, parameter_value
 from reactornb.tags import parse_duration
 
 __all__ = ["main"]
@@ -164,10 +163,7 @@ def _parameter(word: str) -> tuple[str, Any]:
     name, equals, text = word.partition("=")
     if not equals or not name.isidentifier():
         raise argparse.ArgumentTypeError(f"{word!r} is not NAME=VALUE")
-    try:
-        return name, ast.literal_eval(text)
-    except (SyntaxError, ValueError):
-        return name, text
+    return name, parameter_value(text)
 
 
 def _duration(text: str) -> int:

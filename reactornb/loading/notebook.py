@@ -14,6 +14,7 @@ from __future__ import annotations
 import ast
 import json
 import re
+import shlex
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -323,7 +324,7 @@ def uses_of(cells: Iterable[Cell]) -> list[Use]:
             continue
         for number, line in enumerate(cell.text.split("\n"), 1):
             _, magic, rest = line.partition("%reactor ")
-            command, *words = rest.split() or [""]
+            command, *words = _words(rest) or [""]
             if not magic or command not in ("start", "graph") or line.lstrip().startswith("%%"):
                 continue
             names = [word for word in words if word.isidentifier()]
@@ -333,6 +334,14 @@ def uses_of(cells: Iterable[Cell]) -> list[Use]:
                 use = Use(f"{cell.where}, line {number}", names[0], {name: value for name, _, value in pairs})
                 uses.setdefault(key, use)
     return list(uses.values())
+
+
+def _words(line: str) -> list[str]:
+    """The words of a magic's line, quoted as in a shell."""
+    try:
+        return shlex.split(line)
+    except ValueError:  # Jupyter refuses the line
+        return []
 
 
 # -- which steps are executed ---------------------------------------------------------------------------------------------

@@ -30,6 +30,7 @@ from reactornb.loading.cell_magics import (
 from reactornb.loading.loaded import MODULE, Loaded, is_program
 from reactornb.loading.notebook import Step, read_cells, select, steps_of, uses_of
 from reactornb.model import Reactor, from_text
+from reactornb.options import parameter_value
 
 __all__ = ["guard_exit", "load", "load_notebook", "load_python", "make", "quickstart"]
 
@@ -119,7 +120,7 @@ class _NotebookLoader:
         )
         for use in self._uses:
             if use.name not in loaded.made and is_program(names.get(use.name)):
-                parameters = {name: _value(text, names) for name, text in use.parameters.items()}
+                parameters = {name: parameter_value(text, names) for name, text in use.parameters.items()}
                 loaded.used.append((use.name, parameters))
         return loaded
 
@@ -207,14 +208,6 @@ def _line(error: BaseException, step: Step) -> int:
     """The deepest line of the step's cell in a traceback."""
     lines = [f.lineno for f in traceback.extract_tb(error.__traceback__) if f.filename == step.where]
     return lines[-1] or step.line if lines else step.line
-
-
-def _value(text: str, names: dict[str, Any]) -> Any:
-    """A parameter as a magic takes it: a literal, a name, or text."""
-    try:
-        return ast.literal_eval(text)
-    except (SyntaxError, ValueError):
-        return names.get(text, text)
 
 
 def _caught(steps: list[Step]) -> Iterator[str]:

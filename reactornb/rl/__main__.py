@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import ast
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 from reactornb.cli.console import Console
 from reactornb.cli.restart import settle_interpreter
 from reactornb.cli.signals import SignalHandler
+from reactornb.options import parameter_value
 
 ALGORITHMS = ("a2c", "a3c", "dqn", "ppo")
 
@@ -55,7 +55,7 @@ def _train(argv: Sequence[str] | None, signals: SignalHandler) -> int:
         key, _, text = word.partition("=")
         if key not in known:
             parser.error(f"{name} has no {key!r}. {program_type.config_type.answer(key)}")
-        settings[key] = _value(text)
+        settings[key] = parameter_value(text)
     try:
         program = Program(program_type(env=chosen.env, **settings))
         run = begin(program, workers=chosen.workers, seed=chosen.seed, fingerprint=chosen.fingerprint)
@@ -87,13 +87,6 @@ def summary(what: str, result: Any) -> str:
     if result.fingerprint:
         words.append(f"fingerprint {result.fingerprint}")
     return ", ".join(words)
-
-
-def _value(text: str) -> Any:
-    try:
-        return ast.literal_eval(text)
-    except (SyntaxError, ValueError):
-        return text
 
 
 if __name__ == "__main__":
