@@ -37,7 +37,7 @@ def test_the_command_line_and_a_notebooks_magic_agree(text, tmp_path, capfd):
     cells = [SAID, f'%reactor start Main "text={text}"']
     made = [{"cell_type": "code", "metadata": {}, "source": cell} for cell in cells]
     path.write_text(json.dumps({"nbformat": 4, "nbformat_minor": 5, "metadata": {}, "cells": made}), "utf-8")
-    ((name, parameters),) = load(path).used
+    ((name, parameters),) = load(path).started
     assert (name, parameters) == ("Main", {"text": parameter_value(text)})
     assert main(["run", str(path), f"text={text}", "-w", "1", "-q"]) == 0
     assert f"got {parameter_value(text)!r}" in capfd.readouterr().out

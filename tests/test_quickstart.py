@@ -67,8 +67,6 @@ def test_without_its_delay_the_loop_is_an_error_that_names_the_fix(tmp_path):
 
 
 def test_a_notebook_elsewhere_is_asked_for(monkeypatch, tmp_path):
-    from reactornb import loading
-
-    monkeypatch.setattr(loading, "__file__", str(tmp_path / "reactornb" / "loading.py"))
+    monkeypatch.setattr("reactornb.__file__", str(tmp_path / "reactornb" / "__init__.py"))
     with pytest.raises(ReactorError, match="--notebook"):
         quickstart()

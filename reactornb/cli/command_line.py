@@ -28,8 +28,8 @@ from reactornb.tags import parse_duration
 __all__ = ["main"]
 
 _RUNNABLE = """\
-A program FILE is a .py file or a notebook. What it declares is loaded, not what it does: `if __name__ == "__main__":` stays
-out, and of a notebook the %%reactor and %%lf cells, imports, functions, classes, programs, what these need, and cells tagged "program".
+A program FILE is a .py file or a notebook. Only its declarations are executed: not what stands under `if __name__ == "__main__":`, and of a
+notebook the %%reactor and %%lf cells, imports, functions, classes, programs, what these need, and cells tagged "program".
 The program is --main NAME, or a global called program or main, or the reactor class that no other one contains (Main where there are several).
 An .lf file is a Lingua Franca program with Python as its target; what its target declaration says (timeout, fast, keepalive, workers)
 holds unless the command line says otherwise.
@@ -80,7 +80,7 @@ def _call(argv: Sequence[str] | None, signals: SignalHandler) -> int:
 
 
 def _flush() -> bool:
-    """Write what was printed; false if nobody takes it."""
+    """Flush standard output; false if it is closed or full."""
     try:
         if sys.stdout is not None:
             sys.stdout.flush()

@@ -158,17 +158,17 @@ def check(chosen: argparse.Namespace) -> int:
         try:
             if path.suffix == ".lf":
                 with loading.guard_exit(path):
-                    found = [(problem.kind, str(problem.message)) for problem in lf.check(path)]
+                    problems = [(problem.kind, str(problem.message)) for problem in lf.check(path)]
             else:
-                found = _problems(path)
+                problems = _problems(path)
         except OSError as error:
-            found = [("error", f"{path}: {error.strerror or error}.")]
+            problems = [("error", f"{path}: {error.strerror or error}.")]
         except (ReactorError, ValueError) as error:
-            found = [("error", str(error))]
-        bad += any(kind == "error" for kind, _ in found)
-        for kind, words in found:
+            problems = [("error", str(error))]
+        bad += any(kind == "error" for kind, _ in problems)
+        for kind, words in problems:
             print(f"{kind}: {words}")
-        if not found:
+        if not problems:
             print(f"{path}: good")
     return FAILED if bad else 0
 
@@ -181,29 +181,29 @@ def _problems(path: Path) -> list[tuple[str, str]]:
 
     with _mistakes_in(path):
         loaded = loading.load(path)
-    found = [("warning", words) for words in loaded.notes]
-    found += [("error", str(error)) for name, error in loaded.problems.items() if name not in loaded.caught]
+    problems = [("warning", words) for words in loaded.notes]
+    problems += [("error", str(error)) for name, error in loaded.problems.items() if name not in loaded.caught]
     programs = list(loaded.programs())
     for name, root, parameters in programs:
         try:
             with _mistakes_in(path):
-                made = loading.make(root, parameters) if isinstance(root, type) else root
-                if not isinstance(made, Program):
-                    Program(made)
+                program = loading.make(root, parameters) if isinstance(root, type) else root
+                if not isinstance(program, Program):
+                    Program(program)
         except ReactorError as error:
             if name not in loaded.caught:
-                found.append(("error", str(error)))
+                problems.append(("error", str(error)))
     for name, cls in loaded.outer().items():
         missing = [p for p, default in cls._spec.parameters.items() if default is REQUIRED]
         if missing:
             words = (
                 f"{cls._definition}: {name} cannot be checked by itself: its parameter {missing[0]!r} has no default."
             )
-            found.append(("skipped", words))
+            problems.append(("skipped", words))
             programs.append((name, cls, {}))
     if not programs:
         loaded.root()  # says that there is none
-    return list(dict.fromkeys(found))
+    return list(dict.fromkeys(problems))
 
 
 def demo(chosen: argparse.Namespace) -> int:

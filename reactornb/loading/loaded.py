@@ -30,17 +30,17 @@ class Loaded:
     Attributes:
         path: the file.
         names: its global names.
-        made: of a notebook, the programs that it makes, by name, in cells that are not tagged `program`.
-        used: of a notebook, what else it starts or draws: name, and parameters.
+        assigned: of a notebook, the `Program`s that it assigns to names, by name, in cells that are not tagged `program`.
+        started: of a notebook, what else it starts or draws: name, and parameters.
         problems: by name, why a program that it makes is none.
-        notes: what was left out although something needs it, in words.
-        caught: of a notebook, names in a `try`, or in a cell tagged `raises-exception`: what is wrong with them is meant.
+        notes: in words, the names that are needed and were left out.
+        caught: of a notebook, the names in a `try` or in a cell tagged `raises-exception`, whose errors are expected.
     """
 
     path: Path
     names: dict[str, Any]
-    made: dict[str, Program] = field(default_factory=dict)
-    used: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+    assigned: dict[str, Program] = field(default_factory=dict)
+    started: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     problems: dict[str, ReactorError] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     caught: frozenset[str] = frozenset()
@@ -52,19 +52,19 @@ class Loaded:
             name: of the reactor or program that was asked for.
             parameters: whether it gets parameters, which a finished `Program` cannot take.
         """
-        if name is None and not parameters and len(self.made) == 1:
-            (only,) = self.made.values()
+        if name is None and not parameters and len(self.assigned) == 1:
+            (only,) = self.assigned.values()
             if not _complete(_classes(self.names)):
                 return only
         if name is None and not _classes(self.names):
-            others = list(dict.fromkeys([*([] if parameters else self.made), *(used for used, _ in self.used)]))
+            others = list(dict.fromkeys([*([] if parameters else self.assigned), *(name for name, _ in self.started)]))
             if len(others) == 1:
                 return self.names[others[0]]
             if others:
                 raise ProgramFileError(
                     f"{self.path}: declares no reactor, and several programs are made in it: {', '.join(others)}. Say which with --main NAME."
                 )
-        names = {key: value for key, value in self.names.items() if key not in self.made or key == name}
+        names = {key: value for key, value in self.names.items() if key not in self.assigned or key == name}
         return outermost(names, name, where=str(self.path))
 
     def programs(self) -> Iterator[tuple[str, Any, dict[str, Any]]]:
@@ -76,11 +76,11 @@ class Loaded:
         for name, cls in _complete(self.outer(classes)).items():
             yield name, cls, {}
         for name in _CONVENTIONS:
-            if name not in self.made and is_program(self.names.get(name)) and name not in classes:
+            if name not in self.assigned and is_program(self.names.get(name)) and name not in classes:
                 yield name, self.names[name], {}
-        for name, program in self.made.items():
+        for name, program in self.assigned.items():
             yield name, program, {}
-        for name, parameters in self.used:
+        for name, parameters in self.started:
             if parameters or name not in classes:
                 yield name, self.names[name], parameters
 
@@ -88,8 +88,8 @@ class Loaded:
         """Its classes that no other one contains or extends, and of which it makes no program itself."""
         classes = _classes(self.names) if classes is None else classes
         inside, _, _ = _contained(classes)
-        programmed: set[type] = {node.cls for program in self.made.values() for node in program.graph.reactors}
-        programmed.update(self.names[name] for name, parameters in self.used if parameters)
+        programmed: set[type] = {node.cls for program in self.assigned.values() for node in program.graph.reactors}
+        programmed.update(self.names[name] for name, parameters in self.started if parameters)
         return {name: cls for name, cls in classes.items() if cls not in inside | programmed}
 
 

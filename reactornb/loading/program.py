@@ -119,9 +119,9 @@ class _NotebookLoader:
             if name not in names
         )
         for use in self._uses:
-            if use.name not in loaded.made and is_program(names.get(use.name)):
+            if use.name not in loaded.assigned and is_program(names.get(use.name)):
                 parameters = {name: parameter_value(text, names) for name, text in use.parameters.items()}
-                loaded.used.append((use.name, parameters))
+                loaded.started.append((use.name, parameters))
         return loaded
 
     def _take(self, step: Step) -> None:
@@ -160,7 +160,7 @@ class _NotebookLoader:
             from reactornb.runtime import Program
 
             programs = {name: names[name] for name in sorted(step.binds) if isinstance(names.get(name), Program)}
-            self._loaded.made.update(programs)
+            self._loaded.assigned.update(programs)
 
     def _execute(self, step: Step) -> None:
         if step.reactor is not None:
@@ -178,7 +178,7 @@ class _NotebookLoader:
                 file=step.where,
                 line=step.line,
                 folder=self._path.resolve().parent,
-                quiet=True,  # what has no meaning here is for who runs the cell
+                quiet=True,  # the warnings are for the user of the notebook
             )
             for name in declared.keys() & before.keys():
                 self._renew(name, before[name])

@@ -198,7 +198,7 @@ class Generators:
     def finish(self) -> None:
         """Warn about draws for which several reactions may be responsible; the run or the search is over."""
         with self._lock:
-            unsure, self._unsure = sorted(self._unsure, key=lambda found: len(found[1])), []
+            unsure, self._unsure = sorted(self._unsure, key=lambda draw: len(draw[1])), []
         for generator, reactions in unsure:
             if any((generator, _body(r)) in self._named for r in reactions):
                 continue  # the warning about that reaction explains the draw

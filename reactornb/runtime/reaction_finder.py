@@ -59,7 +59,7 @@ class ReactionFinder:
     def __init__(self, schedule: Any) -> None:
         instances: Any = () if schedule is None else schedule.instances
         self.numbers: dict[int, int] = {id(instance): index for index, instance in enumerate(instances)}
-        # By the `id` of a body's code, and by that of the instance: its reactions. They are several where one decorator made them all.
+        # By the `id` of a body's code, and by that of the instance: its reactions. Several, if one decorator made the functions of them all.
         self._by_code: dict[int, dict[int, tuple[RunningReaction, ...]]] = {}
         for r in () if schedule is None else schedule.reactions:
             declared: list[Any] = [getattr(r.node.declaration, kind, None) for kind in ("fn", "handler")]
@@ -95,7 +95,7 @@ class ReactionFinder:
                     own = next(iter(of_code.values())) if alone else of_code.get(id(first), ())
                     if not own and not with_reactor:
                         own = tuple(r for reactions in of_code.values() for r in reactions)
-                    # What is certain counts more than what is not, and of equals the outer one.
+                    # A certain match replaces an uncertain one, and of two equal ones the outer frame counts.
                     if own and not (len(own) > 1 and len(candidates) == 1):
                         body, candidates = frame, own
             frame = frame.f_back

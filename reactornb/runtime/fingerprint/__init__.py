@@ -2,7 +2,7 @@
 
 A sum needs no order: workers, enclaves and machines each add up what they saw, `merge` puts the parts together, and `state` can be
 stored half-way. (Bellare and Micciancio, "A New Paradigm for Collision-Free Hashing", 1997, call it AdHASH.) `values` says when two
-values are equal and how each becomes bytes, `walk` goes through a value. Nothing here knows runs; `trace.py` says when what is added.
+values are equal and how each becomes bytes, `walk` goes through a value. `trace.py` decides what is added, and when.
 """
 
 from __future__ import annotations
