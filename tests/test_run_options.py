@@ -78,7 +78,7 @@ def test_a_notebook_offers_all_that_can_be_written_and_the_command_line_all_but_
 
 def test_the_magic_and_the_command_offer_these_options_with_this_help():
     line = pytest.importorskip("reactornb_magics.line")
-    from reactornb.__main__ import _parser
+    from reactornb.cli.command_line import _parser
 
     (commands,) = (a.choices for a in _parser()._actions if a.choices)
     cell, command = offered(parser(process_goes_on=True)), offered(parser(process_goes_on=False))
