@@ -17,7 +17,7 @@ from reactornb.tags import Duration, as_duration, no_duration, parse_duration
 __all__ = ["UNFIT", "Fixed", "Shared", "choices_of", "fit", "fits", "fitting", "from_text", "kind_of"]
 
 type Fixed[T] = Annotated[T, "decided when the program starts"]
-"""A parameter that a running program cannot change, because it is only looked at when it starts: `env_id: Fixed[str] = "CartPole-v1"`.
+"""A parameter that a running program cannot change, because it is only looked at when it starts: `env: Fixed[str] = "CartPole-v1"`.
 
 What decides the graph (a width, a delay, whatever `compose` reads) need not say so: assembly sees it.
 """
