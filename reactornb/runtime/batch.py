@@ -7,17 +7,31 @@ from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from reactornb.runtime.clock import Wake
+from reactornb.runtime.context import ReactionContext
 from reactornb.runtime.failures import after, finish, members
 
-__all__ = ["Batch", "Member"]
+__all__ = ["Batch", "Item", "Member"]
 
 
 class Member(Protocol):
     """What a batch uses of a `Worker`."""
 
     index: int
-    scheduler: Any
+    scheduler: ReactionContext | None
     wake: Wake
+
+
+class Item(Protocol):
+    """What a batch calls: a reaction, a group, a call of a team, or one of these with its time taken."""
+
+    @property
+    def call(self) -> Callable[[], None]:
+        """The call."""
+        ...
+
+    def culprit(self, error: BaseException) -> Any:
+        """The reaction or call that raised the error."""
+        ...
 
 
 class Batch:
@@ -50,7 +64,7 @@ class Batch:
 
     __slots__ = ("_done", "_lists", "_size", "failed", "failures", "leader", "over", "scheduler", "skipped")
 
-    def __init__(self, items: Sequence[Sequence[Any]], scheduler: Any, leader: Member) -> None:
+    def __init__(self, items: Sequence[Sequence[Item]], scheduler: ReactionContext | None, leader: Member) -> None:
         self.scheduler = scheduler
         self.leader = leader
         self._lists = tuple([(part, itertools.count().__next__) for part in items])
@@ -86,14 +100,14 @@ class Batch:
                         self.leader.wake.set()
                     return
 
-    def _failed(self, item: Any, error: BaseException) -> None:
+    def _failed(self, item: Item, error: BaseException) -> None:
         culprit = item.culprit(error)
         self.failures.append((culprit, error))
         self.failed = True
         if self.scheduler is not None:
             self.skipped += finish(after(_untimed(item), culprit), self.failures)
 
-    def _after_failure(self, item: Any) -> None:
+    def _after_failure(self, item: Item) -> None:
         """An item has failed: of a level, only reactions with lower numbers are begun; a team makes all calls."""
         if self.scheduler is not None:
             self.skipped += finish(members(_untimed(item)), self.failures)
@@ -104,6 +118,6 @@ class Batch:
             self.failures.append((item.culprit(error), error))
 
 
-def _untimed(item: Any) -> Any:
+def _untimed(item: Item) -> Any:
     """The reaction, group or call behind an item that takes its time."""
     return getattr(item, "timed", item)

@@ -7,12 +7,12 @@ no additional instruction.
 The overhead of a sampled run is limited: a window ends after 20 ms and 64 tags (several, so that reactions that alternate from tag to tag are
 seen in proportion), or after 20 ms once it has cost 5 ms, and the next one opens after 50 times its cost: 2 %.
 
-# counts, busy_ns   per reaction; written by the worker that runs the reaction. A reaction runs one at a time, and the batch or
-#                   the leader's own order puts one run before the next
-# values            per written channel; by the worker that runs a reaction of the reactor that writes it, likewise one at a time
-# Window            all of it belongs to the enclave's leader, but for `due_ns` and `watched_ns`, which others read; the window
-#                   reaches the leader through the enclave's `Commands`
-#                   Everything is read by anyone, at any time, for display: a reader may see a run counted and its time not yet.
+# counts, busy_ns   per reaction; written by the worker that runs the reaction. A reaction runs one at a time, and consecutive runs
+#                   are ordered by the batch or by the leader
+# values            per written channel; written by the worker that runs a reaction of the reactor that owns it, likewise one at a time
+# Window            written and read by the enclave's leader, except `due_ns` and `watched_ns`, which any thread reads; the window
+#                   is passed to the leader through the enclave's `Commands`
+#                   All of it is read by any thread, at any time, for display: a reader may see a run counted before its time is added.
 """
 
 from __future__ import annotations

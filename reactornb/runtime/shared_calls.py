@@ -4,13 +4,22 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol
 
-from reactornb.runtime.batch import Batch
+from reactornb.runtime.batch import Batch, Item
+from reactornb.runtime.context import ReactionContext
 from reactornb.runtime.sharing import History, estimate
 from reactornb.runtime.workers import Worker
 
 __all__ = ["SharedCalls", "TimedItem"]
+
+
+class Measured(Item, Protocol):
+    """A reaction, group or call whose cost is estimated."""
+
+    cost_ns: int
+    outlier: bool
+    size: int
 
 
 class TimedItem:
@@ -24,7 +33,7 @@ class TimedItem:
 
     __slots__ = ("_shared", "timed")
 
-    def __init__(self, timed: Any, shared: SharedCalls) -> None:
+    def __init__(self, timed: Measured, shared: SharedCalls) -> None:
         self.timed = timed
         self._shared = shared
 
@@ -71,8 +80,8 @@ class SharedCalls:
 
     def __init__(
         self,
-        parts: Sequence[Sequence[Any]],
-        scheduler: Any,
+        parts: Sequence[Sequence[Measured]],
+        scheduler: ReactionContext | None,
         leader: Worker,
         workers: Sequence[Worker],
         history: History,

@@ -10,7 +10,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 __all__ = ["ALONE", "UNKNOWN", "History", "Plan", "Policy", "assign", "decide", "estimate", "pieces"]
 
@@ -66,6 +66,20 @@ class Policy:
     trials: bool = True
     replanning: bool = True
     outliers: bool = True
+
+
+class Costed(Protocol):
+    """What can be shared: a reaction, a group of them (which has `reactions`, too), or a call."""
+
+    @property
+    def cost_ns(self) -> int:
+        """Estimated cost; negative or `UNKNOWN` if it was not measured."""
+        ...
+
+    @property
+    def size(self) -> int:
+        """The number of reactions."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,12 +228,11 @@ class History:
         self.saw_outlier = self.cost_changed = False
 
 
-def decide(costs: Sequence[Any], history: History, width: int) -> Plan:
+def decide(costs: Sequence[Costed], history: History, width: int) -> Plan:
     """How to run a level in the next rounds.
 
     Args:
-        costs: what is ready: groups, reactions or calls, each with `cost_ns` (negative or `UNKNOWN`: not measured), `size`,
-            and, of a group, `reactions`.
+        costs: what is ready: groups, reactions or calls.
         history: what was measured so far.
         width: the number of workers.
 
