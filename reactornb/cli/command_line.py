@@ -58,7 +58,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _call(argv: Sequence[str] | None, signals: SignalHandler) -> int:
-    chosen = _parser().parse_args(argv)
+    chosen = _parsed(argv)
     if argv is None and chosen.needs_no_gil:
         settle_interpreter()
     chosen.signals = signals
@@ -91,6 +91,20 @@ def _flush() -> bool:
 
 
 # -- the parser -----------------------------------------------------------------------------------------------------------
+
+
+def _parsed(argv: Sequence[str] | None) -> argparse.Namespace:
+    """The command line; `reactornb run` takes NAME=VALUE after options, too, where argparse leaves them over."""
+    parser = _parser()
+    chosen, left_over = parser.parse_known_args(argv)
+    if left_over and (chosen.call is not commands.run or any(word.startswith("-") for word in left_over)):
+        parser.error(f"unrecognized arguments: {' '.join(left_over)}")
+    for word in left_over:
+        try:
+            chosen.parameters.append(_parameter(word))
+        except argparse.ArgumentTypeError as error:
+            parser.error(f"argument NAME=VALUE: {error}")
+    return chosen
 
 
 def _parser() -> argparse.ArgumentParser:
