@@ -85,6 +85,27 @@ def test_parameters_are_literals_or_text(write, capsys):
     assert "seen 5" in capsys.readouterr().err
 
 
+def test_parameters_may_stand_before_between_and_after_options(write, capsys):
+    path = write(COUNTER)
+    for words in ([path, "--fast", "n=5"], ["--fast", path, "n=5"], [path, "n=4", "--fast", "n=5"]):
+        assert main(["run", *words]) == 0
+        assert "seen 5" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["n=5", "--bogus", "1"], "unrecognized arguments: --bogus 1"),
+        (["--fast", "five"], "'five' is not NAME=VALUE"),
+    ],
+)
+def test_what_is_neither_an_option_nor_a_parameter_is_refused(write, capsys, words, said):
+    with pytest.raises(SystemExit) as end:
+        main(["run", write(COUNTER), *words])
+    assert end.value.code == 2
+    assert said in capsys.readouterr().err
+
+
 def test_the_outermost_reactor_is_the_program(write, capsys):
     assert main(["run", write(PAIR), "-q"]) == 0
     assert capsys.readouterr().out.startswith("got 0.")

@@ -39,7 +39,7 @@ def test_the_target_network_is_copied_every_tenth_round():
         run = Program(Experiment5, rounds=rounds).start(workers=1, seed=1, fast=True)
         run.result()
         learner = run.instance("learner")
-        return learner.slow.publish(), learner.flat.publish()
+        return learner.target.publish(), learner.flat.publish()
 
     first, after_nine = targets(9)
     assert not np.array_equal(first, after_nine)

@@ -217,7 +217,7 @@ def matrices(**options):
             a = np.random.default_rng(0).standard_normal((300, 300))
             return float((a @ np.linalg.inv(a @ a.T + np.eye(300))).sum())
         run = Program(Several).start(until=ms(3), fast=True, fingerprint=True, **{options!r})
-        while run.options["driven"] and run.advance():
+        while run.options.driven and run.advance():
             pass
         print(json.dumps([run.result().fingerprint, alone()]))
     """

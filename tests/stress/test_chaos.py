@@ -54,7 +54,7 @@ def test_random_programs_leave_the_trace_that_the_rules_ask_for():
             rng = np.random.default_rng([seed, 77])
             drawn = draw_program(lambda n, rng=rng: int(rng.integers(n)))
             try:
-                seen["reactions"] += check(drawn, [(1, DEFAULT_NS), (2, 0), (8, 0)])
+                seen["reactions"] += check(drawn, [(1, DEFAULT_NS, True), (2, 0, True), (8, 0, True), (2, 0, False)])
             except (AssemblyError, EndlessError) as error:
                 seen[type(error).__name__] += 1
     assert seen["reactions"] > 200, seen
