@@ -42,10 +42,10 @@ def install(shell: Any, session: Session) -> None:
 
     @context_matcher(identifier=_NAME)  # type: ignore[untyped-decorator]  # IPython's is not annotated
     def match(context: CompletionContext) -> SimpleMatcherResult:
-        found = _find(context, session)
-        if found is None:
+        completion = _find(context, session)
+        if completion is None:
             return {"completions": [], "suppress": False}
-        typed, words = found
+        typed, words = completion
         fitting = [SimpleCompletion(word, type=_kind(word)) for word in words if word.startswith(typed)]
         return {"completions": fitting, "suppress": True, "matched_fragment": typed, "ordered": True}
 
@@ -136,10 +136,12 @@ def _names(done: list[str], typed: str, session: Session) -> list[str]:
     runs = {name: run for name, run in _of(names, Run) if over or run.is_alive}
     match done[0]:
         case "start" | "graph":
-            made = [cls for word in done[1:] if isinstance(cls := names.get(word), type) and issubclass(cls, Reactor)]
-            if made:
+            started = [
+                cls for word in done[1:] if isinstance(cls := names.get(word), type) and issubclass(cls, Reactor)
+            ]
+            if started:
                 given = {word.partition("=")[0] for word in done}
-                return [f"{name}=" for name in made[0]._spec.parameters if name not in given]
+                return [f"{name}=" for name in started[0]._spec.parameters if name not in given]
             startable = [*session.reactors(), *(name for name, _ in _of(names, Program))]
             return [*startable, *runs] if over else startable
         case "set":
@@ -195,9 +197,9 @@ def _of(names: dict[str, Any], kind: type) -> Iterable[tuple[str, Any]]:
 
 def _in_body(before: str, cell: str, session: Session) -> Found:
     for look in (_ports, _signature, _parameters):
-        found = look(before, cell, session.reactors())
-        if found is not None:
-            return found
+        completion = look(before, cell, session.reactors())
+        if completion is not None:
+            return completion
     return None
 
 
@@ -205,8 +207,8 @@ def _ports(before: str, cell: str, classes: dict[str, type[Reactor]]) -> Found:
     at = _ATTRIBUTE.search(before)
     if at is None:
         return None
-    made = dict(_CHILD.findall(cell))
-    cls = classes.get(made.get(at[1], ""))
+    children = dict(_CHILD.findall(cell))
+    cls = classes.get(children.get(at[1], ""))
     return None if cls is None else (at[2], list(cls._spec.ports))
 
 

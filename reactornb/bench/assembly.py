@@ -127,20 +127,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     chosen = parser.parse_args(argv)
     warnings.simplefilter("ignore")  # what has no meaning here is not what is measured
     programs = [(SMALL, "small.lf"), (BANKS, "banks.lf"), (written_out(), "written-out.lf")]
-    found = [measure(text, name, chosen.rounds) for text, name in programs]
-    files = [measure(path.read_text(encoding="utf-8"), str(path), chosen.rounds) for path in chosen.files]
-    median = statistics.median([f["total_ms"] for f in files] or [found[0]["total_ms"]])
+    results = [measure(text, name, chosen.rounds) for text, name in programs]
+    file_results = [measure(path.read_text(encoding="utf-8"), str(path), chosen.rounds) for path in chosen.files]
+    median = statistics.median([f["total_ms"] for f in file_results] or [results[0]["total_ms"]])
     if chosen.json:
-        print(json.dumps({"programs": found, "files": files, "median_ms": median}))
+        print(json.dumps({"programs": results, "files": file_results, "median_ms": median}))
     else:
         print(f"{'program':16} {'lines':>6} {'reactors':>8} {'connections':>11} {'parse ms':>9} {'total ms':>9}")
-        for f in found + (files if len(files) <= 10 else []):
+        for f in results + (file_results if len(file_results) <= 10 else []):
             print(
                 f"{f['program'][:16]:16} {f['lines']:6} {f['reactors']:8} {f['connections']:11} {f['parse_ms']:9} {f['total_ms']:9}"
             )
-        if files:
-            print(f"median of {len(files)} files: {median:.1f} ms")
-    return int(median > 150 or found[1]["total_ms"] > 1000)
+        if file_results:
+            print(f"median of {len(file_results)} files: {median:.1f} ms")
+    return int(median > 150 or results[1]["total_ms"] > 1000)
 
 
 if __name__ == "__main__":

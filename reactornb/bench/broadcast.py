@@ -250,5 +250,5 @@ def compare(
     with report.opened(chosen) as opened:
         for name, peer in opened.items():
             variants[name] = partial(peer.seconds, report.benchmark, **parameters)
-        found = interleave(variants, chosen.repeats)
-    report.add({label + name: [s * 1e6 / units for s in values] for name, values in found.items()}, unit)
+        seconds = interleave(variants, chosen.repeats)
+    report.add({label + name: [s * 1e6 / units for s in values] for name, values in seconds.items()}, unit)

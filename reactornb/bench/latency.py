@@ -205,18 +205,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--limit", type=float, default=100.0, metavar="MS", help="what the median may be (default 100)")
     parser.add_argument("--json", action="store_true", help="print everything as JSON")
     chosen = parser.parse_args(argv)
-    found = measure(chosen.cells, chosen.workers)
+    measured = measure(chosen.cells, chosen.workers)
     if chosen.json:
-        words = json.dumps(found)
+        words = json.dumps(measured)
     else:
-        idle, busy = found["idle"], found["training"]
+        idle, busy = measured["idle"], measured["training"]
         words = (
-            f"trivial cell, {found['cells']} times: median {busy['median_ms']} ms, p95 {busy['p95_ms']} ms, longest "
-            f"{busy['max_ms']} ms while {found['workers']} workers train on {found['cores']} cores; median {idle['median_ms']} ms, "
+            f"trivial cell, {measured['cells']} times: median {busy['median_ms']} ms, p95 {busy['p95_ms']} ms, longest "
+            f"{busy['max_ms']} ms while {measured['workers']} workers train on {measured['cores']} cores; median {idle['median_ms']} ms, "
             f"p95 {idle['p95_ms']} ms before"
         )
     sys.stdout.write(words + "\n")
-    return 0 if found["training"]["median_ms"] <= chosen.limit else 1
+    return 0 if measured["training"]["median_ms"] <= chosen.limit else 1
 
 
 if __name__ == "__main__":

@@ -53,15 +53,15 @@ def interleave[T](variants: Mapping[str, Callable[[], T]], repeats: int) -> dict
         name -> its figures, one per turn; figures of one turn stood side by side.
     """
     names = list(variants)
-    found: dict[str, list[T]] = {name: [] for name in names}
+    figures: dict[str, list[T]] = {name: [] for name in names}
     for turn in range(-1, repeats):
         start = turn % len(names)
         for name in names[start:] + names[:start]:
             gc.collect()  # nobody pays for another one's garbage
             figure = variants[name]()
             if turn >= 0:
-                found[name].append(figure)
-    return found
+                figures[name].append(figure)
+    return figures
 
 
 def in_threads(count: int, prepare: Callable[[int], Callable[[], object]]) -> float:
@@ -177,17 +177,17 @@ class Report:
     def opened(self, chosen: argparse.Namespace) -> Iterator[dict[str, peers.PeerProcess]]:
         """The peers asked for, started; one that cannot be is noted, and makes the exit status 1, but costs nobody else's figures."""
         with contextlib.ExitStack() as stack:
-            found: dict[str, peers.PeerProcess] = {}
+            started: dict[str, peers.PeerProcess] = {}
             for name in peers_asked_for(chosen):
                 if name in self.missing or (getattr(chosen, "cpu_time", False) and not peers.PEERS[name].cpu_time):
                     continue
                 try:
-                    found |= stack.enter_context(peers.opened(self.benchmark, [name]))
-                    self.machine.setdefault("peers", {})[name] = found[name].facts
+                    started |= stack.enter_context(peers.opened(self.benchmark, [name]))
+                    self.machine.setdefault("peers", {})[name] = started[name].facts
                 except peers.PeerError as error:
                     self.missing.append(name)
                     self.notes.append(f"not measured: {error}")
-            yield found
+            yield started
 
     def add(self, figures: Mapping[str, list[float]], unit: str) -> None:
         """Add what was measured, in `unit`."""
@@ -394,11 +394,11 @@ def numbers(text: str) -> tuple[int, ...]:
 
 def _names(there: Sequence[str]) -> Callable[[str], list[str]]:
     def names(text: str) -> list[str]:
-        found = text.split(",")
-        for name in found:
+        chosen = text.split(",")
+        for name in chosen:
             if name not in there:
                 raise argparse.ArgumentTypeError(f"there is no peer {name!r}; there are {', '.join(there)}")
-        return found
+        return chosen
 
     return names
 

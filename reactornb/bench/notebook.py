@@ -170,10 +170,10 @@ def _page(report: Report, chosen: argparse.Namespace) -> None:
                 timeout=120_000,
             )
             for _ in range(chosen.repeats):
-                found = page.evaluate(FRAMES, chosen.seconds)
-                frames.append(found["frames"])
-                longest.append(found["longest"])
-                updates.append(found["updates"])
+                counted = page.evaluate(FRAMES, chosen.seconds)
+                frames.append(counted["frames"])
+                longest.append(counted["longest"])
+                updates.append(counted["updates"])
             if complaints:
                 report.notes.append(f"the page complained: {complaints[:3]}")
     report.add({f"page, {chosen.points:,} points": frames}, "frames a second")
@@ -308,18 +308,18 @@ def _memory(report: Report, chosen: argparse.Namespace) -> None:
             MEMORY,
         ):
             kernel.run(code)
-        found: dict[str, Any] = kernel.value(f"await an_hour({chosen.refreshes})", timeout=1800)
+        grown: dict[str, Any] = kernel.value(f"await an_hour({chosen.refreshes})", timeout=1800)
         threads = kernel.value(f"cycles({chosen.cycles})", timeout=600)
-    report.add({f"kernel grown by {chosen.refreshes:,} updates": [found["grown"]]}, "MB")
+    report.add({f"kernel grown by {chosen.refreshes:,} updates": [grown["grown"]]}, "MB")
     report.add(
-        {"comms left by a closed panel": [found["left"]], f"comms of {found['opened']} opened": [found["opened"]]}, ""
+        {"comms left by a closed panel": [grown["left"]], f"comms of {grown['opened']} opened": [grown["opened"]]}, ""
     )
     report.add({f"threads left by {chosen.cycles} runs": [threads]}, "")
     report.bar(f"kernel grown by {chosen.refreshes:,} updates", 1.0)
     report.bar("comms left by a closed panel", 0)
     report.bar(f"threads left by {chosen.cycles} runs", 0)
     report.notes.append(
-        f"the updates took {found['took']:.0f} s and saw {found['values']:,} values; grown most: {'; '.join(found['where'][:2])}"
+        f"the updates took {grown['took']:.0f} s and saw {grown['values']:,} values; grown most: {'; '.join(grown['where'][:2])}"
     )
 
 

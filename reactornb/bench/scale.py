@@ -152,8 +152,8 @@ def measure(report: Report, chosen: argparse.Namespace) -> None:
     for form, program in forms.items():
         for count in chosen.workers:
             variants[f"timers, {workers_word(count)}{form}"] = partial(_ticking, program, count, until_ns, ticks)
-    found = interleave(variants, chosen.repeats)
-    report.add(found, "µs per reaction")
+    results = interleave(variants, chosen.repeats)
+    report.add(results, "µs per reaction")
     whole = {
         f"assembly of {largest:,} reactors": partial(_assembly, largest),
         f"start of {largest:,} reactors": partial(_start, Program(Micro(clients=largest - 1, rounds=1))),

@@ -172,8 +172,8 @@ def main(argv: Sequence[str]) -> int:
         for form, program in programs.items():
             for count in chosen.workers:
                 variants[f"{kind}, {workers_word(count)}{form}: "] = partial(measure, program, count)
-    found = interleave(variants, chosen.repeats)
-    for label, rows in found.items():
+    results = interleave(variants, chosen.repeats)
+    for label, rows in results.items():
         report.add({label + name: [row[name] for row in rows] for name in rows[0]}, "µs per level")
         report.ratio("level", "best", label, at_most=1.1)
         report.ratio("in order", "best", label)

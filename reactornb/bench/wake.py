@@ -175,9 +175,9 @@ def measure(report: Report, chosen: argparse.Namespace) -> None:
                 variants[f"{p} ms timer, {name}: "] = partial(
                     peer.measure, "wake", part="timer", period=p, ticks=number
                 )
-        found = interleave(variants, chosen.repeats)
+        results = interleave(variants, chosen.repeats)
     units = {"median": "µs", "p95": "µs", "drift": "µs per s", "use": "% of a core"}
-    for label, rows in found.items():
+    for label, rows in results.items():
         for name in rows[0]:
             report.add({label + name: [row[name] for row in rows]}, units[name])
     for count in chosen.workers:

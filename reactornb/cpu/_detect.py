@@ -28,20 +28,20 @@ def topology(root: Path = _HERE, *, reader: Literal["auto", "hwloc", "system"] =
         an answer (`Topology.source` says whose).
     """
     if root != _HERE:
-        found = _recorded(root)
+        machine = _recorded(root)
     elif sys.platform == "darwin":
-        found = read_sysctl()
+        machine = read_sysctl()
     elif sys.platform == "win32":
-        found = read_cpu_sets()
+        machine = read_cpu_sets()
     else:
-        found = None
+        machine = None
         if reader in {"auto", "hwloc"}:
             from reactornb.cpu._hwloc import read_hwloc
 
-            found = read_hwloc()
-        if found is None and reader in {"auto", "system"}:
-            found = read_sysfs(root)
-    return found or _counted()
+            machine = read_hwloc()
+        if machine is None and reader in {"auto", "system"}:
+            machine = read_sysfs(root)
+    return machine or _counted()
 
 
 def _recorded(root: Path) -> Topology | None:

@@ -28,25 +28,25 @@ def read_hwloc() -> Topology | None:
     except (ImportError, OSError):
         return None
     try:
-        found = pyhwloc.Topology.from_this_system()
+        loaded = pyhwloc.Topology.from_this_system()
         try:
             # CPUs outside our cgroup belong in the picture: an error about one of them should be able to say what it is.
-            found.set_flags(TopologyFlags.INCLUDE_DISALLOWED)
-            found.load()
-            return read_loaded(found)
+            loaded.set_flags(TopologyFlags.INCLUDE_DISALLOWED)
+            loaded.load()
+            return read_loaded(loaded)
         finally:
-            found.destroy()
+            loaded.destroy()
     except Exception:  # noqa: BLE001 - a broken hwloc must never stop a run: the system's files are the next reader
         return None
 
 
-def read_loaded(found: Any) -> Topology | None:
+def read_loaded(loaded: Any) -> Topology | None:
     """The same from a `pyhwloc.Topology` that is loaded already, such as one recorded as XML."""
     from pyhwloc.hwobject import ObjType
 
-    facts = _facts_by_cpu(found)
+    facts = _facts_by_cpu(loaded)
     seen = []
-    for unit in found.iter_cpus():
+    for unit in loaded.iter_cpus():
         core = unit.get_ancestor_obj_by_type(ObjType.CORE)
         package = unit.get_ancestor_obj_by_type(ObjType.PACKAGE)
         nodeset = unit.nodeset
@@ -66,10 +66,10 @@ def read_loaded(found: Any) -> Topology | None:
     return assemble(seen, "hwloc") if seen else None
 
 
-def _facts_by_cpu(found: Any) -> dict[int, tuple[Kind | None, int | None, int | None, int | None]]:
+def _facts_by_cpu(loaded: Any) -> dict[int, tuple[Kind | None, int | None, int | None, int | None]]:
     """CPU id to (stated kind, capacity, kHz, rank), from hwloc's kinds of CPU."""
     facts: dict[int, tuple[Kind | None, int | None, int | None, int | None]] = {}
-    kinds = found.get_cpukinds()
+    kinds = loaded.get_cpukinds()
     for number in range(kinds.n_kinds()):
         cpuset, efficiency, infos = kinds.get_info(number)
         mhz = infos.get("FrequencyMaxMHz")

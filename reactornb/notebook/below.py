@@ -1,6 +1,6 @@
-"""The output of one run below the cell that started it: as Python prints, but limited to what a page can show.
+"""The output of one run below the cell that started it, limited to a rate that a page can show.
 
-Of too many lines the page shows the first ones of each second, how many were left out, and the last ones; `Run.printed` has them all.
+Above the limit, the page shows the first lines of each second, the number of omitted lines, and the last lines; `Run.printed` has them all.
 """
 
 from __future__ import annotations
@@ -19,45 +19,45 @@ from reactornb.runtime.printed import OpenLine, displayed, not_shown
 
 __all__ = ["Below", "Stream"]
 
-_LAST = 20  # lines that are shown of those left out
-_ENDS = re.compile(r"[\n\r]")  # a progress bar that goes back draws a line as well
+_LAST = 20  # of the omitted lines, how many of the newest are shown
+_ENDS = re.compile(r"[\n\r]")  # each carriage return of a progress bar counts as a line
 
 
 class Stream(Protocol):
-    """A stream of the kernel's, stdout or stderr."""
+    """One of the kernel's streams, stdout or stderr."""
 
     def put(self, text: str, cell: Any) -> None:
-        """Write below a cell, given by its header; below the running one for None."""
+        """Write below the cell with this header; None means the running cell."""
 
 
 class Below:
-    """Where the lines of a run go besides `Run.printed`.
+    """Shows a run's lines below its cell; `Run.printed` keeps all of them besides.
 
     Args:
         run: the run.
-        cell: what the kernel knows the starting cell by; None for the one that runs, as for a driven run.
-        targets: for each stream that was redirected when the run was made, where to: its lines go there, all of them.
-        waiting: it is not decided yet whether a panel shows the run; its lines are held back.
-        within: calls something that publishes an output below a cell, on the thread that runs cells.
-        streams: of which the first tells how many outputs were not shown.
-        behind: called when lines were left out, on the thread that wrote them: `settle` is due in a second.
+        cell: the starting cell's header; None for the running cell, as for a driven run.
+        targets: the redirected streams at the run's start, each with its target, which gets all lines of that stream.
+        waiting: hold lines back, since a panel may still show the run.
+        within: `within(cell, show)` calls `show`, which publishes an output, for that cell; on the thread that runs cells.
+        streams: the first one gets the message that says how many outputs were not shown.
+        behind: called when lines are omitted, on the thread that wrote them: `settle` must be called within a second.
 
     Attributes:
-        driven: whether the run is driven: what it prints belongs to the cell that drives it.
-        holds: whether a line may be held back until it has its end; not so where it was redirected.
-        due: whether `settle` will be called; set by who needs it, taken back by who is about to call it. Read without a lock.
+        driven: whether the run is driven: its output belongs to the cell that drives it.
+        holds: whether an unfinished line may be held back; false if a stream was redirected.
+        due: whether a call of `settle` is scheduled; set by the thread that needs the call, cleared just before it. Read without a lock.
 
-    # Everything that changes is read and written under _lock, by threads of the run and by the one that runs cells. It also orders
-    # what was held back before what is printed from then on.
+    # All that changes is read and written under _lock, by the run's threads and by the one that runs cells. The lock also keeps
+    # held-back lines before those printed later.
     """
 
-    a_second = 200  # lines; more nobody reads
+    a_second = 200  # lines; nobody reads more
     chars_a_second = 40_000
     in_all = 10_000  # lines below one cell: a page with more is slow for good
     chars_in_all = 1_000_000
-    outputs_a_second = 5  # figures and the like that reactions display; the newest
+    outputs_a_second = 5  # figures and the like that reactions display; older ones are dropped
     outputs_in_all = 100
-    bytes_a_second = 400_000  # of these; one may be larger
+    bytes_a_second = 400_000  # of displayed outputs; a single one may be larger
 
     def __init__(
         self,
@@ -83,30 +83,30 @@ class Below:
         self._held: list[tuple[str, Stream]] | None = [] if waiting else None
         self._in_panel = False
         self._second = 0
-        self._room, self._room_chars = self.a_second, self.chars_a_second  # of this second
+        self._room, self._room_chars = self.a_second, self.chars_a_second  # what may still be shown in this second
         self._left, self._left_chars = self.in_all, self.chars_in_all
         self._full = False
-        # Outputs that reactions displayed and that are not published yet: their sizes, and what publishes them.
+        # Outputs that reactions displayed and that are not yet published: size in bytes, and the function that publishes.
         self._outputs: deque[tuple[int, Callable[[], Any]]] = deque(maxlen=self.outputs_a_second)
         self._outputs_left = self.outputs_in_all
         self._outputs_hidden = 0
-        self._published = 0.0  # when; of the thread that runs cells
+        self._published = 0.0  # monotonic time of the last publication, in s; used by the thread that runs cells only
         self._streams = streams
-        self._at_start = True  # of a line, on the page
-        # What each stream left out since its lines were last shown: how many, and the newest pieces.
+        self._at_start = True  # whether the page's text ends with a line end
+        # Per stream, what was omitted since lines were last shown: how many lines, and the newest pieces.
         self._hidden: dict[Stream, int] = {}
         self._pieces: dict[Stream, deque[str]] = {}
 
     # -- from the threads of the run --------------------------------------------------------------------------------
 
     def write(self, whole: str, end: int, text: str, begun: OpenLine) -> None:
-        """Show what has its end, unless a panel does or it is too much.
+        """Show the complete lines, unless a panel shows the run or the limit is reached.
 
         Args:
-            whole: all of this thread's line so far.
-            end: how much of it has its end.
-            text: the last piece of it.
-            begun: where the rest is kept.
+            whole: this thread's text since its last complete line.
+            end: how many characters of `whole` belong to complete lines.
+            text: the last piece of `whole`.
+            begun: keeps the unfinished rest.
         """
         with self._lock:
             shown = begun.shown
@@ -126,11 +126,11 @@ class Below:
                 self._targets.pop(begun.stream, None)
 
     def display(self, size: int, publish: Callable[[], Any]) -> None:
-        """Have an output published within a second or so, unless it is too much.
+        """Have an output published within about a second, unless the limit is reached.
 
         Args:
-            size: about how many bytes it has.
-            publish: does so; called on the thread that runs cells.
+            size: its approximate size in bytes.
+            publish: publishes it; called on the thread that runs cells.
         """
         with self._lock:
             if self._outputs_left <= 0:
@@ -156,7 +156,7 @@ class Below:
             self._within(self._cell, publish)
 
     def wait(self) -> None:
-        """Something is held back: have `settle` called in a second."""
+        """Have `settle` called in a second, since output is held back."""
         self.due = True
         self._behind(self)
 
@@ -186,7 +186,7 @@ class Below:
         self._pieces.setdefault(stream, deque(maxlen=200)).append(text[-4000:])
 
     def _fitting(self, text: str) -> int:
-        """How many characters of a text there is room for."""
+        """How many characters of a text the limits still allow."""
         lines, chars = min(self._room, self._left), min(self._room_chars, self._left_chars)
         if lines <= 0 or chars <= 0:
             return 0
@@ -215,7 +215,7 @@ class Below:
             self._show_last()
 
     def _show_last(self) -> None:
-        """Say how many lines were left out, and show the last ones."""
+        """Show how many lines were omitted, and the last ones."""
         pieces, self._pieces = self._pieces, {}
         for stream, texts in pieces.items():
             self._show_last_of(stream, "".join(texts), self._hidden.pop(stream))
@@ -228,27 +228,27 @@ class Below:
         if hidden > 0:
             start = "" if self._at_start else "\n"
             last = f"{start}… {not_shown(hidden)}: {self._printed.where()} ({self._who})\n{last}"
-        elif ended and "\r" in ended[0]:  # a progress bar's last state, over the one that is shown
+        elif ended and "\r" in ended[0]:  # overwrite the progress bar on the page with its last state
             last = f"\r{last}"
         self._show(last, stream)
 
     # -- from the thread that runs cells ----------------------------------------------------------------------------
 
     def shown(self) -> None:
-        """A panel shows the run."""
+        """Called when a panel shows the run: drop what was held back, and show nothing below the cell."""
         with self._lock:
             self._in_panel, self._held = True, None
             self._pieces.clear()
 
     def let_go(self) -> None:
-        """No panel shows the run: what was held back goes below the cell, and so does what follows."""
+        """Called when no panel shows the run: print what was held back below the cell, and all that follows."""
         with self._lock:
             held, self._held = self._held, None
             for text, stream in held or ():
                 stream.put(text, self._cell)
 
     def settle(self) -> bool:
-        """Show what was left out, if it is time to: a second has passed, or the run is over. False once nothing is left to do."""
+        """Show omitted lines if a second has passed or the run is over. Returns false once nothing is left to show."""
         run = self._run()
         over = run is None or not run.is_alive
         if over or time.monotonic() - self._published >= 1.0:
@@ -272,11 +272,11 @@ class Below:
             return bool(self._pieces or self._outputs or self._outputs_hidden)
 
     def forget(self, opens: Sequence[OpenLine], forgets: Callable[[Origin], bool]) -> None:
-        """Show nothing more of lines that have no end and do not count. What is shown stays."""
+        """Drop the unfinished lines whose origin `forgets` accepts. What the page already shows stays."""
         with self._lock:
             for begun in opens:
                 begun.remove(forgets)
 
     def release(self) -> None:
-        """In a forked child, where another thread may have held the lock."""
+        """Called in a forked child: make a new lock, since another thread may have held the old one."""
         self._lock = threading.Lock()

@@ -128,7 +128,7 @@ def _parameter(name: str, now: Any, first: Any) -> str:
 def _reactions(cls: type[Reactor]) -> list[str]:
     """Each reaction as its graph: triggers, what it reads besides, what it writes."""
     spec = cls._spec
-    found = []
+    lines = []
     for number, item in enumerate(spec.reactions, start=1):
         triggers = [_path(t) for t in item.triggers]
         effects = [_path(t) for t in item.effects] + [
@@ -141,8 +141,8 @@ def _reactions(cls: type[Reactor]) -> list[str]:
         words += f" reads {', '.join(reads)}" if reads else ""
         words += f" -> {', '.join(effects)}" if effects else ""
         words += f"  deadline {_time(item.deadline)}" if item.deadline is not None else ""
-        found.append(f"{words}  {item.source}{_summary(item)}")
-    return found
+        lines.append(f"{words}  {item.source}{_summary(item)}")
+    return lines
 
 
 def _is_read(cls: type[Reactor], name: str) -> bool:

@@ -1,9 +1,9 @@
-"""Where printed text goes: that of a reaction to its run, `Run.printed`, and to the run's panel or the cell that started it; everything
-else to the cell that is running, as usual.
+"""Routes printed text: a reaction's output goes to its run (`Run.printed`) and to the run's panel or the cell that started it; all other
+output goes to the running cell, as usual.
 
 The `write` methods of the kernel's own stream objects are replaced, so that objects which already hold a stream, such as a handler of
-`logging`, are covered too. A redirection (`contextlib.redirect_stdout`, `%%capture`) takes what its own cell prints, and nothing of runs that were
-started before; one that a reaction makes takes what that reaction prints.
+`logging`, are covered too. A redirection (`contextlib.redirect_stdout`, `%%capture`) captures what its own cell prints, but not the output of
+runs that were started earlier. A redirection inside a reaction captures what that reaction prints.
 """
 
 from __future__ import annotations
@@ -26,27 +26,25 @@ from reactornb.runtime.workers import current_scheduler
 
 __all__ = ["Output"]
 
-_INNER = (
-    object()
-)  # among the targets that a redirection goes back to: it was made by a reaction, and changed nothing but a list
+# Stands among a redirection's previous targets: a reaction made the redirection, which changed only this thread's list of targets.
+_INNER = object()
 
-
-_LONG = 4000  # characters of a line that are not held back until its end
+_LONG = 4000  # characters; a longer line is shown before its end arrives
 
 
 class Tap:
-    """One stream of the kernel, at whose `write` it is decided where a text goes.
+    """Intercepts `write` of one kernel stream and routes each text.
 
-    The stream gets a class of its own, in which `write` is a property: IPython puts a function of its own there for each cell, which
-    keeps what the cell prints, and takes it away again. That function is called for what is the cell's, and not for what is a run's.
+    The stream gets a class of its own, in which `write` is a property: for each cell IPython installs a function there that
+    records what the cell prints, and removes it afterwards. That function is called for a cell's output, not for a run's.
 
-    # _wrapper    set by who replaces the stream's `write`, the thread that runs cells; read by any
-    # _here       each thread reads and writes its own
+    # _wrapper    IPython's function; written by the thread that runs cells, read by any thread
+    # _here       thread-local: each thread reads and writes its own
 
     Args:
         real: the stream.
         name: "stdout" or "stderr".
-        output: asked about what comes from outside Python.
+        output: routes text that was written outside Python, by C code or a child process.
     """
 
     def __init__(self, real: Any, name: str, output: Output) -> None:
@@ -57,17 +55,16 @@ class Tap:
         self._kind = type(real)
         self._own: Callable[[str], Any] = self._kind.write.__get__(real)
         self._wrapper: Callable[[str], Any] | None = None
-        self._here = (
-            threading.local()
-        )  # the redirections of the reaction that a thread runs; whether it is in the wrapper
-        # Up to 3.13.2 and 3.12.9, `print` does not hold what it found in `sys.stdout`: another thread that takes it away meanwhile
-        # must not have it freed (CPython issue 130163).
+        # Per thread: the redirections of the reaction that it runs, and whether it is inside the wrapper.
+        self._here = threading.local()
+        # Up to 3.13.2 and 3.12.9, `print` holds no reference to `sys.stdout`: when another thread replaces it meanwhile, the object
+        # must stay alive (CPython issue 130163).
         self._asides: deque[Aside] = deque(maxlen=4)
         # ipykernel's thread that reads what C code writes to the file descriptor.
         self._outside = getattr(real, "watch_fd_thread", None)
 
     def install(self) -> None:
-        """Decide from now on."""
+        """Start to intercept `write`."""
         vars(self.real).pop("write", None)
         replaced = property(lambda _: self.write, lambda _, by: self._wrap(by), lambda _: self._wrap(None))
         self.real.__class__ = type(self._kind.__name__, (self._kind,), {"write": replaced})
@@ -76,7 +73,7 @@ class Tap:
         self._wrapper = None if by in (self.write, self._own) else by
 
     def uninstall(self) -> None:
-        """Let the stream write by itself."""
+        """Restore the stream's own `write`."""
         self.real.__class__ = self._kind
 
     def write(self, text: str) -> int:
@@ -93,7 +90,7 @@ class Tap:
         return self.write_of(scheduler, text)
 
     def _write(self, text: str) -> int:
-        """Write what the cell prints, or any thread that is no run's."""
+        """Write what the cell prints, or a thread that belongs to no run."""
         wrapper, here = self._wrapper, self._here
         written: int
         if wrapper is None or getattr(here, "wrapped", False):
@@ -112,7 +109,7 @@ class Tap:
         below = printed.below
         begun: OpenLine = printed.open(scheduler, self.error, self)
         if below is not None and below.holds and "\n" not in text and "\r" not in text and len(begun.text) < _LONG:
-            # The usual `print` comes in pieces, and only the last one has anything to be done for.
+            # `print` calls `write` several times; only the last piece, with the end of the line, is shown.
             begun.text += text
             printed.version += 1
             if not below.due:
@@ -128,7 +125,7 @@ class Tap:
         return len(text)
 
     def put(self, text: str, cell: Any) -> None:
-        """Write below a cell, given by its header; below the running one for None."""
+        """Write below the cell with this header; None means the running cell."""
         if cell is None:
             self._own(text)
             return
@@ -139,11 +136,11 @@ class Tap:
             self.real.reset_thread_parent(before)
 
     def header(self) -> Any:
-        """What the kernel knows the running cell by; None if it does not say."""
+        """The running cell's parent header, which identifies it; None if the stream has none."""
         return (getattr(self.real, "parent_header", None) or None) if hasattr(self.real, "set_thread_parent") else None
 
     def aside(self, target: Any) -> Aside:
-        """What stands in `sys.stdout` for a cell's redirection."""
+        """A stand-in for a cell's redirection, to be put into `sys.stdout`."""
         stand_in = Aside(target, self)
         self._asides.append(stand_in)
         return stand_in
@@ -157,11 +154,11 @@ class Tap:
 
 
 class Aside:
-    """Stands in `sys.stdout` for what a cell redirects it to: takes what is not a run's.
+    """Stands in `sys.stdout` for the target of a cell's redirection: passes the cell's output to it, and a run's output to the run.
 
     Args:
         target: where the cell redirects its output to.
-        tap: the stream that it does so with.
+        tap: the stream that the cell redirects.
     """
 
     def __init__(self, target: Any, tap: Tap) -> None:
@@ -177,7 +174,7 @@ class Aside:
         if scheduler is None:
             return self.target.write(text)
         below = scheduler.printed.below
-        if below is not None and below.driven:  # by the cell that redirects
+        if below is not None and below.driven:  # a driven run's output belongs to the cell that redirects
             scheduler.printed.write(text, scheduler, self._tap.error)
             return self.target.write(text)
         return self._tap.write(text)
@@ -189,16 +186,16 @@ class Aside:
 
 
 class Output:
-    """Decides where output goes while the notebook session lasts.
+    """Routes output while the notebook session lasts.
 
     Args:
         stdout, stderr: the kernel's streams.
-        publisher: what `display` publishes with.
-        later: calls something on the loop's thread after so many seconds; any thread.
+        publisher: the display publisher behind IPython's `display`.
+        later: `later(seconds, fn)` calls `fn` on the loop's thread after that delay; any thread may call it.
 
     # _keeping, _undecided, _executing
-    #             the thread that runs cells only
-    # _due        lists of runs that left out lines; changed under _lock, by threads of runs and by the one that runs cells
+    #             read and written by the thread that runs cells only
+    # _due        the `Below`s that have omitted lines to show; changed under _lock, by runs' threads and by the one that runs cells
     """
 
     def __init__(
@@ -215,11 +212,11 @@ class Output:
         self._due: list[Below] = []
         self._keeping = False
         self._undecided: list[Run] = []
-        self._executing = True  # that in which the session begins
+        self._executing = True  # the session begins in a cell
         self._undo: list[Callable[[], None]] = []
 
     def install(self) -> None:
-        """Tap the streams."""
+        """Start to route the streams' output."""
         for tap in self.taps.values():
             tap.install()
         on_new.append(self._begun)
@@ -232,7 +229,7 @@ class Output:
             self._undo.append(self._tap_publisher(self._publisher))
 
     def uninstall(self) -> None:
-        """Leave all as it was; runs print as any thread does."""
+        """Restore everything; runs then print as any other thread does."""
         for tap in self.taps.values():
             tap.uninstall()
         if self._begun in on_new:
@@ -256,7 +253,7 @@ class Output:
         return entered
 
     def _tap_publisher(self, publisher: Any) -> Callable[[], None]:
-        """Have what reactions display published by the thread that runs cells, below the cell that started the run, and not too much of it."""
+        """Have the thread that runs cells publish what reactions display, below the cell that started the run and at a limited rate."""
         publish, real = publisher.publish, self._publisher.publish
 
         def published(data: Any, *args: Any, **options: Any) -> Any:
@@ -278,7 +275,7 @@ class Output:
         return undo
 
     def _within(self, cell: Any, show: Callable[[], Any]) -> None:
-        """Publish below a cell."""
+        """Call `show`, with its outputs going below this cell."""
         if cell is None or not hasattr(self._publisher, "set_thread_parent"):
             show()
             return
@@ -291,7 +288,7 @@ class Output:
     # -- runs -------------------------------------------------------------------------------------------------------
 
     def _begun(self, run: Run) -> None:
-        """A run is made, on the thread that starts it."""
+        """Called for each new run, on the thread that starts it."""
         driven = run.options.driven
         targets: dict[Any, Any] = {}
         if not driven:
@@ -319,11 +316,11 @@ class Output:
             self._later(1.0, self._tick)
 
     def settle(self) -> None:
-        """Show what runs left out, where it is time to; on the thread that runs cells."""
+        """Show the lines that runs omitted, where that is due; on the thread that runs cells."""
         with self._lock:
             due = self._due.copy()
         for below in due:
-            # First taken off: who leaves out lines meanwhile puts it on again.
+            # Removed before it is settled: a thread that omits lines meanwhile adds it again.
             with self._lock, contextlib.suppress(ValueError):
                 self._due.remove(below)
             below.due = False
@@ -331,7 +328,7 @@ class Output:
                 below.wait()
 
     def from_outside(self, text: str, tap: Tap) -> int:
-        """What C code wrote, or a child process: of whom, nobody knows. While no cell executes it is taken for a run's."""
+        """Route text that C code or a child process wrote. Its origin is unknown; while no cell executes, the newest live run gets it."""
         runs = [] if self._executing else live_runs()
         if not runs:
             written: int = tap._own(text)
@@ -341,26 +338,26 @@ class Output:
     # -- called by the thread that runs cells -----------------------------------------------------------------------
 
     def executing(self, executing: bool) -> None:
-        """A cell begins or ends, or begins or ends to wait for a run."""
+        """Called when a cell begins or ends; a cell that waits for a run counts as not executing."""
         self._executing = executing
 
     def keep_new(self, keeping: bool) -> None:
-        """While true, it is not decided of runs that begin whether a panel shows them."""
+        """While true, hold back the output of new runs: it is not yet known whether a panel will show them."""
         self._keeping = keeping
 
     def undecided(self, run: Run) -> None:
-        """Hold back what a run prints until it is shown or let go."""
+        """Hold back a run's output until `shown` or `let_go` is called."""
         self._undecided.append(run)
 
     def shown(self, run: Run) -> None:
-        """A panel shows a run, and with it what it prints."""
+        """Called when a panel shows a run: the run's output appears there, and no longer below the cell."""
         if run in self._undecided:
             self._undecided.remove(run)
         if run.printed.below is not None:
             run.printed.below.shown()
 
     def let_go(self) -> None:
-        """The runs that were not shown print below the cell: what was held back of them now, and from now on."""
+        """Print the output of runs that no panel shows below their cell: what was held back now, and all that follows."""
         for run in self._undecided:
             if run.printed.below is not None:
                 run.printed.below.let_go()
@@ -368,7 +365,7 @@ class Output:
 
 
 class _Outside:
-    """Stands for the scheduler where C code wrote."""
+    """Stands in for the scheduler when C code or a child process wrote."""
 
     def __init__(self, run: Run) -> None:
         self.printed = run.printed

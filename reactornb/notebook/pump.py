@@ -1,11 +1,11 @@
 """The only place that updates widgets: a timer on the kernel's own event loop.
 
 Worker threads never touch a widget, a comm or a display: they append to lists, and the pump reads those lists. It runs only while
-a panel of a living run is shown, at most ten times a second, and less often where its ticks cost more than 2 % of a core
-(for which it waits a second at most), or more than a tenth of the time, or send more than a server lets through.
+the panel of a live run is shown, at most ten times a second. It slows down to keep below 2 % of a core (but to one refresh a
+second at the slowest), below a tenth of the time in any case, and below the data rate that a Jupyter server lets through.
 
-# _panels, _handle   touched by the loop's thread only. `add` may be called from elsewhere (a cell in a subshell has a
-#                    thread of its own): it hands over through loop.add_callback, which is made for that.
+# _panels, _handle   used by the loop's thread only. `add` may be called on another thread (a cell in a subshell has a
+#                    thread of its own): it passes the panel on through loop.add_callback, which is thread-safe.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ __all__ = ["Pump", "WaitingCell"]
 
 
 class Panel(Protocol):
-    """What the pump refreshes."""
+    """A panel as the pump sees it."""
 
     @property
     def is_open(self) -> bool: ...
@@ -36,7 +36,7 @@ class Panel(Protocol):
 
 @dataclass(slots=True)
 class _Moved:
-    """A panel, what updates the picture that stands for it, and when that was last done."""
+    """A panel with `look`, which updates its static picture, and when that was last called."""
 
     panel: Panel
     look: Callable[[], None]
@@ -54,8 +54,8 @@ class Pump:
     """
 
     seconds = 0.1
-    # The share of a core that refreshing may take, so that a run with panels is hardly slower than one without. To keep to it, the pump
-    # waits `patience` seconds at most, so that curves move where a refresh is costly; it never takes more than a tenth of the time.
+    # The share of a core that refreshing may use, so that panels hardly slow a run down. To stay below it the pump waits for at most
+    # `patience` seconds, so that curves still move where a refresh is costly; it never uses more than a tenth of the time.
     share = 0.02
     patience = 1.0
     picture_seconds = 20.0
@@ -68,7 +68,7 @@ class Pump:
         self._panels: dict[int, _Moved] = {}
         self._handle: Any = None
         self._due = 0.0
-        # What brings the pictures of panels up to date that were looked at since the last cell ended; see `finish_ended`.
+        # Per panel whose picture changed since the last cell ended, the function that updates the picture; see `finish_ended`.
         self._pictures: dict[int, Callable[[], None]] = {}
 
     def call(self, fn: Callable[[], None]) -> None:
@@ -84,7 +84,7 @@ class Pump:
 
         Args:
             panel: the panel.
-            look: updates the static picture of the panel; called now and then, and at the end.
+            look: updates the panel's static picture; called every 1 to 20 s, and at the end.
         """
         if threading.get_ident() == self.thread:
             self._add(panel, look)
@@ -104,7 +104,7 @@ class Pump:
             self._handle = self._loop.call_later(pause, self._tick)
 
     def _beat(self) -> float:
-        """Refresh all panels; how many seconds to wait before the next time."""
+        """Refresh all panels; returns how many seconds to wait before the next refresh."""
         # CPU time of this thread: waiting longer would not help if other threads take the cores.
         began = time.thread_time()
         sent = 0
@@ -117,7 +117,7 @@ class Pump:
         return pause
 
     def beat_while_waiting(self) -> None:
-        """Refresh the panels if it is time to: called on the loop's thread by a cell that keeps the loop waiting."""
+        """Refresh the panels if a refresh is due. Called on the loop's thread by a cell that blocks the loop."""
         if threading.get_ident() == self.thread and self._panels and time.perf_counter() >= self._due:
             self._beat()
 
@@ -133,18 +133,18 @@ class Pump:
                 moved.look()
                 self._pictures[id(panel)] = moved.look
         except Exception:
-            # One panel that cannot be shown must neither stop the others nor come back ten times a second.
+            # A panel that fails must neither stop the others nor log its error ten times a second.
             goes_on = False
             logging.getLogger("reactornb").exception("a panel cannot be shown any more")
         if not goes_on:
             self._panels.pop(id(panel), None)
 
     def finish_ended(self) -> None:
-        """Bring panels of ended runs to their last state now, and all pictures that changed; on the loop's thread, after a cell.
+        """Refresh the panels of ended runs for the last time, and all pictures that changed; on the loop's thread, after a cell.
 
-        A message that the timer sends belongs to the cell during which the timer was set, not to the one that runs. Who executes a
-        notebook cell by cell (nbclient, hence nbconvert and `make demo`) listens to the one that runs only: pictures that changed
-        since the last cell are sent once more, as that cell's, or the page would keep the one of the beginning.
+        A message that the timer sends belongs to the cell during which the timer was set, not to the running cell. A front end that
+        executes a notebook cell by cell (nbclient, hence nbconvert and `make demo`) receives messages of the running cell only. So
+        pictures that changed since the last cell are sent again, as this cell's; else the page would keep the first ones.
         """
         now = time.perf_counter()
         old = [moved for moved in self._panels.values() if now - moved.looked_at > 1.0]
@@ -160,7 +160,7 @@ class Pump:
             look()
 
     def close(self) -> None:
-        """Stop ticking and forget the panels."""
+        """Stop the timer and drop the panels."""
         self._panels.clear()
         self._pictures.clear()
         if self._handle is not None:
@@ -169,17 +169,17 @@ class Pump:
 
 
 class WaitingCell:
-    """Lets panels move while a cell waits for a run, in `Run.wait`, `Run.result` or `Program.run`: see `reactornb.runtime.run.meanwhiles`.
+    """Refreshes panels while a cell waits for a run, in `Run.wait`, `Run.result` or `Program.run`: see `reactornb.runtime.run.meanwhiles`.
 
-    Such a cell holds up the loop, and with it the pump. But it waits on the loop's thread, the one from which widgets may be
-    moved, so the wait itself can do it: no second thread touches a comm, and no loop runs within a loop. The messages leave at
-    once, since ipykernel sends them from a thread of its own. A cell that is busy otherwise (`time.sleep`, a loop) still
-    holds the panels up.
+    Such a cell blocks the loop, and with it the pump. But it waits on the loop's thread, the one that may update widgets, so the
+    wait itself can refresh them: no second thread touches a comm, and no loop runs within a loop. The messages leave at
+    once, since ipykernel sends them from a thread of its own. A cell that is busy in another way (`time.sleep`, a long
+    computation) still blocks the panels.
 
     Args:
-        pump: what moves the panels.
-        waits: called on the loop's thread with true before it waits, and with false after that.
-        each: called there about ten times a second meanwhile, and once the wait is over.
+        pump: refreshes the panels.
+        waits: called on the loop's thread with true before the wait, and with false after it.
+        each: called there about ten times a second during the wait, and once after it.
     """
 
     def __init__(self, pump: Pump, waits: Callable[[bool], None], each: Callable[[], None]) -> None:
@@ -189,11 +189,11 @@ class WaitingCell:
         self.seconds = pump.seconds
 
     def install(self) -> None:
-        """From now on, for waits on the loop's thread; called on that thread, or while it waits for nothing."""
+        """Register for waits on the loop's thread; call it on that thread, or while that thread waits for no run."""
         meanwhiles[self._pump.thread] = self
 
     def uninstall(self) -> None:
-        """No more."""
+        """Undo `install`."""
         if meanwhiles.get(self._pump.thread) is self:
             del meanwhiles[self._pump.thread]
 

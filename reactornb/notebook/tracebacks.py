@@ -1,7 +1,7 @@
-"""How errors are shown in a notebook: what, where, what to do, in one short block without this package's own frames.
+"""How a notebook shows errors: one short block that says what, where and what to do, without this package's own frames.
 
-IPython asks an exception that has `_render_traceback_` for its lines; a `ReactorError` has it from `install` on, so plain Python code
-outside notebooks keeps ordinary tracebacks.
+IPython calls an exception's `_render_traceback_` for the lines to show. `install` gives this method to `ReactorError`, so outside
+notebooks tracebacks stay as they are.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def uninstall() -> None:
 
 
 def own_traceback(traceback: TracebackType | None) -> TracebackType | None:
-    """The traceback from the first frame outside this package on: the scheduler's frames are no news to a user."""
+    """The traceback from the first frame outside this package on: the scheduler's frames do not help a user."""
     at = traceback
     while at is not None and at.tb_frame.f_code.co_filename.startswith(_PACKAGE):
         at = at.tb_next
@@ -42,7 +42,7 @@ def own_traceback(traceback: TracebackType | None) -> TracebackType | None:
 
 
 def show_deepest(shell: Any, error: BaseException) -> None:
-    """Show the line at which a class body failed, once: the frames above it are the same cell, as its magic and as its class statement."""
+    """Show only the line at which a class body failed: the frames above it are the same cell again, as magic and as class statement."""
 
     def render() -> list[str]:
         at = error.__traceback__
@@ -72,24 +72,24 @@ def _block(shell: Any, error: ReactorError) -> list[str]:
 
 
 def _excerpt(source: Source) -> list[str]:
-    """The line, and where it is a decorator also what follows up to the `def`."""
-    found: list[str] = []
+    """The line itself; for a decorator also the lines up to the `def`."""
+    excerpt: list[str] = []
     for number in range(source.line, source.line + 6):
         text = linecache.getline(source.file, number).rstrip()
-        if not text or text in "".join(found):
+        if not text or text in "".join(excerpt):
             break
-        found.append(f"{number:>6} {text}")
+        excerpt.append(f"{number:>6} {text}")
         if not text.lstrip().startswith("@"):
             break
-    return found
+    return excerpt
 
 
 def _cell_of(shell: Any, traceback: TracebackType | None) -> Source | None:
-    """The deepest line of a cell in a traceback: what the user ran."""
-    found: Source | None = None
+    """The innermost line of a cell in a traceback: the line that the user ran."""
+    deepest: Source | None = None
     while traceback is not None:
         file = traceback.tb_frame.f_code.co_filename
         if shell.compile.format_code_name(file):
-            found = Source(file, traceback.tb_lineno)
+            deepest = Source(file, traceback.tb_lineno)
         traceback = traceback.tb_next
-    return found
+    return deepest

@@ -19,11 +19,11 @@ class Wake:
     threading.Event takes a lock to be set, so a signal handler that interrupts its own thread just there, and sets it again,
     waits for ever. Here the flag is the lock itself: free means set. Nothing blocks but `wait`, which makes no objects.
 
-    # Publication: who sets first writes what there is to find, then passes _fence, then looks whether the flag is set already.
-    # The waiter takes the flag, then looks for what was written. Without the fence, a processor may look before its write is
-    # seen by others (x86 too lets a load pass an earlier store), find the flag about to be taken, and leave it at that, while
-    # the waiter finds nothing and parks. _fence is a sequentially consistent read-modify-write (itertools.count: one
-    # compare-and-swap on free-threaded builds, the GIL elsewhere), so one of the two sees the other.
+    # Publication: the setter writes its data, then passes _fence, then reads whether the flag is already set. The waiter clears
+    # the flag, then reads the data. Without the fence the processor may read the flag before other cores see the data (x86
+    # too may reorder a load before an earlier store): the setter sees a flag that is still set and does nothing, while the
+    # waiter clears it, sees no data and parks. _fence is a sequentially consistent read-modify-write (itertools.count: one
+    # compare-and-swap on free-threaded builds, the GIL elsewhere), so at least one of the two sees the other's write.
     """
 
     def __init__(self) -> None:
@@ -37,11 +37,11 @@ class Wake:
         if self._taken.locked():
             try:  # noqa: SIM105 - contextlib.suppress costs more than all the rest
                 self._taken.release()
-            except RuntimeError:  # somebody else has just released it
+            except RuntimeError:  # another thread has just released it
                 pass
 
     def clear(self) -> None:
-        """Take the flag back. Who clears looks for work afterwards, never before: then no call of `set` is lost."""
+        """Clear the flag. Look for work after this call, never before it: then no call of `set` is lost."""
         self._taken.acquire(blocking=False)
 
     def is_set(self) -> bool:
@@ -49,7 +49,7 @@ class Wake:
         return not self._taken.locked()
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Wait until it is set, at most `timeout` seconds; whether it is. One thread at a time."""
+        """Wait until it is set, at most `timeout` seconds; returns whether it is set. One thread at a time."""
         if not self._taken.acquire(timeout=-1 if timeout is None else timeout):
             return False
         self.set()
@@ -57,7 +57,7 @@ class Wake:
 
 
 class Clock(Protocol):
-    """What the scheduler asks of physical time. All values in ns."""
+    """Physical time as the scheduler needs it. All values in ns."""
 
     def start(self) -> int:
         """Begin counting; returns the time since the epoch."""
@@ -73,15 +73,15 @@ class Clock(Protocol):
 
 
 class RealClock:
-    """The machine's monotonic clock: timers cannot drift, since each instant is compared with the one origin.
+    """The machine's monotonic clock: timers cannot drift, since each instant is measured from the same origin.
 
-    Sleeping ends late, by the timer's slack and a thread switch: 50 to 350 µs, steady on one machine for a while, different between
-    machines, with rare ends much later. So a sleep aims early by as much as sleeps lately ended late, and what is left, a
-    few µs, is spun. The aim is tracked robustly: half of the sleeps end early and spin by the deviation, half end late by it.
+    A sleep ends late, because of the timer's slack and a thread switch: by 50 to 350 µs, stable on one machine for a while, different
+    between machines, with rare outliers. So each sleep is shortened by the recent lateness, and the remaining few µs are spent
+    spinning. The lateness is tracked as a robust median: half of the sleeps end early and spin, half end late.
 
-    The trade-off: a spin of `most_early_ns` at worst for each sleep, usually a tenth of that, buys a lateness of a few µs
-    instead of a hundred; sleeping and waking up themselves cost 30 to 70 µs of CPU time. An idle run has nothing to be late
-    for, and does not spin.
+    The trade-off: a spin of at most `most_early_ns` per sleep, usually a tenth of that, gives a lateness of a few µs
+    instead of a hundred; sleeping and waking up themselves cost 30 to 70 µs of CPU time. An idle run has no instant to meet
+    and does not spin.
 
     # _early_ns, _clip_ns, _was_late
     #             read and written by the thread that waits, the scheduler's leader
@@ -115,9 +115,9 @@ class RealClock:
             if wake.wait(min((left - early) / 1e9, 3600.0)):
                 return
             late = time.perf_counter_ns() - (until - early)
-            if late >= 0:  # else an hour is over and more to go
-                # Clipped, so that a sleep that ended far too late counts no more than one that ended a little late; but where one
-                # after another errs to the same side, it is the machine, and soon learned.
+            if late >= 0:  # negative only when the limit of an hour ended the sleep
+                # Clipped, so that an outlier counts no more than a sleep that ended a little late. If several errors in a row
+                # have the same sign, the machine's lateness has changed: the clip grows, so that the estimate follows quickly.
                 error = late - early
                 clip = min(2 * self._clip_ns, 160_000) if (error > 0) == self._was_late else 20_000
                 self._clip_ns, self._was_late = clip, error > 0

@@ -309,12 +309,12 @@ def _look() -> None:
         import threadpoolctl  # type: ignore[import-untyped]
 
         _guard_threadpoolctl(threadpoolctl)
-        found = threadpoolctl.ThreadpoolController().lib_controllers
+        controllers = threadpoolctl.ThreadpoolController().lib_controllers
     except Exception:  # noqa: BLE001 - a library that cannot be asked must not end a worker
         return
     process: list[Library] = []
     thread: list[Library] = []
-    for controller in found:
+    for controller in controllers:
         if controller.num_threads is None or os.sep + "torch" + os.sep in controller.filepath:
             continue  # torch's own OpenMP has torch's number
         (thread if _is_of_thread(controller) else process).append(_library(controller))
@@ -343,9 +343,9 @@ def _library(controller: Any) -> Library:
     get, set_ = _plain(controller, "get_num_threads"), _plain(controller, "set_num_threads")
     if controller.internal_api == "openblas" and controller.threading_layer != "openmp":
         with contextlib.suppress(AttributeError):
-            found = [controller._get_symbol(f"openblas_{what}_num_threads") for what in ("get", "set")]
-            if None not in found:
-                get, set_ = found
+            functions = [controller._get_symbol(f"openblas_{what}_num_threads") for what in ("get", "set")]
+            if None not in functions:
+                get, set_ = functions
     return Library(controller.filepath, get, set_)
 
 

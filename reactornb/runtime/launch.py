@@ -1,4 +1,4 @@
-"""Starting threads: all of them or none, whatever interrupts the thread that asks.
+"""Starting threads: all of them or none, even if Ctrl-C interrupts the calling thread.
 
 Ctrl-C may raise KeyboardInterrupt between any two bytecodes of the main thread, also between taking a lock and the `try` or `with` that
 gives it back: on Python 3.14 two interrupts in five that meet a busy `with lock:` leave the lock taken. So what must not stop halfway
@@ -27,8 +27,8 @@ _SLICE_S = 0.5  # a signal that arrives just as the main thread falls asleep is 
 class Done:
     """An event that happens once. Unlike `threading.Event`, a wait for it that is interrupted blocks nobody else.
 
-    # _is_set   set once, by any thread, before _lock is freed; who waits looks at it, and at the lock only to sleep. An interrupt
-    #           may leave the lock taken again: then others notice at the end of their slice.
+    # _is_set   set once, by any thread, before _lock is freed. A waiter reads it, and uses the lock only to sleep. An interrupt
+    #           may leave the lock taken again: then other waiters notice at the end of their time slice.
     """
 
     __slots__ = ("_is_set", "_lock")
@@ -52,7 +52,7 @@ class Done:
         return self._is_set
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Wait for it, at most so many seconds; whether it has happened."""
+        """Wait for it, at most so many seconds; returns whether it has happened."""
         until = None if timeout is None else time.monotonic() + timeout
         while not self._is_set:
             left = _SLICE_S if until is None else min(until - time.monotonic(), _SLICE_S)
@@ -64,29 +64,29 @@ class Done:
 
 
 def undisturbed[T](make: Callable[[], T]) -> T:
-    """Call something that takes locks, where no interrupt can leave one taken: on the main thread by means of a helper.
+    """Call `make`, which takes locks, so that no interrupt leaves one taken: called on the main thread, it runs `make` on a helper thread.
 
     Raises:
-        BaseException: what it raises, or what interrupted the main thread; then it has been made to its end, and is dropped.
+        BaseException: the error that `make` raises, or the interrupt of the main thread; then `make` has finished, and its result is dropped.
     """
     if threading.current_thread() is not threading.main_thread():
         return make()
-    made: list[T] = []
-    Launch(lambda _: made.append(make())).run()
-    return made[0]
+    result: list[T] = []
+    Launch(lambda _: result.append(make())).run()
+    return result[0]
 
 
 class Launch:
-    """One call on a helper thread, made to its end or not at all.
+    """One call on a helper thread, which runs to its end or not at all.
 
-    # _claim      an atomic counter: who draws 0 decides whether the call is made, the helper or the caller that gives up
-    # cancelled   set by a caller that was interrupted; the call may ask for it up to the moment from which it is not undone
+    # _claim      an atomic counter; the thread that draws 0 decides: the helper makes the call, an interrupted caller cancels it
+    # cancelled   set by a caller that was interrupted; the call may read it as long as it can still be undone
     # _error      written by the helper before it sets `_is_over`, read by the caller after that
-    # _is_over, _over
-    #             set, and then freed, once the helper has done its work; the caller waits for the one and looks at the other
+    # _is_over    set by the helper when the call has ended; read by the caller
+    # _over       a lock that the helper frees after that; the caller waits for it
 
     Args:
-        call: what to do; given this object, for `cancelled`.
+        call: the function to call, with this object as its argument, for `cancelled`.
     """
 
     def __init__(self, call: Callable[[Launch], None]) -> None:
@@ -103,11 +103,11 @@ class Launch:
 
         Raises:
             RuntimeError: if the system has no thread for the helper.
-            BaseException: what the call raises; or what interrupted this thread: then the call is told so, and it is over too, unless
-                a second interrupt came.
+            BaseException: the error that the call raises, or the interrupt of this thread: then `cancelled` is set, and the call has
+                ended too, unless a second interrupt came.
         """
         try:
-            # Not threading.Thread: its `start` is Python that could be interrupted in the middle, this is one step.
+            # Not threading.Thread: its `start` is Python code that could be interrupted in the middle; this is a single call of C code.
             _thread.start_new_thread(self._main, ())
             self._wait()
         except BaseException:
@@ -127,9 +127,9 @@ class Launch:
             return  # given up before it began
         try:
             self._call(self)
-            # The caller may forget what it started as soon as it goes on: this thread, which ends a little later, must not hold it.
+            # Drop the reference: this thread ends a little after the caller goes on, and must not keep the caller's objects alive.
             del self._call
-        except BaseException as error:  # noqa: BLE001 - the caller is told
+        except BaseException as error:  # noqa: BLE001 - re-raised by the caller
             self._error = error
         finally:
             self._is_over = True
@@ -137,7 +137,7 @@ class Launch:
 
 
 def start_all(workers: Sequence[Worker], who: str, give_up: Callable[[], None]) -> None:
-    """Start the threads of workers; on a `Launch`. If one cannot be started, `give_up` is to end those that were.
+    """Start the workers' threads; called in a `Launch`. If one cannot be started, `give_up` ends those already started.
 
     Raises:
         RunError: if the system gives no more threads.

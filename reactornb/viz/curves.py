@@ -281,16 +281,16 @@ _MUTED = "#7c8796"  # readable on white and on black
 
 
 def curves_svg(
-    found: Mapping[str, Series] | Sequence[Mapping[str, Series]], heading: str = "", columns: int = 2
+    metrics: Mapping[str, Series] | Sequence[Mapping[str, Series]], heading: str = "", columns: int = 2
 ) -> str:
     """The curves as one SVG picture for saved notebooks: no Matplotlib, a few kilobytes, legible on light and dark.
 
     Args:
-        found: the metrics of a run, or of each of several, which are then overlaid with a color each.
+        metrics: the metrics of a run, or of each of several runs, which are then overlaid in one color each.
         heading: lines above the curves.
         columns: charts side by side.
     """
-    several = [found] if isinstance(found, Mapping) else list(found)
+    several = [metrics] if isinstance(metrics, Mapping) else list(metrics)
     names = list(dict.fromkeys(name for run in several for name in run))
     axis = axis_of(series for run in several for series in run.values())
     columns = max(1, min(columns, len(names)))
@@ -326,20 +326,20 @@ def curves_svg(
 
 def _wrapped(lines: Sequence[str], most: int) -> tuple[list[str], list[int]]:
     """Lines broken at their dots so that none is much longer than `most` characters, and from which each comes."""
-    made: list[str] = []
-    source: list[int] = []
+    wrapped: list[str] = []
+    origins: list[int] = []
     for number_of, line in enumerate(lines):
         short = ""
         for part in line.split(" · "):
             if short and len(short) + len(part) + 3 > most:
-                made.append(short)
-                source.append(number_of)
+                wrapped.append(short)
+                origins.append(number_of)
                 short = "    " + part
             else:
                 short = f"{short} · {part}" if short else part
-        made.append(short)
-        source.append(number_of)
-    return made, source
+        wrapped.append(short)
+        origins.append(number_of)
+    return wrapped, origins
 
 
 def _thinned(x: Any, values: Any, most: int = _W // 2) -> tuple[Any, Any]:

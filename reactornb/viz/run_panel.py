@@ -124,8 +124,8 @@ class RunPanel(anywidget.AnyWidget):
         groups = self._groups()
         curves: list[dict[str, Any]] = []
         parts: list[bytes] = []
-        for run, found in enumerate(view.curves):
-            for place, (name, series) in enumerate(found.items()):
+        for run, metrics in enumerate(view.curves):
+            for place, (name, series) in enumerate(metrics.items()):
                 x, *values = series.points(axis)
                 parts.append(x.astype("<f8").tobytes())
                 parts += [v.astype("<f4").tobytes() for v in values]

@@ -360,9 +360,9 @@ def describe_failure(failure: BaseException | None) -> str:
 _PACKAGE = str(Path(__file__).parent.parent)
 
 
-def own_frames(frames: Any) -> list[Any]:
+def own_frames(traceback: Any) -> list[Any]:
     """The frames from the first one outside this package on: the scheduler's are no news to a user."""
-    found = list(frames)
-    while found and found[0].filename.startswith(_PACKAGE):
-        found.pop(0)
-    return found
+    own = list(traceback)
+    while own and own[0].filename.startswith(_PACKAGE):
+        own.pop(0)
+    return own

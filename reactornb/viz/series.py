@@ -260,13 +260,13 @@ class LogReader:
             if end > start:
                 news.append(log.columns(start, end))
                 at[i] = end
-        found = merged(news)
+        rows = merged(news)
         seen: dict[int, Tags] = {}  # of metrics that are logged together
-        for name, (times, microsteps, values, _) in found.items():
+        for name, (times, microsteps, values, _) in rows.items():
             if name not in self.series:
                 self.series[name] = Series(self._capacity)
             tags = seen.get(id(times))
             if tags is None:
                 tags = seen[id(times)] = Tags.of(times, microsteps)
             self.series[name].extend(times, microsteps, values, tags)
-        return bool(found)
+        return bool(rows)

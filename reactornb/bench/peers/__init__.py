@@ -112,13 +112,13 @@ def opened(benchmark: str, names: Sequence[str]) -> Iterator[dict[str, PeerProce
         PeerError: if a peer is unknown, has no such benchmark, or cannot be installed or started.
     """
     with contextlib.ExitStack() as stack:
-        found = {}
+        started = {}
         for name in names:
             if name not in names_for(benchmark):
                 there = ", ".join(names_for(benchmark)) or "none"
                 raise PeerError(f"{benchmark}: there is no peer {name!r}; peers of this benchmark: {there}.")
-            found[name] = stack.enter_context(PeerProcess(PEERS[name]))
-        yield found
+            started[name] = stack.enter_context(PeerProcess(PEERS[name]))
+        yield started
 
 
 class PeerProcess:

@@ -18,17 +18,17 @@ def vector(*, task: str, envs: int, rounds: int, threads: int) -> dict[str, Any]
     What is asked of Atari is what `make_atari` gives unless told otherwise.
     """
     options = {"noop_max": 30, "use_fire_reset": False} if task == "Pong-v5" else {}
-    made = envpool.make_gymnasium(task, num_envs=envs, num_threads=threads, seed=1, **options)
-    made.reset()
+    env = envpool.make_gymnasium(task, num_envs=envs, num_threads=threads, seed=1, **options)
+    env.reset()
     rng = np.random.default_rng(0)
-    actions = rng.integers(0, made.action_space.n, (rounds, envs))
+    actions = rng.integers(0, env.action_space.n, (rounds, envs))
     for row in actions[:5]:
-        made.step(row)
+        env.step(row)
     began = time.perf_counter()
     for row in actions:
-        made.step(row)
+        env.step(row)
     seconds = time.perf_counter() - began
-    made.close()
+    env.close()
     return {"seconds": seconds}
 
 

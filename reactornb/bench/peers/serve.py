@@ -67,11 +67,11 @@ def session(leader: int) -> list[int]:
     """The processes of a session, its leader among them; none where there is no /proc."""
     if not os.path.isdir("/proc/self"):  # noqa: PTH112 - as short as it is needed
         return []
-    found = []
+    members = []
     for name in os.listdir("/proc"):  # noqa: PTH208
         try:
             if name.isdigit() and os.getsid(int(name)) == leader:
-                found.append(int(name))
+                members.append(int(name))
         except (ProcessLookupError, PermissionError):
             pass
-    return found
+    return members
