@@ -10,6 +10,7 @@ import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import Field, dataclass, field, fields, replace
+from functools import wraps
 from typing import TYPE_CHECKING, Any
 
 from reactornb.errors import PlacementError, RunOptionError, suggestion
@@ -72,6 +73,26 @@ def _text(
     }  # fmt: skip
 
 
+def _answers_unknown_names[T](cls: type[T]) -> type[T]:
+    """Refuse names that are no fields, with the new name of an old one or the nearest there is, wherever an object of the class is made."""
+    made: Callable[..., None] = cls.__init__
+    known = [f.name for f in fields(cls)]  # type: ignore[arg-type]  # a dataclass
+
+    @wraps(made)
+    def answering(self: T, **given: Any) -> None:
+        for name in given:
+            if name in RENAMED:
+                new, words = RENAMED[name]
+                raise RunOptionError(f"{name}= is called {new}= now: {words}.")
+            if name not in known:
+                raise RunOptionError(f"a run has no option {name!r}. {suggestion(name, known)}")
+        made(self, **given)
+
+    cls.__init__ = answering  # type: ignore[assignment]
+    return cls
+
+
+@_answers_unknown_names
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunOptions:
     """How a program is run. Every option has the same name, help and errors in Python, in a notebook and on the command line.
@@ -96,7 +117,7 @@ class RunOptions:
         driven: worker 0 is the thread that calls `Run.advance`, and nothing runs in between: for a caller with a loop of its own.
 
     Raises:
-        RunOptionError: for a value that does not fit.
+        RunOptionError: for an unknown or an old name, or a value that does not fit.
     """
 
     workers: int | None = field(
@@ -179,13 +200,6 @@ def options_of(options: RunOptions | None, changes: Mapping[str, Any]) -> RunOpt
     Raises:
         RunOptionError: for an unknown or an old name, or a value that does not fit.
     """
-    known = option_names()
-    for name in changes:
-        if name in RENAMED:
-            new, words = RENAMED[name]
-            raise RunOptionError(f"{name}= is called {new}= now: {words}.")
-        if name not in known:
-            raise RunOptionError(f"a run has no option {name!r}. {suggestion(name, known)}")
     if options is None:
         return RunOptions(**changes)
     if not isinstance(options, RunOptions):

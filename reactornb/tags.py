@@ -8,12 +8,14 @@ This module knows nothing of reactors.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import timedelta
 from numbers import Real
 from typing import Any, Final, NamedTuple
 
 __all__ = [
-    "Duration", "DurationLike", "Tag", "as_duration", "days", "forever", "hours", "minutes", "ms", "never", "no_duration", "ns", "sec", "us", "weeks",
+    "Duration", "DurationLike", "Tag", "as_duration", "days", "forever", "hours", "minutes", "ms", "never", "no_duration", "ns", "sec", "seconds_of",
+    "us", "weeks",
 ]  # fmt: skip
 
 forever: Final = (1 << 63) - 1
@@ -122,6 +124,25 @@ def no_duration(value: Any) -> str:
     return f"{value!r:.80} (a {type(value).__name__}) is no duration; write ms(10), sec(1) or a datetime.timedelta"
 
 
+def seconds_of(timeout: Any) -> float | None:
+    """The seconds of a physical wait, `timeout=`, or None for one without end.
+
+    Raises:
+        TypeError: for a duration, whose nanoseconds would be taken for seconds, or anything else that is no number; it says what to write.
+    """
+    if timeout is None:
+        return None
+    duration = as_duration(timeout) if isinstance(timeout, (Duration, timedelta)) else None
+    if duration is not None:
+        number = "None" if duration == forever else f"{duration / 1e9:.9g}"
+        raise TypeError(
+            f"timeout is a physical wait, a number of seconds: write timeout={number}, not {timeout!r}, which is a length of logical time."
+        )
+    if isinstance(timeout, bool) or not isinstance(timeout, Real):
+        raise TypeError(f"timeout is a physical wait, a number of seconds or None, not {timeout!r}.")
+    return float(timeout)
+
+
 class Tag(NamedTuple):
     """A point in logical time, ordered first by time and then by microstep.
 
@@ -143,44 +164,57 @@ class Tag(NamedTuple):
         return f"({format_ns(self.time_ns)}, {self.microstep})"
 
 
+def _times(value: Any, unit_ns: int, name: str) -> Duration:
+    if unit_ns > 1 and isinstance(value, Duration):
+        raise TypeError(f"{name} takes a number, as in {name}(10); {value!r} is a duration already.")
+    try:
+        if not isinstance(value, Sequence):  # which would be repeated
+            return Duration(round(value * unit_ns))
+    except (ValueError, OverflowError):
+        raise ValueError(f"{name} takes a finite number, as in {name}(10), not {value!r}.") from None
+    except TypeError:
+        pass
+    raise TypeError(f"{name} takes a number, as in {name}(10), not {value!r:.80}.")
+
+
 def ns(value: float) -> Duration:
-    """`value` nanoseconds."""
-    return Duration(round(value))
+    """`value` nanoseconds. Here and below: a `TypeError` if `value` is no number, a `ValueError` if it is not finite."""
+    return _times(value, 1, "ns")
 
 
 def us(value: float) -> Duration:
     """`value` microseconds."""
-    return Duration(round(value * 1_000))
+    return _times(value, 1_000, "us")
 
 
 def ms(value: float) -> Duration:
     """`value` milliseconds."""
-    return Duration(round(value * 1_000_000))
+    return _times(value, 1_000_000, "ms")
 
 
 def sec(value: float) -> Duration:
     """`value` seconds."""
-    return Duration(round(value * 1_000_000_000))
+    return _times(value, 1_000_000_000, "sec")
 
 
 def minutes(value: float) -> Duration:
     """`value` minutes."""
-    return sec(value * 60)
+    return _times(value, 60_000_000_000, "minutes")
 
 
 def hours(value: float) -> Duration:
     """`value` hours."""
-    return sec(value * 3_600)
+    return _times(value, 3_600_000_000_000, "hours")
 
 
 def days(value: float) -> Duration:
     """`value` days."""
-    return sec(value * 86_400)
+    return _times(value, 86_400_000_000_000, "days")
 
 
 def weeks(value: float) -> Duration:
     """`value` weeks."""
-    return sec(value * 604_800)
+    return _times(value, 604_800_000_000_000, "weeks")
 
 
 _UNITS: Final = {

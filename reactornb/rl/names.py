@@ -23,6 +23,7 @@ RENAMED: Mapping[str, str] = {
     "make": "env",
     "minibatch_size": "batch_size",
     "n_step": "n_steps",
+    "n_workers": "n_actors",
     "normalize_advantages": "normalize_advantage",
     "optimizer": "optimizer_class",
     "rms_alpha": "rms_prop_alpha",

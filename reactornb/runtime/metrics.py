@@ -113,7 +113,7 @@ class Metric:
         many = f"{len(self):,} values" if len(self) > 1 else "1 value"
         last = Tag(int(self.time_ns[-1]), int(self.microstep[-1]))
         first = f"from {self.values[0]:.6g} to " if len(self) > 1 else ""
-        return f"<metric {self.name}: {many}, {first}{self.values[-1]:.6g} at {last}; .values, .time_ns, .wall_s, .steps are arrays>"
+        return f"<metric {self.name}: {many}, {first}{self.values[-1]:.6g} at {last}; .values, .time_ns, .microstep, .wall_s, .steps are arrays>"
 
 
 def _fixed(array: Array) -> Array:

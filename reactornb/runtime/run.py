@@ -30,6 +30,7 @@ from reactornb.runtime.result import Result, exit_code, plot
 from reactornb.runtime.standing import StandingWatch
 from reactornb.runtime.trace import Recorder
 from reactornb.runtime.tuning import Target, targets_of
+from reactornb.tags import seconds_of
 
 __all__ = ["Meanwhile", "Run", "known_runs", "live_runs", "meanwhiles", "on_new"]
 
@@ -186,7 +187,9 @@ class Run(ObservedRun):
 
         Raises:
             RunError: if a reaction is still busy when the time is up; the run ends when it returns.
+            TypeError: if the timeout is no number of seconds, such as `ms(10)`.
         """
+        timeout = seconds_of(timeout)
         self.request_stop()
         until = None if timeout is None else time.monotonic() + timeout
         # An enclave may have to wait for what another worker does for a third one: one turn is not always enough.
@@ -298,7 +301,8 @@ class Run(ObservedRun):
         return targets_of(self.program.graph, path, value, self._engine.schedule.instances)
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Wait for the end; false if `timeout` seconds were not enough."""
+        """Wait for the end; false if `timeout` seconds were not enough. A `TypeError` if that is no number of seconds, such as `ms(10)`."""
+        timeout = seconds_of(timeout)
         meanwhile = meanwhiles.get(threading.get_ident())
         if meanwhile is None:
             return self._wait(timeout)
@@ -353,6 +357,7 @@ class Run(ObservedRun):
         Raises:
             ReactionError: if a reaction raised; the reaction's own exception is its cause.
             TimeoutError: if the run is not over in time; it goes on.
+            TypeError: if the timeout is no number of seconds, such as `ms(10)`.
         """
         if not self.wait(timeout):
             raise TimeoutError(f"{self} is not over after {timeout} s; it goes on.")
