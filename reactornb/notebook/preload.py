@@ -4,7 +4,8 @@ What a thread imported it also makes immortal, as only it may (see `reactornb.ru
 Only where they are installed, and only in a kernel. Whoever imports the same package meanwhile, in a cell or a reaction, waits at the import
 system's own lock for that package, and gets it sooner than by starting then. Whatever goes wrong here is left to that import to say.
 
-`REACTORNB_PRELOAD=0` in the environment switches it off.
+The kernel `reactornb` begins when it starts (`reactornb.kernel_start`), any other one at `%load_ext reactornb`. `REACTORNB_PRELOAD=0` in the
+environment turns it off.
 """
 
 from __future__ import annotations
