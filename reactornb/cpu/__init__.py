@@ -1,4 +1,4 @@
-"""The machine's CPUs: which there are, which of them we may use, which worker gets which, and how a thread is tied to one.
+"""The machine's CPUs: which exist, which of them this process may use, which worker gets which, and how a thread is pinned to one.
 
 Imports only the standard library and `reactornb.errors`; hwloc and ctypes are loaded when they are first needed.
 """

@@ -24,8 +24,8 @@ def topology(root: Path = _HERE, *, reader: Literal["auto", "hwloc", "system"] =
             are always read with the system's reader.
 
     Returns:
-        What was found. Where a reader finds nothing, the next is asked; the last one only counts CPUs, so there is always
-        an answer (`Topology.source` says whose).
+        The topology. If a reader finds none, the next one is tried; the last one only counts CPUs, so there is always
+        a result (`Topology.source` names its reader).
     """
     if root != _HERE:
         machine = _recorded(root)
@@ -53,6 +53,6 @@ def _recorded(root: Path) -> Topology | None:
 
 
 def _counted() -> Topology:
-    """Nothing but a number is known: cores that are all alike."""
+    """A topology made of the number of CPUs alone: all cores are alike."""
     ids = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1)
     return assemble([Seen(id=cpu, core=cpu) for cpu in ids], "count")

@@ -60,7 +60,7 @@ def limits(root: Path = _HERE) -> Limits:
             `proc/self/status` and `sys/fs/cgroup/`.
 
     Returns:
-        What was found; a limit that cannot be read counts as none.
+        The limits; a limit that cannot be read counts as none.
     """
     if root == _HERE:
         affinity = unpinned_affinity() or _windows_affinity()
@@ -98,10 +98,10 @@ def usable_cpus(topology: Topology | None = None, limits: Limits | None = None) 
 
 
 def default_workers(topology: Topology | None = None, limits: Limits | None = None) -> int:
-    """How many workers a run gets when nobody says: one for each strongest core that the process may use.
+    """The default number of workers of a run: one for each of the strongest cores that the process may use.
 
-    Efficiency cores are left to the kernel, the browser and the system: a round waits for its slowest worker, and they are
-    there for whoever asks for more. SMT siblings likewise. A quota is rounded up, so 1.5 CPUs give 2 workers. Measured in
+    Efficiency cores are left to the kernel, the browser and the system, since a round waits for its slowest worker; a larger
+    number of workers uses them. The same holds for SMT siblings. A quota is rounded up, so 1.5 CPUs give 2 workers. Measured in
     a cgroup of 1.5 CPUs on two busy cores, two workers did 1.2 times the work of one; the price is that the kernel stops
     all threads of the process for the rest of each 100 ms once the quota is used up, so a timer may then be 25 ms late.
     Rounding down would leave up to half of what was granted (nearly half of 1.9) unused. A program with physical deadlines
@@ -125,11 +125,11 @@ def default_workers(topology: Topology | None = None, limits: Limits | None = No
 
 
 def default_nice() -> int:
-    """How far workers stand back where nobody says: 5 levels in a Jupyter kernel, else 0.
+    """The default niceness of workers, relative to this process: 5 levels in a Jupyter kernel, else 0.
 
-    A cell, a panel and an interrupt pass through a handful of the kernel's threads, each of which would wait for its turn behind
-    workers that never rest. Measured on two busy cores: a trivial cell took 58 to 177 ms and now takes 36 to 40, the slowest of
-    twenty 100 ms instead of 300. Where a core is free it makes no difference.
+    A cell, a panel and an interrupt each need several of the kernel's threads, which would otherwise wait for a core behind busy
+    workers. Measured on two busy cores: a trivial cell took 58 to 177 ms and now takes 36 to 40, the slowest of
+    twenty 100 ms instead of 300. With a free core it makes no difference.
     """
     kernel = sys.modules.get("ipykernel.kernelapp")
     return 5 if kernel is not None and kernel.IPKernelApp.initialized() else 0

@@ -1,12 +1,12 @@
-"""Tie the calling thread to one CPU, and give it back the freedom it had.
+"""Pin the calling thread to one CPU, and restore its former mask.
 
 Linux: the affinity mask of the thread. Windows: its selected CPU sets. macOS has no pinning; the quality-of-service class
-says which kind of core suits. Anything else: nothing happens, and the `Pin` says so. Nothing here raises for lack of
-permission: a run on unpinned threads is slower at worst.
+says which kind of core suits. On other systems nothing happens, and the `Pin` says so. Missing permission raises no error:
+a run on unpinned threads is only slower.
 
-What a pinned thread starts inherits its mask: threads (a worker that is placed nowhere undoes that), and child processes,
-which keep it (a fork without exec is undone here). Pools of threads and environments that are processes are mostly made when a
-program starts up: until then a worker's thread is `loosen`ed, and only then tied.
+Threads and child processes that a pinned thread starts inherit its mask. An unpinned worker and a forked child (without exec)
+reset it; other child processes keep it. Thread pools and environments in processes are mostly made when a
+program starts up: so a worker's thread is `loosen`ed during startup, and pinned only after that.
 """
 
 import contextlib
@@ -22,9 +22,9 @@ from reactornb.cpu._records import Cpu, format_ids
 # _held         what the calling thread is pinned to and the mask it had before; no other thread can see it
 # _pinned_cpus  native thread id -> CPU, for all threads that are pinned now; an entry is written and deleted by its thread
 #
-# Single operations on a dict are atomic with and without the GIL, and readers copy it first. They want a picture, not a
-# moment: a run that places its workers while another one starts may share a CPU with it, which costs time, not results.
-# Linux only: elsewhere nothing tells a thread's place. Both survive a fork as copies, and the child clears them.
+# Single operations on a dict are atomic with and without the GIL, and readers copy it first. A slightly old copy is good
+# enough: two runs that start at the same moment may share a CPU, which costs time, but does not change results.
+# Linux only: other systems do not tell a thread's CPU. A fork copies both, and the child clears them.
 _pinned_cpus: dict[int, int] = {}
 
 
@@ -41,12 +41,12 @@ _QOS_UTILITY = 0x11  # efficiency cores first
 
 
 class Pin:
-    """What was done to a thread, and how to undo it; a context manager that releases at its end.
+    """A thread's pinning, and how to undo it; a context manager that releases at its end.
 
     Attributes:
-        cpu: the CPU that the thread is tied to; None if it is not.
-        reason: why not, in words; "" if it is.
-        allowed: where it may run while it is loosened; empty: it cannot be.
+        cpu: the CPU that the thread is pinned to; None if it is not pinned.
+        reason: why it is not pinned, in words; "" if it is.
+        allowed: the CPUs it may use while it is loosened; empty if it cannot be loosened.
     """
 
     allowed: frozenset[int] = frozenset()
@@ -58,15 +58,15 @@ class Pin:
         self._undo = undo
 
     def loosen(self) -> bool:
-        """Let the thread run on all of `allowed` until `tighten`, and what it starts meanwhile for good; the CPU stays its own.
+        """Let the thread run on all of `allowed` until `tighten`; threads it starts meanwhile keep that mask. Its CPU stays reserved.
 
         Returns:
-            False where there is nothing to loosen: the thread is not tied, or what it starts does not inherit that (not Linux).
+            False if there is nothing to loosen: the thread is not pinned, or its threads do not inherit the mask (not Linux).
         """
         return self.cpu is not None and bool(self.allowed) and _set_mask(self.allowed)
 
     def tighten(self) -> None:
-        """Tie the thread to its CPU again."""
+        """Pin the thread to its CPU again."""
         if self.cpu is not None:
             _set_mask(frozenset({self.cpu}))
 
@@ -90,14 +90,14 @@ class Pin:
 
 
 def pin_current_thread(cpu: Cpu | int) -> Pin:
-    """Tie the calling thread to one CPU.
+    """Pin the calling thread to one CPU.
 
     Args:
         cpu: a CPU of `topology()`, or its id. macOS and Windows need the former (kind and native id).
 
     Returns:
-        A `Pin`; `with pin_current_thread(cpu):` releases at the end. Where the system refuses or cannot, the thread is as
-        it was and `Pin.reason` says why.
+        A `Pin`; `with pin_current_thread(cpu):` releases at the end. If the system refuses or has no pinning, the thread is
+        unchanged and `Pin.reason` says why.
     """
     number = cpu if isinstance(cpu, int) else cpu.id
     if hasattr(os, "sched_setaffinity"):
@@ -112,7 +112,7 @@ def pin_current_thread(cpu: Cpu | int) -> Pin:
 
 
 def free_current_thread(allowed: frozenset[int]) -> Pin:
-    """Let the calling thread run on all of `allowed`, whatever the thread that started it was tied to.
+    """Let the calling thread run on all of `allowed`, even if it inherited the mask of a pinned thread.
 
     Args:
         allowed: ids of CPUs, not empty.
@@ -126,9 +126,9 @@ def free_current_thread(allowed: frozenset[int]) -> Pin:
 
 
 def nice_current_thread(levels: int) -> None:
-    """Let the calling thread, and what it starts, stand back behind others by so many levels of niceness, for good.
+    """Lower the priority of the calling thread, and of threads it starts, by so many levels of niceness; this cannot be undone.
 
-    Linux counts niceness by thread; elsewhere, and where the system refuses, nothing happens.
+    Linux has a niceness per thread; on other systems, and if the system refuses, nothing happens.
     """
     if sys.platform == "linux":
         thread = threading.get_native_id()
@@ -188,7 +188,7 @@ def _set_mask(mask: frozenset[int]) -> bool:
 
 
 def _free_child() -> None:
-    """A forked child is no worker: it gets the mask that its thread had before it was pinned."""
+    """In a forked child, which is no worker: restore the mask that its thread had before it was pinned."""
     before, _held.cpu, _held.before = _held.before, None, None
     _pinned_cpus.clear()
     if before:

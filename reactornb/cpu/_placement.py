@@ -25,9 +25,9 @@ class Placement:
         cpus: for each worker its CPU, or None if it is not pinned.
         allowed: ids of the CPUs that unpinned workers may use.
         topology: the machine that was placed on.
-        reason: why workers are unpinned although pinning was asked for, with what to do; "" otherwise.
-        shared: a quota grants less than these CPUs: other groups of processes use them as well.
-        nice: how far workers' threads stand back behind others, in levels of niceness (Linux; elsewhere it does nothing).
+        reason: why workers are unpinned although pinning was requested, with what to do; "" otherwise.
+        shared: whether a quota grants less than these CPUs, so that other groups of processes use them too.
+        nice: levels of niceness by which workers' threads run at lower priority than others (Linux; elsewhere it does nothing).
     """
 
     cpus: tuple[Cpu | None, ...]
@@ -39,11 +39,11 @@ class Placement:
 
     @property
     def is_roomy(self) -> bool:
-        """Whether there is a CPU for each worker all of the time, so that a worker which waits for the next may keep its own."""
+        """Whether each worker has a CPU at all times, so that a waiting worker may keep its CPU busy."""
         return not self.shared and len(self.cpus) <= len(self.allowed)
 
     def pin(self, worker: int) -> Pin:
-        """Tie the calling thread to the place of this worker; call it first thing in the worker's thread.
+        """Pin the calling thread to this worker's CPU; call it first in the worker's thread.
 
         Args:
             worker: number of the worker, from 0.
@@ -126,10 +126,10 @@ def place(
             list serves runs of different width).
         topology: the machine; None reads this one.
         limits: the process's limits; None reads this process's.
-        taken: ids of CPUs to stay clear of while others are free; None means those that runs of this process hold now.
+        taken: ids of CPUs to avoid while others are free; None means those that runs of this process use now.
 
     Returns:
-        The placement. It says what is wanted; `Placement.pin` carries it out in each worker's thread.
+        The placement, a plan only; `Placement.pin` carries it out in each worker's thread.
 
     Raises:
         PlacementError: unknown policy; fewer than 1 worker; or a list with an id twice, too few ids, something that is no

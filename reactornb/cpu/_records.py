@@ -1,6 +1,6 @@
 """What the rest of the package knows about the machine: `Cpu` and `Topology`, plain frozen records.
 
-Must not know where the facts come from (the readers do) nor what is done with them (placement and pinning do).
+Must not know where the facts come from (the readers' task) nor how they are used (the task of placement and pinning).
 """
 
 from collections.abc import Iterable

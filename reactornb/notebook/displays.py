@@ -1,4 +1,4 @@
-"""Programs and runs display themselves: registered with IPython's formatters, so that the runtime knows nothing of it."""
+"""Displays programs as graphs and runs as panels, through IPython's formatters, so that the runtime does not know about displays."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Displays:
     Used by the thread that runs cells only.
     """
 
-    kept = 20  # panels that move no more and can still be zoomed, unfolded and started again
+    kept = 20  # panels of ended runs that can still be zoomed, unfolded and started again
 
     def __init__(self, shell: Any) -> None:
         self.shell = shell
@@ -50,12 +50,12 @@ class Displays:
         self.output = (
             Output(sys.stdout, sys.stderr, self.pump.after, shell.display_pub) if self.pump is not None else None
         )
-        # One panel for a run, or for the same runs, however often it is shown: each showing is a view of the same model.
+        # One panel for a run, or for a set of runs: each display of it is a view of the same widget model.
         self._panels: dict[tuple[Any, ...], RunPanel] = {}
         self._open: list[Panel] = []
-        self._looks: dict[str, list[Callable[[], None]]] = {}  # per panel, what each showing does at the end
+        self._looks: dict[str, list[Callable[[], None]]] = {}  # per panel, updates the picture of each display
         self._controls: list[Control] = []
-        # What "Start again" does: a run like the one given. The session sets it.
+        # Called by the button "Start again": starts a run like the given one. The session sets it.
         self.restart: Callable[[Run], Run] | None = None
         self._waiting: WaitingCell | None = None  # from `install` on, where there is a pump
 
@@ -83,7 +83,7 @@ class Displays:
             self.output.install()
 
     def uninstall(self) -> None:
-        """Take all of it back, and close the panels."""
+        """Undo `install`, and close the panels."""
         formatter = self.shell.display_formatter
         formatter.formatters["text/html"].pop(Profile, None)
         for kind in (Program, Graph, GraphView, Run, Timeline):
@@ -103,7 +103,7 @@ class Displays:
             control.close()
 
     def show_control(self, run: Run, path: str, **options: Any) -> bool:
-        """Show a slider or a box for a parameter below the cell that is running; false where no widget can be.
+        """Show a slider or a box for a parameter below the running cell; returns false where widgets cannot be shown.
 
         Args:
             run, path, options: see `reactornb.viz.control.Control`.
@@ -123,7 +123,7 @@ class Displays:
         return True
 
     def follow(self, run: Run) -> None:
-        """A program was started: the controls of its last run are for this one now."""
+        """Connect the controls of a program's previous run to its new run."""
         for control in self._controls:
             if self.pump is not None and control.is_open and control.run.program.name == run.program.name:
                 with contextlib.suppress(UnknownNameError):  # another program of the same name
@@ -143,7 +143,7 @@ class Displays:
         panel.on_picture = self._show(panel)
 
     def _follow(self, panel: GraphPanel) -> None:
-        """Color a graph that somebody sees by the newest living run of it; on the loop's thread."""
+        """Color a visible graph by the newest live run of its program; on the loop's thread."""
         assert self.pump is not None
         runs = [run for run in live_runs() if panel.is_open and panel.is_seen and panel.fits(run)]
         if runs:
@@ -157,10 +157,10 @@ class Displays:
                 self._follow(panel)
 
     def _show(self, panel: Panel) -> Callable[[], None]:
-        """Show a widget, and below it a picture that it hides: what is seen where the notebook is opened without its kernel.
+        """Show a widget, and below it a hidden picture, which appears if the notebook is opened without its kernel.
 
         Returns:
-            What brings the picture up to date.
+            A function that updates the picture.
         """
         view = {"version_major": 2, "version_minor": 1, "model_id": panel.model_id}
         display({"text/plain": "", _WIDGET: view}, raw=True)  # type: ignore[no-untyped-call]
@@ -176,7 +176,7 @@ class Displays:
         return look
 
     def _close_old(self) -> None:
-        """Let go of the oldest panels that move no more: their comms and runs are free, and their pictures come to light."""
+        """Close the oldest panels of ended runs: this frees their comms and runs, and their pictures appear instead."""
         for panel in [p for p in self._open if not getattr(p, "run_is_alive", False)][: -self.kept]:
             _close(panel)
             self._open.remove(panel)
@@ -263,7 +263,7 @@ class Displays:
         return run
 
     def _restart_later(self, panel: RunPanel, place: int) -> None:
-        """A button's message may arrive on a thread of a subshell; starting and showing belong to the loop's."""
+        """Start a run again, on the loop's thread: the button's message may arrive on the thread of a subshell."""
 
         def start() -> None:
             run = panel.view.views[place].run
@@ -289,8 +289,8 @@ class Displays:
             self.output.let_go()
 
     def _after_cell(self, *_: Any) -> None:
-        # A run that ended during the cell gets its last picture as output of that cell's time: front ends that execute a
-        # notebook to the end (nbclient) listen no longer.
+        # A run that ended during the cell gets its last picture as this cell's output: front ends that execute a
+        # notebook cell by cell (nbclient) ignore later messages.
         if self.pump is not None:
             self.pump.finish_ended()
             self.pump.call(self._follow_new)
@@ -306,7 +306,7 @@ def _close(panel: Panel) -> None:
 
 
 def _nothing() -> None:
-    """A control leaves no picture: its words stand in the notebook."""
+    """Update nothing: a control has no picture, and the notebook keeps its text."""
 
 
 def _outline(graph: Graph) -> dict[str, str]:

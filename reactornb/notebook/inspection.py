@@ -1,4 +1,4 @@
-"""Reactors in words: what a class declares, and what a reactor of a program holds. Plain text for `%reactor inspect` and `list`."""
+"""Describes reactors as plain text, for `%reactor inspect` and `list`: a class's declarations, and a reactor's state in a program."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ _WIDTH = 100
 
 
 def inspect_name(name: str, names: Mapping[str, Any], program: Program | None) -> str:
-    """What a name means, in words.
+    """Describe the class, reactor, port, parameter or reaction that a name refers to.
 
     Args:
         name: see `Session.inspect`.
         names: the user's namespace.
-        program: where paths are looked for.
+        program: the program in which paths are looked up.
 
     Raises:
-        UsageError: if there is no such thing.
+        UsageError: if the name refers to none.
     """
     __tracebackhide__ = True
     head, _, path = name.partition(".")
@@ -67,7 +67,7 @@ def one_line(name: str, cls: type[Reactor]) -> str:
 
 
 def describe_class(cls: type[Reactor]) -> str:
-    """What a class declares."""
+    """A class's declarations, as text."""
     spec = cls._spec
     lines = [f"{cls.__name__}: reactor class, {cls._definition}", *_doc(cls)]
     lines += _section("inputs", [_port_words(p) for p in spec.ports.values() if p.kind == "input"])
@@ -101,10 +101,9 @@ def describe_member(cls: type[Reactor], name: str) -> str | None:
 
 
 def describe_node(node: ReactorNode, run: Run | None) -> str:
-    """A reactor of a program; with the state it has where its run is paused or over.
+    """A reactor of a program as text, with its state if its run is paused or over.
 
-    A reaction that still runs when a run is paused may change the state while it is read: what is shown is a look at it, not a
-    snapshot.
+    A reaction that still runs when a run is paused may change the state while it is read, so the text may be inconsistent.
     """
     lines = [f"{node.name}: {node.cls.__name__}, made in {node.source}", *_doc(node.cls)]
     now = node.parameters if run is None else {k: getattr(run.instance(node.name), k) for k in node.parameters}
@@ -126,7 +125,7 @@ def _parameter(name: str, now: Any, first: Any) -> str:
 
 
 def _reactions(cls: type[Reactor]) -> list[str]:
-    """Each reaction as its graph: triggers, what it reads besides, what it writes."""
+    """One line per reaction: triggers, other ports it reads, ports it writes."""
     spec = cls._spec
     lines = []
     for number, item in enumerate(spec.reactions, start=1):

@@ -18,7 +18,7 @@ _session: Session | None = None
 
 
 def load(shell: Any) -> Session:
-    """Make the session of this shell, or give the one it has."""
+    """Make this shell's session, or return the existing one."""
     global _session  # noqa: PLW0603 - see above
     if _session is not None and _session.shell is shell:
         return _session
@@ -31,7 +31,7 @@ def load(shell: Any) -> Session:
     help_pages.install(shell)
     preload.start(shell)
     if getattr(shell, "kernel", None) is not None:
-        # The kernel's own stderr: what replaces it is read by a thread of the process that crashes.
+        # The process's own stderr: ipykernel's replacement needs a thread of the process, which may have crashed.
         crashes.install(getattr(sys.stderr, "_original_stdstream_copy", 2))
     return _session
 

@@ -1,8 +1,8 @@
-"""Imports what a notebook's first run will need while its reader still reads: torch and Gymnasium, each on a thread beside the kernel's.
+"""Imports torch and Gymnasium in the background after `%load_ext reactornb`, each on its own thread, so that a first run starts sooner.
 
-What a thread imported it also makes immortal, as only it may (see `reactornb.runtime.immortal`): the run's start need not look at it again.
-Only where they are installed, and only in a kernel. Whoever imports the same package meanwhile, in a cell or a reaction, waits at the import
-system's own lock for that package, and gets it sooner than by starting then. Whatever goes wrong here is left to that import to say.
+Each thread also makes what it imported immortal, which only it may do (see `reactornb.runtime.immortal`); the run's start then need not.
+Only packages that are installed, and only in a kernel. A cell or reaction that imports the same package meanwhile waits for the import
+system's lock on that package, which takes less time than importing it from the beginning. Errors are left to that import to raise.
 
 The kernel `reactornb` begins when it starts (`reactornb.kernel_start`), any other one at `%load_ext reactornb`. `REACTORNB_PRELOAD=0` in the
 environment turns it off.
@@ -25,10 +25,10 @@ PACKAGES = ("torch", "gymnasium")
 
 
 def start(shell: Any) -> list[threading.Thread]:
-    """Begin, where there is anything to do.
+    """Start the imports.
 
     Args:
-        shell: IPython's; one that belongs to no kernel has no reader whose time could be used.
+        shell: IPython's shell; without a kernel nothing is imported.
 
     Returns:
         The threads, one for each package, which end by themselves.
@@ -36,8 +36,8 @@ def start(shell: Any) -> list[threading.Thread]:
     if getattr(shell, "kernel", None) is None or os.environ.get("REACTORNB_PRELOAD") == "0":
         return []
     wanted = [name for name in PACKAGES if name not in sys.modules and util.find_spec(name) is not None]
-    # At the kernel's own priority: a cell that waits for torch would else wait for a thread that others push aside.
-    # No daemon: one that is inside a library's initialisation when the interpreter goes takes the process down with a signal.
+    # At the kernel's own priority: a cell that waits for torch would otherwise wait for a low-priority thread.
+    # Not a daemon: a daemon thread inside a library's initialisation when the interpreter exits crashes the process.
     threads = [threading.Thread(target=_import, args=(name,), name=f"reactornb-preload-{name}") for name in wanted]
     for thread in threads:
         thread.start()
@@ -45,9 +45,9 @@ def start(shell: Any) -> list[threading.Thread]:
 
 
 class _Brake:
-    """Ends the thread's import at its next module once the main thread is over, so that a kernel need not wait for the rest.
+    """Stops the thread's import at its next module once the main thread has ended, so that a kernel exits without delay.
 
-    A finder is what the import system asks first for every module; this one knows none. For any other thread it does nothing.
+    A finder, which the import system asks for every module; this one finds none. For other threads it does nothing.
     """
 
     def __init__(self) -> None:
@@ -69,7 +69,7 @@ def _import(name: str) -> None:
         immortalize()
     except SystemExit:
         return
-    except Exception:  # noqa: BLE001 - said by the cell that imports it
+    except Exception:  # noqa: BLE001 - the cell that imports it gets the error
         return
     finally:
         sys.meta_path.remove(brake)

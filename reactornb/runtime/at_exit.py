@@ -1,11 +1,11 @@
-"""Runs that a script leaves behind: they end in order, with their shutdown reactions, before the interpreter goes; and those that
-failed without anybody asking how they ended are told then.
+"""Ends the runs that are still alive when a script is over, with their shutdown reactions, before the interpreter exits; and reports runs
+that failed without the script asking how they ended.
 
-Python first waits for the threads that are no daemons, and forbids new work to thread pools, and only then calls what `atexit` was
-given. That is too late for a run: its shutdown reactions end such threads, and use such pools. So runs end before that.
+At exit, Python first waits for non-daemon threads and closes thread pools, and only then calls `atexit` functions. That is too late for
+a run: its shutdown reactions end such threads and use such pools. So runs end before that.
 
-# _untold   added to by the thread on which a run ends, before the run is over for anybody else, and taken from by any that asks, each in
-#           one operation of a dict
+# _untold   added to by the thread on which a run ends, before other threads see that it is over; removed by any thread that asks; each is
+#           a single operation on a dict
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ __all__ = ["PATIENCE_S", "end", "failed", "forget", "register", "tell_failures",
 
 
 class Named(Protocol):
-    """A run, as far as its failure is told."""
+    """A run, as far as this module uses it."""
 
     number: int
 
@@ -31,27 +31,27 @@ class Named(Protocol):
     def name(self) -> str: ...
 
 
-# How long all runs together have for their end. A reaction that does not return by then is left where it is.
+# How long all runs together may take to end. A reaction that has not returned by then is abandoned.
 PATIENCE_S = 5.0
 
-_MOST = 10  # failures that are told one by one
+_MOST = 10  # failures that get a line each
 
 _registered: set[Callable[[], None]] = set()
-# Of runs that failed and of which nobody knows, by number: name and failure. Such a run need not live on.
+# Unreported failures: run number -> name and failure. The run itself may be freed.
 _untold: dict[int, tuple[str, str]] = {}
-_left_alone: list[Any] = []  # those that had not ended in time; only the thread that ends the interpreter looks
+_left_alone: list[Any] = []  # runs that had not ended in time; read only by the thread that ends the interpreter
 
 
 def register(end_all: Callable[[], None]) -> None:
-    """Have this called when the script is over, before Python waits for threads; a second time is nothing.
+    """Register a function to be called when the script is over, before Python waits for threads; a second call does nothing.
 
     Args:
-        end_all: what ends the runs; registered with `atexit` as well, for a Python without such a place.
+        end_all: ends the runs; registered with `atexit` as well, for a Python without that private hook.
     """
     if end_all in _registered:
         return
     _registered.add(end_all)
-    # Its own call comes in the same place, and the last registered is called first: pools go on until the runs have ended.
+    # concurrent.futures registers with the same hook, and the last registered is called first: pools work until the runs have ended.
     import concurrent.futures.thread  # noqa: F401
 
     # Private, and what concurrent.futures itself uses.
@@ -62,24 +62,24 @@ def register(end_all: Callable[[], None]) -> None:
 
 
 def failed(run: Named, failure: BaseException) -> None:
-    """A run ended in a failure, of which nobody knows yet."""
+    """Remember the failure of a run until it is asked for or reported."""
     why = str(failure) if isinstance(failure, ReactorError) else f"{type(failure).__name__}: {failure}"
     line = next(iter(why.splitlines()), "")
     _untold[run.number] = run.name, f"{line[:500]}{'…' if len(line) > 500 else ''}"
 
 
 def told(run: Named) -> None:
-    """Somebody has asked how a run ended."""
+    """Forget a failure: the run was asked how it ended."""
     _untold.pop(run.number, None)
 
 
 def forget() -> None:
-    """In a forked child: its parent tells."""
+    """In a forked child: forget all failures, which the parent reports."""
     _untold.clear()
 
 
 def tell_failures() -> None:
-    """Say on stderr which runs failed without anybody asking, once."""
+    """Report the failures that were not asked for on stderr, once."""
     numbers = sorted(_untold)
     for number in numbers[:_MOST]:
         name, why = _untold.pop(number, ("", ""))
@@ -93,7 +93,7 @@ def tell_failures() -> None:
 
 
 def end(runs: Sequence[Any]) -> None:
-    """End these runs, and say on stderr which could not be ended, and which failed in doing so."""
+    """End these runs, and report on stderr which did not end in time and which failed while ending."""
     runs = [run for run in runs if run not in _left_alone]
     for run in runs:
         run.request_stop()
@@ -105,7 +105,7 @@ def end(runs: Sequence[Any]) -> None:
             run._finished.wait(0.001)  # as in `Run.stop`
         if run._finished.wait(max(until - time.monotonic(), 0.0)):
             run._join()
-            if run.failure is not None:  # and is told by now
+            if run.failure is not None:  # which also marks the failure as reported
                 _say(f"{run.name} failed when the script was over: {run.failure}")
         else:
             _left_alone.append(run)
@@ -117,7 +117,7 @@ def end(runs: Sequence[Any]) -> None:
 
 
 def _is_mine(driver: threading.Thread | None) -> bool:
-    """Whether this thread may advance a run: nobody has, this thread did, or the one that did is gone."""
+    """Whether this thread may advance a run: no thread has so far, this thread did, or the thread that did has ended."""
     return driver is None or driver is threading.current_thread() or not driver.is_alive()
 
 

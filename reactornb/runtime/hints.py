@@ -1,4 +1,4 @@
-"""What a failed reaction says: the exception as Python words it, with what it carries, and what to do about the commonest mistakes with ports."""
+"""The message of a failed reaction: the exception in Python's words, with its notes and causes, and hints for common mistakes with ports."""
 
 from __future__ import annotations
 

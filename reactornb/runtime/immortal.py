@@ -1,26 +1,26 @@
 """Shared objects are made immortal: on free-threaded Python the reference count of an object that several threads use is a hidden lock.
 
-Taking and dropping a reference to an object that another thread made writes to that object's shared count. Two workers that do so in
-turns pass its cache line to and fro: a call of `np.cos` took 1.05 µs beside another thread's instead of 0.7. Found on CPython 3.14t, with
-two workers on two cores, by watching the counts of all objects while CartPole was stepped:
+Taking and dropping a reference to an object that another thread made writes to that object's shared count. If two workers do so
+alternately, the cache line moves between their cores: a call of `np.cos` took 1.05 µs beside another thread's calls instead of 0.7. On
+CPython 3.14t, with two workers on two cores, the counts of all objects were watched while CartPole was stepped. The contended ones were:
 
 - constants of code that was compiled in this process: a cell, or a module that had no `.pyc` file. (Those of a `.pyc` are immortal.)
   A loop with one `& 0xFFFF` in it was 0.77 times as fast on two threads as on one; with an immortal constant 1.97 times;
 - the dictionary of a module that has a `__getattr__`, as numpy's: every `np.cos` takes and drops a reference to it;
 - numpy's ufuncs, built-in functions that are called through an attribute, functions found by `super()` and its cells, properties.
 
-The reference count of an immortal object (PEP 683) is never written. All that modules hold is made immortal before several workers begin, and what
-startup reactions import is once they are done: a step of CartPole beside another thread took 41 µs where it takes 35.5 alone, and now takes as
-long as alone (36.1 and 36.1 µs).
+The reference count of an immortal object (PEP 683) is never written. All that modules hold is made immortal before several workers start;
+modules that startup reactions import follow once these reactions are done. A step of CartPole beside another thread took 41 µs, alone 35.5;
+now both take 36.1 µs.
 
 This is an optimisation and nothing else: results, fingerprints and memory do not depend on it. `REACTORNB_IMMORTAL=0` in the environment
 turns it off; so do a GIL, and a CPython that has neither `PyUnstable_SetImmortal` (3.15) nor its predecessor `_Py_SetImmortal`.
 
-# Ownership: CPython holds it safe to make an object immortal on the thread that owns it, and on any thread if no thread owns it
-#            (`can_immortalize_safely` in unicodeobject.c). Another thread counts in the shared field only: whether it is about to
-#            take a reference or to drop one, it finds the object immortal, or changes a field that is not read any more. So an
-#            object of another thread is skipped; that thread's own call of `immortalize` may reach it.
-# _done      read and written under _lock, of which a forked child has its own: another thread may have held it
+# Ownership: CPython considers it safe to make an object immortal on the thread that owns it, and on any thread if no thread owns it
+#            (`can_immortalize_safely` in unicodeobject.c). Other threads count in the shared field only: a thread that takes or drops
+#            a reference meanwhile either sees the object as immortal, or changes a field that is no longer read. So an object that
+#            another thread owns is skipped; that thread's own call of `immortalize` may reach it.
+# _done      read and written under _lock; a forked child gets a new lock, since another thread may have held the old one
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ def immortalize(code: Iterable[Any] = ()) -> None:
 
 
 def _maker() -> Callable[[Any], bool] | None:
-    """A function that makes an object immortal if this thread may do so, and returns whether it is; None where there is none, or if it is off."""
+    """A function that makes an object immortal if this thread may, and returns whether it is; None if CPython has none, or if it is off."""
     if os.environ.get("REACTORNB_IMMORTAL") == "0":
         return None
     if getattr(sys, "_is_gil_enabled", lambda: True)() or not hasattr(sys, "_is_immortal"):
@@ -109,7 +109,7 @@ def _maker() -> Callable[[Any], bool] | None:
 
 
 def _visit(value: Any, make: Callable[[Any], bool]) -> None:
-    """Make immortal what a module holds, but nothing that may be large or is replaced now and then: no list, no instance."""
+    """Make a module's contents immortal, except objects that may be large or short-lived: no list, no instance."""
     kind = type(value)
     if issubclass(kind, type):
         if id(value) not in _done and make(value):
@@ -135,7 +135,7 @@ def _visit(value: Any, make: Callable[[Any], bool]) -> None:
 
 
 def _visit_code(value: Any, make: Callable[[Any], bool]) -> None:
-    """Of a cell's variable: make a number or a string immortal, or the constants in the code of a function or of a class's methods."""
+    """For a cell's variable: make a number or a string immortal, or the constants in the code of a function or of a class's methods."""
     if type(value) in _SCALARS:
         make(value)
     held = vars(value).copy().values() if issubclass(type(value), type) else (value,)
@@ -170,7 +170,7 @@ def _constants(constants: tuple[Any, ...] | frozenset[Any], make: Callable[[Any]
 
 
 def _free_child() -> None:
-    """A forked child has no other thread that holds the lock. What that thread had not visited yet is visited by the next call."""
+    """Called in a forked child: make a new lock. Objects that the old lock's holder had not visited yet are visited by the next call."""
     global _lock  # noqa: PLW0603 - there is one thread
     _lock = threading.RLock()
 

@@ -1,11 +1,11 @@
-"""What must happen when a library arrives: torch and BLAS limited, the GIL looked at, before the import returns.
+"""Import hook: after the import of torch or an extension, limit its threads and check the GIL, before the import returns.
 
-A finder before all others lets them find a module, and has the loader of an extension, or of torch, call back once the module is
-complete. It finds nothing itself, and changes nothing about other modules.
+A finder at the front of `sys.meta_path` lets the others find a module, and wraps the loader of an extension, or of torch, so that it
+calls back once the module is complete. The finder finds no module itself and leaves all other modules alone.
 
 # installed   once, when this module is imported; Python's import lock for this module orders two that import it at once
-# on_gil      called with the name of the extension that turned the GIL on; appended to by any thread, read by the one that imports
-# turned_on   that name; written once by the thread whose import turned it on, read by anyone
+# on_gil      callbacks that get the name of the extension that turned the GIL on; appended to by any thread, read by the importing thread
+# turned_on   that name; written once by the thread whose import turned the GIL on, read by any thread
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ _PACKAGES = tuple(filter(None, (sysconfig.get_path("platlib"), sysconfig.get_pat
 
 
 def gil_is_back() -> bool:
-    """Whether this interpreter could do without a GIL and has it on all the same."""
+    """Whether this is a free-threaded interpreter whose GIL is on."""
     return bool(sysconfig.get_config_var("Py_GIL_DISABLED")) and getattr(sys, "_is_gil_enabled", lambda: True)()
 
 
 class Finder:
-    """Has what other finders find call back."""
+    """Wraps the loaders that other finders return."""
 
     def find_spec(
         self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
@@ -52,11 +52,11 @@ class Finder:
 
 
 def _attend(spec: ModuleSpec, name: str) -> None:
-    """Have the loader call back when the module is complete."""
+    """Wrap the loader so that it calls back when the module is complete."""
     loader: Any = spec.loader
     origin = spec.origin or ""
     if name != "torch" and origin.startswith(_STANDARD) and not origin.startswith(_PACKAGES):
-        return  # Python's own extensions bring no such library, and do without the GIL
+        return  # Python's own extensions load no such library and do not turn the GIL on
     execute = loader.exec_module
 
     def exec_module(module: ModuleType) -> None:
@@ -65,7 +65,7 @@ def _attend(spec: ModuleSpec, name: str) -> None:
 
     try:
         loader.exec_module = exec_module
-    except AttributeError:  # a loader without a place for it: torch is then found when something runs next
+    except AttributeError:  # a loader whose attributes cannot be set: torch is then found when a reaction runs next
         return
 
 

@@ -1,10 +1,10 @@
 """Which heavy packages this process is importing, and whether a run waits for that.
 
-The first reaction that needs torch waits seconds for it; a panel that says so is not taken for one that hangs. It knows names of
+The first reaction that needs torch waits seconds for its import; a panel that says so does not look hung. This module knows names of
 packages, and imports none of them.
 
-Read without a lock: `sys.modules` is only looked up, and the mark looked at is the one by which the import system itself tells a
-module under way from a finished one. It is set before the module's first line runs, and cleared after its last.
+No lock: `sys.modules` is only read, and the flag read there is the one by which the import system itself marks a module whose
+import is in progress. It is set before the module's first line runs, and cleared after its last.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def in_progress() -> tuple[str, ...]:
 
 
 def is_under_way(name: str) -> bool:
-    """Whether some thread imports that module now: what is in it may be half made."""
+    """Whether a thread is importing that module now, so that its contents may be incomplete."""
     module = sys.modules.get(name)
     if module is None:
         return False
@@ -34,11 +34,11 @@ def is_under_way(name: str) -> bool:
 
 
 class Progress:
-    """Tells a run that waits for an import from one that goes on beside it, such as beside a cell that imports torch.
+    """Distinguishes a run that waits for an import from one that goes on during it, such as while a cell imports torch.
 
-    No look at the threads' stacks: without a GIL those change while they are read.
+    It does not read the threads' stacks: without a GIL those change while they are read.
 
-    # _last   one tuple, replaced as a whole by whoever asks, a panel's pump as a rule: two who ask at once see one or the other
+    # _last   one tuple, replaced as a whole by each caller, usually a panel's pump; two simultaneous callers see one tuple or the other
     """
 
     def __init__(self) -> None:
@@ -48,7 +48,7 @@ class Progress:
         )  # how many reactions had ended, and when that was first seen, in seconds of `time.monotonic`
 
     def waiting_for(self, reactions: int) -> str:
-        """What a living run waits for: "importing torch" while a heavy package is imported and no reaction ends; "" otherwise.
+        """Returns "importing torch" while a heavy package is imported and no reaction of a live run ends; "" otherwise.
 
         Args:
             reactions: how many of the run's reactions have ended.
@@ -60,6 +60,6 @@ class Progress:
         now = time.monotonic()
         if count != reactions:
             self._last = (reactions, now)
-        # Before its first reaction has ended a run cannot have got anywhere, so one look is enough.
+        # Before a run's first reaction has ended, there is no progress to compare, so one call is enough.
         stands = reactions == 0 or (count == reactions and now - since >= STANDS_STILL)
         return f"importing {names[-1]}" if stands else ""

@@ -1,34 +1,34 @@
-"""One thread an operation: what torch, BLAS and OpenMP compute in reactions is computed by the reaction's own thread.
+"""One thread per operation: in a reaction, torch, BLAS and OpenMP compute on the reaction's own thread only.
 
-A sum that two threads share is rounded otherwise than one, so a result would depend on how many cores there are; and a run has its
-workers for using cores. Everything that runs reactions passes through here: workers, and the callers of `Run.advance` and of
-`ReactorVectorEnv.step`, whose own numbers are put back when they go on. A vector environment steps too often to change the
-process's numbers each time (12 us of a step of 200): it holds them until it is closed.
+A sum that is split over two threads is rounded differently, so a result would depend on the number of cores; and the workers of a run
+already use the cores. Every thread that runs reactions calls this module: workers, and the callers of `Run.advance` and of
+`ReactorVectorEnv.step`, whose own thread counts are restored afterwards. A vector environment steps too often to change the
+process's thread counts each time (12 us of a step of 200): it holds them at one until it is closed.
 
-There are two kinds of numbers, and both are set to one:
+There are two kinds of thread counts, and both are set to one:
 
-- **of a thread**: torch's, OpenMP's, MKL's. A thread that never used torch gets torch's process-wide default at its first use, and
-  `torch.set_num_threads` changes that default along with the calling thread's own number. So while something runs the default
-  is one, too: that holds for threads that a reaction makes, and for a worker that waits in `import torch` for another one's import.
-- **of the process**: OpenBLAS's on threads of its own, BLIS's, FlexiBLAS's. They are one while anything runs, for cells, too.
+- **per thread**: torch's, OpenMP's, MKL's. A thread that never used torch gets torch's process-wide default at its first use, and
+  `torch.set_num_threads` changes that default along with the calling thread's own count. So while a run is active the default
+  is one, too: for threads that a reaction starts, and for a worker that waits in `import torch` for another thread's import.
+- **per process**: OpenBLAS's with its own thread pool, BLIS's, FlexiBLAS's. They are one while any run is active, for cells too.
 
-`threadpoolctl` finds the libraries. `import_hook` calls `library_loaded` and `torch_imported`, so what arrives in the middle of a
-reaction is limited before the import returns. Who asks for another number in a reaction is told, and not obeyed; what a cell asks
-for meanwhile (of the process) holds once nothing runs.
+`threadpoolctl` finds the libraries. `import_hook` calls `library_loaded` and `torch_imported`, so a library imported by a reaction
+is limited before its import returns. A reaction that asks for more threads gets a warning instead. If a cell changes a per-process
+count while a run is active, the change takes effect when no run is active any more.
 
 # _lock       orders all changes of the names below; nothing is imported, and no library looked for, while it is held: the import hook
 #             takes it under import locks
-# _holds      how many workers, advances and `hold`s there are; changed under _lock, read without it where a late look does no harm
+# _holds      number of active workers, advances and `hold`s; changed under _lock, read without it where a stale value does no harm
 # _lasting    how many of them are `hold`s; under _lock
-# _released   a `hold` that ended, each; appended to by any thread, taken from under _lock. Who appends tries the lock, and who gives it
-#             back looks here afterwards, so none stays
-# _turns      how often the first of them came; under _lock
+# _released   one entry for each `hold` that ended; appended to by any thread, taken from under _lock. A thread that appends then tries
+#             the lock, and a thread that frees the lock then looks here, so no entry stays behind
+# _turns      how often _holds went from 0 to 1; under _lock
 # _process, _thread
 #             the libraries; replaced as a whole under _lock, read by anyone
-# _asked      what each of `_process` has while nothing runs, by its path; changed under _lock
-# _stale      a library may have come that was not looked for; set by any thread, cleared by who looks before it looks
-# _torch      once torch is imported: its functions, and its default when nothing runs; changed under _lock
-# _main_known the main thread's number in torch is its own; written by the main thread only
+# _asked      library path -> its thread count while no run is active; changed under _lock
+# _stale      a library may have been loaded since the last search; set by any thread, cleared before each search
+# _torch      once torch is imported: its functions, and its default while no run is active; changed under _lock
+# _main_known the main thread has its own thread count in torch; written by the main thread only
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ __all__ = [
 
 
 class Watcher(Protocol):
-    """A worker, or a run with its leaders, that is to `refresh` when there is news."""
+    """A worker, or a run with its leaders, that must call `refresh` after a library was loaded."""
 
     def nudge(self) -> None:
         """Have it `refresh` before it runs another level; any thread."""
@@ -58,11 +58,11 @@ class Watcher(Protocol):
 
 
 class Library:
-    """A library with a number of threads.
+    """A library that computes with several threads.
 
     Args:
         path: its file.
-        get, set: the number of this thread, or of the process.
+        get, set: read and write the thread count, of the calling thread or of the process.
     """
 
     __slots__ = ("get", "path", "set")
@@ -76,7 +76,7 @@ class Torch:
 
     Args:
         module: torch.
-        default: the number that a thread gets at its first use while nothing runs.
+        default: the thread count that a thread gets at its first use of torch while no run is active.
     """
 
     __slots__ = ("default", "get", "set")
@@ -100,7 +100,7 @@ _stale = True
 _torch: Torch | None = None
 _main_known = False
 _guarded = False
-# Nudged when there is news, by the thread that found it. Added to and walked under _lock.
+# Nudged after a library was loaded, by the thread that found it. Added to and iterated under _lock.
 _watchers: weakref.WeakSet[Watcher] = weakref.WeakSet()
 
 
@@ -108,15 +108,15 @@ def _nobody() -> Callable[[str], object] | None:
     return None
 
 
-# Asked who runs on this thread: None, or what tells the reaction that it is not obeyed. Set once, by `workers`.
+# Returns None on a thread that runs no reaction, else a function that warns the reaction. Set once, by `workers`.
 who = _nobody
 
 
-# -- for who runs reactions -----------------------------------------------------------------------------------------------
+# -- for threads that run reactions -----------------------------------------------------------------------------------------------
 
 
 def hold() -> None:
-    """From now on what is set once in the process is one, until `release`; for an object that runs reactions time and again."""
+    """Keep the process's thread counts at one until `release`; for an object that runs reactions again and again."""
     global _lasting  # noqa: PLW0603 - a process has one count
     if _stale:
         _look()
@@ -127,13 +127,13 @@ def hold() -> None:
 
 
 def release() -> None:
-    """Undo one `hold`. A finalizer may call this in the middle of anything, of what is done under _lock, too: it waits for nothing."""
+    """Undo one `hold`. A finalizer may call this at any point, even while this thread holds _lock, so it never blocks."""
     _released.append(None)
     _settle()
 
 
 def enter() -> Limits:
-    """From now on this thread runs reactions: it computes alone, and so does whatever is set once in the process."""
+    """This thread starts to run reactions: set its own thread counts to one, and those of the process."""
     if _stale:
         _look()
     had = enter_thread()
@@ -145,7 +145,7 @@ def enter() -> Limits:
 
 
 def enter_thread() -> Limits:
-    """`enter` under a `hold`: only this thread's own numbers are left to be set."""
+    """`enter` during a `hold`: set only this thread's own counts."""
     torch = _torch
     had = 0
     if torch is not None:
@@ -162,7 +162,7 @@ def enter_thread() -> Limits:
 
 
 def leave(had: Limits) -> None:
-    """The thread runs no reactions any more: restore what it had, and what the process had if this was the last."""
+    """The thread runs no more reactions: restore its own counts, and the process's if it was the last such thread."""
     global _holds  # noqa: PLW0603
     with _lock:
         _holds -= 1
@@ -174,7 +174,7 @@ def leave(had: Limits) -> None:
 
 
 def leave_thread(had: Limits) -> None:
-    """Restore this thread's own numbers."""
+    """Restore this thread's own counts."""
     torch = _torch
     if torch is not None:
         number = had[0] or torch.default  # 0: torch arrived meanwhile
@@ -187,7 +187,7 @@ def leave_thread(had: Limits) -> None:
 
 
 def end_thread() -> None:
-    """`leave` for a thread that is about to end: nobody needs its own numbers."""
+    """`leave` for a thread that is about to end: its own counts need not be restored."""
     global _holds  # noqa: PLW0603
     with _lock:
         _holds -= 1
@@ -198,7 +198,7 @@ def end_thread() -> None:
 
 
 def refresh() -> None:
-    """Limit this thread in what has come since it entered; a worker between two reactions, where there is news."""
+    """Limit this thread in libraries loaded since `enter`. Called by a worker between two reactions, after `nudge`."""
     torch = _torch
     if torch is not None and torch.get() != 1:
         torch.set(1)
@@ -208,9 +208,9 @@ def refresh() -> None:
 
 
 def heal() -> None:
-    """Give the main thread torch's number for it if it used torch for the first time while a run had the default at one.
+    """Give the main thread torch's usual count if it first used torch while a run had set the default to one.
 
-    Called by who waits for a run.
+    Called by a thread that waits for a run.
     """
     global _main_known  # noqa: PLW0603 - written by the main thread only
     torch = _torch
@@ -225,7 +225,7 @@ def heal() -> None:
 
 
 def watch(watcher: Watcher) -> None:
-    """Nudge it whenever there is news, as long as it lives."""
+    """Nudge it after each load of a library, for as long as it lives."""
     with _lock:
         _watchers.add(watcher)
 
@@ -234,7 +234,7 @@ def watch(watcher: Watcher) -> None:
 
 
 def library_loaded() -> None:
-    """An extension was imported, and libraries with it, perhaps. On the thread that imports, before the import returns."""
+    """An extension was imported, which may have loaded libraries. Called on the importing thread, before the import returns."""
     global _stale  # noqa: PLW0603
     _stale = True
     if _holds:
@@ -244,7 +244,7 @@ def library_loaded() -> None:
 
 
 def torch_imported(module: Any) -> None:
-    """A complete torch has arrived. On the thread that imports it, before its import returns."""
+    """The import of torch is complete. Called on the importing thread, before the import returns."""
     global _torch, _main_known  # noqa: PLW0603
     with _lock:
         if _torch is not None:
@@ -268,7 +268,7 @@ def torch_imported(module: Any) -> None:
 
 
 def _limit_process() -> None:
-    """One more needs the process's numbers to be one. Under _lock."""
+    """Count one more holder that needs the process's thread counts to be one. Under _lock."""
     global _holds, _turns  # noqa: PLW0603
     _holds += 1
     if _holds == 1:
@@ -281,7 +281,7 @@ def _limit_process() -> None:
 
 
 def _settle() -> None:
-    """Take `release`d holds off the count, unless the lock is taken: then its holder does, when it has given it back."""
+    """Subtract `release`d holds from the count. If the lock is taken, its holder does so after freeing it."""
     global _holds, _lasting  # noqa: PLW0603
     while _released and _lock.acquire(blocking=False):
         try:
@@ -301,7 +301,7 @@ def _let_go() -> None:
 
 
 def _look() -> None:
-    """Find the libraries that are loaded. Without _lock: two that look at once find the same."""
+    """Search for loaded libraries. Without _lock: two simultaneous searches find the same."""
     global _stale, _process, _thread  # noqa: PLW0603
     _stale = False
     _adopt_torch()
@@ -310,13 +310,13 @@ def _look() -> None:
 
         _guard_threadpoolctl(threadpoolctl)
         controllers = threadpoolctl.ThreadpoolController().lib_controllers
-    except Exception:  # noqa: BLE001 - a library that cannot be asked must not end a worker
+    except Exception:  # noqa: BLE001 - a library that cannot be queried must not end a worker
         return
     process: list[Library] = []
     thread: list[Library] = []
     for controller in controllers:
         if controller.num_threads is None or os.sep + "torch" + os.sep in controller.filepath:
-            continue  # torch's own OpenMP has torch's number
+            continue  # torch's own OpenMP follows torch's thread count
         (thread if _is_of_thread(controller) else process).append(_library(controller))
     with _lock:
         known = {library.path for library in (*_process, *_thread)}
@@ -357,7 +357,7 @@ def _plain(controller: Any, name: str) -> Callable[..., Any]:
 
 
 def _adopt_torch() -> None:
-    """Take note of a torch that was imported before the hook was there, or is at this moment."""
+    """Register a torch that was imported before the hook was installed, or is being imported now."""
     module = sys.modules.get("torch")
     if module is None or _torch is not None:
         return
@@ -373,17 +373,17 @@ def _adopt_torch() -> None:
 
 
 def _set_default(torch: Torch, number: int) -> None:
-    """Set torch's default, and no other thread's own number."""
+    """Set torch's default without changing this thread's own count."""
     thread = threading.Thread(target=torch.set, args=(number,), name="reactornb-torch-default")
     thread.start()
     thread.join()
 
 
-# -- who asks for another number ------------------------------------------------------------------------------------------
+# -- requests for another thread count ------------------------------------------------------------------------------------------
 
 
 def _guard_torch(module: Any, torch: Torch) -> None:
-    """Put functions in the place of torch's that a reaction must not call. Under _lock."""
+    """Replace those functions of torch that a reaction must not call. Under _lock."""
     plain = torch.set
 
     @functools.wraps(plain)
@@ -419,7 +419,7 @@ def _guard_torch(module: Any, torch: Torch) -> None:
 
 
 def _guard_threadpoolctl(threadpoolctl: Any) -> None:
-    """Have threadpoolctl's limits pass through here, once."""
+    """Wrap threadpoolctl's functions that set limits, once."""
     global _guarded  # noqa: PLW0603
     with _lock:
         if _guarded:
@@ -466,7 +466,7 @@ def _guarded_pair(kind: Any) -> tuple[Callable[[Any, int], Any], Callable[[Any],
 
 
 def _free_child() -> None:
-    """In a forked child nothing runs, unless a reaction forked: that goes on as it was. Teams are there still, without their threads."""
+    """In a forked child no run is active, unless a reaction forked: its thread goes on. Teams exist, but without their threads."""
     global _lock, _holds  # noqa: PLW0603 - there is one thread
     _lock = threading.Lock()
     if _holds and who() is None:

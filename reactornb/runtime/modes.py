@@ -1,7 +1,7 @@
-"""Modal reactors: which mode is active, what entering and leaving one does to events, state and reactions.
+"""Modal reactors: which mode is active, and what entering and leaving a mode does to events, state and reactions.
 
-The rules are those of Lingua Franca's handbook ("Modal Reactors"). A reaction of an inactive mode is dropped from what is
-ready when its level opens. All of this belongs to the machine, hence to the scheduler's leader.
+The rules are those of Lingua Franca's handbook ("Modal Reactors"). A reaction of an inactive mode is removed from the ready
+reactions when its level opens. Only the machine uses this module, hence only the scheduler's leader.
 """
 
 from __future__ import annotations
@@ -22,20 +22,20 @@ _BEFORE = (0, -1)  # the microstep before the first: where a mode's local time b
 
 
 class Modes:
-    """The modes of one enclave of a running graph, a `TagSource`; those of others stay as they began, and nothing here asks for them.
+    """The modes of one enclave of a running graph, a `TagSource`. Modes of other enclaves keep their initial state here and are not read.
 
-    When a tag ends, transitions are carried out: the events of modes that were left are taken off the queue and kept here, those of
-    modes that were entered are put back. Reactions to entering a mode (startup, reset, what was kept for it) are an event of
-    the next microstep.
+    When a tag ends, transitions are carried out: events of modes that were left move from the queue to this object, events of
+    modes that were entered move back. Reactions to entering a mode (startup, reset, its kept events) are an event at the next
+    microstep.
 
     Args:
-        graph: what runs.
-        enclave: which part of it is this one's.
-        schedule: of the graph.
-        queue: the enclave's events.
+        graph: the running graph.
+        enclave: the number of this enclave.
+        schedule: the schedule of the graph.
+        queue: the enclave's event queue.
 
     Attributes:
-        active: per mode, whether it and all modes around it are active.
+        active: per mode, whether it and all enclosing modes are active.
         current: reactor -> its current mode.
     """
 
@@ -53,7 +53,7 @@ class Modes:
         self._started = [False] * count
         self._wants_reset = [False] * count
         self._kept: list[list[RunningReaction]] = [[] for _ in range(count)]
-        # Of a mode that is not active: its events with their tags, and the tag after which it was left.
+        # Inactive mode -> its events with their tags, and the tag after which it was left.
         self._suspended: list[list[tuple[Signal, Any, TagKey]]] = [[] for _ in range(count)]
         self._left_at = [_BEFORE] * count
         self._reactions: list[list[RunningReaction]] = [[] for _ in range(count)]
@@ -81,7 +81,7 @@ class Modes:
                         self._states[mode].append((instance, state))
 
     def _innermost(self, graph: Graph) -> list[int]:
-        """Per reactor, the innermost mode around it."""
+        """Per reactor, the innermost mode that contains it."""
         modes_of: dict[tuple[int, str], int] = {(m.reactor, m.name): m.index for m in graph.modes}
         assert len(modes_of) == len(graph.modes)
         innermost: list[int] = []
@@ -93,7 +93,7 @@ class Modes:
         return innermost
 
     def is_active(self, mode: int) -> bool:
-        """True outside modes and in an active one."""
+        """True for a reaction outside all modes or in an active mode."""
         return mode < 0 or self.active[mode]
 
     def begin(self) -> None:
@@ -105,21 +105,21 @@ class Modes:
                 r.inactive = not active
 
     def suspend_timer(self, timer: Timer) -> None:
-        """A timer of a mode that is not active at the start."""
+        """Keep the first event of a timer whose mode is inactive at the start."""
         self._suspended[timer.mode].append((timer, None, (timer.offset, 0)))
 
     def request(self, mode: int, history: bool) -> None:
-        """A reaction sets the next mode; the last request of a tag holds."""
+        """A reaction sets the next mode; the last request at a tag counts."""
         self._next[self._modes[mode].reactor] = (mode, history)
 
     def keep_for_later(self, reactions: Iterable[RunningReaction]) -> None:
-        """A parameter has changed: reactions to it whose mode is not active run when it is entered next."""
+        """A parameter has changed: its reactions in inactive modes run when their mode is entered next."""
         for r in reactions:
             if r.inactive and r not in self._kept[r.mode]:
                 self._kept[r.mode].append(r)
 
     def release_shutdown(self) -> None:
-        """Let shutdown reactions run whose mode has been active, whatever is active now."""
+        """Allow shutdown reactions of all modes that were ever active, active now or not."""
         for r in self._shutdown:
             if r.mode >= 0 and self._started[r.mode]:
                 r.inactive = False
@@ -143,7 +143,7 @@ class Modes:
         for reactor, initial in self._initial.items():  # in the graph's order: outer reactors first
             outer = self._outer[reactor]
             if outer >= 0 and entered.get(outer) is False:
-                self._next[reactor] = (initial, False)  # a reset of the mode around resets what is in it
+                self._next[reactor] = (initial, False)  # a reset of a mode resets the modal reactors in it
             wanted = self._next.get(reactor)
             if wanted is not None:
                 entered[wanted[0]] = wanted[1]
@@ -199,7 +199,7 @@ class Modes:
                 instance.__dict__[state.name] = first_value(instance, state)
 
     def _resume(self, mode: int) -> None:
-        """Put the mode's events back on the queue, as far from now as they were when it was left."""
+        """Put the mode's events back on the queue, with the delay that remained when the mode was left."""
         queue = self._queue
         left_time_ns, left_microstep = self._left_at[mode]
 
@@ -218,7 +218,7 @@ class Modes:
                 action.last_tag = moved(action.last_tag)
 
     def _triggered(self, mode: int) -> list[RunningReaction]:
-        """What entering a mode triggers."""
+        """The reactions that entering a mode triggers."""
         triggered: list[RunningReaction] = []
         if not self._started[mode]:
             self._started[mode] = True

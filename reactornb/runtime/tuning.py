@@ -1,11 +1,10 @@
-"""Parameters that are changed while a program runs: what may be changed, how it is carried out, what is left to replay it.
+"""Changes of parameters while a program runs: which parameters may change, how a change takes effect, how it is replayed.
 
-`Run.set` posts a change as one posts a physical action, into the inbox of the enclave that holds the reactor. It takes effect
-at the next tag that the enclave executes, or at the physical time of the call where that comes before anything else
-that waits: between two tags, before any reaction. What it changed, and at which tag, is a `Change`; the same changes at the
-same tags make the same run.
+`Run.set` posts a change like a physical action, into the inbox of the enclave that holds the reactor. The change takes effect
+between two tags, before any reaction: at the enclave's next tag, or at a tag of its own at the physical time of the call if
+that is earlier. A `Change` records the old and new value and the tag; the same changes at the same tags give the same run.
 
-# Tuning        of one enclave; its scheduler's leader's, once the run has begun
+# Tuning        one per enclave; used only by its scheduler's leader once the run has begun
 # changes       appended to by all leaders (list.append is atomic), read by any thread
 """
 
@@ -33,7 +32,7 @@ Target = tuple[int, str, Any]
 
 
 class Change(NamedTuple):
-    """What became of a parameter.
+    """A change of a parameter that took effect.
 
     Attributes:
         tag: before the reactions of this tag.
@@ -48,7 +47,7 @@ class Change(NamedTuple):
 
 
 def refusal(node: ReactorNode, name: str) -> str | None:
-    """Why this parameter of a reactor cannot be changed while it runs; None if it can."""
+    """The reason why this parameter cannot be changed during a run; None if it can."""
     if name in node.decided:
         return f"it decides {node.decided[name]}, and the graph of a running program is final"
     if name in node.cls._spec.fixed:
@@ -57,12 +56,12 @@ def refusal(node: ReactorNode, name: str) -> str | None:
 
 
 def targets_of(graph: Graph, path: str, value: Any, instances: Sequence[Reactor] = ()) -> list[Target]:
-    """What `Run.set` is to change.
+    """The parameters that a call of `Run.set` changes.
 
     Args:
         graph: the program.
         path: see `find_parameter`.
-        value: the new value; taken as it is now, if it is a list, dict, set or array.
+        value: the new value; a list, dict, set or array is copied now.
         instances: the running reactors, each of which may refuse the value.
 
     Raises:
@@ -92,7 +91,7 @@ def targets_of(graph: Graph, path: str, value: Any, instances: Sequence[Reactor]
 
 
 def replayed(graph: Graph, changes: Iterable[Any]) -> list[tuple[tuple[int, int], list[Target]]]:
-    """Changes to be made again: at which tags, and what.
+    """The changes to replay, with their tags.
 
     Args:
         graph: the program.
@@ -121,12 +120,12 @@ class Tuning:
     """Carries changes out in one enclave; a `TagSource`.
 
     Args:
-        graph: what runs.
-        schedule: of the graph.
-        queue: the enclave's events.
-        recorder: what is recorded of the run, changes among it.
-        opens_tags: whether a change may have a tag of its own. Not where there are several enclaves: others may have been told that
-            nothing comes before the enclave's next event, so there a change waits for that.
+        graph: the running program.
+        schedule: the schedule of the graph.
+        queue: the enclave's event queue.
+        recorder: records the run, including its changes.
+        opens_tags: whether a change may have a tag of its own. False if there are several enclaves: others may already rely on the
+            enclave's next event being its earliest, so a change waits for that event.
     """
 
     def __init__(
@@ -141,11 +140,11 @@ class Tuning:
         self._parameters: dict[tuple[int, str], Parameter] = {}
 
     def accept(self, posted_ns: int, targets: list[Target]) -> None:
-        """Changes that were posted at that physical time: they get a tag as soon as one opens."""
+        """Add changes that were posted at this physical time; they take effect at the next tag that opens."""
         self._waiting.append((posted_ns, targets))
 
     def events(self, targets: Iterable[Target]) -> list[Queued]:
-        """These changes as events, of a tag that is known."""
+        """These changes as events for a given tag."""
         return [(self._parameter(reactor, name), value) for reactor, name, value in targets]
 
     def next_tag(self, earliest: TagKey | None) -> TagKey | None:
@@ -159,7 +158,7 @@ class Tuning:
         return soon if earliest is None or soon < earliest else earliest
 
     def take(self) -> Sequence[Queued]:
-        """See `TagSource`: all that waits, whatever tag opens."""
+        """See `TagSource`: take all waiting changes, whichever tag opens."""
         if not self._waiting:
             return ()
         taken = [event for _, targets in self._waiting for event in self.events(targets)]
@@ -170,7 +169,7 @@ class Tuning:
         """See `TagSource`."""
 
     def _parameter(self, reactor: int, name: str) -> Parameter:
-        """What stands for a parameter in what is recorded, and triggers the reactions to it; made when it is first changed."""
+        """The signal of a parameter, which is recorded and triggers reactions; created when the parameter first changes."""
         parameter = self._parameters.get((reactor, name))
         if parameter is None:
             parameter = self._schedule.parameters.get((reactor, name))
@@ -185,7 +184,7 @@ class Tuning:
         return parameter
 
     def _change(self, parameter: Parameter, instance: Reactor, name: str, value: Any) -> None:
-        """The tag opens: no reaction of the enclave runs."""
+        """Called when the tag opens, while no reaction of the enclave runs."""
         tag = Tag(*self._queue.now)
         old = getattr(instance, name)
         object.__setattr__(instance, name, _own(value))
@@ -194,5 +193,5 @@ class Tuning:
 
 
 def _own(value: Any) -> Any:
-    """Reactors share nothing: what can be changed in place is copied."""
+    """A copy of a mutable value, so that reactors share none."""
     return owned(value, lambda: "the new value")

@@ -1,11 +1,11 @@
-"""Watchdogs: what happens unless somebody keeps it from happening, in physical time, on one thread for all of an enclave's.
+"""Watchdogs: timers in physical time that call back unless they are restarted or stopped; one thread serves all of an enclave.
 
-A watchdog is usually started again long before it expires, so that is what must be cheap: an entry is replaced, and the thread,
-which sleeps until the expiry there was, finds a later one and sleeps on. The clock is the machine's, in fast runs too.
+A watchdog is usually restarted long before it expires, so a restart must be cheap: it replaces one entry, and the thread, which
+sleeps until the old expiry, then finds a later one and sleeps on. The clock is the machine's, in fast runs too.
 
-# _due      expiry of each watchdog that is started; read and written under _lock: by reactions, one at a time for each
-#           watchdog, and by the thread
-# _until    when the thread looks again; under _lock
+# _due      expiry of each started watchdog; read and written under _lock by reactions (one at a time for each watchdog) and by
+#           the thread
+# _until    when the thread wakes up next; under _lock
 # _thread   made by the first start, under _lock; read by `end` when no reaction runs any more
 # _over     set once by `end`, before _wake
 """
@@ -42,25 +42,25 @@ class Watchdogs:
         self._over = False
 
     def start(self, dog: Action, after_ns: int) -> None:
-        """(Re)start one; it expires after that time."""
+        """Start or restart a watchdog; it expires after this time."""
         due = time.perf_counter_ns() + max(after_ns, 0)
         with self._lock:
             self._due[dog] = due
             if self._thread is None:
                 thread = threading.Thread(target=self._main, name=self._name, daemon=True)
-                thread.start()  # may raise, and then there is none to be ended
+                thread.start()  # may raise; then `end` must not find a thread
                 self._thread = thread
             sooner = due < self._until
         if sooner:
             self._wake.set()
 
     def stop(self, dog: Action) -> None:
-        """Keep one from expiring; nothing if it has expired or never was started."""
+        """Stop a watchdog; does nothing if it has expired or was never started."""
         with self._lock:
             self._due.pop(dog, None)
 
     def end(self) -> None:
-        """No reaction runs any more: end the thread and wait for it."""
+        """End the thread and wait for it; called when no reaction runs any more."""
         self._over = True
         self._wake.set()
         if self._thread is not None:
