@@ -7,15 +7,15 @@ NOTEBOOK := notebooks/00_quickstart.ipynb
 # JupyterLab refuses to start as root without it: containers run as root.
 ALLOW_ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
 
-# Where this is set each of a hundred processes compiles torch again, for five seconds: here what is imported is compiled once.
+# With this variable set, each of a hundred processes would compile torch again, which takes five seconds; without it, bytecode is cached.
 unexport PYTHONDONTWRITEBYTECODE
 
 .NOTPARALLEL:
 .PHONY: help setup atari fast-python demo check test test-all lab doctor clean binder badges
 .PHONY: setup-tests setup-gil lint format types layers fast lanes alone whole parallel gil test-gil golden
 
-# Test processes at once. Tests that share something dear stay together (xdist_group); long ones begin first (tests/conftest.py).
-# Three on two cores: a test of a page waits for it most of the time.
+# Number of test processes. Tests that share an expensive resource run in one process (xdist_group); long tests start first (tests/conftest.py).
+# Three on two cores, since a test of a page mostly waits for the page.
 LANES ?= 3
 PYTEST := python -m pytest -q
 IN_LANES := -n $(LANES) --dist loadgroup --no-loadscope-reorder
@@ -63,7 +63,7 @@ badges:
 doctor: setup
 	@$(BIN)/reactornb doctor
 
-# -k: one run shows everything that is wrong; the exit status is still that of a failure.
+# -k: continue after a failure, so that one run shows all of them; the exit status is still that of a failure.
 check: setup-tests
 	@$(MAKE) -k --no-print-directory lint format types layers fast
 
@@ -94,22 +94,22 @@ lanes:
 alone:
 	$(BIN)/$(PYTEST) -m "alone and not soak"
 
-# One lane: what fails here fails by itself.
+# One lane, so that a failure cannot come from a test that runs beside it.
 whole:
 	$(BIN)/python -m pytest --durations 40
 
-# Each of these tests on four threads at once: programs are declared, assembled and run side by side in one process.
+# Runs each of these tests on four threads at once: programs are declared, assembled and run concurrently in one process.
 parallel:
 	$(BIN)/python -m pytest tests/model tests/runtime -m "not slow" --parallel-threads 4 --skip-thread-unsafe true
 
-# After a change that is meant to change fingerprints; the commit says why.
+# For a change that is meant to change fingerprints; the commit says why.
 golden: setup
 	PYTHONPATH=tests/reference $(BIN)/python tests/golden/golden_programs.py >/dev/null
 
 setup-gil:
 	@$(SETUP) --gil
 
-# What the other build could change: the model, the runtime, Lingua Franca, and the fingerprints that both must have.
+# Tests whose result could differ on the other build: the model, the runtime, Lingua Franca, and the fingerprints, which must be equal.
 gil: setup-gil
 	@if [ -x .venv-gil/bin/python ]; then set -x; .venv-gil/bin/$(PYTEST) $(IN_LANES) -m "not soak" \
 		tests/model tests/runtime tests/lf tests/reference tests/golden; fi

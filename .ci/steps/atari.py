@@ -117,7 +117,7 @@ def install_ale(venv, *, build):
 def build_ale(python, folder):
     """Build ALE's wheel from its source distribution, once per machine."""
     with locked(folder.name):
-        wheel = ale_wheel(folder)  # by whoever held the lock before
+        wheel = ale_wheel(folder)  # built by another set-up, while this one waited for the lock
         if wheel:
             return wheel
         need_disk(CACHE, ALE_BYTES, "building ALE")

@@ -93,7 +93,7 @@ def install_with_uv(venv, wanted, log, progress, *, lean):
             without one, but is 5 GB where the other is 1.
 
     Returns:
-        False without uv, or where what is wanted is out of its reach.
+        False without uv, or if uv cannot get the packages here.
     """
     uv = uv_program(venv / "bin" / "python", sys.executable)
     if uv is None:

@@ -1,8 +1,8 @@
 """Tab completion: after `%reactor` and `%%reactor`, and in the body of a `%%reactor` cell.
 
-One matcher of IPython's API v2, so that it works in a terminal and through a kernel's `complete_request`. In a body it knows
-what Python's own completion cannot: the ports of contained reactors that the same cell declares, the parameters of a class
-that is being made, and what a reaction's signature may name.
+One matcher of IPython's API v2, so that it works in a terminal and through a kernel's `complete_request`. In a body it completes
+names that Python's own completion cannot know: the ports of contained reactors that the same cell declares, the parameters of a
+class that is being instantiated, and the names that a reaction's signature may use.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _CALL = re.compile(r"(?:Bank\(\s*(\w+)\s*,|(\w+)\()[^()]*?(\w*)$")
 _SIGNATURE = re.compile(r"(?:def\s+\w+\(\s*self\s*,|@reaction\()\s*(?:\w+\s*,\s*)*(\w*)$")
 
 Found = tuple[str, list[str]] | None
-"""What stands before the cursor of the word that is typed, and all words that could stand there."""
+"""The typed part of the word before the cursor, and all words that are possible there; None if nothing can be completed."""
 
 
 def install(shell: Any, session: Session) -> None:
@@ -53,7 +53,7 @@ def install(shell: Any, session: Session) -> None:
 
 
 def uninstall(shell: Any) -> None:
-    """Take it out again."""
+    """Remove the matcher from a shell's completer."""
     matchers = shell.Completer.custom_matchers
     matchers[:] = [m for m in matchers if getattr(m, "matcher_identifier", "") != _NAME]
 
@@ -132,7 +132,7 @@ def _names(done: list[str], typed: str, session: Session) -> list[str]:
         "graph",
         "profile",
         "timeline",
-    )  # they look at runs that have ended, too
+    )  # commands that accept ended runs, too
     runs = {name: run for name, run in _of(names, Run) if over or run.is_alive}
     match done[0]:
         case "start" | "graph":

@@ -1,4 +1,4 @@
-"""What stands behind `%reactor`, `%%reactor` and `%%lf`: commands and options, parsed as IPython's own magics do."""
+"""Parses the rest of a `%reactor`, `%%reactor` or `%%lf` line: commands and options, as IPython's own magics do."""
 
 from __future__ import annotations
 
@@ -82,13 +82,13 @@ class Parser(argparse.ArgumentParser):
         self.add_argument("-h", "--help", action="store_true", help="show this text")
 
     def add_argument(self, *names: Any, **options: Any) -> argparse.Action:
-        """As argparse does, and keep what was added."""
+        """Like argparse's method; also records the action in `known`."""
         action = super().add_argument(*names, **options)
         self.known.append(action)
         return action
 
     def error(self, message: str) -> NoReturn:
-        """Raise the one line that IPython shows for a wrong magic."""
+        """Raise a `UsageError`, which IPython shows as one line."""
         raise UsageError(f"{self.prog}: {message}; see {self.prog} --help")
 
 

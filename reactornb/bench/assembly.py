@@ -125,7 +125,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--rounds", type=int, default=5, help="rounds of each measurement (default 5)")
     parser.add_argument("--json", action="store_true", help="print everything as JSON")
     chosen = parser.parse_args(argv)
-    warnings.simplefilter("ignore")  # what has no meaning here is not what is measured
+    warnings.simplefilter("ignore")  # warnings about ignored target properties do not matter here
     programs = [(SMALL, "small.lf"), (BANKS, "banks.lf"), (written_out(), "written-out.lf")]
     results = [measure(text, name, chosen.rounds) for text, name in programs]
     file_results = [measure(path.read_text(encoding="utf-8"), str(path), chosen.rounds) for path in chosen.files]

@@ -74,7 +74,7 @@ def seconds_of(program: Program, workers: int) -> float:
 
 
 class Port:
-    """The least that has a value and can be set."""
+    """The simplest object with a value and a `set`."""
 
     __slots__ = ("value",)
 
@@ -113,7 +113,7 @@ def _plain(make: Callable[[int], Body], clients: Sequence[int]) -> tuple[list[tu
 
 
 def _loop(make: Callable[[int], Body], clients: Sequence[int], rounds: int) -> Callable[[], None]:
-    """What calls the bodies of a server and of these clients, `rounds` times."""
+    """A function that calls the bodies of a server and of these clients, `rounds` times."""
     server, ask = PlainServer(rounds), Port()
     calls, outs = _plain(make, clients)
     on_replies = server.on_replies
@@ -145,8 +145,8 @@ def plain_loop(make: Callable[[int], Body], clients: int, rounds: int) -> float:
 def free_threads(make: Callable[[int], Body], clients: int, rounds: int, threads: int) -> float:
     """Seconds of threads that each call the bodies of every `threads`-th client, never waiting for another one.
 
-    With a number of clients that `threads` does not divide some have one more to call: what a level of that many equal
-    reactions takes at best. Each has a server of its own, whose body weighs nothing here.
+    If `threads` does not divide the number of clients, some threads call one client more: the best possible time for a level of
+    that many equal reactions. Each thread has a server of its own, whose body takes negligible time.
     """
     return in_threads(threads, lambda index: _loop(make, range(index, clients, threads), rounds))
 
@@ -154,8 +154,8 @@ def free_threads(make: Callable[[int], Body], clients: int, rounds: int, threads
 def threads_in_step(make: Callable[[int], Body], clients: int, rounds: int, threads: int) -> float:
     """Seconds of threads that each call the bodies of every `threads`-th client and wait for each other after each round.
 
-    What a loop written by hand, for nothing but this program, makes of rounds in which the server needs all replies before it asks
-    again: thread 0 calls the server's body, the others spin meanwhile.
+    The best hand-written loop for this program, whose server needs all replies before it asks again: thread 0 calls the server's
+    body while the others spin.
     """
     server, ask = PlainServer(rounds), Port()
     # asked: written by thread 0, read by the others; done: each of them writes its own place, thread 0 reads; one thread's store of an
@@ -190,7 +190,7 @@ def threads_in_step(make: Callable[[int], Body], clients: int, rounds: int, thre
             try:
                 (follow if index else lead)()
             except BaseException:
-                server.stopped = True  # so that nobody waits for this thread
+                server.stopped = True  # so that the other threads do not wait for this one
                 raise
 
         return run

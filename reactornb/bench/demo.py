@@ -1,4 +1,4 @@
-"""The quick start's program: what a second worker gives, the same fingerprint for 1, 2 and 8 workers, learning over seeds.
+"""The quick start's program: the gain of a second worker, equal fingerprints for 1, 2 and 8 workers, learning over seeds.
 
 The reactors are those of the notebook's own cells. The sampling part is the program with no update between rounds: rollouts and
 replay buffer work as always, the learner only repeats its weights. One and two workers alternate in one process, so that
@@ -37,7 +37,7 @@ def sampling(root: Any, *, pairs: int, rounds: int, workers: int = 2) -> dict[st
         `ratio` (median over pairs), `ratios`, `one_seconds`, `many_seconds`, `steps_per_second` of the many.
     """
     program = Program(root, gradient_steps=0, rounds=rounds, target=float("inf"))
-    program.run(workers=workers)  # what is imported and allocated at first use
+    program.run(workers=workers)  # warm-up: imports and allocations at first use
     seconds: dict[int, list[float]] = {1: [], workers: []}
     steps = 0
     for pair in range(pairs):

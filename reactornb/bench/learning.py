@@ -33,7 +33,7 @@ _ZOO = "RL Baselines3 Zoo, benchmark.md"
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """An algorithm on an environment, and what is known of it.
+    """An algorithm on an environment, with its bar and published figures.
 
     Attributes:
         algorithm: its class in reactornb.rl.

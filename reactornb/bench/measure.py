@@ -1,7 +1,7 @@
-"""What benchmarks share: taking turns, ratios with their spread, options, a table and JSON.
+"""Shared by all benchmarks: taking turns, ratios with their spread, options, a table and JSON.
 
-A machine's speed drifts by half between minutes, so nothing is compared across runs: everything takes turns within one run,
-many short measurements each, and a ratio is the median of the ratios of measurements that stood side by side.
+A machine's speed drifts by half between minutes, so nothing is compared across runs: all variants take turns within one run,
+with many short measurements, and a ratio is the median of the ratios of measurements from the same turn.
 """
 
 from __future__ import annotations
@@ -46,18 +46,18 @@ def interleave[T](variants: Mapping[str, Callable[[], T]], repeats: int) -> dict
     """Measure each variant `repeats` times, in turns, after one turn that is not counted.
 
     Args:
-        variants: name -> what measures once and returns a figure, or several.
-        repeats: turns; who begins changes with every turn, so that a machine that warms up or gets busy favours nobody.
+        variants: name -> a function that measures once and returns a figure, or several.
+        repeats: turns; each begins with another variant, so that a machine that warms up or gets busy favours none.
 
     Returns:
-        name -> its figures, one per turn; figures of one turn stood side by side.
+        name -> its figures, one per turn.
     """
     names = list(variants)
     figures: dict[str, list[T]] = {name: [] for name in names}
     for turn in range(-1, repeats):
         start = turn % len(names)
         for name in names[start:] + names[:start]:
-            gc.collect()  # nobody pays for another one's garbage
+            gc.collect()  # so that no variant collects another one's garbage
             figure = variants[name]()
             if turn >= 0:
                 figures[name].append(figure)
@@ -65,11 +65,11 @@ def interleave[T](variants: Mapping[str, Callable[[], T]], repeats: int) -> dict
 
 
 def in_threads(count: int, prepare: Callable[[int], Callable[[], object]]) -> float:
-    """Seconds that `count` threads need for their parts, without a word between them: the limit for as many workers.
+    """Seconds that `count` threads need for their parts without synchronising: the limit for as many workers.
 
     Args:
         count: threads.
-        prepare: called in each thread with its index, makes the objects of its part and returns what runs it.
+        prepare: called in each thread with its index; makes the objects of its part and returns a function that runs it.
     """
     # began, ended: each thread writes its own place; read after the joins.
     began, ended = [0.0] * count, [0.0] * count
@@ -99,13 +99,13 @@ def in_threads(count: int, prepare: Callable[[int], Callable[[], object]]) -> fl
 
 @dataclass(frozen=True)
 class Ratio:
-    """One comparison: the median of `values`, and the bar it is held against, if any.
+    """One comparison: the median of `values`, and the bar it must meet, if any.
 
     Attributes:
-        name: what is divided by what.
+        name: names the two figures.
         values: one per turn.
         at_least, at_most: the bar, for the median.
-        of_lowest: the ratio of the two figures' lowest, which other programs disturb least; for a figure itself, its lowest.
+        of_lowest: the ratio of the two figures' lowest values, which other programs disturb least; for a single figure, its lowest.
     """
 
     name: str
@@ -135,12 +135,12 @@ class Report:
 
     Attributes:
         benchmark: its name.
-        parameters: what it was run with.
+        parameters: the options it was run with.
         figures: name -> figures, one per turn.
         units: name -> unit of the figures.
         ratios: comparisons.
-        notes: what a reader has to know.
-        missing: peers that were asked for and could not be measured.
+        notes: remarks for the reader.
+        missing: requested peers that could not be measured.
         machine: interpreter, cores, load average before, and the peers' interpreters.
     """
 
@@ -154,7 +154,7 @@ class Report:
     machine: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        # Before anything of ours runs: what the machine does besides.
+        # The load of other programs, taken before the benchmark starts.
         self.machine = {
             "python": platform.python_version(),
             "build": build(),
@@ -175,7 +175,7 @@ class Report:
 
     @contextlib.contextmanager
     def opened(self, chosen: argparse.Namespace) -> Iterator[dict[str, peers.PeerProcess]]:
-        """The peers asked for, started; one that cannot be is noted, and makes the exit status 1, but costs nobody else's figures."""
+        """The requested peers, started. A peer that cannot start is noted and makes the exit status 1; the others are measured."""
         with contextlib.ExitStack() as stack:
             started: dict[str, peers.PeerProcess] = {}
             for name in peers_asked_for(chosen):
@@ -190,7 +190,7 @@ class Report:
             yield started
 
     def add(self, figures: Mapping[str, list[float]], unit: str) -> None:
-        """Add what was measured, in `unit`."""
+        """Add figures, in `unit`."""
         self.figures.update(figures)
         self.units.update(dict.fromkeys(figures, unit))
 
@@ -226,7 +226,7 @@ class Report:
         self.ratio(slow, fast, label, f"{fast}: speed over {slow}", at_least=at_least)
 
     def bar(self, name: str, at_most: float) -> None:
-        """Hold a figure itself against a bar."""
+        """Set a bar for a single figure."""
         if name in self.figures:
             values = self.figures[name]
             self.ratios.append(Ratio(f"{name}, {self.units[name]}", values, at_most=at_most, of_lowest=min(values)))
@@ -302,7 +302,7 @@ def summary(values: Sequence[float]) -> dict[str, float]:
 def options(
     name: str, about: str | None, *, repeats: int, workers: str = "1,2", lf: bool = False, cpu_time: bool = False
 ) -> argparse.ArgumentParser:
-    """A parser with what every benchmark takes.
+    """A parser with the options of every benchmark.
 
     Args:
         name: of the benchmark.
@@ -370,17 +370,17 @@ def lf_program(name: str) -> Path:
 
 
 def workers_word(count: int) -> str:
-    """What a figure with that many workers is called."""
+    """The name of a figure with so many workers."""
     return f"{count} worker{'s' if count > 1 else ''}"
 
 
 def threads_word(count: int) -> str:
-    """What the limit of that many workers is called."""
+    """The name of the limit for so many workers."""
     return f"{count} free threads"
 
 
 def in_step_word(count: int) -> str:
-    """What threads that wait for each other after each round are called."""
+    """The name of the limit whose threads wait for each other after each round."""
     return f"{count} threads in step"
 
 

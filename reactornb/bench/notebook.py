@@ -1,12 +1,12 @@
-"""What the panels cost, and whether the notebook stays at hand: `reactornb bench notebook`.
+"""The cost of the panels, and how fast the notebook answers: `reactornb bench notebook`.
 
 A real kernel, and for the page a real JupyterLab in Chromium. One program logs 100,000 values a second of 20 metrics while its
-two workers never rest; measured beside it are a trivial cell, frames of the page with a million points in its panel, and the
-panel's share of a core. A training program runs the same rounds with its panel open and without, in turns. An hour's worth of
-updates of a panel is made as fast as they go, and what stays in memory is counted.
+two workers are always busy; measured meanwhile are a trivial cell, frames of the page with a million points in its panel, and the
+panel's share of a core. A training program runs the same rounds with and without its panel open, in turns. An hour's worth of
+updates of a panel is made as fast as possible, and the memory that stays allocated is counted.
 
-Cell, speed and cost are the kernel's alone: a browser on the same two cores would take its part of them from whatever is
-measured. The page's figure has both, and the workers rest for none of it.
+Cell, speed and cost are measured in a kernel without a browser, which would use part of the same two cores. The page's figures
+are measured with kernel and browser together, while the workers are busy.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def on_tick(self):
     "%%reactor Load\nbusy = Bank(Busy, 2)\n",
 )
 
-# Seconds of processor time that the threads of this process have used which are no workers of `run`.
+# Seconds of processor time used by the threads of this process that are not workers of `run`.
 OTHERS = """
 import asyncio, gc, json, os, sys, threading, time
 from pathlib import Path
@@ -213,7 +213,7 @@ def _speed(report: Report, chosen: argparse.Namespace) -> None:
 
 
 def _cost(report: Report, chosen: argparse.Namespace) -> None:
-    """What a kernel does besides its workers, with the panel open less without."""
+    """Processor time of the kernel's other threads: with the panel open, minus without it."""
     shares: dict[bool, list[float]] = {True: [], False: []}
     with Kernel() as kernel:
         for code in (*LOAD, OTHERS, "run = Program(Load).start(workers=2, fast=True)"):
@@ -238,7 +238,7 @@ def on_tick(self):
     self.log(one=self.rng.normal(), other=self.rng.normal())
 """
 
-# A metric's rows are the run's, and what a user asked for: what is counted is all but what is allocated by the runtime and by cells.
+# Metrics' rows belong to the run and are wanted: count all memory except that allocated by the runtime and by cells.
 MEMORY = """
 import tracemalloc
 
@@ -299,7 +299,7 @@ def cycles(count):
 
 
 def _memory(report: Report, chosen: argparse.Namespace) -> None:
-    """What an hour's worth of updates leaves, what closing a panel frees, and threads after starts and stops."""
+    """Memory left by an hour's worth of updates, comms left by a closed panel, and threads left after starts and stops."""
     with Kernel() as kernel:
         for code in (
             LOAD[0],

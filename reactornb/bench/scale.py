@@ -1,4 +1,4 @@
-"""What size costs: reactions of 16 to 10,000 reactors, assembly and start of 10,000, and 10,000 timers.
+"""The cost of size: reactions of 16 to 10,000 reactors, assembly and start of 10,000, and 10,000 timers.
 
 - size: the micro benchmark with that many reactors and about the same number of reactions; beside it the plain loop over as many
   bodies, which grows too, for its objects no longer fit the caches.

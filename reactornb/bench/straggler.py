@@ -4,9 +4,9 @@ Level time runs from the end of the reaction that asks to the beginning of the o
 against the best schedule of the durations that were measured in that very level, on as many cores as there are workers: for two
 the exact optimum (all 2^16 ways to share the reactions), for more the lower bound max(longest, sum / workers).
 
-The straggler is predictable where it stays in one place for a while before it moves on, so that a scheduler that keeps account
-of costs may begin with it; elsewhere its place is drawn anew for every level, and nobody can know it. What an ideal scheduler that
-knows nothing gets, which takes the reactions in their order as workers become free, is computed from the same durations: "in order".
+The straggler is predictable in the cases where it stays in one place for a while, so that a scheduler that records costs can start
+it first; in the others its place is drawn at random for every level. "in order" is computed from the same durations: the time of an
+ideal scheduler without such records, which hands out the reactions in their order as workers become free.
 """
 
 from __future__ import annotations
@@ -140,9 +140,8 @@ def measure(program: Program, workers: int) -> dict[str, float]:
     run = program.start(workers=workers, fast=True)
     run.result()
     referee: Any = run.instance("referee")
-    levels = referee.levels[
-        len(referee.levels) // 10 :
-    ]  # what starts threads, and what learns costs, is not the level's
+    # Skip the levels in which threads start and costs are not known yet.
+    levels = referee.levels[len(referee.levels) // 10 :]
     return {
         "level": 1e6 * statistics.fmean(took for took, _ in levels),
         "best": 1e6 * statistics.fmean(best_makespan(durations, workers) for _, durations in levels),

@@ -1,4 +1,4 @@
-"""What counts of arrays, tensors and random generators for a fingerprint; see `fingerprint.py`.
+"""How arrays, tensors and random generators enter a fingerprint; see `fingerprint.py`.
 
 torch is never imported here: a program that sends tensors has imported it.
 """
@@ -28,7 +28,7 @@ _OWN = {
 
 
 class Node:
-    """A value whose parts are still to be walked.
+    """A value whose parts have yet to be walked.
 
     Attributes:
         value: the value.
@@ -64,7 +64,7 @@ class Node:
 
 @functools.lru_cache(1024)
 def _dtype(dtype: Any) -> bytes:
-    """A dtype's name: its fields, not where they stand in memory."""
+    """A dtype's name, with its fields but without their memory offsets."""
     if dtype.names is not None:
         fields = b"".join(_count(len(name.encode())) + name.encode() + _dtype(dtype[name]) for name in dtype.names)
         record = b"R" if dtype.type is numpy.record else b"V"
@@ -87,7 +87,7 @@ def _shape(shape: tuple[int, ...]) -> bytes:
 
 @functools.lru_cache(4096)
 def _head(tag: bytes, dtype: Any, shape: tuple[int, ...]) -> tuple[bytes, str]:
-    """What stands before the elements, and how these are written: "" as they lie there, "fields", "objects", or "padded"."""
+    """The bytes before the elements, and how the elements are written: "" (their memory), "fields", "objects", or "padded"."""
     how = (
         "fields"
         if dtype.names is not None
@@ -106,7 +106,7 @@ def _is_padded(dtype: Any) -> bool:
 
 
 def plain(tag: bytes, array: Array) -> Any:
-    """An array of numpy's own class: bytes where its elements are that, else a node."""
+    """An array of numpy's own class: bytes if its elements are plain memory, else a node."""
     dtype = array.dtype
     head, how = _head(tag, dtype, array.shape)
     if how == "fields":
@@ -145,7 +145,7 @@ def _subclass(
 
 
 def _masked(value: Any) -> list[Any]:
-    """Mask, what it lets through, and the value that stands for the rest."""
+    """The mask, the data with masked elements set to zero, and the fill value."""
     data = numpy.ma.getdata(value).view(numpy.ndarray)
     if data.dtype.names is not None:
         return [value[field] for field in data.dtype.names]
@@ -158,7 +158,7 @@ def _masked(value: Any) -> list[Any]:
 
 
 def _generator(_: Any, value: Any) -> Node:
-    """Numpy's random generators: which they are, where they stand, and what is spawned from them next."""
+    """Numpy's random generators: their kind, their state, and the state from which the next generators are spawned."""
     bits = getattr(value, "bit_generator", None) or getattr(value, "_bit_generator", value)
     seeds = getattr(bits, "seed_seq", None)
     spawning = [getattr(seeds, name, None) for name in ("entropy", "spawn_key", "pool_size", "n_children_spawned")]
@@ -194,7 +194,7 @@ def _tensor(
 
 
 def _elements(torch: Any, tensor: Any) -> list[Any]:
-    """What a tensor's elements are, as values that can be walked."""
+    """A tensor's elements, as values that can be walked."""
     if tensor.is_nested:
         return [tuple(tensor.unbind())]
     shape = tuple(tensor.shape)

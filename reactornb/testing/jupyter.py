@@ -1,4 +1,4 @@
-"""A Jupyter server of this interpreter and a page of it in Chromium, for tests and measurements of what is on the screen.
+"""A Jupyter server of this interpreter and a page of it in Chromium, for tests and measurements of the page.
 
 It needs Playwright and Debian's Chromium, and loads nothing from the net. It knows JupyterLab and Notebook 7, whose pages differ
 in where the menus are and how a notebook is addressed.
@@ -162,7 +162,7 @@ def opened_page(jupyter: Jupyter, *, width: int = 1250, height: int = 1500) -> I
     complaints: list[str] = []
 
     def hear(words: str, url: str = "") -> None:
-        # A server that is asked for its kernels while one of them starts answers with an error of its own; the page asks again.
+        # A server answers a request for its kernels with an error while one of them starts; the page then retries.
         is_list_of_kernels = url.startswith(f"{jupyter.url}/api/kernels?")
         if words not in _NOT_OURS[jupyter.app] and not is_list_of_kernels:
             complaints.append(words)

@@ -1,6 +1,6 @@
-"""A slider, a box or a list for one parameter of a run: a change in the page calls `Run.set`, and a change in the run is shown.
+"""A slider, a box or a list for one parameter of a run: a change in the page calls `Run.set`, and the widget shows changes in the run.
 
-Widgets are only touched by the thread of the kernel's loop: `refresh` is called by the notebook's pump, and a message from the page
+Only the thread of the kernel's loop updates widgets: the notebook's pump calls `refresh`, and a message from the page
 only posts a change to the run.
 """
 
@@ -31,16 +31,16 @@ class Control:
         run: whose parameter it is.
         path: see `Run.set`.
         low, high: a slider's ends; guessed from the present value unless given.
-        log: a slider by orders of magnitude; for small positive numbers unless given.
-        step: of a slider; of its exponent, if it is one by orders of magnitude.
+        log: use a logarithmic slider; by default for small positive numbers.
+        step: the slider's step; for a logarithmic one, of its exponent.
 
     Raises:
-        UnknownNameError, ParameterError: as `Run.set`, for a path that means nothing or cannot be changed.
-        ValueError: for ends that are none.
+        UnknownNameError, ParameterError: as `Run.set`, for an unknown path or a parameter that cannot be changed.
+        ValueError: for invalid ends.
 
     Attributes:
         box: the widget and a line of text about it.
-        sent_bytes: about how much the last `refresh` sent.
+        sent_bytes: the approximate size of the messages that the last `refresh` sent.
     """
 
     def __init__(
@@ -68,13 +68,13 @@ class Control:
         self.widget.observe(self._moved, "value")
 
     def follow(self, run: Run) -> None:
-        """Belong to this run from now on."""
+        """Control this run from now on."""
         self.run = run
         self._asked: str | None = None
         self._target: Any = _NOTHING  # the value that was asked for, until the run has it
 
     def _value(self) -> Any:
-        """What it is at present; of a bank, its first member's."""
+        """The parameter's present value; for a bank, that of its first member."""
         return next(iter(self.run.parameters(self.path).values()))
 
     def _made(self, value: Any, low: float | None, high: float | None, log: bool | None, step: float | None) -> Any:
@@ -118,7 +118,7 @@ class Control:
         )
 
     def _moved(self, change: Any) -> None:
-        """The page says what the parameter should be. On whatever thread its message arrives: this only posts to the run."""
+        """The user moved the widget. Called on any thread: it only posts a change to the run."""
         value = change["new"]
         if value == self._shown:  # `refresh` put it there
             return
@@ -141,7 +141,7 @@ class Control:
             self._target = value
 
     def _stays(self, value: Any) -> bool:
-        """Whether a slider is where it was: one that is clicked sends the value of its own grid nearest to the parameter's."""
+        """Whether a slider has not moved: a click sends the value on the slider's grid that is nearest to the parameter's."""
         before = self._value() if self._target is _NOTHING else self._target
         at, stood = self._step_of(value), self._step_of(before)
         if at is None or stood is None:
@@ -149,7 +149,7 @@ class Control:
         return abs(at - round(at)) < 1e-6 and round(at) == round(stood)
 
     def _step_of(self, value: Any) -> float | None:
-        """How many steps from a slider's least value a value is; None for other widgets, and what is no number."""
+        """A value's distance from a slider's least value, in steps; None for other widgets and for values that are no numbers."""
         widget = self.widget
         if not isinstance(widget, _SLIDERS) or isinstance(value, bool) or not isinstance(value, (int, float)):
             return None
@@ -158,7 +158,7 @@ class Control:
         return float((min(max(value, widget.min), widget.max) - widget.min) / widget.step)
 
     def refresh(self) -> bool:
-        """Show what the run has; false once it is over."""
+        """Show the run's present value; returns false once the run is over."""
         alive = self.run.is_alive
         value = self._value()
         if value == self._target:
@@ -187,7 +187,7 @@ class Control:
             self.sent_bytes += _ABOUT_BYTES
 
     def words(self) -> str:
-        """What the widget does not show by itself: another value, a refusal, that the run is over."""
+        """The text beside the widget: a value it cannot show, a refusal, or that the run is over."""
         values = list(self.run.parameters(self.path).values())
         same = all(v == values[0] for v in values)
         said = f"is {_text(values[0])}" if same else "differs between the members"
@@ -204,7 +204,7 @@ class Control:
         return _text(self._seen)
 
     def widget_value(self, value: Any) -> Any:
-        """A value as the widget has it."""
+        """A value in the form that the widget takes."""
         return _text(value) if isinstance(self.widget, ipywidgets.Text) else value
 
     @property
@@ -218,7 +218,7 @@ class Control:
         return self.box.comm is not None
 
     def close(self) -> None:
-        """Close the widget, and free what belongs to it."""
+        """Close the widget and the widgets inside it."""
         for widget in (self.widget, self._said, self.box):
             widget.layout.close()
             widget.close()
@@ -232,13 +232,13 @@ class Control:
 def bounds(
     value: float | None, low: float | None, high: float | None, log: bool | None, *, whole: bool
 ) -> tuple[float, float, bool]:
-    """A slider's ends, and whether it goes by orders of magnitude.
+    """A slider's ends, and whether it is logarithmic.
 
-    A learning rate of 2.5e-4 is looked for within two orders of magnitude, a probability in [0, 1], anything else up to four times
-    its value (a whole number: up to ten times).
+    The default range of a learning rate such as 2.5e-4 is two orders of magnitude around it, that of a probability is [0, 1], that of
+    other numbers ends at four times the value (integers: ten times).
 
     Raises:
-        ValueError: if the ends are the wrong way round, or not positive where orders of magnitude are asked for.
+        ValueError: if the least value is not below the greatest, or not positive on a logarithmic slider.
     """
     size = abs(value) if value else (10.0 if whole else 1.0)
     if log is None:

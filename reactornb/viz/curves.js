@@ -14,7 +14,7 @@ function short(value) {
   return value.toLocaleString("en", { maximumSignificantDigits: 4 });
 }
 
-// The same trailing mean as series.moving_mean, over a share of the values: what is seen live is what is printed.
+// The same trailing mean as series.moving_mean, over a share of the values, so that live and printed curves agree.
 function movingMean(values, share) {
   const width = Math.max(1, Math.floor(values.length * share));
   if (width === 1) return values;
@@ -29,7 +29,7 @@ function movingMean(values, share) {
   return out;
 }
 
-// The index of the x nearest to one; the xs rise.
+// The index of the nearest x; xs are ascending.
 function nearest(xs, x) {
   let low = 0, high = xs.length - 1;
   while (low < high) {
@@ -40,12 +40,12 @@ function nearest(xs, x) {
   return low > 0 && x - xs[low - 1] < xs[low] - x ? low - 1 : low;
 }
 
-// One or two values, or all of them at one tag, as an evaluation logs its episodes: dots, since a line would not be seen.
+// True for one or two values, or if all share one tag, as an evaluation logs its episodes: these are drawn as dots.
 function isNoLine(x) {
   return x.length < 3 || x[0] === x[x.length - 1];
 }
 
-// Mean, least and greatest over runs, as series.spread: the last value of a run that ended is held, one that lives limits the stretch.
+// Mean, least and greatest over runs, like series.spread: an ended run keeps its last value, a live run limits the range.
 function spreadOf(runs, points = 300) {
   const finite = runs.map(({ x, trend, ended }) => {
     const kept = Array.from(x.keys()).filter((i) => Number.isFinite(trend[i]));
@@ -77,7 +77,7 @@ function spreadOf(runs, points = 300) {
   return { grid, mean, least, greatest, held, count: finite.length };
 }
 
-// What the page gets in one buffer, as run_panel.py packs it.
+// Unpacks the buffer that run_panel.py packs.
 function decode(curves, view) {
   let at = view.byteOffset;
   return curves.map(({ points: n }) => {
@@ -94,7 +94,7 @@ function decode(curves, view) {
   });
 }
 
-// One metric. `look` is what the panel's controls say: { smoothing, logX, logY, mean }.
+// One metric. `look` has the settings of the panel's controls: { smoothing, logX, logY, mean }.
 class Chart {
   constructor(parent, name, look, sync) {
     this.name = name;
@@ -134,7 +134,7 @@ class Chart {
     const data = tables.length > 1 ? uPlot.join(tables) : tables[0];
     const only = (values) => { const found = new Set(values.filter((v) => v != null)); return found.size === 1 ? [...found][0] : null; };
     this.only = { x: only(Array.from(data[0])), y: only(data.slice(1).flatMap((c) => Array.from(c))) };
-    // What is fixed when a plot is made.
+    // uPlot options that cannot change once a plot exists.
     const fixed = JSON.stringify([this.axis, drawn.series.map((s) => [String(s.stroke), s.points]), look.logX, look.logY, this.only.x, this.only.y]);
     if (this.plot && fixed !== this.fixed) { this.plot.destroy(); this.plot = null; }
     this.fixed = fixed;
@@ -192,7 +192,7 @@ class Chart {
     const look = { stroke: ink, grid, ticks: grid, font: FONT, size: 28 };
     const values = (_, ticks) => ticks.map((tick) => (tick == null ? "" : short(tick)));
     const scale = (log) => (log ? { distr: 3 } : {});
-    // Where there is one value only it stands in the middle, and is the only tick: no axis of invented numbers around it.
+    // A single value is drawn in the middle and is the only tick, instead of an axis with invented numbers.
     const alone = (v, log) => (v == null ? {} : { range: log && v > 0 ? [v / 10, v * 10] : [v - (Math.abs(v) / 2 || 1), v + (Math.abs(v) / 2 || 1)] });
     const tick = (v) => (v == null ? {} : { splits: () => [v], filter: (_, splits) => splits });
     this.plot = new uPlot({

@@ -1,4 +1,4 @@
-"""Learning curves that stand still: a Matplotlib figure for papers and files, a small SVG where no widget can run.
+"""Static learning curves: a Matplotlib figure for papers and files, and a small SVG where widgets cannot run.
 
 The live curves are in `run_view.py`; both read a run through `series.LogReader`.
 """
@@ -39,7 +39,7 @@ def number(value: float) -> str:
 
 
 def series_of(run: Run | Result, metrics: Iterable[str] | None = None, capacity: int = 2000) -> dict[str, Series]:
-    """The metrics of a run, alive or over, in buckets.
+    """The metrics of a live or ended run, in buckets.
 
     Raises:
         ReactorError: for a metric that was not logged.
@@ -79,7 +79,7 @@ class Plot:
 
         Raises:
             ReactorError: for an ending that is no format.
-            FileError: if it cannot be written; then it is not there, or as it was.
+            FileError: if it cannot be written; then an existing file is unchanged.
         """
         path = Path(path)
         options = {"dpi": 144, "format": path.suffix[1:].lower() or "png", **options}
@@ -111,8 +111,8 @@ def plot(
     """Learning curves as a Matplotlib figure, one axes per metric.
 
     One run: its values, their spread within each stretch of the axis, and a moving mean. Several: each run's moving mean,
-    thin, and their mean, with a band from the least to the greatest run; see `series.spread`. Runs whose parameters differ
-    in more than the seed have a mean for each group of alike ones.
+    thin, and their mean, with a band from the least to the greatest run; see `series.spread`. If parameters other than the
+    seed differ, there is a mean for each group of runs with the same parameters.
 
     Args:
         runs: a run or its result, alive or over, or several, such as one for each seed.
@@ -175,7 +175,7 @@ def _label(run: Run | Result) -> str:
 
 
 def _is_line(x: Any) -> bool:
-    """False for one or two values, or all of them at one tag, as an evaluation logs its episodes: dots, since a line would not be seen."""
+    """False for one or two values, or if all share one tag, as an evaluation logs its episodes: these are drawn as dots."""
     return len(x) >= 3 and bool(x[0] != x[-1])
 
 
@@ -230,9 +230,9 @@ def _draw_spread(
 
 
 def told_apart(runs: Sequence[Run | Result]) -> list[str]:
-    """Per run what sets it apart from the others beside its seed, such as "learning_rate=0.01"; empty where nothing does.
+    """For each run the parameters, besides the seed, that differ from the other runs, such as "learning_rate=0.01"; "" if none do.
 
-    Looked for among programs' names, then the outermost reactors' parameters, then those of the reactors within.
+    Programs' names are compared first, then the parameters of the outermost reactors, then those of contained reactors.
     """
     programs = [run.program if isinstance(run, Run) else None for run in runs]
     facts: list[dict[str, str]] = []
@@ -246,7 +246,7 @@ def told_apart(runs: Sequence[Run | Result]) -> list[str]:
         facts.append(values)
     known = list(dict.fromkeys(name for values in facts for name in values))
     differing = [name for name in known if len({values.get(name, "") for values in facts}) > 1]
-    # What differs within follows from what differs outside, as a rule; who knows the outer one knows enough.
+    # Differences in contained reactors usually follow from the outer ones, which say enough.
     outer = [name for name in differing if "." not in name]
     return [
         ", ".join(values[n] if not n else f"{n}={values[n]}" for n in (outer or differing[:3]) if n in values)
@@ -255,12 +255,12 @@ def told_apart(runs: Sequence[Run | Result]) -> list[str]:
 
 
 def _brief(value: Any) -> str:
-    """A parameter's value, alike in all programs to which the same was given."""
+    """A parameter's value in a form that compares equal across programs."""
     if isinstance(value, float):
         return f"{value:g}"
     if isinstance(value, (str, int, bool, type(None))):
         return str(value)
-    if callable(value):  # a lambda written twice is the same to who compares runs
+    if callable(value):  # the same lambda in two programs counts as equal
         return getattr(value, "__qualname__", type(value).__name__)
     shown = repr(value)
     return type(value).__name__ if " at 0x" in shown else shown[:60]
@@ -325,7 +325,7 @@ def curves_svg(
 
 
 def _wrapped(lines: Sequence[str], most: int) -> tuple[list[str], list[int]]:
-    """Lines broken at their dots so that none is much longer than `most` characters, and from which each comes."""
+    """Wrap lines at their " · " to about `most` characters; returns the new lines, and for each the number of its original."""
     wrapped: list[str] = []
     origins: list[int] = []
     for number_of, line in enumerate(lines):
@@ -343,7 +343,7 @@ def _wrapped(lines: Sequence[str], most: int) -> tuple[list[str], list[int]]:
 
 
 def _thinned(x: Any, values: Any, most: int = _W // 2) -> tuple[Any, Any]:
-    """As many neighbours as leave at most `most` points, by their mean, at the last of them."""
+    """Reduce to at most `most` points: neighbours become their mean, at the x of the last of them."""
     by = -(-len(x) // most)
     if by == 1:
         return x, values

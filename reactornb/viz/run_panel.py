@@ -1,7 +1,7 @@
 """The live panel of runs in a notebook: an anywidget over `RunsView`. Its page side is `run_panel.js`, drawn with uPlot.
 
-Everything is in this package: nothing is loaded from the net. Traits are only ever set by the thread of the kernel's loop
-(see `notebook`), never by a worker, nor by the thread on which a button's message arrives: that may be one of a subshell.
+All code is in this package: nothing is loaded from the net. Only the thread of the kernel's loop sets traits (see `notebook`),
+never a worker, nor the thread on which a button's message arrives, which may belong to a subshell.
 """
 
 from __future__ import annotations
@@ -32,20 +32,19 @@ class RunPanel(anywidget.AnyWidget):
     Args:
         runs: a run, or several.
         metrics: which metrics are drawn; all unless given.
-        restart: what "Start again" does: called with the panel and the number of the run, on the thread on which the page's
-            message arrives. Without it there is no such button. The new run is shown beside the old one; see `add`.
+        restart: called by the button "Start again" with the panel and the number of the run, on the thread on which the page's
+            message arrives; None: no such button. The new run is shown beside the old one; see `add`.
 
     Attributes:
-        runs: per run what `RunView.status` says, with its color and label, its group (see `RunsView.groups`), and how to get at it.
-        beat: seconds since 1970 of the kernel's clock when it last said anything: the page tells a living run from a panel whose
-            kernel is gone.
+        runs: per run the data of `RunView.status`, with color, label, group (see `RunsView.groups`), and the code that gets the run.
+        beat: time of the kernel's last message, in seconds since 1970: the page uses it to notice that the kernel is gone.
         curves: per run and metric its name, the run's number, color, last value as text, and its number of points.
-        points: for each of these in turn x as float64, then mean, least and greatest as float32, little-endian, padded to
-            8 bytes.
+        points: for each curve in the same order x as float64, then mean, least and greatest as float32, little-endian, padded
+            to 8 bytes.
         axis: the title of the x axes.
         printed: the last lines that the runs printed; `lines` is how many there were.
-        twin: names the picture that stands below it.
-        sent_bytes: about how much the last `refresh` sent.
+        twin: identifies the hidden picture below the panel.
+        sent_bytes: the approximate size of the messages that the last `refresh` sent.
     """
 
     # uPlot and our charts define variables of the one module; the panel uses them.
@@ -106,13 +105,13 @@ class RunPanel(anywidget.AnyWidget):
         ]
 
     def _groups(self) -> list[str]:
-        if len(self._known_groups) != len(self.view.views):  # what a program was made with does not change
+        if len(self._known_groups) != len(self.view.views):  # a program's parameters do not change
             self._known_groups = self.view.groups()
         return self._known_groups
 
     @staticmethod
     def _color(place: int, groups: list[str]) -> str:
-        """A color for each run; for each group where runs repeat what others did."""
+        """A run's color: one for each run, or one for each group if runs repeat an experiment."""
         names = list(dict.fromkeys(groups))
         grouped = 1 < len(names) < len(groups)
         return COLORS[(names.index(groups[place]) if grouped else place) % len(COLORS)]
@@ -146,10 +145,11 @@ class RunPanel(anywidget.AnyWidget):
         return {"curves": curves, "points": b"".join(parts), "axis": AXES[axis]}
 
     def refresh(self) -> bool:
-        """Send what is new to the page; false once the runs are over and all of it has been sent."""
+        """Send changes to the page; returns false once the runs are over and everything has been sent."""
         if self._over:
             return False
-        alive = self.run_is_alive  # before reading: what comes after the last look is read by one more
+        # Read first: values logged between this and the next line are sent by one more refresh.
+        alive = self.run_is_alive
         changed = self.view.refresh()
         self.sent_bytes = _HEADERS
         with self.hold_sync():
@@ -174,7 +174,7 @@ class RunPanel(anywidget.AnyWidget):
         self._over = False
 
     def _on_message(self, _widget: Any, message: Any, _buffers: Any) -> None:
-        """A button was pressed. All of this may run on any thread: commands are flags that a run looks at."""
+        """Handle a pressed button, on any thread: commands only set flags that a run reads."""
         if not isinstance(message, dict) or message.get("run") not in range(len(self.view.views)):
             return
         place = message["run"]
@@ -195,7 +195,7 @@ class RunPanel(anywidget.AnyWidget):
                 self._restart(self, place)
 
     def static(self) -> dict[str, str]:
-        """What stands for the panel where no widget can: MIME type to content."""
+        """The panel's static fallback: MIME type to content."""
         svg = self.view.svg()
         html = f'<div data-rnb-of="{self.twin}">{svg}</div>{_unless_gone(self.twin)}'
         return {"text/plain": self.view.text(), "image/svg+xml": svg, "text/html": html}
@@ -212,7 +212,7 @@ class RunPanel(anywidget.AnyWidget):
 
 
 class Flood:
-    """When a panel sends what runs print: at each refresh, but once a second where more comes than can be read."""
+    """Decides when a panel sends printed lines: at each refresh, but once a second if there are more than a user can read."""
 
     a_second = 200  # lines
 
@@ -222,7 +222,7 @@ class Flood:
         self._fast = False
 
     def is_due(self, version: int, alive: bool) -> bool:
-        """Whether there is something new that should be sent now.
+        """Whether new lines should be sent now.
 
         Args:
             version: see `RunsView.printed_version`.
@@ -231,7 +231,7 @@ class Flood:
         return version != self._version and (not alive or not self._fast or time.monotonic() - self._at >= 1.0)
 
     def sent(self, version: int, lines: int) -> None:
-        """It was sent: that version, that many lines in all."""
+        """Record which version was sent, and how many lines there were in all."""
         now = time.monotonic()
         self._fast = lines - self._lines > self.a_second * max(now - self._at, 0.1)
         self._version, self._lines, self._at = version, lines, now
@@ -240,8 +240,8 @@ class Flood:
 def _unless_gone(twin: str) -> str:
     """Style that hides JupyterLab's "Error displaying widget: model not found" above a picture.
 
-    A notebook that is opened when its kernel is gone has both: the words, in a node that is marked as a widget and holds none, and
-    the picture, which says by itself of when it is.
+    A notebook that is opened without its kernel has both: the error, in a node that is marked as a widget but contains none, and
+    the picture, whose heading includes its time.
     """
     child = ".jp-OutputArea-child"
     error = f"{child}:has(> .jupyter-widgets):not(:has(.rnb-run))"  # one `:has` within another is no CSS

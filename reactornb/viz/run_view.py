@@ -1,7 +1,7 @@
-"""A run to look at: state, tag, progress, rates, workers and curves; as text, as a picture, and as plain data for a panel.
+"""What a display shows of a run (state, tag, progress, rates, workers and curves), as text, as a picture, and as data for a panel.
 
-`RunView` only reads: one thread calls `refresh`, and the workers never notice. The live panel (`run_panel.py`) sends what it
-finds to the page; a terminal prints `text()`; a saved notebook keeps `svg()`.
+`RunView` only reads the run: one thread calls `refresh`, without a lock that a worker could wait for. The live panel (`run_panel.py`)
+sends the data to the page; a terminal prints `text()`; a saved notebook keeps `svg()`.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ __all__ = ["RunView", "RunsView", "describe_failure"]
 
 _WINDOW = 2.0  # seconds over which rates are taken
 _BUSY_S = 2.0  # a reaction that takes longer is named
-_HUNG_S = 10.0  # a run may be given up once one has been busy for so long, or when it was asked to end
-_LAG_S = 1.0  # being later than this is worth a warning
+_HUNG_S = 10.0  # after this time in one reaction, or after a request to end, the panel offers to abandon the run
+_LAG_S = 1.0  # a larger lag is worth a warning
 
 
 class RunView:
@@ -62,11 +62,11 @@ class RunView:
 
     @property
     def curves(self) -> dict[str, Series]:
-        """What is drawn: all of them but "steps", which shows as a rate."""
+        """The metrics that are drawn: all but "steps", which is shown as a rate."""
         return {name: series for name, series in self.series.items() if name != "steps"}
 
     def refresh(self) -> bool:
-        """Read what is new; true if new values were logged."""
+        """Read the values logged since the last call; returns whether there were any."""
         changed = self.reader.read()
         run = self.run
         self._busy = run.busy()
@@ -95,7 +95,7 @@ class RunView:
         return per_second
 
     def _measure_workers(self) -> None:
-        """The share of a core each worker used since last time; empty where nobody keeps account."""
+        """The share of a core that each worker used since the last call; empty where the system does not measure it."""
         now = time.perf_counter()
         span, self._used_at = now - self._used_at, now
         spent = self.run.worker_seconds
@@ -105,7 +105,7 @@ class RunView:
         self._cpu = spent
 
     def status(self) -> dict[str, Any]:
-        """Everything but the curves, as JSON can carry it."""
+        """Everything but the curves, in types that JSON can represent."""
         run = self.run
         until_ns = run.options.until_ns
         tag = run.tag
@@ -132,7 +132,7 @@ class RunView:
         }
 
     def doing(self) -> str:
-        """What a living run does or waits for, where that is not just the next reaction."""
+        """What a live run does or waits for, if that is not simply the next reaction."""
         run = self.run
         if not run.is_alive:
             return ""
@@ -150,12 +150,12 @@ class RunView:
 
     @property
     def is_hung(self) -> bool:
-        """Whether giving the run up is offered: a reaction has not returned for long, or not since the run was asked to end."""
+        """Whether the panel offers to abandon the run: a reaction has been busy for long, or since the run was asked to end."""
         longest = self._busy[0].seconds if self._busy else 0.0
         return self.run.is_alive and longest >= (_BUSY_S if self.run.stop_requested else _HUNG_S)
 
     def warnings(self) -> list[str]:
-        """What the run's user should know: what the run says, and that it does not keep up with physical time."""
+        """The run's own warnings, and one if it does not keep up with physical time."""
         words = list(self.run.warnings)
         lag = self.run.lag
         if lag is not None and lag > _LAG_S and self._follows_time and not self.doing():
@@ -167,11 +167,11 @@ class RunView:
 
     @property
     def _follows_time(self) -> bool:
-        """False while all happens at time 0: such a program does its work in microsteps and has nothing to be late for."""
+        """False while logical time stays 0: such a program works in microsteps, so physical time does not matter to it."""
         return self.run.tag.time_ns > 0
 
     def _empty(self) -> str:
-        """What is said instead of curves."""
+        """The text shown instead of curves."""
         run = self.run
         if not run.is_alive:
             return (
@@ -196,7 +196,7 @@ class RunView:
         return f"{number(float(f'{logical / run.seconds:.2g}'))}× real time"
 
     def _queues(self) -> str:
-        """How much waits: later tags with events, and events from outside; nothing is said where nothing does."""
+        """How many tags with events and how many physical events are waiting; "" if none are."""
         run = self.run
         if not run.is_alive:
             return ""
@@ -238,7 +238,7 @@ class RunView:
         return curves_svg(self.curves, self.caption())
 
     def caption(self) -> str:
-        """The heading of a picture: of a living run it says when it was taken, for it will be looked at later."""
+        """The heading of a picture. For a live run it includes the time, since the picture may be viewed later."""
         if not self.run.is_alive:
             return self.heading()
         return f"as of {time.strftime('%Y-%m-%d %H:%M:%S')}: {self.heading()}"
@@ -277,15 +277,15 @@ class RunsView:
         self.views.append(RunView(run))
 
     def groups(self) -> list[str]:
-        """Per run what sets it apart from the others beside its seed: "learning_rate=0.01"; empty for all where nothing does.
+        """For each run the parameters, besides the seed, that differ from the other runs, such as "learning_rate=0.01"; "" if none do.
 
-        Runs of one group are repetitions of one experiment: only they have a mean.
+        Runs of one group repeat the same experiment: a mean is taken within a group only.
         """
         return told_apart([view.run for view in self.views])
 
     @property
     def curves(self) -> list[dict[str, Series]]:
-        """What is drawn of each run."""
+        """Per run, the metrics that are drawn."""
         wanted = self._metrics
         if wanted is None:
             return [view.curves for view in self.views]
@@ -293,16 +293,16 @@ class RunsView:
 
     @property
     def is_alive(self) -> bool:
-        """True while one of the runs is."""
+        """True while one of the runs is alive."""
         return any(view.run.is_alive for view in self.views)
 
     def refresh(self) -> bool:
-        """Read what is new in all of them; true if new values were logged."""
+        """Read the values that all runs logged since the last call; returns whether there were any."""
         changed = [view.refresh() for view in self.views]
         return any(changed)
 
     def printed(self, last: int = 200, chars: int = 20_000) -> tuple[int, str]:
-        """How many lines the runs have printed, and of each the last of them, behind how many are not shown."""
+        """How many lines the runs have printed, and each run's last lines, after a line that counts the omitted ones."""
         share = max(len(self.views), 1)
         lines = []
         for run in (view.run for view in self.views):
@@ -316,7 +316,7 @@ class RunsView:
         return sum(view.run.printed.version for view in self.views)
 
     def check(self) -> None:
-        """Judge the names of metrics, once refreshed.
+        """Check the names of the requested metrics; call it after `refresh`.
 
         Raises:
             ReactorError: for a metric that no run has logged, if none can log it any more.
@@ -340,7 +340,7 @@ class RunsView:
 
 
 def describe_failure(failure: BaseException | None) -> str:
-    """What ended a run, with the user's own frames of the traceback; empty for None."""
+    """The failure of a run as text, with the user's own frames of the traceback; empty for None."""
     if failure is None:
         return ""
     lines = [f"{type(failure).__name__}: {failure}"]
@@ -361,7 +361,7 @@ _PACKAGE = str(Path(__file__).parent.parent)
 
 
 def own_frames(traceback: Any) -> list[Any]:
-    """The frames from the first one outside this package on: the scheduler's are no news to a user."""
+    """The frames from the first one outside this package on: the scheduler's frames do not help a user."""
     own = list(traceback)
     while own and own[0].filename.startswith(_PACKAGE):
         own.pop(0)

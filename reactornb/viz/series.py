@@ -1,7 +1,7 @@
-"""Logged metrics as a screen needs them: read once, kept in a bounded number of buckets, however long the run.
+"""Logged metrics, reduced for display: each value is read once and kept in a bounded number of buckets, however long the run.
 
-A `LogReader` follows the rows that a run's reactors append; each call reads only what is new, up to the last tag that is
-over, so the order is that of `Run.metrics` whatever thread logged. A `Series` keeps a few hundred buckets of mean, least and
+A `LogReader` follows the rows that a run's reactors append; each call reads only new rows, up to the last completed
+tag, so the order is that of `Run.metrics`, whichever thread logged. A `Series` keeps a few hundred buckets of mean, least and
 greatest value; when they are full, neighbours merge and every bucket holds twice as many values.
 """
 
@@ -22,7 +22,7 @@ Array = numpy.ndarray[Any, Any]
 
 
 class Logged(Protocol):
-    """What a reader needs of a run."""
+    """A run as `LogReader` uses it."""
 
     @property
     def is_alive(self) -> bool: ...
@@ -34,7 +34,7 @@ class Logged(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Tags:
-    """The tags of some values: the first and the last, and how often they and their times change in between."""
+    """The tags of a block of values: the first, the last, and how often the tag and its time change in between."""
 
     first: tuple[int, int]
     last: tuple[int, int]
@@ -43,7 +43,7 @@ class Tags:
 
     @classmethod
     def of(cls, times_ns: Any, microsteps: Any) -> Tags:
-        """Of values in the order of their tags; not empty."""
+        """The `Tags` of values in the order of their tags; at least one value."""
         times, steps = numpy.asarray(times_ns), numpy.asarray(microsteps)
         later = times[1:] != times[:-1]
         changed = later | (steps[1:] != steps[:-1])
@@ -70,7 +70,7 @@ class Series:
         self._buckets = numpy.empty((5, capacity))
         self._filled = 0
         self.per_bucket = 1
-        self._rest: Array = numpy.empty((3, 0))  # fewer values than a bucket holds: time, microstep, value
+        self._rest: Array = numpy.empty((3, 0))  # values of the incomplete last bucket: time, microstep, value
         self.count = 0
         self.last = self.least = self.greatest = float("nan")
         self.total = 0.0
@@ -133,7 +133,7 @@ class Series:
         self.per_bucket *= 2
 
     def points(self, axis: str = "time") -> tuple[Array, ...]:
-        """What is drawn: x, mean, least and greatest, each float64 [buckets]; x never goes back.
+        """The points of the curve: x, mean, least and greatest, each float64 [buckets]; x never decreases.
 
         Args:
             axis: "time" (s), "microstep" or "sample" (how many values there were).
@@ -148,12 +148,12 @@ class Series:
         if axis == "sample":
             x = numpy.minimum(numpy.arange(1.0, buckets.shape[1] + 1) * self.per_bucket, self.count)
             return x, buckets[2], buckets[3], buckets[4]
-        # A tag read while it changes can be off by a step, for display only; a curve must still not go back.
+        # A tag that is read while it changes can be off by one; that is fine for a display, but x must not decrease.
         x = numpy.maximum.accumulate(buckets[0 if axis == "time" else 1])
         first = numpy.flatnonzero(numpy.concatenate(([True], x[1:] != x[:-1])))[: len(x)]
         if len(first) == len(x):
             return x, buckets[2], buckets[3], buckets[4]
-        # Several values at one place, as an evaluation logs its episodes: one point, their mean and spread, not a vertical line.
+        # Several values at one x, such as the episodes of an evaluation, become one point with mean and spread, not a vertical line.
         weight = numpy.full(len(x), float(self.per_bucket))
         weight[-1] = rest.shape[1] or self.per_bucket
         mean = _weighted_means(buckets[2], weight, first)
@@ -171,7 +171,7 @@ def _weighted_means(values: Array, weight: Array, first: Array) -> Array:
 
 
 def _fmin(a: float, b: float) -> float:
-    """The smaller one; of NaN, of which nothing is known, and a number, the number. As numpy.fmin, in a tenth of the time."""
+    """The smaller value; a number is preferred to NaN. Like numpy.fmin, in a tenth of the time."""
     return a if a <= b or math.isnan(b) else b
 
 
@@ -188,7 +188,7 @@ def axis_of(series: Iterable[Series]) -> str:
 
 
 def moving_mean(values: Array) -> tuple[Array, int]:
-    """The mean over the last 1/30 of the values up to each, and over how many that is: the trend in a noisy curve."""
+    """The trend of a noisy curve: a trailing mean over 1/30 of the values, and the number of values in that window."""
     width = max(1, len(values) // 30)
     if width == 1:
         return values, 1
@@ -205,9 +205,9 @@ def spread(
 ) -> tuple[tuple[Array, ...], bool]:
     """Several runs' curves as one: x, mean, least and greatest over the runs, each float64 [points].
 
-    The grid begins where all runs have begun. The last value of a run that ended is held up to the end of the longest: no mean is over
-    fewer runs than another, and a run that solved its task early counts with what it had reached. A run that lives limits the
-    grid to where it is.
+    The grid begins where all runs have begun. An ended run keeps its last value up to the end of the longest run: so every mean is
+    over all runs, and a run that solved its task early counts with its last value. A live run limits the grid to its present
+    position.
 
     Args:
         curves: per run x, rising, and its values; read between values by straight lines.
@@ -232,7 +232,7 @@ def spread(
 
 
 class LogReader:
-    """Reads a run's logs on from where it stopped. Used by one thread; the workers only append to what it reads.
+    """Reads a run's logs incrementally. Used by one thread; the workers only append to the logs.
 
     Attributes:
         series: the metrics by name, in the order of their first values.
@@ -246,9 +246,9 @@ class LogReader:
         self.series: dict[str, Series] = {}
 
     def read(self) -> bool:
-        """Take in what was logged since; true if there was anything."""
-        # Order matters: what was logged before a run ended is in the logs once it is seen to have ended, and what was
-        # logged at tags before the current one is there once that is seen.
+        """Read the rows logged since the last call; returns whether there were any."""
+        # Order matters: read `is_alive` and `tag` first. Once a run is seen to have ended, the logs are complete; once a tag is
+        # seen as current, the logs of all earlier tags are.
         alive, now = self._run.is_alive, tuple(self._run.tag)
         news = []
         at = self._at
@@ -261,7 +261,7 @@ class LogReader:
                 news.append(log.columns(start, end))
                 at[i] = end
         rows = merged(news)
-        seen: dict[int, Tags] = {}  # of metrics that are logged together
+        seen: dict[int, Tags] = {}  # shared by metrics that are logged in one call
         for name, (times, microsteps, values, _) in rows.items():
             if name not in self.series:
                 self.series[name] = Series(self._capacity)

@@ -39,7 +39,7 @@ function render({ model, el }) {
   picture.adopt();
   let follows = model.get("state").follows;
 
-  // -- asking the kernel, one question at a time and at most ten a second
+  // -- requests to the kernel, one at a time and at most ten a second
   let question = "", count = 0, again = null, timer = 0;
   function ask(more = {}) {
     if (question) { again = again && more.resize ? again : more; return; }
@@ -73,7 +73,7 @@ function render({ model, el }) {
     ask();
   }
   function zoom(factor, at = (look.from + look.to) / 2) {
-    // Following, the end stays; else what is under the pointer does.
+    // While following, zoom around the end; else around the pointer.
     const center = follows ? look.to : at;
     show(center - (center - look.from) * factor, center + (look.to - center) * factor, true);
   }
@@ -232,7 +232,7 @@ function render({ model, el }) {
   canvas.addEventListener("pointerleave", () => { tip.textContent = ""; picture.marked = null; redraw(); });
   canvas.addEventListener("dblclick", all);
   canvas.addEventListener("wheel", (event) => {
-    // A page that is scrolled past must scroll on: the wheel is the panel's once it has the focus.
+    // The wheel zooms only when the panel has the focus, so that the page can be scrolled past it.
     if (document.activeElement !== canvas && !event.ctrlKey && !event.metaKey) return;
     event.preventDefault();
     const across = event.shiftKey ? event.deltaY : event.deltaX;
@@ -277,7 +277,7 @@ function render({ model, el }) {
   });
   canvas.addEventListener("blur", () => { tip.textContent = ""; });
 
-  // -- what the kernel says
+  // -- messages from the kernel
   function state() {
     title.textContent = model.get("heading");
     canvas.setAttribute("aria-label", `${model.get("heading")}. Plus and minus zoom, arrows left and right move, 0 shows all, up and down choose a worker, N and P go from span to span.`);
@@ -291,7 +291,7 @@ function render({ model, el }) {
   const onFrame = () => {
     const { asked: answer, window: [from, to] } = model.get("frame");
     if (answer === question) answered();
-    // The window of a run that is followed, or one that another view of this panel asked for, but not instead of a newer wish.
+    // Show the window of a followed run, or one that another view of this panel requested, unless this view has a newer request.
     if (!question && again === null && !drag) {
       look.from = from;
       look.to = to;

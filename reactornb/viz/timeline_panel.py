@@ -1,8 +1,8 @@
 """The timeline in a notebook: an anywidget over `TimelineView`. Its page side is `timeline_panel.js`, drawn on a canvas.
 
-The page gets windows, not spans: what of a window its pixels can show, as one binary buffer, and asks for another when it is
-zoomed or moved. While the run lives and the panel follows, `refresh` sends the newest window. Traits are only set by the thread of the
-kernel's loop; a message of the page may come on another and is handed over.
+The page gets windows, not all spans: one binary buffer with as much detail as its pixels can show. It requests another window when the
+user zooms or scrolls. While the run is alive and the panel follows it, `refresh` sends the newest window. Only the thread of the kernel's
+loop sets traits; a message from the page may arrive on another thread and is passed on.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from reactornb.viz.timeline_view import COLORS, Frame, TimelineView
 __all__ = ["TimelinePanel"]
 
 _HEADERS = 2000  # bytes of a message without spans
-_FOLLOWED_NS = 10_000_000_000  # how much of a living run is shown at first
+_FOLLOWED_NS = 10_000_000_000  # ns of a live run that are shown at first
 _SHORTEST_NS = 1000
 _MOST_BINS = 24_000  # of all lanes together
 
@@ -44,15 +44,15 @@ class TimelinePanel(anywidget.AnyWidget):
     Attributes:
         heading, words: the picture's text alternative, short and long.
         kinds: classes of reactions with their colors and their shares of the time.
-        cores: per worker, what to write behind its number.
+        cores: per worker, its core, as text to append to its number.
         state: whether the run lives, whether the window follows it, and where it ends, in ns.
-        frame: the window: `from`, `to` and `bins` of what was sent, `window` of what is meant to be shown; per lane how many spans
-            and crowded pixels were sent and since when spans are kept; tags; name, kind and level of the reactions in it.
-        spans: what is in it; per lane tag's time as float64, begin from `from` on and length in ns as float32, reaction and
-            microstep as int32; then of crowded pixels number, reaction and count as int32, and the busy share as float32.
-        said: what became of the last command.
-        twin: names the picture that stands below it.
-        sent_bytes: about how much the last `refresh` sent.
+        frame: describes `spans`: `from`, `to` and `bins` of the data, `window` to be shown; per lane the number of spans and of
+            crowded pixels, and the time since which spans are kept; tags; name, kind and level of the reactions in it.
+        spans: the data; per lane the tag's time as float64, begin (relative to `from`) and length in ns as float32, reaction and
+            microstep as int32; then for crowded pixels number, reaction and count as int32, and the busy share as float32.
+        said: the result of the last command, as text.
+        twin: identifies the hidden picture below the panel.
+        sent_bytes: the approximate size of the messages that the last `refresh` sent.
     """
 
     _esm = asset("page.js", "timeline_picture.js", "timeline_panel.js")
@@ -81,7 +81,7 @@ class TimelinePanel(anywidget.AnyWidget):
         self._later = later
         self._over = False
         self._width = 900
-        self._asked = ""  # the question of a page that the frame answers
+        self._asked = ""  # number of the page's request that the frame answers
         self._look_at_end(last_ns)
         super().__init__(cores=[lane.core for lane in timeline.lanes], twin=uuid4().hex, **self._all(), **options)
         self.on_msg(self._on_message)
@@ -89,12 +89,12 @@ class TimelinePanel(anywidget.AnyWidget):
     def _look_at_end(self, last_ns: int | None) -> None:
         alive = self.timeline.is_alive
         self._follows = alive
-        # How much is shown while it follows; None for all of it.
+        # ns shown while the panel follows the run; None for everything.
         self._length: int | None = last_ns or (_FOLLOWED_NS if alive else None)
         self._window = self._newest()
 
     def show_end(self, last_ns: int | None = None) -> None:
-        """Go to what is shown at first, on the loop's thread; argument as when it was made."""
+        """Go to the initial window, on the loop's thread; `last_ns` as in the constructor."""
         self.timeline.refresh()
         self._look_at_end(last_ns)
         self._asked = ""
@@ -152,7 +152,7 @@ class TimelinePanel(anywidget.AnyWidget):
         return {"frame": described, "spans": b"".join(parts)}
 
     def refresh(self) -> bool:
-        """Send what is new to the page; false once the run is over and all of it has been sent."""
+        """Send changes to the page; returns false once the run is over and everything has been sent."""
         if self._over:
             return False
         alive = (

@@ -1,4 +1,4 @@
-// What a timeline looks like: a lane per worker on one canvas, with tags above and time below. Used by timeline_panel.js.
+// Draws a timeline: a lane per worker on one canvas, with tags above and time below. Used by timeline_panel.js.
 
 const GUTTER = 112, RULER = 20, AXIS = 22, SHORTEST = 1000; // pixels, and ns
 const FONT = "11px system-ui, sans-serif";
@@ -20,7 +20,7 @@ function decode(frame, view) {
   }));
 }
 
-// The last place whose value is not above one; -1 if there is none. The values rise.
+// The last index whose value is at most the given one; -1 if there is none. The values are ascending.
 function lastUpTo(values, value) {
   let low = 0, high = values.length;
   while (low < high) {
@@ -58,14 +58,14 @@ function inkOn(color) {
   return 0.299 * r + 0.587 * g + 0.114 * b > 140 ? "#111" : "#fff";
 }
 
-// What is seen of a timeline, on one canvas. `look`: { from, to, levels, only }.
+// The visible window of a timeline, on one canvas. `look`: { from, to, levels, only }.
 class Picture {
   constructor(canvas, model, look) {
     Object.assign(this, { canvas, model, look, marked: null, band: null });
     this.ink = canvas.getContext("2d");
   }
 
-  // What the kernel sent last.
+  // Takes the frame that the kernel sent last.
   adopt() {
     this.frame = this.model.get("frame");
     this.lanes = decode(this.frame, this.model.get("spans"));
@@ -73,7 +73,7 @@ class Picture {
     this.marked = this.again(this.marked);
   }
 
-  // What was marked in an earlier frame, in this one.
+  // Finds the span that was marked in an earlier frame in this one.
   again(marked) {
     if (!marked || marked.index === undefined) return null;
     const slack = (this.frame.to - this.frame.from) / 1e6; // begins come as float32
@@ -89,7 +89,7 @@ class Picture {
   x(ns) { return GUTTER + ((ns - this.look.from) * this.room) / (this.look.to - this.look.from); }
   ns(x) { return this.look.from + ((x - GUTTER) * (this.look.to - this.look.from)) / this.room; }
 
-  // What a reaction counts as in the legend, and its color.
+  // A reaction's kind in the legend, and its color.
   paint(reaction) {
     const [, kind, level] = this.frame.names[reaction];
     return this.look.levels ? [level, LEVELS[level % LEVELS.length]] : [kind, this.model.get("kinds")[kind][1]];
@@ -236,7 +236,7 @@ class Picture {
     ink.strokeRect(this.x(from) - 1, RULER + lane * this.tall + 1, Math.max(this.x(to) - this.x(from), 1) + 2, this.tall - 2);
   }
 
-  // What lies at a point: { lane, index or bin, from, to } or null.
+  // The span or crowded pixel at a point: { lane, index or bin, from, to } or null.
   at(x, y) {
     const number = Math.floor((y - RULER) / this.tall), lane = this.lanes[number];
     if (!lane || x < GUTTER) return null;

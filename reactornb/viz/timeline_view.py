@@ -1,6 +1,6 @@
-"""A timeline to look at: windows of it for a panel, a picture, words, and files.
+"""Displays of a timeline: windows of it for a panel, a picture, text, and files.
 
-Colors tell reactions of one class apart from those of another: the members of a bank are alike. `TimelineView` reads a
+Reactions of one class have one color, so the members of a bank look alike. `TimelineView` reads a
 `Timeline` and knows no widget; the panel is `timeline_panel.py`.
 """
 
@@ -26,13 +26,13 @@ _MOST_TAGS = 60
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """A window of a timeline, with what is drawn in it.
+    """A window of a timeline, with the spans to draw.
 
     Attributes:
         begin_ns, end_ns: the window, in ns since the run began.
         bins: pixels.
-        lanes: per worker what is drawn, or None if it ran nothing yet.
-        tags: (ns since the run began, time and microstep) of each tag's begin; None where they are too many to tell apart.
+        lanes: per worker its spans, or None if it ran nothing yet.
+        tags: (ns since the run began, time and microstep) of each tag's begin; None if there are too many to distinguish.
     """
 
     begin_ns: int
@@ -43,7 +43,7 @@ class Frame:
 
 
 class TimelineView:
-    """What is shown of a timeline.
+    """A timeline, prepared for display.
 
     Args:
         timeline: the timeline.
@@ -63,21 +63,21 @@ class TimelineView:
         self.kind_of = [number[name] for name in names]
 
     def window(self, last_ns: int | None = None) -> tuple[int, int]:
-        """All that is kept, or the last so many ns of it."""
+        """The window of all kept spans, or of the last `last_ns` ns."""
         begin, end = self.timeline.begin_ns, self.timeline.end_ns
         if last_ns is not None:
             begin = max(begin, end - last_ns)
         return begin, max(end, begin + 1000)
 
     def frame(self, begin_ns: int, end_ns: int, bins: int, tags: int = _MOST_TAGS) -> Frame:
-        """A window that many pixels wide, with at most so many tags."""
+        """A window, reduced to so many pixels and at most so many tags."""
         end_ns = max(end_ns, begin_ns + 1)
         lanes = self.timeline.lanes
         drawn = [decimate(lane, begin_ns, end_ns, bins) if lane.count else None for lane in lanes]
         return Frame(begin_ns, end_ns, bins, drawn, tag_changes(lanes, begin_ns, end_ns, bins, tags))
 
     def shares(self) -> list[tuple[str, float]]:
-        """Each kind with its share of all reactions' time up to now, kept or not."""
+        """Each kind with its share of all reactions' time so far, including spans that were dropped."""
         spent = [0] * len(self.kinds)
         for kind, took in zip(self.kind_of, self.timeline.totals(), strict=True):
             spent[kind] += took
@@ -195,7 +195,7 @@ class TimelineView:
 
 
 def seconds(ns: int) -> str:
-    """A length of physical time as a person reads it: `12.3 ms`."""
+    """A physical duration as text: `12.3 ms`."""
     for unit, size in (("s", 1e9), ("ms", 1e6), ("µs", 1e3)):
         if abs(ns) >= size:
             return f"{ns / size:.4g} {unit}"
@@ -203,6 +203,6 @@ def seconds(ns: int) -> str:
 
 
 def moment(ns: int, length_ns: int) -> str:
-    """An instant in seconds, with as many decimals as an axis of that length needs."""
+    """An instant in seconds, with the decimals that an axis of this length needs."""
     decimals = min(max(11 - len(str(max(length_ns, 1))), 0), 9)
     return f"{ns / 1e9:.{decimals}f} s"

@@ -106,7 +106,7 @@ def cache_folder() -> Path:
 
 @contextlib.contextmanager
 def opened(benchmark: str, names: Sequence[str]) -> Iterator[dict[str, PeerProcess]]:
-    """Start the peers named, installing what is missing, and end them afterwards.
+    """Start these peers, installing missing packages, and end them afterwards.
 
     Raises:
         PeerError: if a peer is unknown, has no such benchmark, or cannot be installed or started.

@@ -1,4 +1,4 @@
-"""What both sides call: the bodies of clients, the same code for reactors, plain loops, threads and peers.
+"""The bodies of clients: the same code is called by reactors, plain loops, threads and peers.
 
 Imported by reactornb's benchmarks as a module of the package, and by a peer's script as its neighbour. Standard library
 only, and Gymnasium where an environment is made.
@@ -21,7 +21,7 @@ def now() -> float:
     return time.process_time() if os.environ.get("REACTORNB_BENCH_CLOCK") == "cpu" else time.perf_counter()
 
 
-PAUSE = 0.004  # seconds between two pokes: long enough for what is poked to have gone to sleep again
+PAUSE = 0.004  # seconds between two pokes: long enough for the poked thread to fall asleep again
 
 
 def spin(value: int, turns: int) -> int:

@@ -1,4 +1,4 @@
-"""What both sides of the paper's experiments 5 and 6 call: the same plain Python, as reactions here and as actors there.
+"""The bodies of the paper's experiments 5 and 6: the same plain Python, called by our reactions and by a peer's actors.
 
 The data are laid out as in the published programs (a transition is a tuple of two float32 tensors [1, 3], two numbers and a truth value), which
 is what an actor's messages are made of; what a message of five arrays would save is measured too. Random numbers come from generators of one's own, and nothing is printed.
