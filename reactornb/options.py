@@ -34,6 +34,11 @@ __all__ = [
 # Old name of an option -> the new one, and what it takes.
 RENAMED = {"timeout": ("until", "the end in logical time, with a unit, such as until=sec(10) or --until 10s")}
 
+# An option that is gone -> what to use instead.
+REMOVED = {
+    "driven": "a run has threads of its own; run.pause() holds it, run.step() executes one tag, and in tests a FakeClock never sleeps",
+}
+
 
 def _as_number(text: str) -> int | str:
     """A whole number, or the text, which the field refuses with its own words."""
@@ -84,6 +89,8 @@ def _answers_unknown_names[T](cls: type[T]) -> type[T]:
             if name in RENAMED:
                 new, words = RENAMED[name]
                 raise RunOptionError(f"{name}= is called {new}= now: {words}.")
+            if name in REMOVED:
+                raise RunOptionError(f"{name}= is gone: {REMOVED[name]}.")
             if name not in known:
                 raise RunOptionError(f"a run has no option {name!r}. {suggestion(name, known)}")
         made(self, **given)
@@ -114,7 +121,6 @@ class RunOptions:
             and panels come first, and 0 elsewhere.
         replay: `Run.changes` of another run, to be made again at the same tags.
         clock: physical time, from `reactornb.runtime.clock`; a `FakeClock` in tests. None: the machine's.
-        driven: worker 0 is the thread that calls `Run.advance`, and nothing runs in between: for a caller with a loop of its own.
 
     Raises:
         RunOptionError: for an unknown or an old name, or a value that does not fit.
@@ -154,7 +160,6 @@ class RunOptions:
         ),
     )
     clock: Any = field(default=None, metadata=_text("physical time", python_only=True))
-    driven: bool = field(default=False, metadata=_text("the caller of Run.advance is worker 0", python_only=True))
 
     def __post_init__(self) -> None:
         for name in ("workers", "seed", "nice"):
@@ -176,7 +181,7 @@ class RunOptions:
             object.__setattr__(self, "until", end)
         if self.nice is not None and not (_is_whole(self.nice) and self.nice >= 0):
             raise RunOptionError(f"nice must be a whole number of at least 0, not {self.nice!r}.")
-        for name in ("fast", "keepalive", "fingerprint", "check_values", "profile", "trace", "driven"):
+        for name in ("fast", "keepalive", "fingerprint", "check_values", "profile", "trace"):
             value = getattr(self, name)
             may_be_none = name in ("fast", "keepalive")
             if not (isinstance(value, bool) or (may_be_none and value is None)):

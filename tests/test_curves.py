@@ -6,6 +6,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+from stepping import Stepped
 
 from reactornb import PhysicalAction, Program, Reactor, Tag, Timer, ms, reaction
 from reactornb.errors import ReactorError
@@ -420,18 +421,15 @@ def test_a_view_says_how_far_behind_a_run_is_what_waits_and_what_was_missed():
         @on_tick.missed
         def late(self, key): ...
 
-    clock = FakeClock()
-    run = Program(Late()).start(workers=1, clock=clock, driven=True)
+    made = Stepped(Late())
+    run = made.run
     view = RunView(run)
     try:
-        run.advance()
         assert (view.status()["pace"], view.status()["missed"]) == ("on time", "0 deadlines missed")
         assert view.status()["queues"] == "queue 1"
-        clock.advance(ms(4))
-        run.advance()
+        made.advance(ms(4))
         assert view.status()["missed"] == "1 deadline missed"
         assert "1 deadline missed" in view.heading()
-        assert view.status()["use"] == [], "nobody keeps account of the caller's thread"
     finally:
         run.stop()
     assert view.status()["queues"] == view.status()["pace"] == ""

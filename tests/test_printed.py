@@ -383,18 +383,6 @@ def test_a_reactions_own_redirection_takes_what_that_reaction_prints(replaced, s
     assert sorted(streams.out.getvalue().splitlines()) == ["had noise 0", "had noise 1"]
 
 
-def test_a_driven_runs_lines_belong_to_the_cell_that_drives_it(replaced, streams):
-    with replaced():
-        run = Program(Main).start(workers=1, clock=FakeClock(), until=ms(10), driven=True, fast=True)
-        streams.out.parent_header = {"msg_id": "two"}
-        with capture_output() as captured:
-            run.advance()
-        run.stop()
-    assert "hello, world" in captured.stdout + streams.out.cells.get("two", "")
-    assert "one" not in streams.out.cells
-    assert run.printed.count == 6
-
-
 def test_a_thread_that_a_reaction_starts_prints_for_its_run(replaced, streams, second):
     def pool(self):
         thread = threading.Thread(target=by_print, args=(self,))

@@ -14,7 +14,7 @@ from reactornb.errors import RunOptionError
 from reactornb.options import add_arguments, given_options, option_names, option_table
 from reactornb.testing import FakeClock
 
-PYTHON_ONLY = {"clock", "driven"}
+PYTHON_ONLY = {"clock"}
 OF_A_PROCESS_THAT_GOES_ON = {"trace", "replay"}
 VALUES = {
     "workers": ("2", 2),
@@ -109,6 +109,7 @@ BAD = {
     "fast": (1, "fast must be True, False or None, not 1"),
     "wrokers": (2, "a run has no option 'wrokers'. Did you mean 'workers'?"),
     "timeout": (sec(10), "timeout= is called until= now: the end in logical time"),
+    "driven": (False, "driven= is gone: a run has threads of its own; run.pause"),
 }
 
 

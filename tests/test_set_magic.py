@@ -9,9 +9,7 @@ pytest.importorskip("IPython")
 from IPython.core.completer import provisionalcompleter
 from IPython.core.error import UsageError
 from shells import Cells, loaded_shell
-
-from reactornb.runtime import Program
-from reactornb.testing import FakeClock
+from stepping import Stepped, settle
 
 WAIT = 20.0
 CELLS = [
@@ -151,11 +149,10 @@ def test_help_has_the_twin(cells):
 
 
 @pytest.fixture
-def driven(cells):
-    """A driven run: nothing happens but when it is advanced."""
+def held(cells):
+    """A run that executed its first tags, and whose clock stands still."""
     cells.run.stop()
-    run = Program(cells.shell.user_ns["Main"]).start(driven=True, clock=FakeClock(), workers=1)
-    run.advance()
+    run = Stepped(cells.shell.user_ns["Main"]).run
     yield run
     run.stop()
 
@@ -179,31 +176,31 @@ def control(run, path, **options):
         ("players.kind", {}, "Dropdown", None),
     ],
 )
-def test_the_widget_fits_the_parameter(driven, path, options, kind, ends):
-    made = control(driven, path, **options)
+def test_the_widget_fits_the_parameter(held, path, options, kind, ends):
+    made = control(held, path, **options)
     assert type(made.widget).__name__ == kind
     if ends is not None:
         assert (made.widget.min, made.widget.max) == pytest.approx(ends)
     made.close()
 
 
-def test_what_is_moved_is_set_and_what_is_set_elsewhere_is_shown(driven):
-    made = control(driven, "learner.lr")
+def test_what_is_moved_is_set_and_what_is_set_elsewhere_is_shown(held):
+    made = control(held, "learner.lr")
     made.widget.value = 1e-3
-    assert driven.changes == []
-    driven.advance()
+    assert held.changes == []
+    settle(held)
     assert made.refresh()
     assert (made.words(), made.present()) == ("", "0.001")
-    driven.set("learner.lr", 5e-4)
-    driven.advance()
+    held.set("learner.lr", 5e-4)
+    settle(held)
     made.refresh()
     assert made.widget.value == pytest.approx(5e-4)
-    driven.set("learner.lr", 0.5)  # beyond its end
-    driven.advance()
+    held.set("learner.lr", 0.5)  # beyond its end
+    settle(held)
     made.refresh()
     assert (made.widget.value, made.words()) == (pytest.approx(0.01), "is 0.5")
-    assert [c.new for c in driven.changes] == pytest.approx([1e-3, 5e-4, 0.5]), "showing a value sets nothing"
-    driven.stop()
+    assert [c.new for c in held.changes] == pytest.approx([1e-3, 5e-4, 0.5]), "showing a value sets nothing"
+    held.stop()
     assert not made.refresh()
     assert made.widget.disabled
     assert "is over" in made.words()
@@ -218,47 +215,45 @@ def test_what_is_moved_is_set_and_what_is_set_elsewhere_is_shown(driven):
         ("players.width", {"low": 5, "high": 16, "step": 4}, 9, 13),
     ],
 )
-def test_a_click_on_a_slider_that_does_not_move_it_changes_nothing(driven, path, options, clicked, moved):
-    made = control(driven, path, **options)
-    before = next(iter(driven.parameters(path).values()))
+def test_a_click_on_a_slider_that_does_not_move_it_changes_nothing(held, path, options, clicked, moved):
+    made = control(held, path, **options)
+    before = next(iter(held.parameters(path).values()))
     made.widget.value = clicked  # the place on the slider's own grid that is nearest to what the parameter is
-    driven.advance()
-    assert driven.changes == []
+    settle(held)
+    assert held.changes == []
     made.refresh()
     assert made.widget.value == pytest.approx(before), "it stands where the parameter is"
     made.widget.value = moved
-    driven.advance()
-    assert {change.new for change in driven.changes} == {made.widget.value}
+    settle(held)
+    assert {change.new for change in held.changes} == {made.widget.value}
     made.close()
 
 
-def test_moving_a_slider_back_before_the_run_took_the_change_is_a_change(driven):
-    made = control(driven, "learner.lr")
-    driven.pause()
+def test_moving_a_slider_back_before_the_run_took_the_change_is_a_change(held):
+    made = control(held, "learner.lr")
+    held.pause()
     made.widget.value = 1e-3
     made.widget.value = 10 ** (-6 + 48 * 0.05)
-    driven.resume()
-    driven.advance()
-    assert driven.instance("learner").lr == pytest.approx(10 ** (-6 + 48 * 0.05))
+    settle(held.resume())
+    assert held.instance("learner").lr == pytest.approx(10 ** (-6 + 48 * 0.05))
     made.close()
 
 
-def test_a_paused_run_keeps_what_the_slider_shows(driven):
-    made = control(driven, "players.width")
-    driven.pause()
+def test_a_paused_run_keeps_what_the_slider_shows(held):
+    made = control(held, "players.width")
+    held.pause()
     made.widget.value = 12
-    driven.advance()
+    settle(held)
     made.refresh()
     assert made.widget.value == 12
     assert made.words() == "is 8 until the run goes on"
-    driven.resume()
-    driven.advance()
+    settle(held.resume())
     made.refresh()
     assert (made.widget.value, made.words()) == (12, "")
     made.close()
 
 
-def test_wrong_ends_are_refused(driven):
+def test_wrong_ends_are_refused(held):
     for options in ({"low": 1, "high": 0}, {"low": 0, "high": 1, "log": True}):
         with pytest.raises(ValueError, match="slider"):
-            control(driven, "learner.lr", **options)
+            control(held, "learner.lr", **options)

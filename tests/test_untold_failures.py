@@ -70,11 +70,6 @@ ASKED = {
 slow = threading.Thread(target=lambda a=a: (threading.main_thread().join(), a.wait()), daemon=False)
 slow.start()""",
     "a panel": "from reactornb.viz.run_view import RunView\nRunView(a).text()",
-    "advance": """
-d = Program(Main).start(workers=1, driven=True)
-try: d.advance()
-except ReactorError: pass
-a.failure""",
 }
 
 
@@ -102,10 +97,9 @@ class Broken(Reactor):
     @reaction(startup)
     def on_startup(self):
         pass
-for driven in (False, True):
-    try: Program(Broken).start(workers=2, driven=driven)
-    except ZeroDivisionError: pass
-    else: raise AssertionError
+try: Program(Broken).start(workers=2)
+except ZeroDivisionError: pass
+else: raise AssertionError
 for root in (Main(fails=False), Exits()):
     over(Program(root).start(workers=2))
 Program(Hangs).start(workers=1).abandon()

@@ -41,7 +41,7 @@ def follow(
     """Wait until a run is over. A signal ends it in order, a second one gives it up.
 
     Args:
-        run: the run; it has been started, not driven.
+        run: the run; it has been started.
         signals: the handler of signals.
         console: for messages and progress.
         progress: show progress, at most once a second; None: if `console` is a terminal.

@@ -35,7 +35,7 @@ __all__ = ["Cell", "NotebookError", "Step", "Use", "read_cells", "select", "step
 
 _WHOLE, _RAISES = "program", "raises-exception"
 # Methods of `Program`, `Run`, threads and models that run a program or train.
-_RUNS = {"run", "start", "result", "wait", "join", "advance", "learn", "fit", "train", "sleep"}
+_RUNS = {"run", "start", "result", "wait", "join", "learn", "fit", "train", "sleep"}
 _MAGIC = "__magic__"
 # Cell magics whose cell is Python that leaves names behind.
 _PYTHON = {"capture", "time", "prun"}

@@ -35,7 +35,7 @@ class Below:
 
     Args:
         run: the run.
-        cell: the starting cell's header; None for the running cell, as for a driven run.
+        cell: the starting cell's header; None for the running cell.
         targets: the redirected streams at the run's start, each with its target, which gets all lines of that stream.
         waiting: hold lines back, since a panel may still show the run.
         within: `within(cell, show)` calls `show`, which publishes an output, for that cell; on the thread that runs cells.
@@ -43,7 +43,6 @@ class Below:
         behind: called when lines are omitted, on the thread that wrote them: `settle` must be called within a second.
 
     Attributes:
-        driven: whether the run is driven: its output belongs to the cell that drives it.
         holds: whether an unfinished line may be held back; false if a stream was redirected.
         due: whether a call of `settle` is scheduled; set by the thread that needs the call, cleared just before it. Read without a lock.
 
@@ -73,7 +72,6 @@ class Below:
         self._run = weakref.ref(run)
         self._printed = run.printed
         self._who = f"run {run.number} of {run.program.name}"
-        self.driven = run.options.driven
         self._cell = cell
         self._targets = targets
         self._behind = behind

@@ -173,10 +173,6 @@ class Aside:
         scheduler = scheduler_of_thread()
         if scheduler is None:
             return self.target.write(text)
-        below = scheduler.printed.below
-        if below is not None and below.driven:  # a driven run's output belongs to the cell that redirects
-            scheduler.printed.write(text, scheduler, self._tap.error)
-            return self.target.write(text)
         return self._tap.write(text)
 
     def writelines(self, lines: Any) -> None:
@@ -259,7 +255,7 @@ class Output:
         def published(data: Any, *args: Any, **options: Any) -> Any:
             scheduler = scheduler_of_thread()
             below: Below | None = None if scheduler is None else scheduler.printed.below
-            if scheduler is None or below is None or below.driven:
+            if scheduler is None or below is None:
                 return publish(data, *args, **options)
             scheduler.printed.write(f"[{data.get('text/plain', 'an output without text'):.200}]\n", scheduler)
             below.display(
@@ -289,14 +285,12 @@ class Output:
 
     def _begun(self, run: Run) -> None:
         """Called for each new run, on the thread that starts it."""
-        driven = run.options.driven
         targets: dict[Any, Any] = {}
-        if not driven:
-            for name, tap in self.taps.items():
-                at_present = getattr(sys, name)
-                if isinstance(at_present, Aside):
-                    targets[tap] = at_present.target
-        cell = None if driven else self.taps["stdout"].header()
+        for name, tap in self.taps.items():
+            at_present = getattr(sys, name)
+            if isinstance(at_present, Aside):
+                targets[tap] = at_present.target
+        cell = self.taps["stdout"].header()
         run.printed.below = Below(run, cell, targets, self._keeping, self._behind, self._within, [self.taps["stdout"]])
 
     def _behind(self, below: Below) -> None:
@@ -379,7 +373,7 @@ def _entering(tap: Tap) -> Callable[[Callable[[Any], Any]], Callable[[Any], Any]
         def entered(which: Any) -> Any:
             scheduler = current_scheduler()
             below = scheduler.printed.below if scheduler is not None else None
-            if below is not None and not below.driven:
+            if below is not None:
                 which._old_targets.append(_INNER)
                 tap.inner().append(which._new_target)
                 return which._new_target

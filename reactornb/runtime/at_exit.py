@@ -99,10 +99,6 @@ def end(runs: Sequence[Any]) -> None:
         run.request_stop()
     until = time.monotonic() + PATIENCE_S
     for run in runs:
-        while (
-            run._engine.driven and _is_mine(run._engine.driver) and run._engine.advance() and time.monotonic() < until
-        ):
-            run._finished.wait(0.001)  # as in `Run.stop`
         if run._finished.wait(max(until - time.monotonic(), 0.0)):
             run._join()
             if run.failure is not None:  # which also marks the failure as reported
@@ -114,11 +110,6 @@ def end(runs: Sequence[Any]) -> None:
                 f"{run.name} had not ended {PATIENCE_S:g} s after the script: {busy}. Its shutdown reactions did not run; run.stop() "
                 f"waits, and says so earlier."
             )
-
-
-def _is_mine(driver: threading.Thread | None) -> bool:
-    """Whether this thread may advance a run: no thread has so far, this thread did, or the thread that did has ended."""
-    return driver is None or driver is threading.current_thread() or not driver.is_alive()
 
 
 def _say(words: str) -> None:

@@ -43,7 +43,6 @@ class Engine:
         timeout: logical time in ns at which the run ends, or None.
         fast: do not wait for physical time.
         keepalive: do not end when no event is left; None: exactly when the graph has physical actions.
-        driven: worker 0 is not a thread but whoever calls `advance`.
         profile: take the time of every reaction.
         replay: changes of parameters, with their tags.
         recorder: trace, fingerprint and value checks.
@@ -65,7 +64,6 @@ class Engine:
         timeout: int | None,
         fast: bool,
         keepalive: bool | None,
-        driven: bool,
         profile: bool,
         replay: Sequence[tuple[tuple[int, int], list[Target]]],
         recorder: Recorder,
@@ -81,10 +79,6 @@ class Engine:
         self.recorder = recorder
         self.printed = printed
         self.seed = seed
-        self.driven = driven
-        # The thread that advanced the run last; written by it, read when the interpreter goes. Not its number, which the next thread
-        # may have once this one is gone.
-        self.driver: threading.Thread | None = None
         self._replay = replay
         self.on_end = on_end
         self.failure: BaseException | None = None
@@ -92,13 +86,13 @@ class Engine:
         self.workers = make_workers(workers, name, on_worker, leaders, patient=patient)
         self.schedulers = [
             Scheduler(
-                graph, enclave, self.workers[0 if driven else enclave % workers], self.workers, clock=clock, timeout=timeout, fast=fast,
+                graph, enclave, self.workers[enclave % workers], self.workers, clock=clock, timeout=timeout, fast=fast,
                 keepalive=keepalive, recorder=recorder, notices=notices, printed=printed, profiled=profile, on_end=self._enclave_over,
             )
             for enclave in range(len(graph.enclaves))
         ]  # fmt: skip
         for scheduler in self.schedulers:
-            self.workers[0 if driven else scheduler.enclave % workers].enclaves.append(scheduler)
+            self.workers[scheduler.enclave % workers].enclaves.append(scheduler)
         self.profiler = Profiler(graph, workers) if profile else None
         self._sampler: Sampler | None = None  # made under _lock by who first asks, then only read
         self.gate: Gate | None = None
@@ -109,7 +103,7 @@ class Engine:
                 scheduler.gate = self.gate
         for worker in self.workers:
             worker.clock = clock
-            worker.holds = not driven
+            worker.holds = True
         intraop.watch(self)
         # The schedule is made by worker 0's thread: on free-threaded builds an object is cheapest to the thread that made it,
         # and worker 0 does all that is not shared.
@@ -133,20 +127,6 @@ class Engine:
             bodies = {r.declaration.fn for r in self.graph.reactions if r.declaration is not None}
             immortalize(bodies | {base for reactor in self.graph.reactors for base in reactor.cls.__mro__})
 
-    def open_here(self) -> None:
-        """Of a driven run: build the schedule on the calling thread; no other is started yet, so an interrupt leaves nothing behind.
-
-        Raises:
-            BaseException: what a parameter or state factory raises.
-        """
-        had = intraop.enter()
-        try:
-            self._open()
-        finally:
-            intraop.leave(had)
-        if self._broken is not None:
-            raise self._broken
-
     def start(self, who: str) -> None:
         """Start the threads and build the schedule; reactions run once `begin` is called. On a thread that nothing interrupts.
 
@@ -154,13 +134,11 @@ class Engine:
             RunError: if the system gives no more threads.
             BaseException: what a parameter or state factory raises. Then no thread is left, as after `give_up`.
         """
-        mine = self.workers[1:] if self.driven else self.workers
-        start_all(mine, who, self.give_up)
-        if not self.driven:
-            self._built.wait()
-            if self._broken is not None:
-                self.give_up()
-                raise self._broken
+        start_all(self.workers, who, self.give_up)
+        self._built.wait()
+        if self._broken is not None:
+            self.give_up()
+            raise self._broken
 
     def begin(self) -> None:
         """Let the threads go on."""
@@ -188,16 +166,6 @@ class Engine:
             self.on_end(error)
         finally:
             self._built.set()
-
-    def advance(self) -> bool:
-        """Of a driven run: execute what is due, on the calling thread; true while the run is not over."""
-        had = intraop.enter()
-        self.driver = threading.current_thread()
-        try:
-            self.workers[0].turn()
-        finally:
-            intraop.leave(had)
-        return self._left > 0
 
     def nudge(self) -> None:
         """Have the leaders look for libraries that came meanwhile; any thread."""
@@ -316,7 +284,7 @@ class Engine:
 
     @property
     def worker_seconds(self) -> list[float]:
-        """CPU seconds that each worker's thread has used; 0 where nobody keeps account (a driven run's caller, not Linux)."""
+        """CPU seconds that each worker's thread has used; 0 where nobody keeps account (not Linux, before the end)."""
         return [worker.cpu_ns() / 1e9 for worker in self.workers]
 
     def sample(self) -> Sample:

@@ -1,7 +1,7 @@
 """One thread per operation: in a reaction, torch, BLAS and OpenMP compute on the reaction's own thread only.
 
 A sum that is split over two threads is rounded differently, so a result would depend on the number of cores; and the workers of a run
-already use the cores. Every thread that runs reactions calls this module: workers, and the callers of `Run.advance` and of
+already use the cores. Every thread that runs reactions calls this module: workers, and the callers of
 `ReactorVectorEnv.step`, whose own thread counts are restored afterwards. A vector environment steps too often to change the
 process's thread counts each time (12 us of a step of 200): it holds them at one until it is closed.
 
@@ -18,7 +18,7 @@ count while a run is active, the change takes effect when no run is active any m
 
 # _lock       orders all changes of the names below; nothing is imported, and no library looked for, while it is held: the import hook
 #             takes it under import locks
-# _holds      number of active workers, advances and `hold`s; changed under _lock, read without it where a stale value does no harm
+# _holds      number of active workers and `hold`s; changed under _lock, read without it where a stale value does no harm
 # _lasting    how many of them are `hold`s; under _lock
 # _released   one entry for each `hold` that ended; appended to by any thread, taken from under _lock. A thread that appends then tries
 #             the lock, and a thread that frees the lock then looks here, so no entry stays behind
@@ -45,7 +45,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 __all__ = [
-    "Limits", "enter", "enter_thread", "heal", "hold", "leave", "leave_thread", "library_loaded", "refresh", "release", "torch_imported", "watch",
+    "Limits", "enter", "enter_thread", "heal", "hold", "leave_thread", "library_loaded", "refresh", "release", "torch_imported", "watch",
 ]  # fmt: skip
 
 
@@ -88,7 +88,7 @@ class Torch:
 
 
 Limits = tuple[int, tuple[tuple[Library, int], ...]]
-"""What a thread had before `enter`: torch's number, 0 if it was not there; those of libraries."""
+"""What a thread had before `enter_thread`: torch's number, 0 if it was not there; those of libraries."""
 
 _lock = threading.Lock()
 _holds = _lasting = _turns = 0
@@ -132,16 +132,15 @@ def release() -> None:
     _settle()
 
 
-def enter() -> Limits:
+def enter() -> None:
     """This thread starts to run reactions: set its own thread counts to one, and those of the process."""
     if _stale:
         _look()
-    had = enter_thread()
+    enter_thread()
     with _lock:
         _limit_process()
     if _released:
         _settle()
-    return had
 
 
 def enter_thread() -> Limits:
@@ -161,18 +160,6 @@ def enter_thread() -> Limits:
     return had, libraries
 
 
-def leave(had: Limits) -> None:
-    """The thread runs no more reactions: restore its own counts, and the process's if it was the last such thread."""
-    global _holds  # noqa: PLW0603
-    with _lock:
-        _holds -= 1
-        if not _holds:
-            _let_go()
-    if _released:
-        _settle()
-    leave_thread(had)
-
-
 def leave_thread(had: Limits) -> None:
     """Restore this thread's own counts."""
     torch = _torch
@@ -187,7 +174,7 @@ def leave_thread(had: Limits) -> None:
 
 
 def end_thread() -> None:
-    """`leave` for a thread that is about to end: its own counts need not be restored."""
+    """A thread that runs reactions is about to end: restore the process's counts if it was the last such thread; its own need not be."""
     global _holds  # noqa: PLW0603
     with _lock:
         _holds -= 1
@@ -195,6 +182,8 @@ def end_thread() -> None:
             _let_go()
             if _torch is not None:
                 _torch.set(_torch.default)
+    if _released:
+        _settle()
 
 
 def refresh() -> None:

@@ -225,7 +225,7 @@ class ObservedRun:
 
     @property
     def worker_seconds(self) -> list[float]:
-        """CPU seconds of each worker; 0 where nobody keeps account (a driven run's caller; before the end where it is not Linux)."""
+        """CPU seconds of each worker; 0 where nobody keeps account (before the end where it is not Linux)."""
         return self._engine.worker_seconds
 
     def status(self) -> dict[str, Any]:

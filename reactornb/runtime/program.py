@@ -70,16 +70,9 @@ class Program:
             refuse_types(self.graph)
         recorder = Recorder(trace=chosen.trace, fingerprint=chosen.fingerprint, check_values=chosen.check_values)
         changes_to_replay = replayed(self.graph, chosen.replay)
-
-        def make() -> Run:
-            return Run(self, chosen, recorder, changes_to_replay)
-
-        # The caller is worker 0 of a driven run, and objects are cheapest to the thread that made them.
-        run = make() if chosen.driven else undisturbed(make)
+        run = undisturbed(lambda: Run(self, chosen, recorder, changes_to_replay))
         run._introduce()
         run._engine.prepare()
-        if chosen.driven:
-            run._engine.open_here()
         at_exit.register(end_all)
         Launch(lambda launch: self._begin(run, launch)).run()
         return run

@@ -110,7 +110,6 @@ class Run(ObservedRun):
             timeout=options.until_ns,
             fast=options.fast,
             keepalive=options.keepalive,
-            driven=options.driven,
             profile=options.profile,
             replay=replay,
             recorder=recorder,
@@ -191,10 +190,6 @@ class Run(ObservedRun):
         """
         timeout = seconds_of(timeout)
         self.request_stop()
-        until = None if timeout is None else time.monotonic() + timeout
-        # An enclave may have to wait for what another worker does for a third one: one turn is not always enough.
-        while self._engine.driven and self.advance() and (until is None or time.monotonic() < until):
-            self._finished.wait(0.001)
         if not self._finished.wait(timeout):
             busy = "; ".join(map(str, self.busy())) or f"a reaction is still busy after {timeout} s"
             raise RunError(
@@ -221,30 +216,6 @@ class Run(ObservedRun):
                 self._seconds = time.perf_counter() - self._began
                 self._finished.set()
         return self
-
-    def advance(self) -> bool:
-        """Of a driven run: execute what is due, on the calling thread, and return when nothing is left to do at present.
-
-        Physical actions scheduled before the call are due. Without `fast`, what has a later time is due once that time has come.
-        Always the same thread calls this, and `stop`; reactions of a costly level run on the other workers too.
-
-        Returns:
-            False once the run is over.
-
-        Raises:
-            ReactionError: if a reaction raised; the reaction's own exception is its cause.
-            RunError: if the run is not driven.
-        """
-        if not self._engine.driven:
-            raise RunError(
-                f"{self} goes on by itself; start it with driven=True to advance it from a loop of your own."
-            )
-        alive = self._engine.advance()
-        if self._failure is not None:
-            at_exit.told(self)
-            self._join()
-            raise self._failure
-        return alive
 
     def pause(self) -> Run:
         """Hold the run before its next tag."""

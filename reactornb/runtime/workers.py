@@ -98,7 +98,7 @@ class Place(Protocol):
 
 
 class Worker:
-    """One thread of a run, or the caller's where the run is driven.
+    """One thread of a run, or of a team, or the caller of a team.
 
     # offers    for each leader, the batch it offered last: written by that leader, read by this worker. Not a queue: if one thread
     #           stores a reference and another drops it, CPython must ask the owner to merge the reference counts (they are biased),
@@ -239,16 +239,8 @@ class Worker:
             self.wake.clear()
         self.wake.set()  # the signal cleared above may have been for another enclave of this worker
 
-    def turn(self) -> int:
-        """Lead and help as long as there is work; returns the physical time before which there will be none."""
-        # The thread may be inside a reaction of another run, which drives this run.
-        before = act_as(self)
-        try:
-            return self._turn()
-        finally:
-            act_as(before)
-
     def _turn(self) -> int:
+        """Lead and help as long as there is work; returns the physical time before which there will be none."""
         while True:
             self.wake.clear()
             until = forever

@@ -1,5 +1,6 @@
 """Hyper-parameters changed while a program learns: they reach the optimizer and the policies, and the run can be repeated."""
 
+import time
 from dataclasses import replace
 from itertools import pairwise
 
@@ -125,13 +126,12 @@ def test_a_tuned_a3c_takes_its_rate():
     ],
 )
 def test_what_would_end_the_run_or_do_nothing_is_refused(path, value, words):
-    run = Program(PPO(env="CartPole-v1", config=replace(PPOConfig(), hidden=(8,)))).start(
-        driven=True, workers=1, fast=True
-    )
+    run = Program(PPO(env="CartPole-v1", config=replace(PPOConfig(), hidden=(8,)))).start(workers=1, fast=True)
     try:
         # The first tag only: the environments and the network are made.
         run.pause().step(1)
-        run.advance()
+        while not run._engine.tags_done and run.is_alive:
+            time.sleep(0.001)
         with pytest.raises(ParameterError, match=words):
             run.set(path, value)
     finally:

@@ -39,15 +39,6 @@ LEFT = {
     "with a timeline": "timed = program('with a timeline').start(workers=2, profile=True); time.sleep(0.02); spans = timed.timeline()",
     "fast": "fast = program('fast').start(workers=1, fast=True)",
     "idle": "class Idle(Main):\n    tick = Timer(sec(1000))\nidle = program('idle', Idle).start(workers=2)",
-    "driven": "driven = program('driven').start(workers=2, driven=True); driven.advance()",
-    "driven by a thread that is gone": """
-gone = program('driven by a thread that is gone').start(workers=2, driven=True)
-t = threading.Thread(target=gone.advance); t.start(); t.join()""",
-    "driven by a thread that goes on": """
-on = program('driven by a thread that goes on').start(workers=2, driven=True)
-def drive():
-    while on.advance(): pass
-threading.Thread(target=drive, daemon=True).start()""",
     "of a thread": "t = threading.Thread(target=lambda: globals().update(other=program('of a thread').start(workers=1))); t.start(); t.join()",
     "with a watchdog": """
 from reactornb.lf import loads

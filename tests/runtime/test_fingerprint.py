@@ -290,20 +290,12 @@ class Many(Reactor):
         connect(self.senders.out, self.echoes.inp, after=ms(2))
 
 
-def driven(program, **options):
-    run = program.start(driven=True, **options)
-    while run.advance():
-        pass
-    return run.result()
-
-
 @pytest.mark.slow
-def test_one_fingerprint_for_any_number_of_workers_driven_or_not(monkeypatch):
+def test_one_fingerprint_for_any_number_of_workers(monkeypatch):
     monkeypatch.setattr(LevelRunner, "policy", Policy(share_above_ns=0))
     program = Program(Many)
     options = {"fast": True, "fingerprint": True, "seed": 3, "until": ms(10)}
     found = {program.run(workers=workers, **options).fingerprint for workers in (1, 2, 8, 32)}
-    found |= {driven(program, workers=workers, **options).fingerprint for workers in (1, 2, 8)}
     assert len(found) == 1
     assert program.run(workers=2, **{**options, "seed": 4}).fingerprint not in found
     assert program.run(workers=2, **{**options, "until": ms(9)}).fingerprint not in found
@@ -324,7 +316,6 @@ def two(*, apart):
 def test_enclaves_leave_the_fingerprint_as_it_is():
     options = {"fast": True, "fingerprint": True, "until": ms(20)}
     found = {two(apart=apart).run(workers=n, **options).fingerprint for apart in (False, True) for n in (1, 2, 8, 32)}
-    found |= {driven(two(apart=apart), workers=n, **options).fingerprint for apart in (False, True) for n in (1, 2)}
     assert len(found) == 1
 
 

@@ -125,26 +125,6 @@ def test_torch_that_arrives_in_several_reactions_at_once_has_one_thread_in_all_o
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("early", [True, False])
-def test_the_caller_of_a_driven_run_computes_alone_while_it_advances_and_has_its_own_number_in_between(told, early):
-    found = told(f"""
-        own = []
-        if {early}:
-            import torch
-            torch.set_num_threads(4)
-        run = Program(Main).start(workers=2, until=ms(5), fast=True, driven=True)
-        while run.advance():
-            own.append((sys.modules["torch"].get_num_threads(), blas()))
-        import torch
-        own.append((torch.get_num_threads(), blas()))
-        print(json.dumps([[set(m.seen) for m in every(run)] == [{{1}}] * 5, [m.blas for m in every(run)], own]))
-    """)
-    assert found[0]
-    assert found[1] == [[1]] * 5
-    assert all(one == [4 if early else 3, [2]] for one in found[2])
-
-
-@pytest.mark.slow
 def test_a_reaction_that_asks_for_more_threads_is_told_where_and_does_not_get_them(told, tmp_path):
     words, numbers, after = told("""
         import torch
@@ -217,8 +197,6 @@ def matrices(**options):
             a = np.random.default_rng(0).standard_normal((300, 300))
             return float((a @ np.linalg.inv(a @ a.T + np.eye(300))).sum())
         run = Program(Several).start(until=ms(3), fast=True, fingerprint=True, **{options!r})
-        while run.options.driven and run.advance():
-            pass
         print(json.dumps([run.result().fingerprint, alone()]))
     """
 
@@ -227,14 +205,8 @@ def matrices(**options):
 def test_products_of_matrices_are_the_same_on_one_core_and_on_two(told):
     """300 times 300 is shared out by OpenBLAS, with other sums for each number of threads."""
     found = [
-        told(matrices(workers=workers, driven=driven), OPENBLAS_NUM_THREADS=threads)
-        for workers, driven, threads in [
-            (1, False, "1"),
-            (1, False, "2"),
-            (2, False, "2"),
-            (2, True, "2"),
-            (1, True, "1"),
-        ]
+        told(matrices(workers=workers), OPENBLAS_NUM_THREADS=threads)
+        for workers, threads in [(1, "1"), (1, "2"), (2, "2")]
     ]
     assert len({fingerprint for fingerprint, _ in found}) == 1
 
@@ -305,7 +277,8 @@ def test_a_hold_that_ends_while_the_count_is_locked_is_taken_off_by_who_holds_th
         with intraop._lock:
             intraop.release()  # as a finalizer does that the garbage collector calls here
             counts = [intraop._holds]
-        intraop.leave(intraop.enter())
+        intraop.enter()
+        intraop.end_thread()
         print(json.dumps([*counts, intraop._holds, blas()]))
     """) == [1, 0, [2]]
 

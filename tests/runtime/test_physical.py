@@ -6,6 +6,7 @@ import sys
 import threading
 
 import pytest
+from stepping import Stepped, settle
 
 from reactornb import (
     Input,
@@ -20,6 +21,7 @@ from reactornb import (
     Timer,
     connect,
     ms,
+    ns,
     reaction,
     sec,
     startup,
@@ -349,3 +351,42 @@ def test_a_signal_handler_may_schedule_wherever_it_interrupts_scheduling():
         sync(listener)
         assert within > 50 * 5
         assert len(listener.heard) == 50 + within + 1
+
+
+class Answers(Reactor):
+    """Notes when an action came and with what value; answers some with a logical action that comes much later."""
+
+    asked = PhysicalAction()
+    later = LogicalAction()
+    busy: bool = False
+    seen: Shared[list]
+
+    @reaction(startup)
+    def on_startup(self, asked):
+        self.seen.append(asked.schedule)
+
+    @reaction(asked, later)
+    def on_asked(self, asked, later):
+        if asked.is_present:
+            self.seen.append((self.time_ns, self.tag.microstep, asked.value))
+            if self.busy:
+                later.schedule(ms(1) * 3600_000)
+
+
+@pytest.mark.parametrize("busy", [False, True])
+@pytest.mark.parametrize("together", [1, 2, 3])
+def test_what_is_scheduled_from_outside_comes_in_order_whether_or_not_more_is_queued(busy, together):
+    seen = []
+    made = Stepped(Answers(busy=busy, seen=seen))
+    schedule = seen.pop()
+    for k in range(0, 12, together):
+        made.run.pause()
+        if k % 4 == 0:  # else the physical time is that of the last tag
+            made.advance(ns(10))
+        for j in range(together):
+            schedule(0, k + j)
+        settle(made.run.resume())
+    made.run.stop()
+    assert [value for _, _, value in seen] == list(range(12))
+    tags = [(time_ns, microstep) for time_ns, microstep, _ in seen]
+    assert tags == sorted(set(tags))

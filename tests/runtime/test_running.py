@@ -4,6 +4,7 @@ import threading
 from types import SimpleNamespace
 
 import pytest
+from stepping import Stepped, settle
 
 from reactornb import (
     Bank,
@@ -27,6 +28,7 @@ from reactornb import (
 from reactornb.errors import ReactionError, RunError, ValueChangedError
 from reactornb.runtime.level_runner import LevelRunner
 from reactornb.runtime.sharing import Policy
+from reactornb.runtime.workers import current_scheduler
 from reactornb.testing import FakeClock, run_to_end
 
 WAIT = 20.0  # seconds; only ever reached when something is broken
@@ -390,25 +392,21 @@ def test_status_says_lag_queues_missed_deadlines_and_the_time_of_each_worker():
         def late(self, later, key):
             self.on_late += 1
 
-    clock = FakeClock()
-    run = Program(Late()).start(workers=1, clock=clock, driven=True)
+    made = Stepped(Late())
+    run = made.run
     try:
-        run.advance()
-        clock.advance(ms(1))
-        run.advance()
+        made.advance(ms(1))
         status = run.status()
         assert (status["deadlines_missed"], status["lag"], status["inbox"]) == (0, 0.0, 0)
         assert status["queue"] == 1 + 2, "the timer, and two events of the action"
         run.pause()
-        clock.advance(ms(7))
-        run.advance()
+        made.advance(ms(7))
         run.instance("late").post()
+        settle(run)
         assert run.status()["inbox"] == 1
-        run.resume()
-        run.advance()
+        settle(run.resume())
         assert run.status()["inbox"] == 0
         assert run.status()["deadlines_missed"] == run.instance("late").on_late == 4, "those of 2, 3, 4 and 5 ms"
-        assert run.status()["worker_seconds"] == [0.0], "the thread is the caller's"
     finally:
         run.stop()
     assert run.status()["lag"] is None
@@ -428,3 +426,38 @@ def test_status_is_plain_data():
     run.result(WAIT)
     status = run.status()
     assert (status["state"], status["program"], status["workers"]) == ("finished", "mixer", 2)
+
+
+def test_a_reaction_may_run_a_program_of_its_own():
+    class Inner(Reactor):
+        number: int
+
+        @reaction(startup)
+        def on_startup(self):
+            self.log(number=self.number)
+
+    class Outer(Reactor):
+        inp = Input()
+
+        @reaction(inp)
+        def on_inp(self, inp):
+            before = current_scheduler()
+            inner = Program(Inner(number=self.bank_index)).run(workers=1, clock=FakeClock())
+            assert current_scheduler() is before
+            self.log(number=inner.metrics["number"][0])
+
+    class Ask(Reactor):
+        out = Output()
+
+        @reaction(startup)
+        def on_startup(self, out):
+            out.set(0)
+
+    class Around(Reactor):
+        def compose(self):
+            self.ask = Ask()
+            self.outer = Bank(Outer, 3)
+            connect(self.ask.out, self.outer.inp, broadcast=True)
+
+    metrics = Program(Around()).run(workers=2, profile=True, placement="none").metrics
+    assert list(metrics["number"]) == [0, 1, 2]

@@ -4,11 +4,11 @@ import threading
 
 import numpy
 import pytest
+from stepping import Stepped, settle
 
 from reactornb import Bank, Input, LogicalAction, Mode, Output, Program, Reactor, Timer, connect, ms, reaction, startup
 from reactornb.errors import ReactionError
 from reactornb.graph import assemble
-from reactornb.runtime import FakeClock
 from reactornb.runtime.level_runner import LevelRunner
 from reactornb.runtime.sampling import Window
 from reactornb.runtime.scheduler import Scheduler
@@ -188,18 +188,16 @@ def test_a_paused_run_closes_its_window_and_a_later_one_opens():
         @reaction(tick)
         def on_tick(self): ...
 
-    clock = FakeClock()
-    run = Program(Ticks()).start(workers=1, clock=clock, driven=True)
+    made = Stepped(Ticks())
+    run = made.run
     try:
         run.sample()
-        run.advance()
+        made.advance(ms(1))
         assert run.sample().counts.tolist() == [1]
-        run.pause()
-        run.advance()
+        settle(run.pause())
         scheduler = run._engine.schedulers[0]
         assert scheduler.commands._window is None
-        run.resume()
-        run.advance()
+        settle(run.resume())
         assert not scheduler.commands.given
     finally:
         run.stop()

@@ -5,6 +5,7 @@ from typing import Any, Literal
 
 import numpy as np
 import pytest
+from stepping import Stepped, settle
 
 from reactornb import (
     Bank,
@@ -93,21 +94,16 @@ class Team(Reactor):
         connect(self.players.played, self.coach.played, after=ms(1))
 
 
-class Stepped:
-    """A driven run, its clock moved by hand."""
+class Recorded(Stepped):
+    """A run whose clock is moved by hand, with fingerprint and trace."""
 
     def __init__(self, root, **options):
-        self.clock = FakeClock()
-        self.run = Program(root).start(
-            driven=True, clock=self.clock, workers=1, placement="none", fingerprint=True, trace=True, **options
-        )
-        self.run.advance()
+        super().__init__(root, fingerprint=True, trace=True, **options)
 
     def until(self, time_ns):
         """Let that much logical and physical time be over."""
         while self.clock.elapsed_ns() < time_ns:
-            self.clock.advance(ms(1))
-            self.run.advance()
+            self.advance(ms(1))
 
     def end(self):
         self.run.stop()
@@ -116,7 +112,7 @@ class Stepped:
 
 def recorded(root=Team, *, until=END, **options):
     """A run during which three changes are made."""
-    made = Stepped(root, until=until, **options)
+    made = Recorded(root, until=until, **options)
     made.until(ms(12))
     made.run.set("coach.rate", 1)
     made.until(ms(25))
@@ -167,29 +163,31 @@ def test_what_is_behind_physical_time_is_not_waited_for():
                 again.schedule(0)
 
     Loop.clock = clock = FakeClock()
-    box = []
-    Loop.tune = lambda self, path, value: box[0].set(path, value)
-    run = Program(Loop).start(driven=True, clock=clock, workers=1, placement="none")
-    box.append(run)
-    run.advance()
+    program = Program(Loop)
+    Loop.tune = lambda self, path, value: program.last_run.set(path, value)
+    run = program.start(clock=clock, workers=1, placement="none")
+    run.result(20)
     assert run.changes == [(Tag(0, 4), "loop.gain", 1, 10)]
     assert list(run.metrics["total"]) == [1, 2, 3, 4, 14, 24, 34]
 
 
 def test_a_late_program_takes_a_change_at_the_tag_that_waits():
-    made = Stepped(Team)
-    made.clock.advance(ms(35))
+    made = Recorded(Team)
+    made.run.pause()
+    made.advance(ms(35))
     made.run.set("coach.rate", 2)
-    made.run.advance()
+    settle(made.run.resume())
     assert made.run.changes == [(Tag(ms(1)), "team.coach.rate", 0.1, 2.0)]  # what players[*] played at 0
     made.end()
 
 
 def test_changes_of_one_tag_keep_their_order():
-    made = Stepped(Team)
+    made = Recorded(Team)
     made.until(ms(3))
+    made.run.pause()
     for rate in (1, 2, 3):
         made.run.set("coach.rate", rate)
+    made.run.resume()
     made.until(ms(10))
     assert [(c.tag, c.old, c.new) for c in made.run.changes] == [
         (Tag(ms(3)), 0.1, 1.0),
@@ -201,7 +199,7 @@ def test_changes_of_one_tag_keep_their_order():
 
 
 def test_a_paused_run_takes_a_change_when_it_goes_on():
-    made = Stepped(Team)
+    made = Recorded(Team)
     made.until(ms(3))
     made.run.pause()
     made.run.set("coach.rate", 4)
@@ -261,10 +259,12 @@ def test_a_change_is_part_of_the_fingerprint_even_if_nobody_looks_at_it():
 
 
 def test_a_run_with_enclaves_is_recorded_and_replayed():
-    made = Stepped(Team(apart=True), until=ms(60))
+    made = Recorded(Team(apart=True), until=ms(60))
     made.until(ms(12))
+    made.run.pause()
     made.run.set("coach.rate", 1)
     made.run.set("players.epsilon", 0.25)
+    made.run.resume()
     made.until(ms(60))
     run = made.run
     assert run.state == "finished"
@@ -371,8 +371,7 @@ def test_a_mode_that_is_not_active_notices_when_it_is_entered():
 
 @pytest.fixture
 def team():
-    run = Program(Team).start(driven=True, workers=1, placement="none")
-    run.advance()
+    run = Stepped(Team).run
     yield run
     run.stop()
 
@@ -397,7 +396,7 @@ def test_a_value_that_does_not_fit_is_refused_where_it_is_set(team, path, value,
     with pytest.raises(ParameterError, match=words) as caught:
         team.set(path, value)
     assert caught.value.value == value
-    team.advance()
+    settle(team)
     assert team.changes == []
     assert team.state == "running"
 
@@ -434,7 +433,7 @@ def test_a_path_that_leads_nowhere_says_where_it_ends(team, path, words):
 )
 def test_a_value_becomes_what_its_parameter_is_declared_as(team, path, given, kept):
     team.set(path, given)
-    team.advance()
+    settle(team)
     (value,) = team.parameters(path).values()
     assert (type(value), value) == (type(kept), kept)
 
@@ -443,7 +442,7 @@ def test_what_can_be_changed_in_place_is_nobody_elses(team):
     table = {"a": 1}
     team.set("coach.table", table)
     table["a"] = 2
-    team.advance()
+    settle(team)
     held = team.instance("coach").table
     assert held == {"a": 1}
     held["a"] = 3

@@ -65,15 +65,14 @@ def check_whole_or_nothing(program, run):
 
 @pytest.mark.slow
 @pytest.mark.thread_unsafe(reason="counts the process's threads and traces")
-@pytest.mark.parametrize("driven", [False, True])
-def test_an_interrupt_at_any_line_of_start_leaves_a_whole_run_or_nothing(driven):
+def test_an_interrupt_at_any_line_of_start_leaves_a_whole_run_or_nothing():
     program = Program(Source)
     seen, at, step = set(), at_random.randrange(5), 5
     while True:
         interrupter = Interrupter(at, {"program.py", "run.py", "launch.py", "engine.py"})
         try:
             with interrupter:
-                run = program.start(workers=2, driven=driven)
+                run = program.start(workers=2)
         except KeyboardInterrupt:
             seen.add(interrupter.where[:2])
             check_whole_or_nothing(program, None)
@@ -124,18 +123,14 @@ class NoThread(threading.Thread):
 
 @pytest.mark.thread_unsafe(reason="counts the process's threads")
 @pytest.mark.parametrize("position", range(4))
-@pytest.mark.parametrize("driven", [False, True])
-def test_where_the_system_has_no_more_threads_nothing_is_left(position, driven, monkeypatch):
+def test_where_the_system_has_no_more_threads_nothing_is_left(position, monkeypatch):
     program = Program(Source)
     with monkeypatch.context() as patch:
         patch.setattr(NoThread, "left", position)
         patch.setattr(threading, "Thread", NoThread)
-        if driven and position == 3:
-            program.start(workers=4, driven=True).stop()
-        else:
-            with pytest.raises(RunError, match=r"no thread for worker .*fewer workers"):
-                program.start(workers=4, driven=driven)
-            assert program.last_run is None
+        with pytest.raises(RunError, match=r"no thread for worker .*fewer workers"):
+            program.start(workers=4)
+        assert program.last_run is None
     assert not own_threads()
     check_whole_or_nothing(program, None)
 
@@ -172,11 +167,10 @@ def test_a_factory_that_raises_leaves_nothing():
             pass
 
     program = Program(Broken)
-    for driven in (False, True):
-        with pytest.raises(ZeroDivisionError):
-            program.start(workers=3, driven=driven)
-        assert not own_threads()
-        assert not live_runs()
+    with pytest.raises(ZeroDivisionError):
+        program.start(workers=3)
+    assert not own_threads()
+    assert not live_runs()
 
 
 def signals(count, seed):
@@ -239,11 +233,9 @@ def test_an_interrupt_at_any_line_of_a_wait_for_the_end_leaves_a_run_that_ends(l
 
 @pytest.mark.slow
 @pytest.mark.parametrize("workers", [1, 2, 3])
-def test_a_driven_run_of_several_enclaves_stops_however_they_stand(workers):
+def test_a_run_of_several_enclaves_stops_however_they_stand(workers):
     program = Program(Pair, apart=True)
     for turns in range(15):
-        run = program.start(workers=workers, driven=True)
-        for _ in range(turns % 5):
-            run.advance()
-            time.sleep(0.001)
+        run = program.start(workers=workers)
+        time.sleep(turns % 5 * 0.001)
         assert run.stop(10).state == "stopped"
