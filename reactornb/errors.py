@@ -153,6 +153,20 @@ class UnknownNameError(DeclarationError, AttributeError):
         self.source = source
 
 
+class UnknownMetricError(ReactorError, KeyError):
+    """`run.metrics` has nothing of this name: nothing was logged under it so far.
+
+    Attributes:
+        metric: the name.
+    """
+
+    def __init__(self, message: str, *, metric: str = "") -> None:
+        super().__init__(message)
+        self.metric = metric
+
+    __str__ = ReactorError.__str__  # a KeyError's would quote the message
+
+
 class UndeclaredEffectError(ReactorError, AttributeError):
     """A reaction touches a port, action or mode that its signature does not name."""
 

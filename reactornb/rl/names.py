@@ -7,6 +7,19 @@ from collections.abc import Callable, Mapping
 
 __all__ = ["RENAMED", "renamed_arguments"]
 
+# Those of CleanRL's names that differ from Stable-Baselines3's, which are used here.
+_CLEANRL = {
+    "clip_coef": "clip_range",
+    "end_e": "exploration_final_eps",
+    "norm_adv": "normalize_advantage",
+    "num_envs": "n_envs",
+    "num_steps": "n_steps",
+    "start_e": "exploration_initial_eps",
+    "target_network_frequency": "target_update_interval",
+    "train_frequency": "train_freq",
+    "update_epochs": "n_epochs",
+}
+
 RENAMED: Mapping[str, str] = {
     "anneal_clip": "anneal_clip_range",
     "capacity": "buffer_size",
@@ -36,6 +49,7 @@ RENAMED: Mapping[str, str] = {
     "updates": "gradient_steps",
     "value": "vf_coef",
     "workers": "n_actors",
+    **{theirs: f"{ours} (as in Stable-Baselines3)" for theirs, ours in _CLEANRL.items()},
 }
 """Old names of hyper-parameters and of parameters of the reactors here -> new ones; a remark in parentheses where the unit is another.
 

@@ -243,7 +243,7 @@ class Gate:
                     here, there = self._name(me), self._name(other)
                     raise RunError(
                         f"{here} cannot end the run: nothing leads from it to the enclave {there}, which may be ahead by any time. "
-                        f"Connect the two with a delay, ask for the end in {there}, or give the run a timeout."
+                        f"Connect the two with a delay, ask for the end in {there}, or give the run an end in logical time, such as until=sec(10)."
                     )
                 stop = max(stop, add(now, least))
             self._stop(stop)

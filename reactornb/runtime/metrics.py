@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy
 
-from reactornb.errors import MissingPackageError
+from reactornb.errors import MissingPackageError, UnknownMetricError, suggestion
 from reactornb.runtime.logs import Column, Log, merged
 from reactornb.tags import Tag
 
-__all__ = ["Metric", "metrics_of"]
+__all__ = ["Metric", "Metrics", "metrics_of"]
 
 Array = numpy.ndarray[Any, Any]
 
@@ -121,7 +121,20 @@ def _fixed(array: Array) -> Array:
     return array
 
 
-def metrics_of(logs: Iterable[Log], began_s: float) -> dict[str, Metric]:
+class Metrics(dict[str, Metric]):
+    """The metrics of a run, by name; what it does not have is an error that says what it has."""
+
+    def __missing__(self, name: str) -> Metric:
+        """Refuse.
+
+        Raises:
+            UnknownMetricError: always.
+        """
+        known = suggestion(name, self) if self else "Nothing was logged yet."
+        raise UnknownMetricError(f"the run has no metric {name!r} so far. {known}", metric=name)
+
+
+def metrics_of(logs: Iterable[Log], began_s: float) -> Metrics:
     """What several reactors logged, by metric, in the order of their names.
 
     Args:
@@ -130,4 +143,4 @@ def metrics_of(logs: Iterable[Log], began_s: float) -> dict[str, Metric]:
     """
     columns = merged(log.columns() for log in logs)
     steps = columns.get("steps")
-    return {name: Metric(name, column, began_s, steps) for name, column in sorted(columns.items())}
+    return Metrics({name: Metric(name, column, began_s, steps) for name, column in sorted(columns.items())})

@@ -1,4 +1,4 @@
-"""Physical waits are `timeout=` in seconds, ends in logical time `until=` with a unit: who gives the one for the other is told what to write."""
+"""Answers to names and values that another library, or an earlier version, would take: physical waits are `timeout=` in seconds, ends in logical time `until=` with a unit: who gives the one for the other is told what to write."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from reactornb import Program, Reactor, RunOptions, Timer, days, forever, hours, ms, ns, reaction, sec, us, weeks
-from reactornb.errors import RunOptionError
+from reactornb.errors import RunOptionError, UnknownMetricError
 from reactornb.tags import seconds_of
 
 
@@ -86,3 +86,32 @@ def test_a_duration_is_made_of_a_finite_number(make, error, words):
 def test_a_duration_is_made_of_a_number_of_any_kind():
     assert ms(np.float32(2.5)) == ms(np.array(2.5)) == us(np.int64(2500)) == ns(ms(2.5)) == ms(2.5)
     assert seconds_of(2) == 2 != forever
+
+
+class Logging(Ticking):
+    @reaction(Ticking.tick)
+    def on_log(self):
+        self.log(loss=1.0, episode_return=2.0)
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("episode_retrn", "Did you mean 'episode_return'"),
+        ("los", "Did you mean 'loss'"),
+        ("reward", "Known here: episode_return, loss"),
+    ],
+)
+def test_a_metric_that_was_not_logged_is_answered_with_those_that_were(name, words):
+    result = Program(Logging).run(workers=1, until=ms(2), fast=True)
+    with pytest.raises(UnknownMetricError, match=f"no metric '{name}' so far. .*{words}") as caught:
+        result.metrics[name]
+    assert isinstance(caught.value, KeyError)  # as of any dict
+    assert caught.value.metric == name
+    assert result.metrics.get(name) is None
+    assert name not in result.metrics
+
+
+def test_a_run_that_logged_nothing_says_so():
+    with pytest.raises(UnknownMetricError, match=r"^the run has no metric 'loss' so far. Nothing was logged yet.$"):
+        Program(Ticking).run(workers=1, until=ms(1), fast=True).metrics["loss"]
