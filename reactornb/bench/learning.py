@@ -74,8 +74,8 @@ def train(target: Target, *, seed: int, workers: int | None = None, steps: int |
     """One run.
 
     Returns:
-        `greedy` (mean of the final episodes), `greedy_deviation`, `greedy_episodes`, `training` (mean of the last 100),
-        `episodes`, `steps`, `seconds`, `workers`, `seed`.
+        `greedy` (mean of the final episodes), `greedy_deviation`, `greedy_episodes`, `training` (mean of the last 100; None if no
+        episode ended), `episodes`, `steps`, `seconds`, `workers`, `seed`.
     """
     from reactornb import rl
 
@@ -85,13 +85,13 @@ def train(target: Target, *, seed: int, workers: int | None = None, steps: int |
     result = program.run(seed=seed, workers=workers)
     metrics = result.metrics
     greedy = list(metrics["eval_return"])
-    training = list(metrics["episode_return"])
+    training = list(metrics.get("episode_return", ()))
     return {
         "seed": seed,
         "greedy": statistics.fmean(greedy),
         "greedy_deviation": statistics.pstdev(greedy),
         "greedy_episodes": len(greedy),
-        "training": statistics.fmean(training[-100:]),
+        "training": statistics.fmean(training[-100:]) if training else None,
         "episodes": len(training),
         "steps": int(sum(metrics["steps"])),
         "seconds": result.seconds,
@@ -216,9 +216,13 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _line(row: dict[str, Any]) -> str:
+    training = row["training"]
+    in_training = (
+        "no episode ended in training" if training is None else f"{training:7.1f} over the last 100 of training"
+    )
     return (
         f"{row['greedy']:7.1f} ± {row['greedy_deviation']:5.1f} over {row['greedy_episodes']} greedy episodes, "
-        f"{row['training']:7.1f} over the last 100 of training, {row['steps']:,} steps, {row['seconds']:.0f} s"
+        f"{in_training}, {row['steps']:,} steps, {row['seconds']:.0f} s"
     )
 
 

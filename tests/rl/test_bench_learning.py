@@ -21,6 +21,24 @@ def test_it_reports_each_seed_beside_what_is_published_and_fails_below_the_bar(t
     assert all(row["greedy_episodes"] == 20 and row["steps"] <= 400 for row in rows)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("algorithm", "environment", "bar"),
+    [("PPO", "Acrobot-v1", -100), ("A2C", "Acrobot-v1", None), ("A2C", "Pendulum-v1", -300)],
+)
+def test_a_run_too_short_for_an_episode_to_end_has_no_mean_of_training(
+    algorithm, environment, bar, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.setitem(learning.TARGETS, "short", learning.Target(algorithm, environment, bar, "none found"))
+    file = tmp_path / "found.json"
+    # One update: fewer steps of each environment than an episode has, which is 500 with Acrobot and 200 with Pendulum.
+    assert learning.main(["--algorithms", "short", "--seeds", "1", "--steps", "1", "--json", str(file)]) == 0
+    (row,) = json.loads(file.read_text())["short"]
+    assert (row["episodes"], row["training"]) == (0, None)
+    assert row["greedy_episodes"] == 20
+    assert "20 greedy episodes, no episode ended in training, " in capsys.readouterr().out
+
+
 def test_a_name_that_is_not_there_is_answered_with_one_that_is(capsys):
     with pytest.raises(SystemExit):
         learning.main(["--algorithms", "dqm"])
