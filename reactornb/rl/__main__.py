@@ -10,7 +10,8 @@ from typing import Any
 from reactornb.cli.console import Console
 from reactornb.cli.restart import settle_interpreter
 from reactornb.cli.signals import SignalHandler
-from reactornb.options import parameter_value
+from reactornb.errors import suggestion
+from reactornb.options import add_arguments, given_options, parameter_value
 
 ALGORITHMS = ("a2c", "a3c", "dqn", "ppo")
 
@@ -38,9 +39,7 @@ def _train(argv: Sequence[str] | None, signals: SignalHandler) -> int:
     parser.add_argument(
         "settings", nargs="*", metavar="NAME=VALUE", help="hyper-parameters, such as learning_rate=3e-4"
     )
-    parser.add_argument("-w", "--workers", type=int)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--fingerprint", action="store_true")
+    add_arguments(parser, process_goes_on=False)
     chosen = parser.parse_args(argv)
 
     from reactornb import Program, ReactorError, rl
@@ -49,16 +48,20 @@ def _train(argv: Sequence[str] | None, signals: SignalHandler) -> int:
     console = Console("reactornb.rl")
     name = chosen.algorithm.upper()
     program_type = getattr(rl, name)
-    known = program_type.config_type.names()
-    settings: dict[str, Any] = {}
-    for word in chosen.settings:
+    config_type = program_type.config_type
+    known = (*config_type.names(), "env")
+    given = [f"env={chosen.env}", *chosen.settings]
+    if "=" in chosen.env:  # the first hyper-parameter: the environment was left out
+        given[0] = chosen.env
+    settings: dict[str, Any] = {"env": "CartPole-v1"}
+    for word in given:
         key, _, text = word.partition("=")
         if key not in known:
-            parser.error(f"{name} has no {key!r}. {program_type.config_type.answer(key)}")
-        settings[key] = parameter_value(text)
+            parser.error(f"{name} has no {key!r}. {suggestion(key, known, config_type.renamed)}")
+        settings[key] = text if key == "env" else parameter_value(text)
     try:
-        program = Program(program_type(env=chosen.env, **settings))
-        run = begin(program, workers=chosen.workers, seed=chosen.seed, fingerprint=chosen.fingerprint)
+        program = Program(program_type(**settings))
+        run = begin(program, **given_options(vars(chosen)))
         follow(run, signals, console)
         if not signals.count:
             run.result()
@@ -67,7 +70,7 @@ def _train(argv: Sequence[str] | None, signals: SignalHandler) -> int:
         return 1
     if run.state == "abandoned":
         console.say(str(run.failure))
-    print(summary(f"{name} {chosen.env}", run), flush=True)
+    print(summary(f"{name} {settings['env']}", run), flush=True)
     return 0
 
 
