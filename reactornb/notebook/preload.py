@@ -1,10 +1,10 @@
-"""Imports torch and Gymnasium in the background after `%load_ext reactornb`, each on its own thread, so that a first run starts sooner.
+"""Imports torch and Gymnasium in the background, each on its own thread, so that a notebook's first run starts sooner.
 
 Each thread also makes what it imported immortal, which only it may do (see `reactornb.runtime.immortal`); the run's start then need not.
 Only packages that are installed, and only in a kernel. A cell or reaction that imports the same package meanwhile waits for the import
 system's lock on that package, which takes less time than importing it from the beginning. Errors are left to that import to raise.
 
-The kernel `reactornb` begins when it starts (`reactornb.kernel_start`), any other one at `%load_ext reactornb`. `REACTORNB_PRELOAD=0` in the
+The kernel `reactornb` begins the imports when it starts (`reactornb.kernel_start`), any other kernel at `%load_ext reactornb`. `REACTORNB_PRELOAD=0` in the
 environment turns it off.
 """
 

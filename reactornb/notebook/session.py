@@ -54,7 +54,7 @@ class Session(Declarations):
     # -- running ----------------------------------------------------------------------------------------------------
 
     def program(self, name: str = "", /, **parameters: Any) -> Program:
-        """The program of that name, made anew unless it is a `Program` in the user's namespace or is running.
+        """The program of that name; assembled again unless it is a `Program` in the user's namespace or is running.
 
         Args:
             name: a reactor class, a reactor, or a program; the one used last, or the last `%%reactor` class that contains
@@ -137,7 +137,7 @@ class Session(Declarations):
     def start_again(self, run: Run) -> Run:
         """Start the program of a run again, with the same parameters and options; what the panel's button does.
 
-        A program that this session made of a class is made anew, so that cells that were run again take effect.
+        A program that this session made from a class is assembled again, so that cells that were run again take effect.
         """
         if run in self._began:
             name, parameters, options = self._began[run]

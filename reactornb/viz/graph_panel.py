@@ -46,8 +46,8 @@ class GraphPanel(anywidget.AnyWidget):
         levels, depth: as given; -1 is a depth chosen by size.
         label, words: the picture's text alternative, short and as an outline.
         error: why there is no picture.
-        twin: names the picture that stands below it.
-        picture: the last picture, whoever drew it; not sent to the page.
+        twin: identifies the hidden picture below the panel.
+        picture: the last picture, drawn by the page or here; not sent to the page.
         on_picture: called when the page has drawn one, on the loop's thread.
         sent_bytes: about how much the last `refresh` sent.
     """

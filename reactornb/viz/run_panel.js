@@ -205,7 +205,7 @@ function render({ model, el }) {
   const log = element(printed, "pre");
   log.tabIndex = 0;
   log.setAttribute("role", "log");
-  log.setAttribute("aria-live", "off"); // it may be long; who wants it reads it
+  log.setAttribute("aria-live", "off"); // it may be long, so a screen reader does not read it aloud
   log.setAttribute("aria-label", "what reactions printed");
   const sync = `rnb-${model.model_id || Math.random()}`;
 

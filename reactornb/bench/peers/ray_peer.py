@@ -29,9 +29,9 @@ _kept: dict[str, list[Any]] = {}
 
 
 def _actors(cls: type, makings: list[tuple[Any, ...]]) -> list[Any]:
-    """An actor for each tuple of arguments, made anew inside a process that is there already if there is one.
+    """An actor for each tuple of arguments; an existing process is reused, and its object is initialised again.
 
-    A process that imports torch needs seconds to start, which is nobody's to wait for in every turn.
+    A process that imports torch needs seconds to start, too long for every turn.
     """
     kept = _kept.setdefault(cls.__name__, [])
 

@@ -46,11 +46,11 @@ def serve(**benchmarks: Callable[..., dict[str, Any]]) -> None:
 
 
 def _signalled(number: int) -> int:
-    """Send a signal to all other processes of this session, which `PeerProcess` began for us; how many there are.
+    """Send a signal to all other processes of the session that `PeerProcess` made for this one; returns how many there are.
 
-    Daemons and actors of a peer such as Ray take a tenth of a core or more while they idle, which whoever is measured in turn
-    with it would pay for; so they stand still meanwhile. It is done here and not from outside, for this end always notices when
-    the other is gone.
+    Idle daemons and actors of a peer such as Ray use a tenth of a core or more, which would slow down the others; so they are
+    stopped while others are measured. This process does so, not `PeerProcess`, since it always notices when the other end has
+    exited.
     """
     me, count = os.getpid(), 0
     for process in session(me):
