@@ -186,8 +186,12 @@ def test_the_widget_fits_the_parameter(held, path, options, kind, ends):
 
 def test_what_is_moved_is_set_and_what_is_set_elsewhere_is_shown(held):
     made = control(held, "learner.lr")
+    held.pause()
+    settle(held)
     made.widget.value = 1e-3
-    assert held.changes == []
+    settle(held)
+    assert held.changes == [], "a change waits for the next tag"
+    held.resume()
     settle(held)
     assert made.refresh()
     assert (made.words(), made.present()) == ("", "0.001")
