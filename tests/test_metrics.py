@@ -173,6 +173,7 @@ def test_a_thread_that_has_work_while_it_waits_does_it_and_other_threads_do_not(
 
         def look(self):
             self.told.append("look")
+            release.set()
 
     release = threading.Event()
 
@@ -187,19 +188,16 @@ def test_a_thread_that_has_work_while_it_waits_does_it_and_other_threads_do_not(
     meanwhiles[threading.get_ident()] = work
     try:
         run = Program(Holds).start(workers=1)
-        assert not run.wait(0.03)
-        assert work.told[0] == "in"
-        assert work.told[-1] == "out"
-        assert "look" in work.told
-        heard = len(work.told)
         other = threading.Thread(target=run.wait, args=(0.02,))
         other.start()
         other.join(20)
-        assert len(work.told) == heard
-        release.set()
+        assert work.told == [], "it is this thread's work"
+        assert run.wait(20), "its look lets the run end"
+        assert (work.told[0], work.told[-1]) == ("in", "out")
+        assert set(work.told[1:-1]) == {"look"}
+        told = len(work.told)
         run.result(20)
-        assert work.told[heard:][0] == "in"
-        assert work.told[-1] == "out"
+        assert (work.told[told], work.told[-1]) == ("in", "out")
     finally:
         release.set()
         del meanwhiles[threading.get_ident()]
