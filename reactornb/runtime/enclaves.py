@@ -12,7 +12,7 @@ never held up, because a message comes back to its sender later than it was sent
 # Everything here is read and written under `_lock`, by leaders between two tags and by commands. Of the enclaves' machines each is touched
 # by its own leader only, under the lock where what it says and what the gate notes of it must agree; others' are looked at for
 # `begun`, and only while none is busy. An end that is asked for waits in `_stop_tag` until each leader takes it over, before its
-# next tag: it is later than any tag that the enclave can have reached.
+# next tag: it is later than any tag that the enclave can have reached. `_patient_until_ns` is read there, too.
 # A leader that is held up is marked in `_held` under the lock before it waits, and woken by whoever changes a head after that.
 """
 
@@ -21,6 +21,7 @@ from __future__ import annotations
 import heapq
 import itertools
 import threading
+import time
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
@@ -62,6 +63,10 @@ class Member(Protocol):
 class Gate:
     """Lets the enclaves of one run advance. To a scheduler it is what its machine is where there is one enclave: `next`.
 
+    Attributes:
+        patience_ns: physical time that enclaves get to reach the common end that somebody outside asked for. One that stands at a tag in a
+            loop without delay, or lies far behind in a run that does not wait for physical time, then ends at its next microstep.
+
     Args:
         graph: what the run executes.
         members: one per enclave.
@@ -69,6 +74,8 @@ class Gate:
         elapsed_ns: physical time.
         fast: do not wait for it.
     """
+
+    patience_ns = 1_000_000_000
 
     def __init__(
         self, graph: Graph, members: Sequence[Member], recorder: Recorder, elapsed_ns: Callable[[], int], *, fast: bool
@@ -88,6 +95,9 @@ class Gate:
         self._last: list[TagKey] = [(0, 0)] * count  # the tag that it executed last
         self._arrived: list[list[Message]] = [[] for _ in range(count)]
         self._stop_tag: TagKey | None = None
+        self._patient_until_ns: int | None = (
+            None  # set once, when somebody outside asks for the end; as `time.monotonic_ns` counts
+        )
         self._tags = itertools.cycle(range(_TURN))
         self._final = False  # the end is one that was asked for, or came because nothing was left; not only the timeout
         # Reactions of these enclaves failed at this tag: what comes before it is still executed, and what cannot depend on them at it,
@@ -129,6 +139,9 @@ class Gate:
             self._send(machine.outbox)
             if self._stop_tag is not None:
                 machine.stop_by(self._stop_tag)
+                patient_until = self._patient_until_ns
+                if patient_until is not None and machine.begun and time.monotonic_ns() >= patient_until:
+                    machine.stop_by(machine.queue.next_microstep)
             machine.accept(member.inbox.take(), self._promised[me])
             self._receive(me)
             tag = self._head(me)
@@ -249,8 +262,10 @@ class Gate:
             self._stop(stop)
 
     def stop_all(self) -> None:
-        """Somebody outside asked for the end: one microstep after the latest tag that any enclave executes."""
+        """Somebody outside asked for the end: one microstep after the latest tag that any enclave executes; see `patience_ns`."""
         with self._lock:
+            if self._patient_until_ns is None:
+                self._patient_until_ns = time.monotonic_ns() + self.patience_ns
             executing = [head for head, busy in zip(self._heads, self._busy, strict=True) if busy]
             last = max([*self._last, *executing])
             self._stop((last[0], last[1] + 1))

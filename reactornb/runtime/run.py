@@ -181,6 +181,9 @@ class Run(ObservedRun):
     def stop(self, timeout: float | None = 10.0) -> Run:
         """Ask the run to end at the next microstep, with its shutdown reactions, and wait for it.
 
+        Enclaves end at one tag, one microstep after the latest that any of them has reached; one that does not get there within a second
+        ends at its own next microstep.
+
         Args:
             timeout: seconds to wait; None waits for ever.
 
