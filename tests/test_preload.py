@@ -7,8 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from reactornb import kernel_start
-from reactornb.notebook import preload
+from reactornb import preload
 from reactornb.runtime import imports
 
 KERNEL = SimpleNamespace(kernel=object())
@@ -81,7 +80,7 @@ def test_nothing_begins_without_a_kernel_or_anything_to_do(case, package, monkey
 
 ENDING = """
 import sys, threading, time, types
-from reactornb.notebook import preload
+from reactornb import preload
 sys.path.insert(0, sys.argv[1])
 gate = sys.modules["gate"] = types.SimpleNamespace(begun=threading.Event(), modules=0)
 preload.PACKAGES = ("many",)
@@ -108,7 +107,7 @@ def test_a_kernel_that_ends_meanwhile_waits_for_one_module_and_not_for_all(tmp_p
 
 
 def test_the_kernel_begins_when_it_starts_and_load_ext_finds_the_import_under_way(package):
-    kernel_start.load_ipython_extension(KERNEL).join()
+    preload.load_ipython_extension(KERNEL)
     assert package.begun.wait(20)
     assert preload.start(KERNEL) == []
     package.go.set()
@@ -121,5 +120,6 @@ def test_the_kernel_begins_when_it_starts_and_load_ext_finds_the_import_under_wa
 
 def test_a_kernel_that_is_told_not_to_imports_nothing_when_it_starts(package, monkeypatch):
     monkeypatch.setenv("REACTORNB_PRELOAD", "0")
-    assert kernel_start.load_ipython_extension(KERNEL) is None
+    preload.load_ipython_extension(KERNEL)
     assert not package.begun.is_set()
+    assert not any(thread.name.startswith("reactornb-preload") for thread in threading.enumerate())

@@ -374,7 +374,7 @@ def test_the_registered_kernel_begins_its_imports_when_it_starts(setup, tmp_path
     spec.write_text(json.dumps({"argv": ["python", "-m", "ipykernel_launcher"], "env": {"PYTHON_GIL": "0"}}))
     setup.begin_imports(spec)
     assert json.loads(spec.read_text()) == {
-        "argv": ["python", "-m", "ipykernel_launcher", "--IPKernelApp.extra_extensions=reactornb.kernel_start"],
+        "argv": ["python", "-m", "ipykernel_launcher", "--IPKernelApp.extra_extensions=reactornb.preload"],
         "env": {"PYTHON_GIL": "0"},
     }
-    assert find_spec("reactornb.kernel_start") is not None
+    assert find_spec("reactornb.preload") is not None

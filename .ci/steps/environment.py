@@ -123,8 +123,8 @@ def register_kernel(venv, log):
 
 
 def begin_imports(kernel_json):
-    # The kernel imports torch and Gymnasium on a thread from its start on: see reactornb/kernel_start.py. `ipykernel install` has no
+    # The kernel imports torch and Gymnasium on a thread from its start on: see reactornb/preload.py. `ipykernel install` has no
     # option for arguments.
     spec = json.loads(kernel_json.read_text(encoding="utf-8"))
-    spec["argv"].append("--IPKernelApp.extra_extensions=reactornb.kernel_start")
+    spec["argv"].append("--IPKernelApp.extra_extensions=reactornb.preload")
     kernel_json.write_text(json.dumps(spec, indent=1), encoding="utf-8")

@@ -25,8 +25,8 @@ __all__ = ["first_point", "main"]
 
 OLD = {"REACTORNB_PRELOAD": "0", "REACTORNB_DEFER": "0"}
 NEW = {"REACTORNB_PRELOAD": "1", "REACTORNB_DEFER": "1"}
-# As set-up registers the kernel: see `reactornb.kernel_start`.
-ARGUMENTS = ["--IPKernelApp.extra_extensions=reactornb.kernel_start"]
+# As set-up registers the kernel: see `reactornb.preload`.
+ARGUMENTS = ["--IPKernelApp.extra_extensions=reactornb.preload"]
 START = "from reactornb.rl import PPO\n%reactor start PPO"
 # Looked for from the kernel's own main thread: a message per look would be paid for by the run.
 WAIT = """import time
