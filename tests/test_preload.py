@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from reactornb import preload
+from reactornb.notebook import preload
 from reactornb.runtime import imports
 
 KERNEL = SimpleNamespace(kernel=object())
@@ -80,7 +80,7 @@ def test_nothing_begins_without_a_kernel_or_anything_to_do(case, package, monkey
 
 ENDING = """
 import sys, threading, time, types
-from reactornb import preload
+from reactornb.notebook import preload
 sys.path.insert(0, sys.argv[1])
 gate = sys.modules["gate"] = types.SimpleNamespace(begun=threading.Event(), modules=0)
 preload.PACKAGES = ("many",)
@@ -104,22 +104,3 @@ def test_a_kernel_that_ends_meanwhile_waits_for_one_module_and_not_for_all(tmp_p
         env={**__import__("os").environ, "REACTORNB_PRELOAD": "1"},
     )  # fmt: skip
     assert (done.returncode, done.stdout, done.stderr) == (0, "over\n", "")
-
-
-def test_the_kernel_begins_when_it_starts_and_load_ext_finds_the_import_under_way(package):
-    preload.load_ipython_extension(KERNEL)
-    assert package.begun.wait(20)
-    assert preload.start(KERNEL) == []
-    package.go.set()
-    assert __import__("slow_one").answer == 42
-    assert package.threads == ["reactornb-preload-slow_one"]
-    for thread in threading.enumerate():
-        if thread.name.startswith("reactornb-preload"):
-            thread.join()
-
-
-def test_a_kernel_that_is_told_not_to_imports_nothing_when_it_starts(package, monkeypatch):
-    monkeypatch.setenv("REACTORNB_PRELOAD", "0")
-    preload.load_ipython_extension(KERNEL)
-    assert not package.begun.is_set()
-    assert not any(thread.name.startswith("reactornb-preload") for thread in threading.enumerate())

@@ -4,7 +4,6 @@ import hashlib
 import json
 import tarfile
 import threading
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -367,14 +366,3 @@ def test_a_build_of_ale_cut_short_is_not_taken_for_one(atari):
     folder = atari.ale_folder("python", atari.opencv_version())
     folder.mkdir(parents=True)
     assert atari.ale_wheel(folder) is None
-
-
-def test_the_registered_kernel_begins_its_imports_when_it_starts(setup, tmp_path):
-    spec = tmp_path / "kernel.json"
-    spec.write_text(json.dumps({"argv": ["python", "-m", "ipykernel_launcher"], "env": {"PYTHON_GIL": "0"}}))
-    setup.begin_imports(spec)
-    assert json.loads(spec.read_text()) == {
-        "argv": ["python", "-m", "ipykernel_launcher", "--IPKernelApp.extra_extensions=reactornb.preload"],
-        "env": {"PYTHON_GIL": "0"},
-    }
-    assert find_spec("reactornb.preload") is not None

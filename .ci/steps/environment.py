@@ -119,12 +119,3 @@ def register_kernel(venv, log):
         run(
             "ipykernel", [venv / "bin" / "python", "-m", "ipykernel", "install", "--sys-prefix", *name, *settings], log,
         )  # fmt: skip
-    begin_imports(venv / "share" / "jupyter" / "kernels" / KERNEL / "kernel.json")
-
-
-def begin_imports(kernel_json):
-    # The kernel imports torch and Gymnasium on a thread from its start on: see reactornb/preload.py. `ipykernel install` has no
-    # option for arguments.
-    spec = json.loads(kernel_json.read_text(encoding="utf-8"))
-    spec["argv"].append("--IPKernelApp.extra_extensions=reactornb.preload")
-    kernel_json.write_text(json.dumps(spec, indent=1), encoding="utf-8")

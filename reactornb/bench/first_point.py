@@ -1,12 +1,12 @@
 """From `%reactor start PPO` in a fresh kernel to the first point of a curve: `reactornb bench first-point`.
 
-A real kernel for each figure, as JupyterLab starts the kernel `reactornb`. What is timed begins with the cell that imports PPO and starts it,
-and ends when the run has logged its first value. Before that cell: only `%load_ext reactornb`, as soon as the kernel is ready, and in one of
-the variants a pause in which a user would read. Compared, in turns:
+A real kernel for each figure, as JupyterLab starts it. What is timed begins with the cell that imports PPO and starts it, and ends when the
+run has logged its first value. Before that cell: only `%load_ext reactornb`, and, in two of the variants, a pause in which a user
+would read. Compared, in turns:
 
-    as it was        torch is imported by that cell; its first optimizer imports torch's compiler
-    at once          the cell follows `%load_ext` without a pause; torch is imported on a thread from the kernel's start on, its compiler not at all
-    after reading    the same after a pause, in which the import of torch ends
+    as it was    torch is imported by that cell; its first optimizer imports torch's compiler
+    at once      the cell follows `%load_ext` without a pause; the compiler is not imported
+    after reading    the same after a pause, in which torch is imported beside the idle kernel
 
 The old way is what `REACTORNB_PRELOAD=0 REACTORNB_DEFER=0` in the environment still does. Files are in the system's cache after the turn
 that is not counted.
@@ -25,8 +25,6 @@ __all__ = ["first_point", "main"]
 
 OLD = {"REACTORNB_PRELOAD": "0", "REACTORNB_DEFER": "0"}
 NEW = {"REACTORNB_PRELOAD": "1", "REACTORNB_DEFER": "1"}
-# As set-up registers the kernel: see `reactornb.preload`.
-ARGUMENTS = ["--IPKernelApp.extra_extensions=reactornb.preload"]
 START = "from reactornb.rl import PPO\n%reactor start PPO"
 # Looked for from the kernel's own main thread: a message per look would be paid for by the run.
 WAIT = """import time
@@ -43,7 +41,7 @@ def first_point(environment: dict[str, str], reading: float) -> float:
         environment: variables for the kernel.
         reading: seconds between `%load_ext` and that cell.
     """
-    with Kernel(environment, ARGUMENTS) as kernel:
+    with Kernel(environment) as kernel:
         kernel.run("%load_ext reactornb")
         time.sleep(reading)
         began = time.perf_counter()

@@ -87,22 +87,22 @@ class Kernel:
 
     Args:
         environment: variables for it, besides those of this process.
-        arguments: of its command line, besides ipykernel's own.
     """
 
-    def __init__(self, environment: Mapping[str, str] | None = None, arguments: Sequence[str] = ()) -> None:
+    def __init__(self, environment: Mapping[str, str] | None = None) -> None:
         from jupyter_client.manager import KernelManager
 
         self.manager = KernelManager()
         self._environment = {"PYTHON_GIL": os.environ.get("PYTHON_GIL", "0")} if _free() else {}
         self._environment |= environment or {}
-        # The first: its remarks on transports are no part of the result.
-        self._arguments = ["--IPKernelApp.log_level=40", *arguments]
         self._client: Any = None
 
     def __enter__(self) -> Self:
         # As the registered kernel is started: see .ci/setup.py.
-        self.manager.start_kernel(extra_arguments=self._arguments, env={**os.environ, **self._environment})
+        self.manager.start_kernel(
+            extra_arguments=["--IPKernelApp.log_level=40"],  # its remarks on transports are no part of the result
+            env={**os.environ, **self._environment},
+        )
         self._client = self.manager.client()
         self._client.start_channels()
         self._client.wait_for_ready(timeout=60)

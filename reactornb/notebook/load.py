@@ -5,9 +5,8 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from reactornb import preload
 from reactornb.errors import ReactorError, set_source_describer
-from reactornb.notebook import help_pages, tracebacks
+from reactornb.notebook import help_pages, preload, tracebacks
 from reactornb.notebook.declaring import describer
 from reactornb.notebook.session import Session
 from reactornb.runtime import crashes

@@ -4,9 +4,8 @@ Each thread also makes what it imported immortal, which only it may do (see `rea
 Only packages that are installed, and only in a kernel. A cell or reaction that imports the same package meanwhile waits for the import
 system's lock on that package, which takes less time than importing it from the beginning. Errors are left to that import to raise.
 
-The kernel `reactornb` loads this module when it starts, as an IPython extension that its kernel.json names: a notebook is opened seconds before
-its first cell is run. Any other kernel begins at `%load_ext reactornb`. Hence nothing is imported here on the calling thread but the
-standard library. `REACTORNB_PRELOAD=0` in the environment turns it off.
+They begin at `%load_ext reactornb`, not when the kernel starts: IPython iterates over `sys.modules` then, and one kernel in twenty died of
+"dictionary changed size during iteration". `REACTORNB_PRELOAD=0` in the environment turns them off.
 """
 
 from __future__ import annotations
@@ -17,14 +16,12 @@ import threading
 from importlib import import_module, util
 from typing import Any
 
-__all__ = ["PACKAGES", "load_ipython_extension", "start"]
+from reactornb.rl.dynamo import defer
+from reactornb.runtime.immortal import immortalize
+
+__all__ = ["PACKAGES", "start"]
 
 PACKAGES = ("torch", "gymnasium")
-
-
-def load_ipython_extension(shell: Any) -> None:
-    """A kernel starts; see `start`."""
-    start(shell)
 
 
 def start(shell: Any) -> list[threading.Thread]:
@@ -63,9 +60,6 @@ class _Brake:
 
 
 def _import(name: str) -> None:
-    from reactornb.rl.dynamo import defer
-    from reactornb.runtime.immortal import immortalize  # before torch: the runtime is told when it has arrived
-
     brake = _Brake()
     sys.meta_path.insert(0, brake)
     try:
