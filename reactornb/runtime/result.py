@@ -12,20 +12,33 @@ from reactornb.runtime.metrics import Metric
 from reactornb.runtime.trace import Trace
 from reactornb.tags import Tag
 
-__all__ = ["Result", "exit_code", "plot"]
+__all__ = ["Plotted", "Result", "exit_code"]
 
 # What draws curves is above the runtime, which imports nothing of it: it is named here, and loaded when somebody asks for a picture. So
 # `run.plot()` works in every process without patching `Run`, and a run that nobody plots loads no drawing code.
 _CURVES = "reactornb.viz.curves"
 
 
-def plot(run: Any, metrics: Iterable[str] | None = None, **options: Any) -> Any:
-    """The learning curves of a run or its result, as `reactornb.viz.plot` draws them."""
-    return import_module(_CURVES).plot(run, metrics, **options)
+class Plotted:
+    """A run or its result, with learning curves."""
+
+    __slots__ = ()
+
+    def plot(self, metrics: Iterable[str] | None = None, **options: Any) -> Any:
+        """The learning curves as a Matplotlib figure, also while the run goes on.
+
+        Args:
+            metrics: which ones, in this order; all of them unless given.
+            options: see `reactornb.viz.plot`.
+
+        Raises:
+            ReactorError: if nothing was logged, or for a metric that was not.
+        """
+        return import_module(_CURVES).plot(self, metrics, **options)
 
 
 @dataclass(frozen=True, slots=True)
-class Result:
+class Result(Plotted):
     """How a run ended.
 
     Attributes:
@@ -64,18 +77,6 @@ class Result:
             for name, metric in self.metrics.items()
         ]
         return "\n".join(lines) + ">"
-
-    def plot(self, metrics: Iterable[str] | None = None, **options: Any) -> Any:
-        """The learning curves as a Matplotlib figure; see `reactornb.viz.plot`.
-
-        Args:
-            metrics: which ones, in this order; all of them unless given.
-            options: see `reactornb.viz.plot`.
-
-        Raises:
-            ReactorError: if nothing was logged, or for a metric that was not.
-        """
-        return plot(self, metrics, **options)
 
 
 def exit_code(error: BaseException | None) -> int:

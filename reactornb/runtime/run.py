@@ -8,7 +8,7 @@ import os
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import Any, Protocol
@@ -26,7 +26,7 @@ from reactornb.runtime.launch import Done
 from reactornb.runtime.notices import Notices
 from reactornb.runtime.observed import ObservedRun
 from reactornb.runtime.printed import Printed
-from reactornb.runtime.result import Result, exit_code, plot
+from reactornb.runtime.result import Plotted, Result, exit_code
 from reactornb.runtime.standing import StandingWatch
 from reactornb.runtime.trace import Recorder
 from reactornb.runtime.tuning import Target, targets_of
@@ -59,7 +59,7 @@ class Meanwhile(AbstractContextManager[Any], Protocol):
 meanwhiles: dict[int, Meanwhile] = {}
 
 
-class Run(ObservedRun):
+class Run(ObservedRun, Plotted):
     """One execution of a program, on threads of its own.
 
     Attributes:
@@ -340,18 +340,6 @@ class Run(ObservedRun):
         return Result(
             self.tag, self.seconds, self.reactions, self.workers, self.fingerprint, self._recorder.trace, self.metrics
         )
-
-    def plot(self, metrics: Iterable[str] | None = None, **options: Any) -> Any:
-        """The learning curves as a Matplotlib figure, also while the run goes on.
-
-        Args:
-            metrics: which ones, in this order; all of them unless given.
-            options: see `reactornb.viz.plot`.
-
-        Raises:
-            ReactorError: if nothing was logged, or for a metric that was not.
-        """
-        return plot(self, metrics, **options)
 
 
 def register(run: Run) -> None:
