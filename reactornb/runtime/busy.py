@@ -5,7 +5,6 @@ frame that has been there for half a second is hardly left just then. The times 
 finds a reaction.
 
 # _moved, _moved_at, _since   under _lock; any thread may ask
-# _finder                     made by the first to ask, by two at once perhaps, both the same; then only read
 """
 
 from __future__ import annotations
@@ -15,8 +14,6 @@ import threading
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
-
-from reactornb.runtime.reaction_finder import ReactionFinder
 
 if TYPE_CHECKING:
     from reactornb.runtime.engine import Engine
@@ -59,7 +56,6 @@ class BusyWatch:
         self._moved: Any = None
         self._moved_at = 0.0
         self._since: dict[tuple[int, str], float] = {}
-        self._finder: ReactionFinder | None = None
 
     def look(self) -> list[Busy]:
         """The reactions that are known to have been busy for half a second or more, longest first, then by name; empty while tags are done."""
@@ -85,9 +81,7 @@ class BusyWatch:
 
     def stacks(self) -> dict[tuple[int, str], str]:
         """Per worker and reaction that it is in at this moment, file or cell and line; takes no lock."""
-        finder = self._finder
-        if finder is None:
-            finder = self._finder = ReactionFinder(self._engine.schedule)
+        finder = self._engine.schedule.finder
         frames = sys._current_frames()
         places: dict[tuple[int, str], str] = {}
         for worker in self._engine.workers:

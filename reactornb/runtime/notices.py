@@ -16,7 +16,7 @@ from collections.abc import Hashable
 from typing import Any
 
 from reactornb.errors import Source
-from reactornb.runtime.reaction_finder import ReactionFinder
+from reactornb.runtime.reaction_finder import finder_of
 
 __all__ = ["Notices", "whereabouts"]
 
@@ -71,5 +71,5 @@ def whereabouts(scheduler: Any) -> tuple[str, Source]:
     Args:
         scheduler: of the run for which the thread works; None if there is none.
     """
-    place = ReactionFinder(getattr(scheduler, "schedule", None)).find(sys._getframe(1))
+    place = finder_of(scheduler).find(sys._getframe(1))
     return (place.name, place.source) if place.source is not None else ("", Source.caller())

@@ -9,7 +9,7 @@ import sys
 import threading
 from typing import Any, NamedTuple
 
-from reactornb.runtime.reaction_finder import ReactionFinder
+from reactornb.runtime.reaction_finder import finder_of
 
 __all__ = ["LAST", "Origin", "Origins", "inherit", "owner_here"]
 
@@ -60,12 +60,10 @@ class Origin(NamedTuple):
 class Origins:
     """Tells the origins of one run.
 
-    # _finder   made by the first thread that asks, by two at once perhaps, both the same; then only read
     # _last     of each reaction the last origin, written by the thread that runs it
     """
 
     def __init__(self) -> None:
-        self._finder: ReactionFinder | None = None
         self._last: dict[int, Origin] = {}
 
     def find(self, scheduler: Any) -> tuple[str, Origin, bool]:
@@ -78,12 +76,7 @@ class Origins:
             The path of the reactor whose method is running, "" if there is none; the origin; and whether the thread itself runs the
             reaction. The origin of a reaction is one object a tag.
         """
-        finder = self._finder
-        if finder is None:
-            schedule = getattr(scheduler, "schedule", None)
-            finder = ReactionFinder(schedule)
-            if schedule is not None:
-                self._finder = finder
+        finder = finder_of(scheduler)
         place = finder.find(sys._getframe(2), with_reactor=True)
         r, reactor = place.reaction, place.reactor
         path = "" if reactor is None else reactor.full_name.partition(".")[2] or reactor.full_name

@@ -16,7 +16,7 @@ from reactornb.model import Reactor
 if TYPE_CHECKING:
     from reactornb.runtime.reactions import RunningReaction
 
-__all__ = ["Place", "ReactionFinder"]
+__all__ = ["Place", "ReactionFinder", "finder_of"]
 
 
 class Place(NamedTuple):
@@ -103,3 +103,13 @@ class ReactionFinder:
             return Place(reactor=reactor)
         source = Source(body.f_code.co_filename, body.f_lineno or 0)
         return Place(candidates[0] if len(candidates) == 1 else None, candidates, source, reactor)
+
+
+_NOTHING = ReactionFinder(None)
+
+
+def finder_of(scheduler: Any) -> ReactionFinder:
+    """That of the run of a scheduler; one that finds nothing before the run has a schedule, or without a scheduler."""
+    schedule = getattr(scheduler, "schedule", None)
+    finder: ReactionFinder = _NOTHING if schedule is None else schedule.finder
+    return finder

@@ -42,6 +42,7 @@ from reactornb.runtime.handles import (
     deliver_to,
 )
 from reactornb.runtime.instances import make_instance
+from reactornb.runtime.reaction_finder import ReactionFinder
 from reactornb.runtime.reactions import RunningReaction
 from reactornb.runtime.sending import PLAIN, copied, delay_of, settled
 from reactornb.runtime.signals import Action, Beat, Event, Fanout, Parameter, Port, Signal, Timer
@@ -122,6 +123,11 @@ class Schedule:
         for r in self.reactions:
             self._bind(r)
         self._groups()
+
+    @functools.cached_property
+    def finder(self) -> ReactionFinder:
+        """Tells which reaction a stack is in. Made by the first thread that asks, by two at once perhaps, both the same; then only read."""
+        return ReactionFinder(self)
 
     def groups_of(self, reactions: Iterable[RunningReaction]) -> tuple[tuple[Callable[[Group], None], Group], ...]:
         """Reactions of one enclave by level, each group with the function that queues it."""
