@@ -55,6 +55,10 @@ class Wiring:
                     read.add(index)
             read.update(r.node.uses)
             written.update(dict.fromkeys(r.node.effects, r.enclave))
+        if graph.modes:
+            # Where there are modes, a connection may write a port that reactions write, too: they can see that it did.
+            connected = {edge.destination for edge in graph.edges}
+            read.update(c for c, enclave in written.items() if c in connected and self._home[c] == enclave)
         # Whoever reads these runs only when they are present: nobody can see them absent.
         self._never_absent = {
             c

@@ -261,3 +261,46 @@ def test_values_that_two_modes_send_into_one_delayed_connection_both_arrive():
         connect(modal.more, another.inp, after=ms(3))
 
     assert run_to_end(Top()).values("sink.out") == [(Tag(ms(3)), "first"), (Tag(ms(3), 1), "second")]
+
+
+class Beat(Reactor):
+    out = Output()
+    tick = Timer(ns(1))
+
+    @reaction(tick)
+    def on_tick(self, out):
+        out.set(7)
+
+
+@pytest.mark.parametrize("after", [ns(1), ns(2)])
+@pytest.mark.parametrize("read", [False, True])
+def test_a_writer_sees_that_a_connection_of_another_mode_wrote_its_port(after, read):
+    """Whether anybody reads the port makes no difference."""
+    seen = []
+
+    class Modal(Reactor):
+        out = Output()
+        beat = Beat()
+        one, two = Mode(), Mode(initial=True)
+        with one:
+            connect(beat.out, out, after=after)
+
+        with two:
+
+            @reaction(startup)
+            def to_one(self, one):
+                one.set()
+
+            @reaction(shutdown)
+            def on_shutdown(self, out):
+                seen.append((self.tag.time_ns, out.is_present, out.value))
+
+    class Top(Reactor):
+        modal = Modal()
+        if read:
+            sink = Forward()
+            connect(modal.out, sink.inp)
+
+    at = 1 + after
+    run_to_end(Top(), until=ns(at))
+    assert seen == [(at, True, 7)]
