@@ -28,9 +28,28 @@ defer()  # the optimizers made here need none of torch's compiler
 class Algorithm(Protocol):
     """What the learner is told: a network, how to cut minibatches, and their loss.
 
+    A minibatch of B rows that may be cut by rows has a length, B, and `minibatch[a:b]`, which gives the minibatch of those rows. Losses
+    and metrics are means over rows; whatever depends on the whole minibatch, such as normalised advantages, `minibatches` computes.
+
     Attributes:
         network: its parameters, in order, are the published weights.
         target: a second network that follows the first, or None.
+
+    Optional:
+        analytic: bool; whether `gradient` answers. Without it, False: the gradient is autograd's, of `loss`.
+
+        gradient(minibatch, weights, out, target=None): the gradient of `loss`, without torch.
+
+            Args: minibatch; weights, float32 [P], perhaps read-only, not changed during the call; out, float32 [P], overwritten; target,
+            float32 [P], the target network's weights, where the algorithm has a target.
+
+            Returns: metrics as Python floats, means over the minibatch's rows, "loss" among them.
+
+            It reads neither `network` nor `target`, and uses buffers of this object's own: several threads may call it at once, each on an
+            object of its own (made by the same `MakeAlgorithm`), with the same weights.
+
+        joined(feedbacks): where several objects computed a round's gradients: what goes back for the list of what `feedback` returned on
+            each after each piece (None left out), in the order of updates, and within an update of pieces. Without it, nothing does.
     """
 
     network: nn.Module
@@ -49,7 +68,7 @@ class Algorithm(Protocol):
         """A scalar to be minimised, and metrics that are logged, averaged over the round."""
 
     def feedback(self) -> Any:
-        """After a round's updates: what goes back on the learner's `feedback` output, or None."""
+        """What goes back on the learner's `feedback` output for the minibatches since the last call, or None."""
 
 
 MakeAlgorithm = Callable[[torch.Generator, torch.device], Algorithm]
