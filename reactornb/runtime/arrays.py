@@ -162,7 +162,8 @@ def _generator(_: Any, value: Any) -> Node:
     bits = getattr(value, "bit_generator", None) or getattr(value, "_bit_generator", value)
     seeds = getattr(bits, "seed_seq", None)
     spawning = [getattr(seeds, name, None) for name in ("entropy", "spawn_key", "pool_size", "n_children_spawned")]
-    return Node(value, b"r" + _text(type(value).__name__) + _text(type(bits).__name__), iter([bits.state, spawning]))
+    state = value.get_state(legacy=False) if isinstance(value, numpy.random.RandomState) else bits.state  # with `gauss`
+    return Node(value, b"r" + _text(type(value).__name__) + _text(type(bits).__name__), iter([state, spawning]))
 
 
 def _seeds(_: Any, value: Any) -> Node:

@@ -140,6 +140,15 @@ def test_generators_count_by_where_they_stand():
     assert digest(one) != digest(other)
 
 
+def test_a_random_state_counts_with_the_normal_number_that_it_keeps_for_the_next_call():
+    one, other, again = (np.random.RandomState(1) for _ in range(3))
+    one.randn()  # draws two and keeps one
+    other.randn(2)
+    again.randn()
+    assert digest(one) != digest(other)
+    assert digest(one) == digest(again)
+
+
 @pytest.mark.slow
 def test_deep_wide_and_shared_values_are_walked_without_recursion_and_each_part_once():
     deep, ring = [], []
