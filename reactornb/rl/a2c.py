@@ -46,7 +46,10 @@ class A2CConfig(Config):
         max_grad_norm: the gradient is cut to this.
         hidden: widths of the hidden layers; images get the network of Mnih et al. 2015.
         log_std_init: of continuous actions, at the beginning.
-        staleness: rounds that rollouts may be ahead of the learner; see `Learner`.
+        staleness: rounds that rollouts may be ahead of the learner: 1 means that round n + 1 is played with the weights that round
+            n was played with already, not with those learnt from it; see `Learner`.
+        overlap: learn from a round while the next ones are played: the learner is an enclave, and `staleness` at least 1. The result
+            depends on the staleness alone.
         eval_episodes: greedy episodes at the end; 0: none.
         device: of the learner.
     """
@@ -67,6 +70,7 @@ class A2CConfig(Config):
     hidden: tuple[int, ...] = (64, 64)
     log_std_init: float = 0.0
     staleness: int = 0
+    overlap: bool = False
     eval_episodes: int = 20
     device: str = "cpu"
 
@@ -75,7 +79,7 @@ class A2CConfig(Config):
             self, total_timesteps=whole(1), n_rollouts=whole(1), n_envs=whole(1), n_steps=whole(1), learning_rate=at_least(0), anneal_lr=flag,
             rms_prop_alpha=number(0, 1), rms_prop_eps=number(0, above=True), gamma=number(0, 1), gae_lambda=number(0, 1), ent_coef=at_least(0),
             vf_coef=at_least(0), max_grad_norm=optional(number(0, above=True)), hidden=widths, log_std_init=number(),
-            staleness=whole(0), eval_episodes=whole(0), device=device,
+            staleness=whole(0), overlap=flag, eval_episodes=whole(0), device=device,
         )  # fmt: skip
 
     @property

@@ -17,7 +17,7 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 
-from reactornb.model import Bank, connect
+from reactornb.model import Bank, connect, enclave
 from reactornb.rl.config import (
     Config,
     at_least,
@@ -40,8 +40,7 @@ from reactornb.rl.policies import EpsilonGreedyPolicy, LinearSchedule, Mlp, Poli
 from reactornb.rl.replay import ReplayBuffer
 from reactornb.rl.rollout import Evaluator, Rollout
 from reactornb.rl.storage import Batch
-from reactornb.rl.training import Training
-from reactornb.tags import ms
+from reactornb.rl.training import Training, rounds_ahead, weights_after
 
 __all__ = ["DQN", "DQNConfig"]
 
@@ -73,6 +72,10 @@ class DQNConfig(Config):
             at which episodes terminate may not hold back values that run away.
         max_grad_norm: the gradient is cut to this; None, CleanRL's: it is not.
         hidden: widths of the hidden layers; images get the network of Mnih et al. 2015.
+        staleness: rounds that rollouts may be ahead of the learner: 1 means that round n + 1 is played with the weights that round
+            n was played with already, not with those learnt from it; see `Learner`.
+        overlap: learn from a round while the next ones are played: the learner is an enclave, and `staleness` at least 1. The result
+            depends on the staleness alone.
         eval_episodes: greedy episodes at the end; 0: none.
         device: of the learner.
     """
@@ -104,6 +107,8 @@ class DQNConfig(Config):
     huber: bool = False
     max_grad_norm: float | None = None
     hidden: tuple[int, ...] = (120, 84)
+    staleness: int = 0
+    overlap: bool = False
     eval_episodes: int = 20
     device: str = "cpu"
 
@@ -114,7 +119,7 @@ class DQNConfig(Config):
             tau=number(0, 1, above=True), learning_rate=at_least(0), anneal_lr=flag, gamma=number(0, 1), exploration_initial_eps=number(0, 1),
             exploration_final_eps=number(0, 1), exploration_fraction=number(0, 1), n_steps=whole(1), double=flag, duelling=flag, prioritised=flag,
             alpha=at_least(0), beta=number(0, 1), huber=flag, max_grad_norm=optional(number(0, above=True)), hidden=widths,
-            eval_episodes=whole(0), device=device,
+            staleness=whole(0), overlap=flag, eval_episodes=whole(0), device=device,
         )  # fmt: skip
         if self.learning_starts > self.total_timesteps:
             raise broken(
@@ -249,7 +254,7 @@ class DQN(Training, config_type=DQNConfig):
             c.exploration_fraction * c.total_timesteps / c.n_rollouts,
         )
         policy = partial(value_policy, c.hidden, c.duelling, epsilon)
-        self.learner = Learner(
+        learner = Learner(
             algorithm=partial(DQNAlgorithm, spec, c),
             optimizer_class=partial(torch.optim.Adam, fused=True),
             learning_rate=c.learning_rate,
@@ -258,8 +263,10 @@ class DQN(Training, config_type=DQNConfig):
             target_every=c.target_every,
             tau=c.tau,
             rounds=c.rounds,
+            staleness=rounds_ahead(c),
             device=c.device,
         )
+        self.learner = enclave(learner) if c.overlap else learner
         self.rollouts = Bank(Rollout, c.n_rollouts, env=self.env, policy=policy, n_envs=c.n_envs, n_steps=c.train_freq)
         self.replay = ReplayBuffer(
             writers=c.n_rollouts,
@@ -274,11 +281,13 @@ class DQN(Training, config_type=DQNConfig):
             beta=c.beta,
             rounds=c.rounds,
         )
-        connect(self.learner.weights, self.rollouts.weights, after=ms(0))
+        after = weights_after(c)
+        connect(self.learner.weights, self.rollouts.weights, after=after)
         connect(self.rollouts.trajectory, self.replay.trajectories)
         connect(self.replay.batches, self.learner.batches)
         if c.prioritised:
-            connect(self.learner.feedback, self.replay.priorities, after=ms(0))
+            connect(self.learner.feedback, self.replay.priorities, after=after)
         if c.eval_episodes:
             self.evaluator = Evaluator(env=self.env, policy=policy, episodes=c.eval_episodes)
-            connect(self.learner.final, self.evaluator.final)
+            # A connection without delay from the enclave would let nothing outside it be ahead.
+            connect(self.learner.final, self.evaluator.final, after=after if c.overlap else None)

@@ -91,8 +91,9 @@ class Learner(Reactor):
         tau: how much of the network the target takes over then; 1: all.
         rounds: after so many the weights go out on `final`, instead of `weights`, and the run ends; None: it does not by itself.
         staleness: rounds that rollouts may be ahead of the learner: so many more copies of the first weights are sent, one each
-            millisecond of logical time. With `connect(learner.weights, rollouts.weights, after=ms(1 + staleness))` the
-            rollouts of a round do not depend on the update before it.
+            millisecond of logical time, and of a run of `rounds` the last so many weights are not, since no round would be learnt
+            from that is played with them. With `connect(learner.weights, rollouts.weights, after=ms(1 + staleness))` the rollouts of
+            a round do not depend on the update before it; with the learner in an `enclave`, too, they are played at the same time.
         device: "cpu" or "cuda" ("cuda:1").
 
     Raises (in its reactions, so the run says at which tag):
@@ -155,8 +156,9 @@ class Learner(Reactor):
         self.round = self.updates = 0
         first = self.flat.publish()
         weights.set(first)
-        if self.staleness:
-            prime.schedule(0, (self.staleness, first))
+        more = self.staleness if self.rounds is None else min(self.staleness, self.rounds - 1)
+        if more:
+            prime.schedule(0, (more, first))
 
     @reaction("learning_rate")
     def on_learning_rate(self) -> None:
@@ -192,7 +194,7 @@ class Learner(Reactor):
             # Not on `weights`: a last round would be played and learnt from at the run's last microstep.
             final.set(published)
             self.request_stop()
-        else:
+        elif self.rounds is None or self.round + self.staleness < self.rounds:
             weights.set(published)
 
     def learn(self, received: list[Any], progress: float) -> None:

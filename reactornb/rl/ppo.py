@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from reactornb.model import Bank, connect
+from reactornb.model import Bank, connect, enclave
 from reactornb.rl.config import Config, at_least, check, config_of, device, flag, number, optional, whole, widths
 from reactornb.rl.envs import EnvSpec, spec_of
 from reactornb.rl.learner import Learner
@@ -28,8 +28,7 @@ from reactornb.rl.networks import ActorCritic, check_supported, is_image
 from reactornb.rl.policies import CategoricalPolicy, GaussianPolicy, Mlp, Policy, TorchForward
 from reactornb.rl.rollout import Evaluator, Rollout
 from reactornb.rl.storage import Trajectory
-from reactornb.rl.training import Training
-from reactornb.tags import ms
+from reactornb.rl.training import Training, rounds_ahead, weights_after
 
 __all__ = ["PPO", "PPOConfig"]
 
@@ -57,7 +56,10 @@ class PPOConfig(Config):
         max_grad_norm: the gradient is cut to this.
         hidden: widths of the hidden layers; images get the network of Mnih et al. 2015.
         log_std_init: of continuous actions, at the beginning.
-        staleness: rounds that rollouts may be ahead of the learner; see `Learner`.
+        staleness: rounds that rollouts may be ahead of the learner: 1 means that round n + 1 is played with the weights that round
+            n was played with already, not with those learnt from it; see `Learner`.
+        overlap: learn from a round while the next ones are played: the learner is an enclave, and `staleness` at least 1. The result
+            depends on the staleness alone.
         eval_episodes: greedy episodes at the end; 0: none.
         device: of the learner.
     """
@@ -83,6 +85,7 @@ class PPOConfig(Config):
     hidden: tuple[int, ...] = (64, 64)
     log_std_init: float = 0.0
     staleness: int = 0
+    overlap: bool = False
     eval_episodes: int = 20
     device: str = "cpu"
 
@@ -92,7 +95,7 @@ class PPOConfig(Config):
             batch_size=whole(1), learning_rate=at_least(0), anneal_lr=flag, adam_eps=number(0, above=True), gamma=number(0, 1),
             gae_lambda=number(0, 1), clip_range=number(0, above=True), anneal_clip_range=flag, clip_vloss=flag, ent_coef=at_least(0),
             vf_coef=at_least(0), normalize_advantage=flag, max_grad_norm=optional(number(0, above=True)), hidden=widths,
-            log_std_init=number(), staleness=whole(0), eval_episodes=whole(0), device=device,
+            log_std_init=number(), staleness=whole(0), overlap=flag, eval_episodes=whole(0), device=device,
         )  # fmt: skip
 
     @property
@@ -262,7 +265,7 @@ def compose_actor_critic(program: Any, config: Any, algorithm: Any, optimizer_cl
     spec = spec_of(env)
     check_supported(spec)
     policy = partial(actor_policy, c.hidden)
-    program.learner = Learner(
+    learner = Learner(
         algorithm=partial(algorithm, spec, c),
         writers=c.n_rollouts,
         optimizer_class=optimizer_class,
@@ -270,15 +273,17 @@ def compose_actor_critic(program: Any, config: Any, algorithm: Any, optimizer_cl
         anneal_lr=c.anneal_lr,
         max_grad_norm=c.max_grad_norm,
         rounds=c.rounds,
-        staleness=c.staleness,
+        staleness=rounds_ahead(c),
         device=c.device,
     )
+    program.learner = enclave(learner) if c.overlap else learner
     program.rollouts = Bank(Rollout, c.n_rollouts, env=env, policy=policy, n_envs=c.n_envs, n_steps=c.n_steps)
-    connect(program.learner.weights, program.rollouts.weights, after=ms(1 + c.staleness) if c.staleness else ms(0))
+    connect(program.learner.weights, program.rollouts.weights, after=weights_after(c))
     connect(program.rollouts.trajectory, program.learner.batches)
     if c.eval_episodes:
         program.evaluator = Evaluator(env=env, policy=policy, episodes=c.eval_episodes)
-        connect(program.learner.final, program.evaluator.final)
+        # A connection without delay from the enclave would let nothing outside it be ahead.
+        connect(program.learner.final, program.evaluator.final, after=weights_after(c) if c.overlap else None)
 
 
 def actor_policy(hidden: tuple[int, ...], spec: EnvSpec) -> Policy:

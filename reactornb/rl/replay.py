@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from typing import Any
 
 import numpy as np
@@ -75,15 +76,21 @@ class ReplayBuffer(Reactor):
         self.ring: Ring | None = None
         self.tree: SumTree | None = None
         self.round = 0
+        self.drawn_in: deque[int] = deque()  # rounds whose minibatches' priorities have not come back yet
         self.highest = 1.0  # priority of new steps: the highest so far
         self.exponent = LinearSchedule(self.beta, 1.0, self.rounds)
 
     @reaction(priorities)
     def on_priorities(self, priorities: Any) -> None:
         """Take over new priorities, before anything is overwritten in this round."""
-        if self.tree is None:
+        if self.tree is None or not self.drawn_in:
             return
         indices, errors = priorities.value
+        # They may come some rounds after the draw; what lies there by now may be another step, which keeps the priority of a new one.
+        kept = self.stored_in[indices] <= self.drawn_in.popleft()
+        indices, errors = indices[kept], errors[kept]
+        if not len(indices):
+            return
         # A step that lies in several minibatches keeps the error that was seen last.
         new = (np.abs(errors) + 1e-6) ** self.alpha
         self.tree.set(indices, new)
@@ -93,6 +100,7 @@ class ReplayBuffer(Reactor):
     def on_trajectories(self, trajectories: Any, batches: Any) -> None:
         """Store, then draw."""
         steps = 0
+        self.round += 1
         for writer, trajectory in trajectories.present:
             steps += trajectory.steps
             if self.ring is None:
@@ -100,7 +108,7 @@ class ReplayBuffer(Reactor):
             indices = self.ring.write(writer, trajectory)
             if self.tree is not None:
                 self.tree.set(indices, np.where(trajectory.valid.ravel(), self.highest, 0.0))
-        self.round += 1
+                self.stored_in[indices] = self.round
         assert self.ring is not None
         count = self.gradient_steps if self.ring.written >= max(self.learning_starts, 2 * self.n_steps) else 0
         batches.set(self.draw(self.ring, count) if count else [])
@@ -113,6 +121,7 @@ class ReplayBuffer(Reactor):
         ring = Ring(first.observations[0, 0], first.actions[0, 0], rows, self.writers, n)
         if self.prioritised:
             self.tree = SumTree(rows * ring.streams)
+            self.stored_in = np.zeros(rows * ring.streams, np.int64)  # the round in which each step was stored
         return ring
 
     def draw(self, ring: Ring, gradient_steps: int) -> list[Batch]:
@@ -128,6 +137,7 @@ class ReplayBuffer(Reactor):
             chances = self.tree.get(index) / self.tree.total
             importance = ((chances * ring.stored) ** -self.exponent(self.round)).reshape(shape)
             weights = (importance / importance.max(axis=1, keepdims=True)).astype(np.float32)
+            self.drawn_in.append(self.round)
         index = index.reshape(shape)
         drawn = {**ring.gather(index, self.gamma, self.n_steps), "weights": weights, "indices": index}
         return [Batch(**{name: array[u] for name, array in drawn.items()}) for u in range(gradient_steps)]

@@ -15,8 +15,20 @@ from typing import Any, ClassVar
 from reactornb.model import Reactor
 from reactornb.rl.config import PRESET, Config, config_of
 from reactornb.rl.names import RENAMED
+from reactornb.tags import ms
 
-__all__ = ["Training"]
+__all__ = ["Training", "rounds_ahead", "weights_after"]
+
+
+def rounds_ahead(config: Any) -> int:
+    """Rounds that rollouts may be ahead of the learner: a configuration's `staleness`, and at least 1 with `overlap`."""
+    return max(int(config.staleness), int(config.overlap))
+
+
+def weights_after(config: Any) -> int:
+    """The delay in ns from a learner's weights to the rollouts: the next microstep, or a millisecond a round; see `Learner`."""
+    ahead = rounds_ahead(config)
+    return ms(1 + ahead) if ahead else ms(0)
 
 
 class Training(Reactor):

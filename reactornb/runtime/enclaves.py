@@ -172,7 +172,8 @@ class Gate:
             tag, edge, _ = message
             to = edge.enclave
             self._arrived[to].append(message)
-            if not self._busy[to] and not self._over[to] and tag < self._heads[to]:
+            # Also at the receiver's head: that may be the end of the run, at which a message is still an event.
+            if not self._busy[to] and not self._over[to] and tag <= self._heads[to]:
                 self._heads[to] = tag
                 self._real[to] = True
         outbox.clear()

@@ -123,3 +123,37 @@ def test_enclaves_that_reach_the_common_end_in_time_end_there(monkeypatch):
         assert run.is_alive
     run.stop(WAIT)
     assert run.instance("first").last == run.instance("second").last
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("asks", [False, True])
+def test_a_message_that_arrives_at_the_last_tag_is_heard(workers, asks):
+    """The sender asks for the end, which comes when the receiver can know: with the message. Or the run's time is over then."""
+
+    class Sends(Reactor):
+        asks: bool
+        out = Output[int]()
+
+        @reaction(startup)
+        def on_startup(self, out):
+            out.set(7)
+            if self.asks:
+                self.request_stop()
+
+    class Hears(Reactor):
+        inp = Input[int]()
+        heard = None
+
+        @reaction(inp)
+        def on_inp(self, inp):
+            self.heard = self.time_ns, inp.value
+
+    class Pair(Reactor):
+        def compose(self):
+            self.sends = enclave(Sends(asks=asks))
+            self.hears = Hears()
+            connect(self.sends.out, self.hears.inp, after=ms(2))
+
+    run = Program(Pair()).start(workers=workers, fast=True, until=None if asks else ms(2))
+    run.result()
+    assert run.instance("hears").heard == (ms(2), 7)
