@@ -27,6 +27,7 @@ from reactornb.rl.a2c import A2CAlgorithm
 from reactornb.rl.config import Config, Rule, at_least, broken, check, config_of, flag, number, whole, widths
 from reactornb.rl.envs import EnvSpec, spec_of
 from reactornb.rl.errors import DivergenceError
+from reactornb.rl.gradients import LossGradient
 from reactornb.rl.learner import check_rate, without_triton
 from reactornb.rl.names import RENAMED
 from reactornb.rl.networks import ActorCritic, Flat, OwnGenerator, check_supported
@@ -138,6 +139,7 @@ class ActorLearner(Rollout):
         with OwnGenerator(self.seed):
             self.algo = self.make()
         self.flat = Flat(self.algo.network, gradients=True)
+        self.descent = LossGradient(self.algo, self.flat)
 
     @reaction(weights)
     def on_weights(self, weights: Any, trajectory: Any, gradient: Any) -> None:
@@ -150,13 +152,11 @@ class ActorLearner(Rollout):
         trajectory.set(played)
         flat_gradient = self.flat.parameter.grad
         assert flat_gradient is not None
-        flat_gradient.zero_()
+        flat_gradient.zero_()  # a trajectory without a step that counts has no minibatch
         loss = 0.0
         for minibatch in self.algo.minibatches([played], self.rng, 0.0):
-            value, _ = self.algo.loss(minibatch)
-            value.backward()  # type: ignore[no-untyped-call]
-            loss = value.item()
-        norm = float(flat_gradient.norm())
+            loss = self.descent.compute(minibatch)["loss"]
+        norm = self.descent.norm()
         if not np.isfinite(norm):
             raise DivergenceError(
                 f"{self.full_name}: the gradient for weights {version} has the norm {norm}, their loss is {loss}. Look for rewards "

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
 
 from reactornb.model import Fixed, Input, LogicalAction, Output, Reactor, reaction, startup
 from reactornb.rl.config import at_least, check_parameters, flag, number, optional, whole
 from reactornb.rl.dynamo import defer
 from reactornb.rl.errors import DivergenceError
+from reactornb.rl.gradients import Algorithm, LossGradient, MakeAlgorithm, Means, Metrics
 from reactornb.rl.names import RENAMED
 from reactornb.rl.networks import Flat, OwnGenerator
 from reactornb.tags import ms
@@ -23,55 +24,6 @@ from reactornb.tags import ms
 __all__ = ["Algorithm", "Learner", "MakeAlgorithm", "check_rate", "without_triton"]
 
 defer()  # the optimizers made here need none of torch's compiler
-
-
-class Algorithm(Protocol):
-    """What the learner is told: a network, how to cut minibatches, and their loss.
-
-    A minibatch of B rows that may be cut by rows has a length, B, and `minibatch[a:b]`, which gives the minibatch of those rows. Losses
-    and metrics are means over rows; whatever depends on the whole minibatch, such as normalised advantages, `minibatches` computes.
-
-    Attributes:
-        network: its parameters, in order, are the published weights.
-        target: a second network that follows the first, or None.
-
-    Optional:
-        analytic: bool; whether `gradient` answers. Without it, False: the gradient is autograd's, of `loss`.
-
-        gradient(minibatch, weights, out, target=None): the gradient of `loss`, without torch.
-
-            Args: minibatch; weights, float32 [P], perhaps read-only, not changed during the call; out, float32 [P], overwritten; target,
-            float32 [P], the target network's weights, where the algorithm has a target.
-
-            Returns: metrics as Python floats, means over the minibatch's rows, "loss" among them.
-
-            It reads neither `network` nor `target`, and uses buffers of this object's own: several threads may call it at once, each on an
-            object of its own (made by the same `MakeAlgorithm`), with the same weights.
-
-        joined(feedbacks): where several objects computed a round's gradients: what goes back for the list of what `feedback` returned on
-            each after each piece (None left out), in the order of updates, and within an update of pieces. Without it, nothing does.
-    """
-
-    network: nn.Module
-    target: nn.Module | None
-
-    def minibatches(self, received: list[Any], rng: np.random.Generator, progress: float) -> Iterable[Any]:
-        """Cut what arrived at one tag into minibatches, one update each.
-
-        Args:
-            received: the values of the input's channels, in order.
-            rng: the learner's own generator.
-            progress: 0 at the first round, towards 1 at the last.
-        """
-
-    def loss(self, minibatch: Any) -> tuple[torch.Tensor, dict[str, torch.Tensor | float]]:
-        """A scalar to be minimised, and metrics that are logged, averaged over the round."""
-
-    def feedback(self) -> Any:
-        """What goes back on the learner's `feedback` output for the minibatches since the last call, or None."""
-
-
-MakeAlgorithm = Callable[[torch.Generator, torch.device], Algorithm]
 
 
 class Learner(Reactor):
@@ -151,6 +103,8 @@ class Learner(Reactor):
             self.algo.target.to(device)
             self.target = Flat(self.algo.target)
             self.target.parameter.data.copy_(self.flat.parameter.data)
+        self.gradient = LossGradient(self.algo, self.flat, self.target)
+        self.means = Means()
         with without_triton():
             self.optimizer = self.optimizer_class([self.flat.parameter], lr=self.learning_rate)
         self.round = self.updates = 0
@@ -199,34 +153,28 @@ class Learner(Reactor):
 
     def learn(self, received: list[Any], progress: float) -> None:
         """The updates of a round."""
-        sums: dict[str, float] = {}
-        count = 0
-        parameter = self.flat.parameter
-        gradient = parameter.grad
-        assert gradient is not None
         for minibatch in self.algo.minibatches(received, self.rng, progress):
-            loss, metrics = self.algo.loss(minibatch)
-            count += 1
-            self.updates += 1
-            gradient.zero_()
-            loss.backward()  # type: ignore[no-untyped-call]
-            norm = float(gradient.norm())
-            value = float(loss.detach())
-            if not (np.isfinite(value) and np.isfinite(norm)):
-                raise self.diverged(value, norm)
-            if self.max_grad_norm is not None and norm > self.max_grad_norm:
-                gradient.mul_(self.max_grad_norm / (norm + 1e-6))
-            self.optimizer.step()
-            if self.target is not None and self.target_every and self.updates % self.target_every == 0:
-                self.follow(self.target)
-            for name, metric in (("loss", value), ("gradient_norm", norm), *metrics.items()):
-                value = metric.item() if isinstance(metric, torch.Tensor) else metric
-                sums[name] = sums.get(name, 0.0) + value
+            self.update(self.gradient.compute(minibatch))
         steps = sum(getattr(r, "steps", 0) for r in received)
         if steps:
             self.log(steps=steps)
-        if count:
-            self.log(**{name: total / count for name, total in sums.items()})
+        means = self.means.take()
+        if means:
+            self.log(**means)
+
+    def update(self, metrics: Metrics) -> None:
+        """One step of the optimizer, along the flat gradient as it stands, of which these are the metrics."""
+        self.updates += 1
+        gradient, loss = self.gradient, metrics["loss"]
+        norm = gradient.norm()
+        if not (math.isfinite(loss) and math.isfinite(norm)):
+            raise self.diverged(loss, norm)
+        if self.max_grad_norm is not None and norm > self.max_grad_norm:
+            gradient.scale(self.max_grad_norm / (norm + 1e-6))
+        self.optimizer.step()
+        if self.target is not None and self.target_every and self.updates % self.target_every == 0:
+            self.follow(self.target)
+        self.means.add({"loss": loss, "gradient_norm": norm, **metrics})
 
     def follow(self, target: Flat) -> None:
         """Move the target network towards the network."""
