@@ -28,7 +28,10 @@ __all__ = [
     "Mlp",
     "Policy",
     "RandomPolicy",
+    "StepByStep",
     "TorchForward",
+    "TrajectoryPolicy",
+    "by_trajectory",
     "own_draws",
 ]
 
@@ -66,6 +69,67 @@ class Policy(Protocol):
 
     def greedy(self, observations: np.ndarray) -> np.ndarray:
         """The best actions it knows, without chance; [N, *action_shape]."""
+
+
+class TrajectoryPolicy(Policy, Protocol):
+    """A policy that a rollout asks once per trajectory for what does not depend on observations: cheaper than `act` for each step.
+
+    The policies here are of this kind; `by_trajectory` makes one of any other.
+    """
+
+    def begin(self, n_steps: int, n: int, rng: np.random.Generator) -> None:
+        """Begin a trajectory of `n_steps` steps of `n` environments: random numbers are drawn for all of it, in the order of the steps."""
+
+    def choose(self, t: int, observations: np.ndarray, out: np.ndarray) -> None:
+        """Choose the actions of step t; called for 0, 1, … in order.
+
+        Args:
+            t: the step.
+            observations: [N, *observation_shape].
+            out: [N, *action_shape], filled.
+        """
+
+    def log_probs(self, actions: np.ndarray) -> np.ndarray | None:
+        """After the last step: the log-probabilities of all that was chosen.
+
+        Args:
+            actions: [T, N, *action_shape], as `choose` filled them.
+
+        Returns:
+            float32 [T, N], valid until the next `begin`; None where the policy has none.
+        """
+
+
+class StepByStep:
+    """A policy that has only `act`, as a `TrajectoryPolicy`: `act` is called for each step."""
+
+    def __init__(self, policy: Policy) -> None:
+        self._policy = policy
+        self._rng = np.random.default_rng(0)  # until the first `begin`
+        self._log_probs: list[np.ndarray | None] = []
+
+    def begin(self, n_steps: int, n: int, rng: np.random.Generator) -> None:  # noqa: ARG002 - `act` sees each observation
+        """See `TrajectoryPolicy`."""
+        self._rng = rng
+        self._log_probs = []
+
+    def choose(self, t: int, observations: np.ndarray, out: np.ndarray) -> None:  # noqa: ARG002 - one after the other
+        """See `TrajectoryPolicy`."""
+        out[...], log_probs = self._policy.act(observations, self._rng)
+        self._log_probs.append(log_probs)
+
+    def log_probs(self, actions: np.ndarray) -> np.ndarray | None:
+        """See `TrajectoryPolicy`; a step without log-probabilities has zeros."""
+        drawn, self._log_probs = self._log_probs, []
+        if all(row is None for row in drawn):
+            return None
+        zeros = np.zeros(actions.shape[1], np.float32)
+        return np.stack([zeros if row is None else row for row in drawn])
+
+
+def by_trajectory(policy: Policy) -> Any:
+    """The policy itself where it is a `TrajectoryPolicy`, else a `StepByStep` of it."""
+    return policy if hasattr(policy, "begin") else StepByStep(policy)
 
 
 class LinearSchedule:
@@ -173,12 +237,21 @@ class TorchForward:
 class CategoricalPolicy:
     """Actions drawn from a softmax over logits.
 
+    The action of the highest sum of logit and Gumbel noise has the softmax's probability, so that a step is one addition and one argmax
+    beyond the network; probabilities are computed for a whole trajectory at its end.
+
     Args:
-        forward: observations to float32 [N, A]; also has `load`.
+        forward: observations to float32 [N, A], an array that may be written into; also has `load`.
+
+    Source: Maddison, Tarlow and Minka 2014, arXiv:1411.0030, section 2 (the Gumbel-max trick).
     """
 
     def __init__(self, forward: Any) -> None:
         self._forward = forward
+        self._rng = np.random.default_rng(0)  # until the first `begin`
+        self._steps: tuple[int, int] = (0, 0)
+        self._logits = self._noise = np.zeros((0, 0, 0), np.float32)
+        self._rows: list[tuple[np.ndarray, np.ndarray]] = []
 
     def load(self, weights: np.ndarray) -> None:
         """See `Policy`."""
@@ -186,14 +259,44 @@ class CategoricalPolicy:
 
     def act(self, observations: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray | None]:
         """See `Policy`."""
+        actions = np.empty((1, len(observations)), np.int64)
+        self.begin(1, len(observations), rng)
+        self.choose(0, observations, actions[0])
+        return actions[0], self.log_probs(actions)[0].copy()
+
+    def begin(self, n_steps: int, n: int, rng: np.random.Generator) -> None:
+        """See `TrajectoryPolicy`. The number of actions is known when the first logits are."""
+        self._steps = n_steps, n
+        self._rng = rng
+
+    def choose(self, t: int, observations: np.ndarray, out: np.ndarray) -> None:
+        """See `TrajectoryPolicy`."""
         logits = self._forward(observations)
-        logits -= logits.max(axis=1, keepdims=True)
-        mass = np.exp(logits).cumsum(axis=1)
-        total = mass[:, -1]
-        # The first action whose cumulated mass exceeds the draw; below 1, so that rounding never goes past the last.
-        actions = (mass <= (rng.random(len(mass)) * total)[:, None]).sum(axis=1)
-        np.minimum(actions, logits.shape[1] - 1, out=actions)
-        return actions, logits[np.arange(len(actions)), actions] - np.log(total)
+        if t == 0:
+            self._draw(logits.shape[1])
+        kept, noise = self._rows[t]
+        kept[...] = logits
+        logits += noise
+        logits.argmax(1, out)
+
+    def _draw(self, n_actions: int) -> None:
+        shape = (*self._steps, n_actions)
+        if self._noise.shape != shape:
+            self._logits, self._noise = np.empty(shape, np.float32), np.empty(shape, np.float32)
+            self._rows = list(zip(self._logits, self._noise, strict=True))
+        # In double precision: an action whose probability is 1e-8 comes that often.
+        drawn = self._rng.standard_exponential(shape)
+        np.maximum(drawn, np.finfo(np.float64).tiny, out=drawn)  # log(0)
+        np.negative(np.log(drawn, out=drawn), out=self._noise, casting="same_kind")
+
+    def log_probs(self, actions: np.ndarray) -> np.ndarray:
+        """See `TrajectoryPolicy`."""
+        logits = self._logits
+        logits -= logits.max(axis=2, keepdims=True)
+        chosen = np.take_along_axis(logits, actions[..., None], axis=2)[..., 0]
+        chosen -= np.log(np.exp(logits, out=logits).sum(axis=2))
+        log_probs: np.ndarray = chosen
+        return log_probs
 
     def greedy(self, observations: np.ndarray) -> np.ndarray:
         """See `Policy`."""
@@ -216,6 +319,7 @@ class GaussianPolicy:
         self._shape = shape
         self._deviation = np.zeros(0, np.float32)
         self._constant = 0.0
+        self._noise = self._log_probs = np.zeros((0, 0, 0), np.float32)
 
     def load(self, weights: np.ndarray) -> None:
         """See `Policy`."""
@@ -226,10 +330,28 @@ class GaussianPolicy:
 
     def act(self, observations: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray | None]:
         """See `Policy`."""
-        mean = self._forward(observations)
-        noise = rng.standard_normal(mean.shape, np.float32)
-        log_probs = -0.5 * (noise * noise).sum(axis=1) - np.float32(self._constant)
-        return (mean + self._deviation * noise).reshape(-1, *self._shape), log_probs
+        n = len(observations)
+        actions = np.empty((n, *self._shape), np.float32)
+        self.begin(1, n, rng)
+        self.choose(0, observations, actions)
+        return actions, self._log_probs[0]
+
+    def begin(self, n_steps: int, n: int, rng: np.random.Generator) -> None:
+        """See `TrajectoryPolicy`."""
+        noise = rng.standard_normal((n_steps, n, len(self._deviation)), np.float32)
+        # They depend on the noise alone.
+        self._log_probs = -0.5 * (noise * noise).sum(axis=2) - np.float32(self._constant)
+        noise *= self._deviation
+        self._noise = noise
+
+    def choose(self, t: int, observations: np.ndarray, out: np.ndarray) -> None:
+        """See `TrajectoryPolicy`."""
+        noise = self._noise[t]
+        np.add(self._forward(observations), noise, out=out if out.ndim == 2 else out.reshape(noise.shape))
+
+    def log_probs(self, actions: np.ndarray) -> np.ndarray:  # noqa: ARG002 - the noise says it
+        """See `TrajectoryPolicy`."""
+        return self._log_probs
 
     def greedy(self, observations: np.ndarray) -> np.ndarray:
         """See `Policy`."""
@@ -254,6 +376,10 @@ class EpsilonGreedyPolicy:
         self._n_actions = n_actions
         self._schedule = epsilon
         self._steps = 0
+        self._drawn = np.zeros((0, 0), np.int64)
+        self._explores = np.zeros((0, 0), bool)
+        self._any: list[bool] = []
+        self._all: list[bool] = []
         self.fixed: float | None = None
 
     @property
@@ -268,14 +394,35 @@ class EpsilonGreedyPolicy:
     def act(self, observations: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray | None]:
         """See `Policy`."""
         n = len(observations)
-        explores = rng.random(n) < self.epsilon
-        self._steps += n
-        if not explores.any():
-            return self.greedy(observations), None
-        actions = rng.integers(self._n_actions, size=n)
-        if not explores.all():
-            actions = np.where(explores, actions, self.greedy(observations))
+        actions = np.empty(n, np.int64)
+        self.begin(1, n, rng)
+        self.choose(0, observations, actions)
         return actions, None
+
+    def begin(self, n_steps: int, n: int, rng: np.random.Generator) -> None:
+        """See `TrajectoryPolicy`. One number decides for both: below epsilon it explores, and its place below epsilon is the action."""
+        drawn = rng.random((n_steps, n))
+        epsilons = []
+        for _ in range(n_steps):
+            epsilons.append(self.epsilon)
+            self._steps += n
+        epsilon = np.array(epsilons)[:, None]
+        self._explores = drawn < epsilon
+        self._any, self._all = self._explores.any(axis=1).tolist(), self._explores.all(axis=1).tolist()
+        drawn *= self._n_actions / np.maximum(epsilon, np.finfo(np.float64).tiny)
+        self._drawn = np.minimum(drawn, self._n_actions - 1).astype(np.int64)
+
+    def choose(self, t: int, observations: np.ndarray, out: np.ndarray) -> None:
+        """See `TrajectoryPolicy`."""
+        if self._all[t]:
+            out[:] = self._drawn[t]
+            return
+        self._forward(observations).argmax(1, out)
+        if self._any[t]:
+            np.copyto(out, self._drawn[t], where=self._explores[t])
+
+    def log_probs(self, actions: np.ndarray) -> None:
+        """See `TrajectoryPolicy`; it has none."""
 
     def greedy(self, observations: np.ndarray) -> np.ndarray:
         """See `Policy`."""
@@ -288,25 +435,40 @@ class RandomPolicy:
 
     def __init__(self, spec: EnvSpec) -> None:
         self._spec = spec
+        self._drawn = np.zeros((0, 0), spec.action_dtype)
 
     def load(self, weights: np.ndarray) -> None:
         """Nothing to take over."""
 
     def act(self, observations: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray | None]:
         """See `Policy`."""
-        spec, n = self._spec, len(observations)
+        return self._draw((len(observations),), rng), None
+
+    def begin(self, n_steps: int, n: int, rng: np.random.Generator) -> None:
+        """See `TrajectoryPolicy`."""
+        self._drawn = self._draw((n_steps, n), rng)
+
+    def choose(self, t: int, observations: np.ndarray, out: np.ndarray) -> None:  # noqa: ARG002 - whatever it sees
+        """See `TrajectoryPolicy`."""
+        out[...] = self._drawn[t]
+
+    def log_probs(self, actions: np.ndarray) -> None:
+        """See `TrajectoryPolicy`; it has none."""
+
+    def _draw(self, rows: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
+        spec = self._spec
         if spec.n_actions is not None:
-            return rng.integers(spec.n_actions, size=n), None
+            return rng.integers(spec.n_actions, size=rows)
         assert spec.action_low is not None
         assert spec.action_high is not None
-        shape = (n, *spec.action_shape)
+        shape = (*rows, *spec.action_shape)
         bounded = np.isfinite(spec.action_low) & np.isfinite(spec.action_high)
         if bounded.all():
-            return rng.uniform(spec.action_low, spec.action_high, shape).astype(np.float32), None
+            return rng.uniform(spec.action_low, spec.action_high, shape).astype(np.float32)
         # Without one of the bounds: a normal distribution around 0, cut at the other one.
         low, high = (np.where(bounded, bound, 0) for bound in (spec.action_low, spec.action_high))
         drawn = np.where(bounded, rng.uniform(low, high, shape), rng.standard_normal(shape))
-        return np.clip(drawn, spec.action_low, spec.action_high).astype(np.float32), None
+        return np.clip(drawn, spec.action_low, spec.action_high).astype(np.float32)
 
     def greedy(self, observations: np.ndarray) -> np.ndarray:
         """The first action; zeros in a Box."""

@@ -12,7 +12,7 @@ from reactornb.rl.checks import name_of
 from reactornb.rl.config import at_least, check_parameters, number, optional, whole
 from reactornb.rl.envs import Envs, EnvSpec, check_finite, make_envs
 from reactornb.rl.names import RENAMED
-from reactornb.rl.policies import EpsilonGreedyPolicy, Policy, RandomPolicy, own_draws
+from reactornb.rl.policies import EpsilonGreedyPolicy, Policy, RandomPolicy, by_trajectory, own_draws
 from reactornb.rl.storage import Trajectory
 from reactornb.rl.watchdog import Watch
 
@@ -114,17 +114,18 @@ class Rollout(Reactor):
 
     def play(self) -> Trajectory:
         """One trajectory; its arrays are the only thing made for it."""
-        envs, act, rng = self.envs, self.actor.act, self.rng
+        envs, policy = self.envs, by_trajectory(self.actor)
         played = Trajectory.empty(envs.spec, self.n_steps, envs.n)
-        played.observations[0] = self.now
-        observations, actions, log_probs = played.observations, played.actions, played.log_probs
-        step = envs.step
+        observations, actions = played.observations, played.actions
+        observations[0] = self.now
+        policy.begin(self.n_steps, envs.n, self.rng)
+        choose, step = policy.choose, envs.step
         for t in range(self.n_steps):
-            chosen, log_prob = act(observations[t], rng)
-            actions[t] = chosen
-            if log_prob is not None:
-                log_probs[t] = log_prob
+            choose(t, observations[t], actions[t])
             step(t, played)
+        log_probs = policy.log_probs(actions)
+        if log_probs is not None:
+            played.log_probs[:] = log_probs
         check_finite(envs.spec, observations, played.rewards)
         self.now = observations[self.n_steps].copy()  # a view would keep the whole trajectory alive
         self.count(played)
@@ -134,13 +135,15 @@ class Rollout(Reactor):
         """Log the episodes that ended in a trajectory."""
         totals = self.returns + played.rewards.cumsum(axis=0, dtype=np.float64)
         lengths = self.lengths + played.valid.cumsum(axis=0)
-        for t, i in np.argwhere(played.ended):
-            self.log(episode_return=totals[t, i], episode_length=lengths[t, i])
-            totals[t + 1 :, i] -= totals[t, i]
-            lengths[t + 1 :, i] -= lengths[t, i]
-            if t + 1 == len(totals):
-                totals[t, i] = lengths[t, i] = 0
-        self.returns, self.lengths = totals[-1], lengths[-1]
+        ends = t, i = np.nonzero(played.ended)
+        if len(t):
+            returns, steps = np.zeros(len(self.returns)), np.zeros(len(self.lengths), np.int64)  # until the last end
+            for column, total, length in zip(i.tolist(), totals[ends].tolist(), lengths[ends].tolist(), strict=True):
+                self.log(episode_return=total - returns[column], episode_length=length - steps[column])
+                returns[column], steps[column] = total, length
+            self.returns, self.lengths = totals[-1] - returns, lengths[-1] - steps
+        else:
+            self.returns, self.lengths = totals[-1], lengths[-1]
 
 
 class Evaluator(Reactor):
