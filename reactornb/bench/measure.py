@@ -36,6 +36,7 @@ __all__ = [
     "numbers",
     "options",
     "peers_asked_for",
+    "positive",
     "summary",
     "threads_word",
     "workers_word",
@@ -142,6 +143,8 @@ class Report:
         notes: remarks for the reader.
         missing: requested peers that could not be measured.
         machine: interpreter, cores, load average before, and the peers' interpreters.
+        tables: texts to print above the notes.
+        details: more plain data for the JSON file.
     """
 
     benchmark: str
@@ -152,6 +155,8 @@ class Report:
     notes: list[str] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
     machine: dict[str, Any] = field(default_factory=dict)
+    tables: list[str] = field(default_factory=list)
+    details: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         # The load of other programs, taken before the benchmark starts.
@@ -244,6 +249,7 @@ class Report:
             "ratios": [asdict(r) | {"median": r.median, "met": r.met} for r in self.ratios],
             "missing": self.missing,
             "notes": self.notes,
+            **({"details": self.details} if self.details else {}),
         }
 
     def text(self) -> str:
@@ -264,6 +270,8 @@ class Report:
                 lines.append(
                     f"{ratio.name:{width}}  {_short(ratio.median):>8}  {lowest:>9}  {spread:20}{_bar(ratio)}".rstrip()
                 )
+        for table in self.tables:
+            lines += ["", table]
         machine = self.machine
         gil = "on" if machine["gil"] else "off"
         cores = f"{machine['usable_cores']} of {machine['cores']} cores"
@@ -317,7 +325,7 @@ def options(
     )
     threads = parser.add_mutually_exclusive_group()
     threads.add_argument("--workers", type=numbers, default=numbers(workers), metavar="N,N", help=f"({workers})")
-    parser.add_argument("--repeats", type=_positive, default=repeats, help="turns of everything (%(default)s)")
+    parser.add_argument("--repeats", type=positive, default=repeats, help="turns of everything (%(default)s)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write everything measured")
     parser.add_argument("--check", action="store_true", help="exit with 1 if a bar is missed")
     there = peers.names_for(name)
@@ -387,7 +395,7 @@ def in_step_word(count: int) -> str:
 def numbers(text: str) -> tuple[int, ...]:
     """Positive numbers with commas between them, from a command line."""
     try:
-        return tuple(_positive(word) for word in text.split(","))
+        return tuple(positive(word) for word in text.split(","))
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} is not a list such as 1,2") from None
 
@@ -403,7 +411,8 @@ def _names(there: Sequence[str]) -> Callable[[str], list[str]]:
     return names
 
 
-def _positive(text: str) -> int:
+def positive(text: str) -> int:
+    """A whole number of at least 1, from a command line."""
     number = int(text)
     if number < 1:
         raise argparse.ArgumentTypeError(f"{text} is not at least 1")

@@ -183,7 +183,7 @@ def test_an_unknown_peer_is_refused_with_those_there_are():
 
 def test_every_peer_has_its_script_and_pins_what_is_measured():
     for peer in peers.PEERS.values():
-        assert (peers.SCRIPTS / f"{peer.name}_peer.py").is_file()
+        assert (peers.SCRIPTS / peer.file).is_file()
         assert "==" in peer.requirements[0]
 
 

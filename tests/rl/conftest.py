@@ -8,7 +8,17 @@ if util.find_spec("torch") is None or util.find_spec("gymnasium") is None:
     # The others in this folder say themselves what they need.
     collect_ignore = [
         f"test_{name}.py"
-        for name in ("bench_learning", "config", "envs", "losses", "observations", "policies", "reactors", "storage")
+        for name in (
+            "bench_learning",
+            "bench_train",
+            "config",
+            "envs",
+            "losses",
+            "observations",
+            "policies",
+            "reactors",
+            "storage",
+        )
     ]
 else:
     import gymnasium

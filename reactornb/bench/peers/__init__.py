@@ -63,6 +63,8 @@ class Peer:
         requirements: what pip installs into its environment, its version pinned.
         benchmarks: those its script has.
         gil: it needs an ordinary CPython.
+        pythons: of these versions, the first that is there.
+        script: what its script is called if not as the peer.
         cpu_time: it works in one process and takes its times with `bodies.now`, so `--cpu-time` means the same for it.
     """
 
@@ -71,6 +73,13 @@ class Peer:
     benchmarks: tuple[str, ...]
     gil: bool = False
     cpu_time: bool = False
+    pythons: tuple[str, ...] = ("3.13", "3.12")
+    script: str = ""
+
+    @property
+    def file(self) -> str:
+        """Name of the script's file."""
+        return f"{self.script or self.name}_peer.py"
 
 
 PEERS: dict[str, Peer] = {
@@ -83,6 +92,15 @@ PEERS: dict[str, Peer] = {
             ("gym", "atari", "qlearning", "marl", "vector"),
             gil=True,
         ),
+        # The reference of `bench train`; its versions for the free-threaded build are the same, since it is pure Python.
+        Peer(
+            "sb3",
+            ("stable-baselines3==2.9.2", "ale-py>=0.11", "opencv-python-headless>=4.10"),
+            ("train",),
+            gil=True,
+            pythons=("3.12",),
+        ),
+        Peer("sb3-free", ("stable-baselines3==2.9.2",), ("train",), script="sb3"),
         # The fastest vector environments there are: C++ throughout. No free-threaded wheel.
         Peer("envpool", ("envpool==1.2.7", "gymnasium>=1.1"), ("vector",), gil=True),
         # The only other reactor runtime for Python that we found; it has a wheel for 3.14t that keeps the GIL off.
@@ -141,7 +159,7 @@ class PeerProcess:
         # In a session of its own, so that all it starts can be ended with it.
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
-                [folder / "bin" / "python", "-u", SCRIPTS / f"{self.peer.name}_peer.py"],
+                [folder / "bin" / "python", "-u", SCRIPTS / self.peer.file],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
@@ -229,7 +247,9 @@ def environment(peer: Peer) -> Path:
     """
     import fcntl  # not on Windows, where nothing but peers needs it
 
-    base, tag = _ordinary_python() if peer.gil else (sys.executable, _tag(sys.version_info[:2], free=_free()))
+    base, tag = (
+        _ordinary_python(peer.pythons) if peer.gil else (sys.executable, _tag(sys.version_info[:2], free=_free()))
+    )
     wanted = hashlib.sha256("\n".join(peer.requirements).encode()).hexdigest()[:8]
     folder = cache_folder() / "peers" / f"{peer.name}-{tag}-{wanted}"
     python, done = folder / "bin" / "python", folder / "complete"
@@ -269,13 +289,13 @@ def _tag(version: Sequence[int], *, free: bool) -> str:
     return f"{version[0]}.{version[1]}{'t' if free else ''}"
 
 
-def _ordinary_python() -> tuple[str, str]:
-    """An ordinary CPython 3.13 or 3.12 and its version: REACTORNB_GIL_PYTHON, on the PATH, or pyenv's."""
+def _ordinary_python(versions: Sequence[str] = ("3.13", "3.12")) -> tuple[str, str]:
+    """An ordinary CPython of one of these versions, and which: REACTORNB_GIL_PYTHON, on the PATH, or pyenv's."""
     candidates = [os.environ.get("REACTORNB_GIL_PYTHON")]
-    for version in ("3.13", "3.12"):
+    for version in versions:
         below = os.path.expanduser(f"~/.pyenv/versions/{version}.*/bin/python")  # noqa: PTH111 - for glob
         candidates += [shutil.which(f"python{version}"), *sorted(glob.glob(below))]  # noqa: PTH207
-    probe = "import sys, sysconfig as s; print(sys.executable, sys.version_info[:2], s.get_config_var('Py_GIL_DISABLED') or 0, sep='|')"
+    probe = "import sys, sysconfig as s; print(sys.executable, '%d.%d' % sys.version_info[:2], s.get_config_var('Py_GIL_DISABLED') or 0, sep='|')"
     for candidate in filter(None, candidates):
         with contextlib.suppress(OSError, subprocess.TimeoutExpired):
             done = subprocess.run(
@@ -287,6 +307,9 @@ def _ordinary_python() -> tuple[str, str]:
                 check=False,
             )
             executable, _, rest = done.stdout.strip().partition("|")
-            if done.returncode == 0 and rest in ("(3, 13)|0", "(3, 12)|0"):
-                return executable, _tag((3, int(rest[4:6])), free=False)
-    raise PeerError("there is no ordinary CPython 3.12 or 3.13 here for this peer; REACTORNB_GIL_PYTHON names one.")
+            found, _, free = rest.partition("|")
+            if done.returncode == 0 and free == "0" and found in versions:
+                return executable, found
+    raise PeerError(
+        f"there is no ordinary CPython {' or '.join(reversed(versions))} here for this peer; REACTORNB_GIL_PYTHON names one."
+    )
