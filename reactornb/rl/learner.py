@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import sys
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -12,13 +13,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from reactornb.model import Fixed, Input, LogicalAction, Output, Reactor, reaction, startup
+from reactornb.model import Bank, Fixed, Input, LogicalAction, Output, Reactor, reaction, startup
 from reactornb.rl.config import at_least, check_parameters, flag, number, optional, whole
 from reactornb.rl.dynamo import defer
-from reactornb.rl.errors import DivergenceError
+from reactornb.rl.errors import ConfigError, DivergenceError
 from reactornb.rl.gradients import Algorithm, LossGradient, MakeAlgorithm, Means, Metrics
 from reactornb.rl.names import RENAMED
 from reactornb.rl.networks import Flat, OwnGenerator
+from reactornb.rl.shards import GradientShard, Piece, cut, weighted
 from reactornb.tags import ms
 
 __all__ = ["Algorithm", "Learner", "MakeAlgorithm", "check_rate", "without_triton"]
@@ -47,6 +49,12 @@ class Learner(Reactor):
             from that is played with them. With `connect(learner.weights, rollouts.weights, after=ms(1 + staleness))` the rollouts of
             a round do not depend on the update before it; with the learner in an `enclave`, too, they are played at the same time.
         device: "cpu" or "cuda" ("cuda:1").
+        shards: reactors that compute the gradient of one minibatch at the same time, each for a block of its rows; see `shards.py`. The
+            result depends on it by rounding, and never on the number of workers. 1: the learner's own reaction computes it.
+
+    What an algorithm needs to work with shards, each of which has one of its own: minibatches that can be cut by rows; a `loss` that depends on
+    the minibatch and the weights alone, and is a mean over rows; noise in it that comes from the generator that the algorithm was made with. BatchNorm
+    and dropout are refused.
 
     Raises (in its reactions, so the run says at which tag):
         DivergenceError: if a loss or a gradient is not finite.
@@ -58,6 +66,7 @@ class Learner(Reactor):
     final = Output[np.ndarray](doc="the weights after the last round")
     feedback = Output[Any](doc="back to where the batches come from, such as priorities")
     prime = LogicalAction(min_delay=ms(1))
+    next_update = LogicalAction()
 
     _renamed = RENAMED
 
@@ -72,6 +81,17 @@ class Learner(Reactor):
     rounds: int | None = None
     staleness: Fixed[int] = 0
     device: Fixed[str] = "cpu"
+    shards: Fixed[int] = 1
+
+    def compose(self) -> None:
+        """The shards; none of them if there is one, which is computed in the learner's own reaction."""
+        check_parameters(type(self).__name__, shards=(self.shards, whole(1)))
+        if self.shards > 1 and self.device != "cpu":
+            raise ConfigError(
+                f"{type(self).__name__}: shards={self.shards} on device={self.device!r}: shards share the cores of the CPU. Set shards=1.",
+                fields=("shards", "device"),
+            )
+        self.shard = Bank(GradientShard, self.shards if self.shards > 1 else 0, algorithm=self.algorithm)
 
     def check_parameter(self, name: str, value: Any) -> None:
         """Refuse a value that would end the run."""
@@ -107,7 +127,15 @@ class Learner(Reactor):
         self.means = Means()
         with without_triton():
             self.optimizer = self.optimizer_class([self.flat.parameter], lr=self.learning_rate)
-        self.round = self.updates = 0
+        self.round = self.updates = self.steps = 0
+        self.progress = 0.0
+        # With shards a round takes several microsteps; what arrives meanwhile waits.
+        self.waiting: deque[list[Any]] = deque()
+        self.busy = False
+        self.minibatches: Iterator[Any] = iter(())
+        self.minibatch: Any = None
+        self.target_moved = True
+        self.back: list[Any] = []
         first = self.flat.publish()
         weights.set(first)
         more = self.staleness if self.rounds is None else min(self.staleness, self.rounds - 1)
@@ -117,8 +145,7 @@ class Learner(Reactor):
     @reaction("learning_rate")
     def on_learning_rate(self) -> None:
         """Called after `%reactor set learner.learning_rate`: the optimizer has its own copy."""
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.learning_rate
+        self.set_rate()
 
     @reaction(prime)
     def on_prime(self, prime: Any, weights: Any) -> None:
@@ -129,38 +156,92 @@ class Learner(Reactor):
             prime.schedule(0, (left - 1, first))
 
     @reaction(batches)
-    def on_batches(self, batches: Any, weights: Any, final: Any, feedback: Any) -> None:
-        """One round: an update for each minibatch."""
-        received = batches.values
-        progress = self.round / self.rounds if self.rounds else 0.0
+    def on_batches(self, batches: Any, weights: Any, final: Any, feedback: Any, next_update: Any) -> None:
+        """One round, an update for each minibatch; with shards its beginning, an update per microstep follows."""
+        if self.shards > 1:
+            self.waiting.append(batches.values)
+            if not self.busy:
+                self.busy = True
+                next_update.schedule(0)
+            return
+        self.begin(batches.values)
+        while self.minibatch is not None:
+            self.update(self.gradient.compute(self.minibatch))
+            self.minibatch = next(self.minibatches, None)
+        self.end(weights, final, feedback)
+
+    @reaction(next_update, effects="shard.piece")
+    def on_update(self, weights: Any, final: Any, feedback: Any, next_update: Any, shard: Any) -> None:
+        """Send each shard its piece of the next minibatch."""
+        if self.minibatch is None:
+            self.begin(self.waiting.popleft())
+        if self.minibatch is None:  # a round without updates
+            self.end(weights, final, feedback)
+            if self.busy:
+                next_update.schedule(0)
+            return
+        values = self.flat.publish()
+        target = None
+        if self.target is not None and self.target_moved:
+            target, self.target_moved = self.target.publish(), False
+        pieces = cut(self.minibatch, self.shards, self.full_name)
+        for member, (rows, share) in zip(shard, pieces, strict=False):  # fewer pieces where there are fewer rows
+            member.piece.set(Piece(rows, share, values, target))
+
+    @reaction("shard.gradient")
+    def on_gradients(self, shard: Any, weights: Any, final: Any, feedback: Any, next_update: Any) -> None:
+        """An update with the sum of the shards' gradients."""
+        computed = [member.gradient.value for member in shard if member.gradient.is_present]
+        self.gradient.add([gradient.values for gradient in computed])
+        self.back += [gradient.feedback for gradient in computed if gradient.feedback is not None]
+        self.update(weighted(computed))
+        self.minibatch = next(self.minibatches, None)
+        if self.minibatch is None:
+            self.end(weights, final, feedback)
+        if self.busy:
+            next_update.schedule(0)
+
+    def begin(self, received: list[Any]) -> None:
+        """A round begins: `minibatch` is its first, or None."""
+        self.progress = self.round / self.rounds if self.rounds else 0.0
         if self.anneal_lr:
-            for group in self.optimizer.param_groups:
-                group["lr"] = self.learning_rate * (1.0 - progress)
-        self.learn(received, progress)
+            self.set_rate()
+        self.steps = sum(getattr(r, "steps", 0) for r in received)
+        self.minibatches = iter(self.algo.minibatches(received, self.rng, self.progress))
+        self.minibatch = next(self.minibatches, None)
+
+    def end(self, weights: Any, final: Any, feedback: Any) -> None:
+        """A round ends: log, and publish."""
+        self.minibatches = iter(())  # frees what arrived
+        self.busy = bool(self.waiting)
+        if self.steps:
+            self.log(steps=self.steps)
+        means = self.means.take()
+        if means:
+            self.log(**means)
         self.round += 1
         if self.target is not None and not self.target_every:
             self.follow(self.target)
         back = self.algo.feedback()
+        if self.back and hasattr(self.algo, "joined"):
+            back = self.algo.joined(self.back)
+        self.back = []
         if back is not None:
             feedback.set(back)
         published = self.flat.publish()
         if self.rounds is not None and self.round >= self.rounds:
             # Not on `weights`: a last round would be played and learnt from at the run's last microstep.
             final.set(published)
+            self.busy = False
             self.request_stop()
         elif self.rounds is None or self.round + self.staleness < self.rounds:
             weights.set(published)
 
-    def learn(self, received: list[Any], progress: float) -> None:
-        """The updates of a round."""
-        for minibatch in self.algo.minibatches(received, self.rng, progress):
-            self.update(self.gradient.compute(minibatch))
-        steps = sum(getattr(r, "steps", 0) for r in received)
-        if steps:
-            self.log(steps=steps)
-        means = self.means.take()
-        if means:
-            self.log(**means)
+    def set_rate(self) -> None:
+        """Tell the optimizer the learning rate."""
+        rate = self.learning_rate * (1.0 - self.progress) if self.anneal_lr else self.learning_rate
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
 
     def update(self, metrics: Metrics) -> None:
         """One step of the optimizer, along the flat gradient as it stands, of which these are the metrics."""
@@ -179,6 +260,7 @@ class Learner(Reactor):
     def follow(self, target: Flat) -> None:
         """Move the target network towards the network."""
         target.parameter.data.lerp_(self.flat.parameter.data, self.tau)
+        self.target_moved = True
 
     def diverged(self, loss: float, norm: float) -> DivergenceError:
         """What is wrong, and what can be done."""

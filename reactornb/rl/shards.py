@@ -1,0 +1,191 @@
+"""`GradientShard`: computes the gradient for a piece of each of the learner's minibatches, so that several cores learn.
+
+    learner.on_update ──piece──▶ shard[0], shard[1], … (one level, so at the same time) ──gradient──▶ learner.on_gradients
+
+The pieces are row blocks that depend on the number of shards alone, and the learner adds the gradients in the order of the shards: the
+sum is the same for any number of workers. It differs from that of another number of shards by rounding.
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+from collections.abc import Iterable
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from reactornb.model import Fixed, Input, Output, Reactor, reaction, startup
+from reactornb.rl.errors import ConfigError
+from reactornb.rl.gradients import LossGradient, MakeAlgorithm, Metrics
+from reactornb.rl.networks import Flat, OwnGenerator
+
+__all__ = ["GradientShard", "Piece", "ShardGradient", "cut", "refuse_layers", "weighted"]
+
+
+class Piece:
+    """What a shard gets for one update. No dataclass, whose arrays would be copied: all of them are read-only, or nobody changes them.
+
+    Attributes:
+        rows: a minibatch of consecutive rows of the learner's.
+        share: its rows / those of the whole minibatch.
+        weights: float32 [P], read-only, at which the gradient is taken.
+        target: float32 [P], read-only, the target network's if it has moved since the last piece; else None.
+    """
+
+    __slots__ = ("rows", "share", "target", "weights")
+
+    def __init__(self, rows: Any, share: float, weights: np.ndarray, target: np.ndarray | None) -> None:
+        self.rows = rows
+        self.share = share
+        self.weights = weights
+        self.target = target
+
+
+class ShardGradient:
+    """What a shard returns. No dataclass, see `Piece`.
+
+    Attributes:
+        values: float32 [P], read-only: the gradient times the piece's share.
+        share: that of the piece.
+        metrics: means over the piece's rows, "loss" among them.
+        feedback: the algorithm's for this piece, or None.
+    """
+
+    __slots__ = ("feedback", "metrics", "share", "values")
+
+    def __init__(self, values: np.ndarray, share: float, metrics: dict[str, float], feedback: Any) -> None:
+        self.values = values
+        self.share = share
+        self.metrics = metrics
+        self.feedback = feedback
+
+
+class GradientShard(Reactor):
+    """Computes gradients for pieces of minibatches, with an algorithm of its own, made as the learner's is.
+
+    Parameters:
+        algorithm: as the learner's. The generator that it gets is this reactor's: noise that `loss` draws from it differs from shard to
+            shard, and is the same in every run.
+
+    Raises (in its reactions, so the run says at which tag):
+        ConfigError: for a network whose layers compute with the whole minibatch (BatchNorm) or draw from torch's global generator (dropout).
+    """
+
+    piece = Input[Piece]()
+    gradient = Output[ShardGradient](copy=False)
+
+    algorithm: Fixed[MakeAlgorithm]
+
+    @reaction(startup)
+    def on_startup(self) -> None:
+        """Make the algorithm; its weights come with every piece."""
+        with OwnGenerator(self.seed):
+            self.algo = self.algorithm(torch.Generator().manual_seed(self.seed), torch.device("cpu"))
+        refuse_layers(self.full_name, self.algo.network)
+        self.flat = Flat(self.algo.network, gradients=True)
+        self.target = None if self.algo.target is None else Flat(self.algo.target)
+        self.descent = LossGradient(self.algo, self.flat, self.target)
+
+    @reaction(piece)
+    def on_piece(self, piece: Any, gradient: Any) -> None:
+        """The gradient for one piece."""
+        sent = piece.value
+        if self.target is not None and sent.target is not None:
+            self.target.load(sent.target)
+        self.flat.load(sent.weights)
+        metrics = numbers(self.descent.compute(sent.rows))
+        gradient.set(ShardGradient(self.descent.times(sent.share), sent.share, metrics, self.algo.feedback()))
+
+
+def numbers(metrics: Metrics) -> dict[str, float]:
+    """Metrics as floats."""
+    return {name: m.item() if isinstance(m, torch.Tensor) else m for name, m in metrics.items()}
+
+
+def weighted(shards: Iterable[ShardGradient]) -> dict[str, float]:
+    """The metrics of a whole minibatch: those of its pieces, weighted by their rows and added in the order of the shards."""
+    sums: dict[str, float] = {}
+    for shard in shards:
+        for name, value in shard.metrics.items():
+            sums[name] = sums.get(name, 0.0) + shard.share * value
+    return sums
+
+
+def cut(minibatch: Any, pieces: int, name: str) -> list[tuple[Any, float]]:
+    """Cut a minibatch into blocks of consecutive rows, whose numbers differ by 1 at most.
+
+    Args:
+        minibatch: an array or tensor [B, …]; a tuple, list or dataclass, of whose fields arrays and tensors as long as the first one are cut
+            and all others go into every piece; or anything else with a length and slices, which are minibatches.
+        pieces: how many; with fewer rows, one for each row.
+        name: the learner's, for the error.
+
+    Returns:
+        (piece, its share of the rows), in order.
+
+    Raises:
+        ConfigError: if it has no rows.
+    """
+    sliced = hasattr(minibatch, "__getitem__") and hasattr(minibatch, "__len__")
+    if isinstance(minibatch, (tuple, list)):
+        fields = list(minibatch)
+    elif dataclasses.is_dataclass(minibatch) and not sliced:
+        fields = [getattr(minibatch, field.name) for field in dataclasses.fields(minibatch)]
+    else:
+        fields = [minibatch]
+    whole = len(fields) == 1 and fields[0] is minibatch and sliced and not isinstance(minibatch, (dict, str))
+    rows = len(minibatch) if whole else next((n for n in map(_length, fields) if n), 0)
+    if not rows:
+        raise ConfigError(
+            f"{name}: a minibatch that is a {type(minibatch).__name__} has no rows to be cut for {pieces} shards. Let `minibatches` give an array, a "
+            f"tensor, a tuple or a dataclass of arrays of one length, or an object with a length and slices; or set shards=1.",
+            fields=("shards",),
+        )
+    count = min(pieces, rows)
+    bounds = [rows * i // count for i in range(count + 1)]
+    if whole:
+        return [(minibatch[a:b], (b - a) / rows) for a, b in pairwise(bounds)]
+    are_cut = [_length(field) == rows for field in fields]
+    return [
+        (
+            _like(minibatch, [f[a:b] if c else f for f, c in zip(fields, are_cut, strict=True)]),
+            (b - a) / rows,
+        )
+        for a, b in pairwise(bounds)
+    ]
+
+
+def _length(field: Any) -> int:
+    return len(field) if isinstance(field, (np.ndarray, torch.Tensor)) and field.ndim else 0
+
+
+def _like(minibatch: Any, fields: list[Any]) -> Any:
+    """A minibatch of the same kind with other fields."""
+    if hasattr(minibatch, "_make"):
+        return minibatch._make(fields)
+    if isinstance(minibatch, (tuple, list)):
+        return type(minibatch)(fields)
+    piece = copy.copy(minibatch)
+    for field, value in zip(dataclasses.fields(minibatch), fields, strict=True):
+        object.__setattr__(piece, field.name, value)  # also of a frozen one
+    return piece
+
+
+def refuse_layers(name: str, network: nn.Module) -> None:
+    """Refuse layers with which shards would not compute the gradient of the whole minibatch, or not the same in every run.
+
+    Raises:
+        ConfigError: for batch normalisation and dropout.
+    """
+    for layer in network.modules():
+        if isinstance(layer, nn.modules.batchnorm._BatchNorm):
+            reason = "computes with the mean of the whole minibatch, of which a shard has a piece; take nn.LayerNorm"
+        elif isinstance(layer, nn.modules.dropout._DropoutNd) and layer.p > 0:
+            reason = "draws from torch's global generator, from which all shards would draw in any order; take it out"
+        else:
+            continue
+        raise ConfigError(f"{name}: {type(layer).__name__} {reason}, or set shards=1.", fields=("shards",))
