@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from reactornb.rl.dqn import DQN, DQNConfig
     from reactornb.rl.envs import EnvSpec, spec_of
     from reactornb.rl.experiment5 import Experiment5
-    from reactornb.rl.learner import Algorithm, Learner
+    from reactornb.rl.gradients import Algorithm
+    from reactornb.rl.learner import Learner
     from reactornb.rl.marl import MultiAgent
     from reactornb.rl.policies import CategoricalPolicy, EpsilonGreedyPolicy, GaussianPolicy, Policy, RandomPolicy
     from reactornb.rl.ppo import PPO, PPOConfig
@@ -85,7 +86,7 @@ _LAZY = {
     "A2C": "a2c",
     "MACHADO_2018": "atari",
     "MNIH_2015": "atari",
-    "Algorithm": "learner",
+    "Algorithm": "gradients",
     "Batch": "storage",
     "CategoricalPolicy": "policies",
     "EnvSpec": "envs",

@@ -52,6 +52,8 @@ class A2CConfig(Config):
             depends on the staleness alone.
         eval_episodes: greedy episodes at the end; 0: none.
         device: of the learner.
+        shards: reactors that compute the gradient of one minibatch at the same time; None: as many as `default_shards` says for this network
+            and minibatch, on any machine. Results of different numbers differ by rounding, those of one are the same for any number of workers.
     """
 
     total_timesteps: int = 500_000
@@ -73,13 +75,14 @@ class A2CConfig(Config):
     overlap: bool = False
     eval_episodes: int = 20
     device: str = "cpu"
+    shards: int | None = None
 
     def __post_init__(self) -> None:
         check(
             self, total_timesteps=whole(1), n_rollouts=whole(1), n_envs=whole(1), n_steps=whole(1), learning_rate=at_least(0), anneal_lr=flag,
             rms_prop_alpha=number(0, 1), rms_prop_eps=number(0, above=True), gamma=number(0, 1), gae_lambda=number(0, 1), ent_coef=at_least(0),
             vf_coef=at_least(0), max_grad_norm=optional(number(0, above=True)), hidden=widths, log_std_init=number(),
-            staleness=whole(0), overlap=flag, eval_episodes=whole(0), device=device,
+            staleness=whole(0), overlap=flag, eval_episodes=whole(0), device=device, shards=optional(whole(1)),
         )  # fmt: skip
 
     @property

@@ -39,6 +39,7 @@ from reactornb.rl.networks import QNetwork, check_supported, is_image
 from reactornb.rl.policies import EpsilonGreedyPolicy, LinearSchedule, Mlp, Policy, TorchForward
 from reactornb.rl.replay import ReplayBuffer
 from reactornb.rl.rollout import Evaluator, Rollout
+from reactornb.rl.shards import shards_of
 from reactornb.rl.storage import Batch
 from reactornb.rl.training import Training, rounds_ahead, weights_after
 
@@ -78,6 +79,8 @@ class DQNConfig(Config):
             depends on the staleness alone.
         eval_episodes: greedy episodes at the end; 0: none.
         device: of the learner.
+        shards: reactors that compute the gradient of one minibatch at the same time; None: as many as `default_shards` says for this network
+            and minibatch, on any machine. Results of different numbers differ by rounding, those of one are the same for any number of workers.
     """
 
     renamed: ClassVar = {**RENAMED, "horizon": "train_freq"}
@@ -111,6 +114,7 @@ class DQNConfig(Config):
     overlap: bool = False
     eval_episodes: int = 20
     device: str = "cpu"
+    shards: int | None = None
 
     def __post_init__(self) -> None:
         check(
@@ -119,7 +123,7 @@ class DQNConfig(Config):
             tau=number(0, 1, above=True), learning_rate=at_least(0), anneal_lr=flag, gamma=number(0, 1), exploration_initial_eps=number(0, 1),
             exploration_final_eps=number(0, 1), exploration_fraction=number(0, 1), n_steps=whole(1), double=flag, duelling=flag, prioritised=flag,
             alpha=at_least(0), beta=number(0, 1), huber=flag, max_grad_norm=optional(number(0, above=True)), hidden=widths,
-            staleness=whole(0), overlap=flag, eval_episodes=whole(0), device=device,
+            staleness=whole(0), overlap=flag, eval_episodes=whole(0), device=device, shards=optional(whole(1)),
         )  # fmt: skip
         if self.learning_starts > self.total_timesteps:
             raise broken(
@@ -192,12 +196,18 @@ class DQNAlgorithm:
         loss = weighted_huber if self.config.huber else weighted_squares
         return loss(errors, weights), {"value": values.detach().mean()}
 
-    def feedback(self) -> Any:
-        """(indices, absolute errors) of what was drawn, if it is drawn by priority."""
+    def feedback(self) -> tuple[np.ndarray, np.ndarray] | None:
+        """(indices, absolute errors) of what was drawn since the last call, if it is drawn by priority."""
         if not self._priorities:
             return None
         indices, errors = zip(*self._priorities, strict=True)
+        self._priorities = []
         return np.concatenate(indices), torch.cat(errors).cpu().numpy()
+
+    def joined(self, feedbacks: list[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
+        """That of several objects, each of which took gradients of pieces."""
+        indices, errors = zip(*feedbacks, strict=True)
+        return np.concatenate(indices), np.concatenate(errors)
 
 
 def value_policy(hidden: tuple[int, ...], duelling: bool, epsilon: LinearSchedule, spec: EnvSpec) -> Policy:
@@ -265,6 +275,7 @@ class DQN(Training, config_type=DQNConfig):
             rounds=c.rounds,
             staleness=rounds_ahead(c),
             device=c.device,
+            shards=shards_of(c, spec, c.batch_size, networks=1),
         )
         self.learner = enclave(learner) if c.overlap else learner
         self.rollouts = Bank(Rollout, c.n_rollouts, env=self.env, policy=policy, n_envs=c.n_envs, n_steps=c.train_freq)

@@ -17,13 +17,13 @@ from reactornb.model import Bank, Fixed, Input, LogicalAction, Output, Reactor, 
 from reactornb.rl.config import at_least, check_parameters, flag, number, optional, whole
 from reactornb.rl.dynamo import defer
 from reactornb.rl.errors import ConfigError, DivergenceError
-from reactornb.rl.gradients import Algorithm, LossGradient, MakeAlgorithm, Means, Metrics
+from reactornb.rl.gradients import LossGradient, MakeAlgorithm, Means, Metrics
 from reactornb.rl.names import RENAMED
 from reactornb.rl.networks import Flat, OwnGenerator
 from reactornb.rl.shards import GradientShard, Piece, cut, weighted
 from reactornb.tags import ms
 
-__all__ = ["Algorithm", "Learner", "MakeAlgorithm", "check_rate", "without_triton"]
+__all__ = ["Learner", "check_rate", "without_triton"]
 
 defer()  # the optimizers made here need none of torch's compiler
 
@@ -134,7 +134,7 @@ class Learner(Reactor):
         self.busy = False
         self.minibatches: Iterator[Any] = iter(())
         self.minibatch: Any = None
-        self.target_moved = True
+        self.outdated = set(range(self.shards))  # shards that do not have the target network's newest weights
         self.back: list[Any] = []
         first = self.flat.publish()
         weights.set(first)
@@ -181,12 +181,11 @@ class Learner(Reactor):
                 next_update.schedule(0)
             return
         values = self.flat.publish()
-        target = None
-        if self.target is not None and self.target_moved:
-            target, self.target_moved = self.target.publish(), False
-        pieces = cut(self.minibatch, self.shards, self.full_name)
-        for member, (rows, share) in zip(shard, pieces, strict=False):  # fewer pieces where there are fewer rows
-            member.piece.set(Piece(rows, share, values, target))
+        pieces = cut(self.minibatch, self.shards, self.full_name)  # fewer than shards where there are fewer rows
+        target = self.target.publish() if self.target is not None and self.outdated else None
+        for i, (rows, share) in enumerate(pieces):
+            shard[i].piece.set(Piece(rows, share, values, target if i in self.outdated else None))
+        self.outdated -= set(range(len(pieces)))
 
     @reaction("shard.gradient")
     def on_gradients(self, shard: Any, weights: Any, final: Any, feedback: Any, next_update: Any) -> None:
@@ -260,7 +259,7 @@ class Learner(Reactor):
     def follow(self, target: Flat) -> None:
         """Move the target network towards the network."""
         target.parameter.data.lerp_(self.flat.parameter.data, self.tau)
-        self.target_moved = True
+        self.outdated = set(range(self.shards))
 
     def diverged(self, loss: float, norm: float) -> DivergenceError:
         """What is wrong, and what can be done."""

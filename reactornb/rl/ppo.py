@@ -27,6 +27,7 @@ from reactornb.rl.losses import clipped_ppo, clipped_value, gae
 from reactornb.rl.networks import ActorCritic, check_supported, is_image
 from reactornb.rl.policies import CategoricalPolicy, GaussianPolicy, Mlp, Policy, TorchForward
 from reactornb.rl.rollout import Evaluator, Rollout
+from reactornb.rl.shards import shards_of
 from reactornb.rl.storage import Trajectory
 from reactornb.rl.training import Training, rounds_ahead, weights_after
 
@@ -62,6 +63,8 @@ class PPOConfig(Config):
             depends on the staleness alone.
         eval_episodes: greedy episodes at the end; 0: none.
         device: of the learner.
+        shards: reactors that compute the gradient of one minibatch at the same time; None: as many as `default_shards` says for this network
+            and minibatch, on any machine. Results of different numbers differ by rounding, those of one are the same for any number of workers.
     """
 
     total_timesteps: int = 500_000
@@ -88,6 +91,7 @@ class PPOConfig(Config):
     overlap: bool = False
     eval_episodes: int = 20
     device: str = "cpu"
+    shards: int | None = None
 
     def __post_init__(self) -> None:
         check(
@@ -95,7 +99,7 @@ class PPOConfig(Config):
             batch_size=whole(1), learning_rate=at_least(0), anneal_lr=flag, adam_eps=number(0, above=True), gamma=number(0, 1),
             gae_lambda=number(0, 1), clip_range=number(0, above=True), anneal_clip_range=flag, clip_vloss=flag, ent_coef=at_least(0),
             vf_coef=at_least(0), normalize_advantage=flag, max_grad_norm=optional(number(0, above=True)), hidden=widths,
-            log_std_init=number(), staleness=whole(0), overlap=flag, eval_episodes=whole(0), device=device,
+            log_std_init=number(), staleness=whole(0), overlap=flag, eval_episodes=whole(0), device=device, shards=optional(whole(1)),
         )  # fmt: skip
 
     @property
@@ -275,6 +279,7 @@ def compose_actor_critic(program: Any, config: Any, algorithm: Any, optimizer_cl
         rounds=c.rounds,
         staleness=rounds_ahead(c),
         device=c.device,
+        shards=shards_of(c, spec, getattr(c, "batch_size", c.n_rollouts * c.n_envs * c.n_steps), networks=2),
     )
     program.learner = enclave(learner) if c.overlap else learner
     program.rollouts = Bank(Rollout, c.n_rollouts, env=env, policy=policy, n_envs=c.n_envs, n_steps=c.n_steps)

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -19,11 +20,22 @@ import torch
 from torch import nn
 
 from reactornb.model import Fixed, Input, Output, Reactor, reaction, startup
+from reactornb.rl.env_spec import EnvSpec
 from reactornb.rl.errors import ConfigError
 from reactornb.rl.gradients import LossGradient, MakeAlgorithm, Metrics
-from reactornb.rl.networks import Flat, OwnGenerator
+from reactornb.rl.networks import Flat, OwnGenerator, frames_of, is_image
 
-__all__ = ["GradientShard", "Piece", "ShardGradient", "cut", "refuse_layers", "weighted"]
+__all__ = [
+    "GradientShard",
+    "Piece",
+    "ShardGradient",
+    "cut",
+    "default_shards",
+    "multiply_adds",
+    "refuse_layers",
+    "shards_of",
+    "weighted",
+]
 
 
 class Piece:
@@ -173,6 +185,51 @@ def _like(minibatch: Any, fields: list[Any]) -> Any:
     for field, value in zip(dataclasses.fields(minibatch), fields, strict=True):
         object.__setattr__(piece, field.name, value)  # also of a frozen one
     return piece
+
+
+def shards_of(config: Any, spec: EnvSpec, rows: int, *, networks: int) -> int:
+    """The number of shards of a configuration: its `shards`, or the default for its network and minibatch.
+
+    Args:
+        config: of an algorithm; its `shards`, `hidden` and `device` count.
+        spec: of the environment.
+        rows: of a minibatch.
+        networks: perceptrons of these hidden layers, such as 2 for an actor and a critic; of convolutions there is one stack.
+    """
+    if config.shards is not None:
+        return int(config.shards)
+    if config.device != "cpu":
+        return 1
+    work = multiply_adds(spec, config.hidden)
+    return default_shards(work if is_image(spec) else networks * work, rows)
+
+
+def default_shards(work: int, rows: int) -> int:
+    """How many shards pay, from what was measured; the same on every machine, for any number of workers.
+
+    Args:
+        work: multiply-adds of a network for one row.
+        rows: of a minibatch.
+    """
+    return 2 if work * rows >= WORTH_SHARING else 1
+
+
+WORTH_SHARING = 100_000_000
+"""Multiply-adds of a minibatch's forward pass."""
+
+
+def multiply_adds(spec: EnvSpec, hidden: Sequence[int]) -> int:
+    """Of one observation on its way to the last hidden layer of a network of ours."""
+    frames = frames_of(spec)
+    if frames is None:
+        return sum(n * m for n, m in pairwise((math.prod(spec.observation_shape), *hidden)))
+    channels, *sides, _ = frames
+    total = 0
+    for filters, size, stride in ((32, 8, 4), (64, 4, 2), (64, 3, 1)):
+        sides = [(side - size) // stride + 1 for side in sides]
+        total += math.prod(sides) * filters * channels * size * size
+        channels = filters
+    return total + 512 * channels * math.prod(sides)
 
 
 def refuse_layers(name: str, network: nn.Module) -> None:

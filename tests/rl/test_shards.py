@@ -14,7 +14,7 @@ from torch import nn
 
 from reactornb import Input, LogicalAction, Output, Program, Reactor, Shared, Tag, connect, ms, reaction, startup
 from reactornb.errors import ReactionError
-from reactornb.rl import A2CConfig, DQNConfig, Learner, PPOConfig
+from reactornb.rl import A2C, DQN, PPO, A2CConfig, DQNConfig, Learner, PPOConfig
 from reactornb.rl.a2c import A2CAlgorithm
 from reactornb.rl.dqn import DQNAlgorithm
 from reactornb.rl.envs import EnvSpec
@@ -22,7 +22,7 @@ from reactornb.rl.errors import ConfigError, DivergenceError
 from reactornb.rl.gradients import LossGradient
 from reactornb.rl.networks import Flat, linear
 from reactornb.rl.ppo import PPOAlgorithm
-from reactornb.rl.shards import cut
+from reactornb.rl.shards import cut, multiply_adds, shards_of
 from reactornb.rl.storage import Batch, Trajectory
 
 pytestmark = pytest.mark.timeout(300)  # the first optimizer of a process imports most of torch
@@ -410,3 +410,45 @@ def test_the_same_fingerprint_on_1_2_and_8_workers(shards):
 def test_the_number_of_shards_is_part_of_the_program():
     fingerprints = {learn([32] * 4, shards=shards)[1].result().fingerprint for shards in (1, 2, 3)}
     assert len(fingerprints) == 3
+
+
+PROGRAMS = {
+    "ppo": (PPO, _SMALL),
+    "ppo, overlap": (PPO, replace(_SMALL, overlap=True)),
+    "a2c": (A2C, A2CConfig(total_timesteps=200, hidden=(16,), eval_episodes=0)),
+    "dqn, by priority": (DQN, replace(_DQN, prioritised=True, double=True, tau=0.1, target_update_interval=1)),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_an_algorithm_s_fingerprint_depends_on_its_shards_and_not_on_the_workers(name):
+    cls, config = PROGRAMS[name]
+
+    def outcome(shards, workers):
+        run = Program(cls(config=replace(config, shards=shards))).start(workers=workers, seed=1, fingerprint=True)
+        result = run.result()
+        return result.fingerprint, run.instance("learner").flat.publish(), result.metrics
+
+    (fingerprint, weights, metrics), *others = (outcome(2, workers) for workers in (1, 2, 8))
+    for other in others:
+        assert other[0] == fingerprint
+        assert np.array_equal(other[1], weights)
+        assert other[2] == metrics
+    single, unsharded, _ = outcome(1, 2)
+    assert single != fingerprint
+    assert np.allclose(unsharded, weights, atol=0.05)
+
+
+def test_the_number_of_shards_follows_from_network_and_minibatch():
+    assert [r.name for r in Program(PPO(shards=3)).graph.reactors if ".shard[" in r.name] == [
+        f"ppo.learner.shard[{i}]" for i in range(3)
+    ]
+    frames = spec_of((4, 84, 84), np.uint8, 6)
+    # Mnih et al. 2015: 32 filters of 8 x 8 on 20 x 20, 64 of 4 x 4 on 9 x 9, 64 of 3 x 3 on 7 x 7, 512 units.
+    assert multiply_adds(frames, ()) == 20 * 20 * 32 * 256 + 81 * 64 * 512 + 49 * 64 * 576 + 3136 * 512
+    assert multiply_adds(VECTOR, (64, 64)) == 4 * 64 + 64 * 64
+    assert shards_of(PPOConfig(), frames, 256, networks=2) == 2
+    assert shards_of(PPOConfig(hidden=(2,)), VECTOR, 2, networks=2) == 1
+    assert shards_of(PPOConfig(device="cuda"), frames, 256, networks=2) == 1
+    assert shards_of(PPOConfig(shards=5), frames, 256, networks=2) == 5
