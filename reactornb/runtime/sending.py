@@ -66,7 +66,7 @@ def settled(value: Any, name: str) -> Any:
         SendingError: for a port, an action or another handle.
     """
     try:
-        return _inside(value, name)
+        return _tuple(value, name) if type(value) is tuple else _inside(value, name)
     except RecursionError:  # it contains itself, or is thousands deep: like any other object
         return value
 
@@ -154,8 +154,31 @@ def _set(value: Any, name: str) -> Any:
 
 
 def _tuple(value: Any, name: str) -> Any:
-    items = [item if type(item) in PLAIN else _inside(item, name) for item in value]
-    return value if all(a is b for a, b in zip(items, value, strict=True)) else tuple(items)
+    """A tuple, such as what an environment's step returned: itself if nothing in it has to be copied.
+
+    One loop without calls for arrays and numbers: after an environment's step, when little of this code is in the caches, that takes
+    0.6 µs for an observation and a reward instead of the 2.6 of a list of all items and a comparison, and with the empty dict of a
+    step's `info` 1.2 instead of 3.7.
+    """
+    items = None
+    at = 0
+    for item in value:
+        kind = type(item)
+        if kind not in PLAIN:
+            if kind is ndarray and item.base is None and not item.dtype.hasobject:
+                freeze_array(item, False)
+            else:
+                if kind is dict and not item:
+                    sent = _DICT()
+                    sent._refusal = name
+                else:
+                    sent = _inside(item, name)
+                if sent is not item:
+                    if items is None:
+                        items = list(value)
+                    items[at] = sent
+        at += 1  # noqa: SIM113 - enumerate would make a tuple each time
+    return value if items is None else tuple(items)
 
 
 def _named_tuple(value: Any, name: str) -> Any:

@@ -66,6 +66,8 @@ SENT = {
     "dataclass": (Message, lambda v: setattr(v, "count", v.count + 1), lambda v: v.count),
     "list in a dataclass": (Message, lambda v: grow(v.items), lambda v: list(v.items)),
     "list in a frozen dataclass": (lambda: Sealed([0]), lambda v: grow(v.at), lambda v: list(v.at)),
+    "view in a tuple": (lambda: (1, np.zeros(4)[1:]), lambda v: v[1].base.__iadd__(1), lambda v: v[1].tolist()),
+    "empty dict in a tuple": (lambda: (1, {}), lambda v: v[1].update({len(v[1]): 1}), lambda v: dict(v[1])),
     "list in a named tuple": (lambda: Point("a", [0]), lambda v: grow(v.at), lambda v: (v.name, list(v.at))),
     "view of an array": (lambda: np.zeros(4)[1:], lambda v: v.base.__iadd__(1), lambda v: v.tolist()),
     "reshaped array": (lambda: np.zeros(4).reshape(2, 2), lambda v: v.base.__iadd__(1), lambda v: v.tolist()),
@@ -122,6 +124,8 @@ CHANGES = {
     "list": ([1], lambda v: v.append(2)),
     "dict": ({"a": 1}, lambda v: v.__setitem__("b", 2)),
     "nested list": ({"a": [1]}, lambda v: v["a"].sort()),
+    "empty dict in a tuple": ((1, {}), lambda v: v[1].__setitem__("b", 2)),
+    "array in a tuple": ((1, np.zeros(2)), lambda v: v[1].__setitem__(0, 1)),
     "set": ({1}, lambda v: v.clear()),
     "array": (np.zeros(2), lambda v: v.__setitem__(0, 1)),
     "array in a dict": ({"a": np.zeros(2)}, lambda v: v["a"].fill(1)),
@@ -195,6 +199,15 @@ def test_a_mutable_input_has_its_own_and_nobody_else_sees_what_it_does(name, rea
     before = repr(value)
     found = run_to_end(Main(), until=ms(1)).values("a.mine")
     assert [v for _, v in found] == [before, before]
+
+
+def test_a_tuple_in_which_nothing_is_copied_arrives_itself_with_its_array_read_only():
+    from reactornb.runtime.sending import settled
+
+    step = (np.zeros(4, np.float32), 1.0, False)
+    assert settled(step, "a.out") is step
+    assert not step[0].flags.writeable
+    assert settled(step, "a.out") is step
 
 
 def test_what_was_received_is_a_list_like_any_other():
