@@ -10,11 +10,11 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from reactornb.rl.dense import Dense
 from reactornb.rl.envs import EnvSpec
 
 if TYPE_CHECKING:
@@ -149,7 +149,7 @@ class LinearSchedule:
 
 
 class Mlp:
-    """A multi-layer perceptron in NumPy, reading the flat weights of its torch twin (`networks.mlp`).
+    """A multi-layer perceptron in NumPy, reading a copy of the flat weights of its torch twin (`networks.mlp`); for one thread.
 
     Args:
         sizes: inputs, hidden layers, outputs.
@@ -166,44 +166,28 @@ class Mlp:
         scaling: tuple[np.ndarray, np.ndarray] | None = None,
     ) -> None:
         self.sizes = tuple(sizes)
-        self._scaling = scaling
         self.offset = offset
-        self._relu = activation == "relu"
-        self._layers: list[tuple[np.ndarray, np.ndarray]] = []
+        inputs, *hidden, outputs = self.sizes
+        self._dense = Dense(inputs, hidden, ((outputs,),), activation, scaling=scaling)
+        self._weights = np.zeros(self.size, np.float32)
+        self._dense.bind(self._weights)
 
     @property
     def size(self) -> int:
         """How many weights."""
-        return sum(n * m + m for n, m in pairwise(self.sizes))
+        return self._dense.size
 
     def load(self, weights: np.ndarray) -> None:
-        """Take over a copy: the array is everybody's."""
-        own = weights[self.offset : self.offset + self.size].copy()
-        at = 0
-        self._layers = []
-        for n, m in pairwise(self.sizes):
-            matrix = np.ascontiguousarray(own[at : at + n * m].reshape(m, n).T)
-            self._layers.append((matrix, own[at + n * m : at + n * m + m]))
-            at += n * m + m
+        """Take over a copy: the array is everybody's.
+
+        Raises:
+            ValueError: if there are too few.
+        """
+        self._weights[:] = weights[self.offset : self.offset + self.size]
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
-        """[N, *observation_shape] -> float32 [N, outputs]."""
-        if x.ndim != 2:
-            x = x.reshape(len(x), -1)
-        if self._scaling is not None:
-            x = (x - self._scaling[0]) / self._scaling[1]
-        *hidden, (matrix, bias) = self._layers
-        relu = self._relu
-        for w, b in hidden:
-            x = x @ w
-            x += b
-            if relu:
-                np.maximum(x, 0.0, out=x)
-            else:
-                np.tanh(x, out=x)
-        x = x @ matrix
-        x += bias
-        return x
+        """[N, *observation_shape] -> float32 [N, outputs], in a buffer that the next call overwrites; the caller may change it."""
+        return self._dense.forward(x)[0].T
 
 
 class TorchForward:
@@ -241,7 +225,7 @@ class CategoricalPolicy:
     beyond the network; probabilities are computed for a whole trajectory at its end.
 
     Args:
-        forward: observations to float32 [N, A], an array that may be written into; also has `load`.
+        forward: observations to float32 [N, A], an array that may be written into, perhaps a buffer; also has `load`.
 
     Source: Maddison, Tarlow and Minka 2014, arXiv:1411.0030, section 2 (the Gumbel-max trick).
     """
@@ -308,7 +292,7 @@ class GaussianPolicy:
     """Actions drawn from a normal distribution with a mean that depends on the observation and a deviation that does not.
 
     Args:
-        forward: observations to means, float32 [N, D]; also has `load`.
+        forward: observations to means, float32 [N, D], perhaps in a buffer; also has `load`.
         at: where the D log-deviations lie in the flat weights.
         shape: the actions' shape, of D numbers.
     """
@@ -355,8 +339,8 @@ class GaussianPolicy:
 
     def greedy(self, observations: np.ndarray) -> np.ndarray:
         """See `Policy`."""
-        means: np.ndarray = self._forward(observations).reshape(-1, *self._shape)
-        return means
+        means: np.ndarray = self._forward(observations).copy()  # the next call overwrites them
+        return means.reshape(-1, *self._shape)
 
 
 class EpsilonGreedyPolicy:

@@ -1,0 +1,241 @@
+"""`Dense`: multi-layer perceptrons in NumPy, forward and backward, on the flat weights of their torch twins.
+
+For a network of a few thousand weights a call of torch costs more than its arithmetic (autograd records each one, every result is
+allocated anew); here a layer is three calls of NumPy that write into arrays made once. Activations lie feature by feature, [width, B], so that
+products read the weights as torch stores them, [out, in], and reductions over a few outputs run along whole rows.
+NumPy only; nothing here knows of reactors or torch.
+
+Source: Rumelhart, Hinton, Williams 1986, "Learning representations by back-propagating errors", doi:10.1038/323533a0.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+__all__ = ["Dense"]
+
+
+class Dense:
+    """One perceptron or several of the same hidden widths on the same inputs, each with one linear head or more.
+
+    The flat weights hold one perceptron after the other: its hidden layers, then its heads, each as matrix [out, in] and bias [out]. An
+    actor and a critic are `heads=((A,), (1,))`; a duelling network is `heads=((A, 1),)`. Perceptrons are computed together: one call of
+    tanh is for the layers of all.
+
+    One object serves one thread; its buffers belong to it and grow to the largest batch so far.
+
+    Args:
+        inputs: numbers in an observation.
+        hidden: widths of the hidden layers.
+        heads: for each perceptron the widths of its heads.
+        activation: "relu" or "tanh", after each hidden layer.
+        offset: where the first perceptron's weights begin in the flat array.
+        scaling: (offset, span) of the inputs, as in `EnvSpec`; None: as they are.
+        dtype: of weights and buffers; float64 is for checks.
+
+    Raises:
+        ValueError: for another activation, or for more than two perceptrons that are not of one size.
+    """
+
+    def __init__(
+        self,
+        inputs: int,
+        hidden: Sequence[int],
+        heads: Sequence[Sequence[int]],
+        activation: str,
+        *,
+        offset: int = 0,
+        scaling: tuple[np.ndarray, np.ndarray] | None = None,
+        dtype: Any = np.float32,
+    ) -> None:
+        if activation not in ("relu", "tanh"):
+            raise ValueError(f'activation={activation!r} must be "relu" or "tanh".')
+        self.offset = offset
+        self._inputs = inputs
+        self._hidden = tuple(hidden)
+        self._heads = tuple(tuple(own) for own in heads)
+        self._count = len(self._heads)
+        self._relu = activation == "relu"
+        self._scaling = scaling
+        self._dtype = np.dtype(dtype)
+        top = (inputs, *hidden)[-1]
+        trunk = sum(n * m + m for n, m in pairwise((inputs, *hidden)))
+        sizes = [trunk + sum(top * m + m for m in own) for own in self._heads]
+        if len(set(sizes[:-1])) > 1:
+            raise ValueError(f"perceptrons of {sizes} weights do not lie at equal distances.")
+        self.size = sum(sizes)
+        self._distance = sizes[0]
+        self._weights: np.ndarray | None = None
+        self._gradient: np.ndarray | None = None
+        self._layers: list[tuple[np.ndarray, np.ndarray]] = []
+        self._tops: list[tuple[int, np.ndarray, np.ndarray]] = []
+        self._d_layers: list[tuple[np.ndarray, np.ndarray]] = []
+        self._d_tops: list[tuple[int, np.ndarray, np.ndarray]] = []
+        self._rows = self._d_rows = -1
+        self._storage: dict[str, np.ndarray] = {}
+        self._x = np.empty((0, inputs), self._dtype)
+
+    def bind(self, weights: np.ndarray, gradient: np.ndarray | None = None) -> None:
+        """Read these weights from now on, and let `backward` write into this gradient; both [P], read and written as views.
+
+        Raises:
+            ValueError: if one of them is too short, or of another dtype.
+        """
+        if weights is not self._weights:
+            self._layers, self._tops = self._views(weights)
+            self._weights = weights
+        if gradient is not None and gradient is not self._gradient:
+            self._d_layers, self._d_tops = self._views(gradient)
+            self._gradient = gradient
+
+    def _views(
+        self, flat: np.ndarray
+    ) -> tuple[list[tuple[np.ndarray, np.ndarray]], list[tuple[int, np.ndarray, np.ndarray]]]:
+        """Matrices and biases of the hidden layers, [count, out, in] and [count, out, 1] (without the first axis for one perceptron), and
+        (perceptron, matrix, bias) of the heads.
+        """
+        if (
+            flat.dtype != self._dtype
+            or flat.ndim != 1
+            or len(flat) < self.offset + self.size
+            or not flat.flags.c_contiguous
+        ):
+            raise ValueError(
+                f"these perceptrons need {self._dtype} weights [{self.offset + self.size}] in one piece, not {flat.dtype} {list(flat.shape)}: "
+                f"they are of another network."
+            )
+        item = self._dtype.itemsize
+        many = (self._count,) if self._count > 1 else ()
+        apart = (self._distance * item,) if self._count > 1 else ()
+
+        def view(at: int, rows: int, columns: int, stacked: bool) -> np.ndarray:
+            shape = (*many, rows, columns) if stacked else (rows, columns)
+            strides = (*apart, columns * item, item) if stacked else (columns * item, item)
+            return np.ndarray(shape, self._dtype, flat, at * item, strides)
+
+        at = self.offset
+        layers = []
+        for n, m in pairwise((self._inputs, *self._hidden)):
+            layers.append((view(at, m, n, True), view(at + n * m, m, 1, True)))
+            at += n * m + m
+        top = (self._inputs, *self._hidden)[-1]
+        tops = []
+        for i, own in enumerate(self._heads):
+            begin = at + i * self._distance
+            for m in own:
+                tops.append((i, view(begin, m, top, False), view(begin + top * m, m, 1, False)))
+                begin += top * m + m
+        return layers, tops
+
+    def _buffer(self, name: str, *shape: int) -> np.ndarray:
+        """An array of this shape at the beginning of the buffer of that name, which grows if it is too small."""
+        size = math.prod(shape)
+        if name not in self._storage or self._storage[name].size < size:
+            self._storage[name] = np.empty(size, self._dtype)
+        return self._storage[name][:size].reshape(shape)
+
+    def _for_rows(self, rows: int) -> None:
+        """Buffers of a forward pass for so many observations."""
+        many = (self._count,) if self._count > 1 else ()
+        self._z = [self._buffer(f"z{i}", *many, m, rows) for i, m in enumerate(self._hidden)]
+        self._outputs = [self._buffer(f"output{i}", w.shape[0], rows) for i, (_, w, _) in enumerate(self._tops)]
+        self._prepared = self._buffer("prepared", rows, self._inputs)
+        self._rows = rows
+
+    def _for_d_rows(self, rows: int) -> None:
+        """Buffers of a backward pass; the widest layer's serves for all of every second one."""
+        many = (self._count,) if self._count > 1 else ()
+        self._d = [self._buffer(f"d{i % 2}", *many, m, rows) for i, m in enumerate(self._hidden)]
+        self._ones = self._buffer("ones", rows, 1)
+        self._ones.fill(1.0)
+        self._spare = self._buffer("spare", self._hidden[-1] if self._hidden else 0, rows)
+        self._d_rows = rows
+
+    def forward(self, x: np.ndarray) -> list[np.ndarray]:
+        """What the heads give.
+
+        Args:
+            x: [B, *observation_shape]; not changed until `backward` was called.
+
+        Returns:
+            For each head its outputs, [width, B], in buffers that the next call overwrites; the caller may change them.
+        """
+        rows = len(x)
+        if rows != self._rows:
+            self._for_rows(rows)
+        self._x = x = self._prepare(x)
+        below = x.T
+        for (w, b), z in zip(self._layers, self._z, strict=True):
+            np.matmul(w, below, out=z)
+            np.add(z, b, out=z)
+            if self._relu:
+                np.maximum(z, 0.0, out=z)
+            else:
+                np.tanh(z, out=z)
+            below = z
+        many = self._count > 1 and bool(self._hidden)
+        for (i, w, b), out in zip(self._tops, self._outputs, strict=True):
+            np.matmul(w, below[i] if many else below, out=out)
+            np.add(out, b, out=out)
+        return self._outputs
+
+    def _prepare(self, x: np.ndarray) -> np.ndarray:
+        """Observations as rows of scaled numbers."""
+        if x.ndim != 2:
+            x = x.reshape(len(x), -1)
+        if self._scaling is not None:
+            offset, span = (np.ravel(a) if a.size > 1 else a for a in self._scaling)
+            np.subtract(x, offset, out=self._prepared, casting="unsafe")
+            self._prepared /= span
+            return self._prepared
+        if x.dtype != self._dtype:
+            self._prepared[:] = x
+            return self._prepared
+        return x
+
+    def backward(self, d_outputs: Sequence[np.ndarray]) -> None:
+        """Write the gradient of these perceptrons' weights; what `forward` kept is used up.
+
+        Args:
+            d_outputs: for each head the loss's derivative with respect to its outputs, [width, B].
+        """
+        rows = len(self._x)
+        if rows != self._d_rows:
+            self._for_d_rows(rows)
+        ones = self._ones
+        many = self._count > 1 and bool(self._hidden)
+        below = self._z[-1] if self._hidden else self._x.T
+        d = self._d[-1] if self._hidden else None
+        begun = -1  # the perceptron whose derivative the heads before have begun
+        for (i, w, _), (_, dw, db), d_out in zip(self._tops, self._d_tops, d_outputs, strict=True):
+            np.matmul(d_out, (below[i] if many else below).T, out=dw)
+            np.matmul(d_out, ones, out=db)
+            if d is None:
+                continue
+            own = d[i] if many else d
+            if i == begun:
+                np.matmul(w.T, d_out, out=self._spare)
+                own += self._spare
+            else:
+                np.matmul(w.T, d_out, out=own)
+            begun = i
+        for layer in range(len(self._hidden) - 1, -1, -1):
+            d, z = self._d[layer], self._z[layer]
+            # The derivative of the activation from its value, which is needed no more.
+            if self._relu:
+                np.sign(z, out=z)
+            else:
+                np.multiply(z, z, out=z)
+                np.subtract(1.0, z, out=z)
+            d *= z
+            below = self._z[layer - 1] if layer else self._x.T
+            dw, db = self._d_layers[layer]
+            np.matmul(d, below.swapaxes(-1, -2), out=dw)
+            np.matmul(d, ones, out=db)
+            if layer:
+                np.matmul(self._layers[layer][0].swapaxes(-1, -2), d, out=self._d[layer - 1])

@@ -1,0 +1,137 @@
+"""Adam and RMSprop on flat arrays, with torch's formulas and torch's interface.
+
+A step of torch's fused Adam on 9,155 weights costs 124 us, of which the arithmetic is a fifth; here a step is ten calls of NumPy that write
+into arrays made once. What `Learner` asks of an optimizer is what torch's has: it is made of parameters with gradients, `step()` descends,
+and a learning rate written into `param_groups` counts from the next step on. For CUDA there are torch's own.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Any, Protocol
+
+import numpy as np
+
+__all__ = ["Adam", "RMSprop"]
+
+
+class Parameter(Protocol):
+    """A torch parameter on the CPU with a gradient, such as `Flat.parameter`."""
+
+    @property
+    def grad(self) -> Any:
+        """A tensor like this one, in which gradients are written in place."""
+
+    def detach(self) -> Any:
+        """The tensor without its history; shares its memory."""
+
+
+class _Optimizer:
+    """What both have in common.
+
+    Attributes:
+        param_groups: one dictionary, with "params" and "lr".
+
+    Raises:
+        ValueError: if there is not exactly one parameter.
+    """
+
+    def __init__(self, params: Iterable[Parameter | tuple[np.ndarray, np.ndarray]], lr: float) -> None:
+        given = list(params)
+        if len(given) != 1:
+            raise ValueError(
+                f"{type(self).__name__} takes one flat parameter, not {len(given)}: such as [Flat(network, gradients=True).parameter]. "
+                f"torch.optim.{type(self).__name__} takes many."
+            )
+        (p,) = given
+        self._weights: np.ndarray
+        self._gradient: np.ndarray
+        self._weights, self._gradient = p if isinstance(p, tuple) else (p.detach().numpy(), p.grad.numpy())
+        self._a, self._b = np.empty_like(self._weights), np.empty_like(self._weights)
+        self.param_groups: list[dict[str, Any]] = [{"params": given, "lr": lr}]
+
+
+class Adam(_Optimizer):
+    """Adam, with torch's order of operations: the second moment's root is corrected, then `eps` is added.
+
+    Args:
+        params: one torch parameter on the CPU that has a gradient, or one pair of arrays, (weights, gradient): changed, and read, in place.
+        lr: learning rate.
+        betas: decay of the first and of the second moment.
+        eps: added to the root of the second moment.
+
+    Source: Kingma, Ba 2015, arXiv:1412.6980, algorithm 1, as torch.optim.Adam has it.
+    """
+
+    def __init__(
+        self,
+        params: Iterable[Parameter | tuple[np.ndarray, np.ndarray]],
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+    ) -> None:
+        super().__init__(params, lr)
+        self._betas = betas
+        self._eps = eps
+        self._steps = 0
+        self._first, self._second = np.zeros_like(self._weights), np.zeros_like(self._weights)
+
+    def step(self) -> None:
+        """One step of descent along the gradients as they are now."""
+        self._steps += 1
+        beta1, beta2 = self._betas
+        size = self.param_groups[0]["lr"] / (1.0 - beta1**self._steps)
+        root = math.sqrt(1.0 - beta2**self._steps)
+        gradient, first, second, a, b = self._gradient, self._first, self._second, self._a, self._b
+        np.subtract(gradient, first, out=a)
+        a *= 1.0 - beta1
+        first += a
+        np.multiply(gradient, gradient, out=a)
+        a *= 1.0 - beta2
+        second *= beta2
+        second += a
+        np.sqrt(second, out=a)
+        a /= root
+        a += self._eps
+        np.multiply(first, size, out=b)
+        b /= a
+        self._weights -= b
+
+
+class RMSprop(_Optimizer):
+    """RMSprop with torch's order of operations: `eps` is added to the root.
+
+    Args:
+        params: see `Adam`.
+        lr: learning rate.
+        alpha: decay of the mean square.
+        eps: added to its root.
+
+    Source: Tieleman, Hinton 2012, lecture 6.5 of "Neural networks for machine learning", as torch.optim.RMSprop has it.
+    """
+
+    def __init__(
+        self,
+        params: Iterable[Parameter | tuple[np.ndarray, np.ndarray]],
+        lr: float = 1e-2,
+        alpha: float = 0.99,
+        eps: float = 1e-8,
+    ) -> None:
+        super().__init__(params, lr)
+        self._alpha = alpha
+        self._eps = eps
+        self._square = np.zeros_like(self._weights)
+
+    def step(self) -> None:
+        """One step of descent along the gradients as they are now."""
+        gradient, square, a, b = self._gradient, self._square, self._a, self._b
+        np.multiply(gradient, gradient, out=a)
+        a *= 1.0 - self._alpha
+        square *= self._alpha
+        square += a
+        np.sqrt(square, out=a)
+        a += self._eps
+        np.multiply(gradient, self.param_groups[0]["lr"], out=b)
+        b /= a
+        self._weights -= b
