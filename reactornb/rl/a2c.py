@@ -18,9 +18,7 @@ import numpy as np
 import torch
 
 from reactornb.rl.config import Config, at_least, check, config_of, device, flag, number, optional, whole, widths
-from reactornb.rl.envs import EnvSpec
-from reactornb.rl.networks import ActorCritic
-from reactornb.rl.ppo import compose_actor_critic, estimate
+from reactornb.rl.ppo import ActorCriticAlgorithm, compose_actor_critic, estimate, tensors
 from reactornb.rl.storage import Trajectory
 from reactornb.rl.training import Training
 
@@ -91,28 +89,22 @@ class A2CConfig(Config):
         return max(1, self.total_timesteps // (self.n_rollouts * self.n_envs * self.n_steps))
 
 
-class A2CAlgorithm:
+class A2CAlgorithm(ActorCriticAlgorithm):
     """A2C's one minibatch per round and its loss; see `Algorithm`."""
 
-    target = None
-
-    def __init__(self, spec: EnvSpec, config: Any, generator: torch.Generator | None, device: torch.device) -> None:
-        self.config = config
-        self.device = device
-        self.network = ActorCritic(spec, config.hidden, generator, config.log_std_init)
-
     def minibatches(self, received: list[Trajectory], rng: np.random.Generator, progress: float) -> Iterator[Any]:  # noqa: ARG002 - as every `Algorithm` has it
-        """All steps that were taken, with their advantages."""
+        """All steps that were taken: observations, actions, advantages and returns; arrays, or tensors for autograd."""
         config = self.config
         observations, values, advantages, valid = estimate(
-            self.network, received, self.device, gamma=config.gamma, gae_lambda=config.gae_lambda
+            self.value, received, gamma=config.gamma, gae_lambda=config.gae_lambda
         )
         actions = np.concatenate([r.actions for r in received], axis=1)
         rows = np.flatnonzero(valid)
         if not len(rows):
             return
-        targets = (actions.reshape(-1, *actions.shape[2:]), advantages.ravel(), (advantages + values).ravel())
-        yield observations[torch.from_numpy(rows)], *(torch.from_numpy(a[rows]).to(self.device) for a in targets)
+        whole = observations, actions.reshape(-1, *actions.shape[2:]), advantages.ravel(), (advantages + values).ravel()
+        arrays = tuple(a[rows] for a in whole)
+        yield arrays if self.analytic else tensors(self.device, *arrays)
 
     def loss(self, minibatch: Any) -> tuple[torch.Tensor, dict[str, torch.Tensor | float]]:
         """Policy gradient, squared error of the values, entropy bonus."""
@@ -124,8 +116,21 @@ class A2CAlgorithm:
         loss = policy_loss + self.config.vf_coef * value_loss - self.config.ent_coef * entropy
         return loss, {"policy_loss": policy_loss, "value_loss": value_loss, "entropy": entropy}
 
-    def feedback(self) -> None:
-        """Nothing goes back."""
+    def gradient(self, minibatch: Any, weights: np.ndarray, out: np.ndarray) -> dict[str, float]:
+        """That of `loss`, written out."""
+        config, net = self.config, self.written
+        assert net is not None
+        observations, actions, advantages, returns = minibatch
+        rows = len(returns)
+        with np.errstate(over="ignore", invalid="ignore"):  # the learner looks for what is not finite, and says so
+            log_probs, entropy, values = net.forward(weights, observations, actions)
+            errors = values - returns
+            policy_loss = -float(np.dot(advantages, log_probs)) / rows
+            value_loss = float(np.dot(errors, errors)) / rows
+            d_values = errors * np.float32(2.0 * config.vf_coef / rows)
+            net.backward(out, advantages * np.float32(-1.0 / rows), -config.ent_coef, d_values)
+        loss = policy_loss + config.vf_coef * value_loss - config.ent_coef * entropy
+        return {"loss": loss, "policy_loss": policy_loss, "value_loss": value_loss, "entropy": entropy}
 
 
 class A2C(Training, config_type=A2CConfig):

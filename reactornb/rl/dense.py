@@ -38,6 +38,10 @@ class Dense:
         scaling: (offset, span) of the inputs, as in `EnvSpec`; None: as they are.
         dtype: of weights and buffers; float64 is for checks.
 
+    Attributes:
+        sizes: how many weights each perceptron has.
+        size: their sum.
+
     Raises:
         ValueError: for another activation, or for more than two perceptrons that are not of one size.
     """
@@ -68,8 +72,8 @@ class Dense:
         sizes = [trunk + sum(top * m + m for m in own) for own in self._heads]
         if len(set(sizes[:-1])) > 1:
             raise ValueError(f"perceptrons of {sizes} weights do not lie at equal distances.")
+        self.sizes = tuple(sizes)
         self.size = sum(sizes)
-        self._distance = sizes[0]
         self._weights: np.ndarray | None = None
         self._gradient: np.ndarray | None = None
         self._layers: list[tuple[np.ndarray, np.ndarray]] = []
@@ -80,16 +84,23 @@ class Dense:
         self._storage: dict[str, np.ndarray] = {}
         self._x = np.empty((0, inputs), self._dtype)
 
-    def bind(self, weights: np.ndarray, gradient: np.ndarray | None = None) -> None:
-        """Read these weights from now on, and let `backward` write into this gradient; both [P], read and written as views.
+    def bind(self, weights: np.ndarray) -> None:
+        """Read these weights from now on, [P], as views.
 
         Raises:
-            ValueError: if one of them is too short, or of another dtype.
+            ValueError: if they are too few, or of another dtype.
         """
         if weights is not self._weights:
             self._layers, self._tops = self._views(weights)
             self._weights = weights
-        if gradient is not None and gradient is not self._gradient:
+
+    def write_to(self, gradient: np.ndarray) -> None:
+        """Let `backward` write into this array, [P], as views.
+
+        Raises:
+            ValueError: see `bind`.
+        """
+        if gradient is not self._gradient:
             self._d_layers, self._d_tops = self._views(gradient)
             self._gradient = gradient
 
@@ -111,7 +122,7 @@ class Dense:
             )
         item = self._dtype.itemsize
         many = (self._count,) if self._count > 1 else ()
-        apart = (self._distance * item,) if self._count > 1 else ()
+        apart = (self.sizes[0] * item,) if self._count > 1 else ()
 
         def view(at: int, rows: int, columns: int, stacked: bool) -> np.ndarray:
             shape = (*many, rows, columns) if stacked else (rows, columns)
@@ -126,7 +137,7 @@ class Dense:
         top = (self._inputs, *self._hidden)[-1]
         tops = []
         for i, own in enumerate(self._heads):
-            begin = at + i * self._distance
+            begin = at + i * self.sizes[0]
             for m in own:
                 tops.append((i, view(begin, m, top, False), view(begin + top * m, m, 1, False)))
                 begin += top * m + m

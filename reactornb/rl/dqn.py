@@ -18,6 +18,7 @@ import numpy as np
 import torch
 
 from reactornb.model import Bank, connect, enclave
+from reactornb.rl.analytic import QPass, written_out
 from reactornb.rl.config import (
     Config,
     at_least,
@@ -33,7 +34,14 @@ from reactornb.rl.config import (
 )
 from reactornb.rl.envs import EnvSpec, spec_of
 from reactornb.rl.learner import Learner
-from reactornb.rl.losses import td_errors, weighted_huber, weighted_squares
+from reactornb.rl.losses import (
+    td_errors,
+    td_goals,
+    weighted_huber,
+    weighted_huber_gradient,
+    weighted_squares,
+    weighted_squares_gradient,
+)
 from reactornb.rl.names import RENAMED
 from reactornb.rl.networks import QNetwork, check_supported, is_image
 from reactornb.rl.policies import EpsilonGreedyPolicy, LinearSchedule, Mlp, Policy, TorchForward
@@ -163,18 +171,30 @@ DQNConfig.presets = {
 
 
 class DQNAlgorithm:
-    """Q-learning's minibatches and loss; see `Algorithm`."""
+    """Q-learning's minibatches and loss; see `Algorithm`.
+
+    `gradient` is used for perceptrons on the CPU; whoever overrides `loss` alone gets autograd's.
+    """
 
     def __init__(self, spec: EnvSpec, config: DQNConfig, generator: torch.Generator, device: torch.device) -> None:
         self.config = config
         self.device = device
-        self.network = QNetwork(spec, config.hidden, config.duelling, generator)
+        self.network = self._own = QNetwork(spec, config.hidden, config.duelling, generator)
         self.target = QNetwork(spec, config.hidden, config.duelling, None)
-        self._priorities: list[tuple[np.ndarray, torch.Tensor]] = []
+        self._in_numpy = device.type == "cpu" and not is_image(spec)
+        if self._in_numpy:
+            # Two, since each reads weights of its own from update to update.
+            self._learns, self._judges = (QPass(spec, config.hidden, config.duelling) for _ in range(2))
+        self._columns = np.arange(0)
+        self._priorities: list[tuple[np.ndarray, Any]] = []
+
+    @property
+    def analytic(self) -> bool:
+        """See `Algorithm`; False also where a subclass has put another network in the place of this one."""
+        return self._in_numpy and self.network is self._own and written_out(type(self))
 
     def minibatches(self, received: list[list[Batch]], rng: np.random.Generator, progress: float) -> list[Batch]:  # noqa: ARG002 - as every `Algorithm` has it
         """Those that the replay buffer drew."""
-        self._priorities = []
         return received[0]
 
     def loss(self, minibatch: Batch) -> tuple[torch.Tensor, dict[str, torch.Tensor | float]]:
@@ -196,13 +216,36 @@ class DQNAlgorithm:
         loss = weighted_huber if self.config.huber else weighted_squares
         return loss(errors, weights), {"value": values.detach().mean()}
 
+    def gradient(self, minibatch: Batch, weights: np.ndarray, out: np.ndarray, target: np.ndarray) -> dict[str, float]:
+        """That of `loss`, written out."""
+        config, b, net = self.config, minibatch, self._learns
+        rows = len(b.rewards)
+        if len(self._columns) != rows:
+            self._columns = np.arange(rows)
+        with np.errstate(over="ignore", invalid="ignore"):  # the learner looks for what is not finite, and says so
+            next_values = self._judges.forward(target, b.next_observations)
+            next_online = net.forward(weights, b.next_observations) if config.double else None
+            goals = td_goals(b.rewards, b.discounts, next_values, next_online)
+            values = net.forward(weights, b.observations)
+            errors = values[b.actions, self._columns] - goals
+            if config.prioritised:
+                self._priorities.append((b.indices, np.abs(errors)))
+            loss, d_errors = (weighted_huber_gradient if config.huber else weighted_squares_gradient)(errors, b.weights)
+            mean = float(np.add.reduce(values, axis=None)) / values.size
+            values[:] = 0.0
+            values[b.actions, self._columns] = d_errors
+            net.backward(out, values)
+        return {"loss": loss, "value": mean}
+
     def feedback(self) -> tuple[np.ndarray, np.ndarray] | None:
         """(indices, absolute errors) of what was drawn since the last call, if it is drawn by priority."""
-        if not self._priorities:
+        priorities, self._priorities = self._priorities, []
+        if not priorities:
             return None
-        indices, errors = zip(*self._priorities, strict=True)
-        self._priorities = []
-        return np.concatenate(indices), torch.cat(errors).cpu().numpy()
+        indices, errors = zip(*priorities, strict=True)
+        return np.concatenate(indices), np.concatenate(
+            [e.cpu().numpy() if isinstance(e, torch.Tensor) else e for e in errors]
+        )
 
     def joined(self, feedbacks: list[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
         """That of several objects, each of which took gradients of pieces."""

@@ -11,7 +11,7 @@ optimization", and CleanRL's ppo.py.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -20,10 +20,18 @@ import numpy as np
 import torch
 
 from reactornb.model import Bank, connect, enclave
+from reactornb.rl.analytic import ActorCriticPass, written_out
 from reactornb.rl.config import Config, at_least, check, config_of, device, flag, number, optional, whole, widths
 from reactornb.rl.envs import EnvSpec, spec_of
 from reactornb.rl.learner import Learner
-from reactornb.rl.losses import clipped_ppo, clipped_value, gae
+from reactornb.rl.losses import (
+    clipped_ppo,
+    clipped_ppo_gradient,
+    clipped_value,
+    clipped_value_gradient,
+    gae,
+    normalized,
+)
 from reactornb.rl.networks import ActorCritic, check_supported, is_image
 from reactornb.rl.policies import CategoricalPolicy, GaussianPolicy, Mlp, Policy, TorchForward
 from reactornb.rl.rollout import Evaluator, Rollout
@@ -127,33 +135,104 @@ PPOConfig.presets = {
 
 @dataclass(slots=True)
 class Minibatch:
-    """Steps of an update: observations [B, …], actions [B, …], and float32 [B] each."""
+    """Steps of an update; arrays where the gradient is `PPOAlgorithm.gradient`'s, tensors on the learner's device where it is autograd's.
 
-    observations: torch.Tensor
-    actions: torch.Tensor
-    log_probs: torch.Tensor
-    advantages: torch.Tensor
-    values: torch.Tensor
-    returns: torch.Tensor
+    Attributes:
+        observations: [B, *observation_shape].
+        actions: int64 [B], or float32 [B, *action_shape].
+        log_probs: float32 [B], under the policy that played.
+        advantages: float32 [B], normalised already.
+        values: float32 [B], when the round began.
+        returns: float32 [B].
+        clip: `clip_range` in this round.
+    """
+
+    observations: Any
+    actions: Any
+    log_probs: Any
+    advantages: Any
+    values: Any
+    returns: Any
+    clip: float
+
+    def __len__(self) -> int:
+        return len(self.returns)
+
+    def __getitem__(self, rows: Any) -> Minibatch:
+        """The minibatch of these rows, a slice or indices."""
+        return Minibatch(
+            self.observations[rows], self.actions[rows], self.log_probs[rows], self.advantages[rows], self.values[rows], self.returns[rows],
+            self.clip,
+        )  # fmt: skip
+
+    def on(self, device: torch.device) -> Minibatch:
+        """Its arrays as tensors there."""
+        arrays = (self.observations, self.actions, self.log_probs, self.advantages, self.values, self.returns)
+        observations, actions, log_probs, advantages, values, returns = tensors(device, *arrays)
+        return Minibatch(observations, actions, log_probs, advantages, values, returns, self.clip)
 
 
-class PPOAlgorithm:
-    """PPO's minibatches and loss; see `Algorithm`."""
+def tensors(device: torch.device, *arrays: np.ndarray) -> list[torch.Tensor]:
+    """Arrays as tensors on a device; on the CPU they share the memory."""
+    return [torch.from_numpy(a).to(device) for a in arrays]
+
+
+class ActorCriticAlgorithm:
+    """What the algorithms of PPO and A2C have in common: the network, and what it makes of observations.
+
+    A subclass says `loss` and `gradient`, which is used where the network is two perceptrons on the CPU; whoever overrides `loss` alone gets
+    autograd's gradient.
+
+    Args:
+        spec: the environment's spaces.
+        config: with `hidden` and `log_std_init`.
+        generator: for the first weights; None leaves them empty.
+        device: where the network is.
+    """
 
     target = None
 
-    def __init__(self, spec: EnvSpec, config: PPOConfig, generator: torch.Generator, device: torch.device) -> None:
+    def __init__(self, spec: EnvSpec, config: Any, generator: torch.Generator | None, device: torch.device) -> None:
         self.config = config
         self.device = device
-        self.network = ActorCritic(spec, config.hidden, generator, config.log_std_init)
-        self.clip = config.clip_range
+        self.network = self._own = ActorCritic(spec, config.hidden, generator, config.log_std_init)
+        self._written = ActorCriticPass(spec, config.hidden) if device.type == "cpu" and not is_image(spec) else None
+
+    @property
+    def written(self) -> ActorCriticPass | None:
+        """The network in NumPy; None where it is for torch: on frames, on another device, or where a subclass has put another one in its place."""
+        return self._written if self.network is self._own else None
+
+    @property
+    def analytic(self) -> bool:
+        """See `Algorithm`."""
+        return self.written is not None and written_out(type(self))
+
+    def value(self, observations: np.ndarray) -> np.ndarray:
+        """[B, *observation_shape] -> float32 [B], with the weights of the moment."""
+        written = self.written
+        if written is not None:
+            # A copy a round: the parameters lie in an array of the learner's that is another one than when this was made.
+            weights = np.concatenate([p.detach().numpy().reshape(-1) for p in self.network.parameters()])
+            with np.errstate(over="ignore", invalid="ignore"):
+                return written.values(weights, observations)
+        with torch.no_grad():
+            values: np.ndarray = self.network.value(torch.from_numpy(observations).to(self.device)).cpu().numpy()
+        return values
+
+    def feedback(self) -> None:
+        """Nothing goes back."""
+
+
+class PPOAlgorithm(ActorCriticAlgorithm):
+    """PPO's minibatches and loss; see `Algorithm`."""
+
+    config: PPOConfig
 
     def minibatches(self, received: list[Trajectory], rng: np.random.Generator, progress: float) -> Iterator[Minibatch]:
         """Advantages first, then `n_epochs` times all steps in a new order."""
         config = self.config
-        if config.anneal_clip_range:
-            self.clip = config.clip_range * (1.0 - progress)
-        whole, valid = self.prepare(received)
+        whole, valid = self.prepare(received, config.clip_range * (1.0 - progress if config.anneal_clip_range else 1.0))
         steps = np.flatnonzero(valid)
         if not len(steps):
             return
@@ -161,25 +240,20 @@ class PPOAlgorithm:
             order = rng.permutation(steps)
             # Parts of nearly one size: a last one of a few steps would be an update on their noise.
             for part in np.array_split(order, max(1, round(len(order) / config.batch_size))):
-                rows = torch.from_numpy(part).to(self.device)
-                yield Minibatch(
-                    whole.observations[rows],
-                    whole.actions[rows],
-                    whole.log_probs[rows],
-                    whole.advantages[rows],
-                    whole.values[rows],
-                    whole.returns[rows],
-                )
+                minibatch = whole[part]
+                if config.normalize_advantage:
+                    minibatch.advantages = normalized(minibatch.advantages)
+                yield minibatch if self.analytic else minibatch.on(self.device)
 
-    def prepare(self, received: list[Trajectory]) -> tuple[Minibatch, np.ndarray]:
-        """All steps of a round, rows in the order [T, N], and which of them were taken."""
+    def prepare(self, received: list[Trajectory], clip: float) -> tuple[Minibatch, np.ndarray]:
+        """All steps of a round as arrays, rows in the order [T, N], and which of them were taken."""
         config = self.config
         observations, values, advantages, valid = estimate(
-            self.network, received, self.device, gamma=config.gamma, gae_lambda=config.gae_lambda
+            self.value, received, gamma=config.gamma, gae_lambda=config.gae_lambda
         )
 
-        def rows(array: np.ndarray) -> torch.Tensor:
-            return torch.from_numpy(array.reshape(-1, *array.shape[2:])).to(self.device)
+        def rows(array: np.ndarray) -> np.ndarray:
+            return array.reshape(-1, *array.shape[2:])
 
         return Minibatch(
             observations,
@@ -188,61 +262,78 @@ class PPOAlgorithm:
             rows(advantages),
             rows(values),
             rows(advantages + values),
+            clip,
         ), valid
 
     def loss(self, minibatch: Minibatch) -> tuple[torch.Tensor, dict[str, torch.Tensor | float]]:
         """Surrogate, value loss and entropy bonus."""
         config, m = self.config, minibatch
         log_probs, entropies, values = self.network.evaluate(m.observations, m.actions)
-        advantages = m.advantages
-        if config.normalize_advantage and len(advantages) > 1:
-            advantages = (advantages - advantages.mean()) / (advantages.std() + 1e-8)
-        policy_loss, kl = clipped_ppo(log_probs, m.log_probs, advantages, self.clip)
+        policy_loss, kl = clipped_ppo(log_probs, m.log_probs, m.advantages, m.clip)
         if config.clip_vloss:
-            value_loss = clipped_value(values, m.values, m.returns, self.clip)
+            value_loss = clipped_value(values, m.values, m.returns, m.clip)
         else:
             value_loss = 0.5 * ((values - m.returns) ** 2).mean()
         entropy = entropies.mean()
         loss = policy_loss + config.vf_coef * value_loss - config.ent_coef * entropy
         return loss, {"policy_loss": policy_loss, "value_loss": value_loss, "entropy": entropy, "kl": kl}
 
-    def feedback(self) -> None:
-        """Nothing goes back."""
+    def gradient(self, minibatch: Minibatch, weights: np.ndarray, out: np.ndarray) -> dict[str, float]:
+        """That of `loss`, written out."""
+        config, m, net = self.config, minibatch, self.written
+        assert net is not None
+        with np.errstate(over="ignore", invalid="ignore"):  # the learner looks for what is not finite, and says so
+            log_probs, entropy, values = net.forward(weights, m.observations, m.actions)
+            policy_loss, kl, d_log_probs = clipped_ppo_gradient(log_probs, m.log_probs, m.advantages, m.clip)
+            old_values = m.values if config.clip_vloss else None
+            value_loss, d_values = clipped_value_gradient(values, old_values, m.returns, m.clip)
+            d_values *= np.float32(config.vf_coef)
+            net.backward(out, d_log_probs, -config.ent_coef, d_values)
+        loss = policy_loss + config.vf_coef * value_loss - config.ent_coef * entropy
+        return {"loss": loss, "policy_loss": policy_loss, "value_loss": value_loss, "entropy": entropy, "kl": kl}
 
 
 def evaluate(
-    network: ActorCritic, received: list[Trajectory], device: torch.device
-) -> tuple[torch.Tensor, np.ndarray, np.ndarray]:
+    value: Callable[[np.ndarray], np.ndarray], received: list[Trajectory]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Values of everything that was seen, in one pass.
+
+    Args:
+        value: [B, *observation_shape] -> float32 [B].
+        received: trajectories of one length.
 
     Returns:
         Observations [T * N, …], values float32 [T, N], and those of the observations that the steps led to.
     """
     seen = np.concatenate([r.observations for r in received], axis=1)
     steps, n = seen.shape[0] - 1, seen.shape[1]
-    all_rows = torch.from_numpy(seen.reshape(-1, *seen.shape[2:])).to(device)
-    with torch.no_grad():
-        values = network.value(all_rows).cpu().numpy().reshape(steps + 1, n)
-        next_values = values[1:].copy()
-        column = 0
-        for trajectory in received:
-            if trajectory.finals:
-                t, i, finals = zip(*trajectory.finals, strict=True)
-                values_there = network.value(torch.from_numpy(np.stack(finals)).to(device)).cpu().numpy()
-                next_values[np.array(t), column + np.array(i)] = values_there
-            column += trajectory.rewards.shape[1]
+    all_rows = seen.reshape(-1, *seen.shape[2:])
+    values = value(all_rows).reshape(steps + 1, n)
+    next_values = values[1:].copy()
+    column = 0
+    for trajectory in received:
+        if trajectory.finals:
+            t, i, finals = zip(*trajectory.finals, strict=True)
+            next_values[np.array(t), column + np.array(i)] = value(np.stack(finals))
+        column += trajectory.rewards.shape[1]
     return all_rows[: steps * n], values[:-1], next_values
 
 
 def estimate(
-    network: ActorCritic, received: list[Trajectory], device: torch.device, *, gamma: float, gae_lambda: float
-) -> tuple[torch.Tensor, np.ndarray, np.ndarray, np.ndarray]:
+    value: Callable[[np.ndarray], np.ndarray], received: list[Trajectory], *, gamma: float, gae_lambda: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """What an actor-critic makes of a round.
+
+    Args:
+        value: see `evaluate`.
+        received: likewise.
+        gamma: discount per step.
+        gae_lambda: trace decay.
 
     Returns:
         Observations [T * N, …], values and generalised advantages float32 [T, N], and which steps were taken, bool [T, N].
     """
-    observations, values, next_values = evaluate(network, received, device)
+    observations, values, next_values = evaluate(value, received)
     valid = np.concatenate([r.valid for r in received], axis=1)
     advantages = gae(
         np.concatenate([r.rewards for r in received], axis=1),

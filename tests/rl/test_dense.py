@@ -35,7 +35,8 @@ def test_two_perceptrons_together_have_the_outputs_and_gradients_of_torchs_two(h
     dense = Dense(4, hidden, ((3,), (1,)), activation, offset=2, scaling=scaling)
     weights = weights_of(dense)
     gradient = np.full_like(weights, 7.0)
-    dense.bind(weights, gradient)
+    dense.bind(weights)
+    dense.write_to(gradient)
     for count in (11, 5, 11):  # buffers are used again for fewer rows, and for as many
         x = rows(count)
         actor, actor_flat = twin((4, *hidden, 3), activation, weights[2 : -_size((4, *hidden, 1))], scaling)
@@ -62,7 +63,8 @@ def test_the_gradient_is_that_of_finite_differences_in_float64(activation, heads
     dense = Dense(3, (6, 5), heads, activation, dtype=np.float64)
     weights = weights_of(dense, np.float64)
     gradient = np.zeros_like(weights)
-    dense.bind(weights, gradient)
+    dense.bind(weights)
+    dense.write_to(gradient)
     x = rows(9, 3, np.float64)
     goals = [np.random.default_rng(i).standard_normal(out.shape) for i, out in enumerate(dense.forward(x))]
 

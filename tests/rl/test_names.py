@@ -296,7 +296,7 @@ def test_the_value_loss_weighs_as_in_cleanrl(clip_vloss, vf_coef):
         log_probs, _, values = algorithm.network.evaluate(observations, actions)
     returns = torch.randn(16, generator=draw)
     nothing = torch.zeros(16)
-    loss, metrics = algorithm.loss(Minibatch(observations, actions, log_probs, nothing, values, returns))
+    loss, metrics = algorithm.loss(Minibatch(observations, actions, log_probs, nothing, values, returns, 0.2))
     mean_squared_error = ((values - returns) ** 2).mean()
     assert metrics["value_loss"].item() == pytest.approx(0.5 * float(mean_squared_error), rel=1e-5)
     assert loss.item() == pytest.approx(vf_coef * 0.5 * float(mean_squared_error), rel=1e-5, abs=1e-7)
