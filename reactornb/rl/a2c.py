@@ -18,6 +18,7 @@ import numpy as np
 import torch
 
 from reactornb.rl.config import Config, at_least, check, config_of, device, flag, number, optional, whole, widths
+from reactornb.rl.optimizers import RMSprop
 from reactornb.rl.ppo import ActorCriticAlgorithm, compose_actor_critic, estimate, tensors
 from reactornb.rl.storage import Trajectory
 from reactornb.rl.training import Training
@@ -163,5 +164,6 @@ class A2C(Training, config_type=A2CConfig):
     def compose(self) -> None:
         """See `compose_actor_critic`."""
         c = config_of(self, A2CConfig)
-        optimizer_class = partial(torch.optim.RMSprop, alpha=c.rms_prop_alpha, eps=c.rms_prop_eps)
+        rms_prop: Any = RMSprop if c.device == "cpu" else torch.optim.RMSprop
+        optimizer_class = partial(rms_prop, alpha=c.rms_prop_alpha, eps=c.rms_prop_eps)
         compose_actor_critic(self, c, A2CAlgorithm, optimizer_class)

@@ -31,6 +31,7 @@ from reactornb.rl.gradients import LossGradient
 from reactornb.rl.learner import check_rate, without_triton
 from reactornb.rl.names import RENAMED
 from reactornb.rl.networks import ActorCritic, Flat, OwnGenerator, check_supported
+from reactornb.rl.optimizers import RMSprop
 from reactornb.rl.ppo import actor_policy
 from reactornb.rl.rollout import Evaluator, Rollout
 from reactornb.rl.training import Training
@@ -202,7 +203,7 @@ class SharedWeights(Reactor):
         n_actors: how many send gradients.
         spec: of the environment.
         config: as for `A3C`.
-        optimizer_class: makes a `torch.optim.Optimizer` from a list of one flat parameter and `lr`.
+        optimizer_class: as for `Learner`.
         learning_rate: its learning rate; `%reactor set` changes it.
     """
 
@@ -216,7 +217,7 @@ class SharedWeights(Reactor):
     n_actors: int
     spec: Fixed[EnvSpec]
     config: A3CConfig
-    optimizer_class: Fixed[Callable[..., torch.optim.Optimizer]]
+    optimizer_class: Fixed[Callable[..., Any]]
     learning_rate: float
 
     def check_parameter(self, name: str, value: Any) -> None:
@@ -309,7 +310,7 @@ class A3C(Training, config_type=A3CConfig):
             n_actors=c.n_actors,
             spec=spec,
             config=c,
-            optimizer_class=partial(torch.optim.RMSprop, alpha=c.rms_prop_alpha, eps=c.rms_prop_eps),
+            optimizer_class=partial(RMSprop, alpha=c.rms_prop_alpha, eps=c.rms_prop_eps),
             learning_rate=c.learning_rate,
         )
         self.actors = Bank(

@@ -44,6 +44,7 @@ from reactornb.rl.losses import (
 )
 from reactornb.rl.names import RENAMED
 from reactornb.rl.networks import QNetwork, check_supported, is_image
+from reactornb.rl.optimizers import Adam
 from reactornb.rl.policies import EpsilonGreedyPolicy, LinearSchedule, Mlp, Policy, TorchForward
 from reactornb.rl.replay import ReplayBuffer
 from reactornb.rl.rollout import Evaluator, Rollout
@@ -309,7 +310,7 @@ class DQN(Training, config_type=DQNConfig):
         policy = partial(value_policy, c.hidden, c.duelling, epsilon)
         learner = Learner(
             algorithm=partial(DQNAlgorithm, spec, c),
-            optimizer_class=partial(torch.optim.Adam, fused=True),
+            optimizer_class=Adam if c.device == "cpu" else partial(torch.optim.Adam, fused=True),
             learning_rate=c.learning_rate,
             anneal_lr=c.anneal_lr,
             max_grad_norm=c.max_grad_norm,

@@ -17,18 +17,16 @@ from __future__ import annotations
 from functools import partial
 
 import numpy as np
-import torch
 
 from reactornb.model import Bank, Reactor, connect
+from reactornb.rl.dqn import DQNAlgorithm, DQNConfig
 from reactornb.rl.envs import EnvSpec, spec_of
 from reactornb.rl.learner import Learner
-from reactornb.rl.losses import td_errors
 from reactornb.rl.names import RENAMED
-from reactornb.rl.networks import QNetwork
+from reactornb.rl.optimizers import Adam
 from reactornb.rl.policies import Mlp
 from reactornb.rl.qlearning import BriefRollout
 from reactornb.rl.replay import ReplayBuffer
-from reactornb.rl.storage import Batch
 from reactornb.rl.toy_text import blackjack
 
 __all__ = ["Experiment5", "KnownStates"]
@@ -66,31 +64,6 @@ class KnownStates:
         return self._best[int(total), int(card), int(ace), None]
 
 
-class SquaredError:
-    """Q-learning with a target network and the squared error; see `reactornb.rl.learner.Algorithm`."""
-
-    def __init__(self, spec: EnvSpec, generator: torch.Generator, device: torch.device) -> None:  # noqa: ARG002 - as every one is made
-        self.network = QNetwork(spec, SIZES[1:2], False, generator)
-        self.target = QNetwork(spec, SIZES[1:2], False, None)
-
-    def minibatches(self, received: list[list[Batch]], rng: np.random.Generator, progress: float) -> list[Batch]:  # noqa: ARG002
-        """The one that the replay buffer drew."""
-        return received[0]
-
-    def loss(self, minibatch: Batch) -> tuple[torch.Tensor, dict[str, torch.Tensor | float]]:
-        """Mean squared temporal-difference error."""
-        b = minibatch
-        arrays = (b.observations, b.actions, b.rewards, b.next_observations, b.discounts)
-        observations, actions, rewards, next_observations, discounts = map(torch.tensor, arrays)
-        with torch.no_grad():
-            following = self.target(next_observations)
-        errors = td_errors(self.network(observations), actions, rewards, discounts, following, None)
-        return errors.square().mean(), {}
-
-    def feedback(self) -> None:
-        """Nothing goes back."""
-
-
 class Experiment5(Reactor):
     """The program; see the module.
 
@@ -115,8 +88,10 @@ class Experiment5(Reactor):
         """The loop of the module's picture."""
         spec = spec_of(blackjack)
         self.learner = Learner(
-            algorithm=partial(SquaredError, spec),
-            optimizer_class=partial(torch.optim.Adam, fused=True),
+            algorithm=partial(
+                DQNAlgorithm, spec, DQNConfig(hidden=SIZES[1:2])
+            ),  # the squared error, as it is there by default
+            optimizer_class=Adam,
             learning_rate=0.01,
             target_every=10,
             rounds=self.rounds,

@@ -27,6 +27,10 @@ class Parameter(Protocol):
         """The tensor without its history; shares its memory."""
 
 
+BLOCK = 16_384
+"""Weights that a step goes through at a time: what it reads of them stays in the cache from one call to the next."""
+
+
 class _Optimizer:
     """What both have in common.
 
@@ -48,8 +52,17 @@ class _Optimizer:
         self._weights: np.ndarray
         self._gradient: np.ndarray
         self._weights, self._gradient = p if isinstance(p, tuple) else (p.detach().numpy(), p.grad.numpy())
-        self._a, self._b = np.empty_like(self._weights), np.empty_like(self._weights)
         self.param_groups: list[dict[str, Any]] = [{"params": given, "lr": lr}]
+
+    def _blocks(self, *state: np.ndarray) -> list[tuple[np.ndarray, ...]]:
+        """Views of weights, gradient and state, block by block, and two scratch arrays."""
+        size = self._weights.size
+        scratch = [np.empty(min(size, BLOCK), self._weights.dtype) for _ in range(2)]
+        whole = (self._weights, self._gradient, *state)
+        return [
+            (*(array[at : at + BLOCK] for array in whole), *(array[: min(BLOCK, size - at)] for array in scratch))
+            for at in range(0, size, BLOCK)
+        ]
 
 
 class Adam(_Optimizer):
@@ -75,7 +88,7 @@ class Adam(_Optimizer):
         self._betas = betas
         self._eps = eps
         self._steps = 0
-        self._first, self._second = np.zeros_like(self._weights), np.zeros_like(self._weights)
+        self._views = self._blocks(np.zeros_like(self._weights), np.zeros_like(self._weights))
 
     def step(self) -> None:
         """One step of descent along the gradients as they are now."""
@@ -83,20 +96,20 @@ class Adam(_Optimizer):
         beta1, beta2 = self._betas
         size = self.param_groups[0]["lr"] / (1.0 - beta1**self._steps)
         root = math.sqrt(1.0 - beta2**self._steps)
-        gradient, first, second, a, b = self._gradient, self._first, self._second, self._a, self._b
-        np.subtract(gradient, first, out=a)
-        a *= 1.0 - beta1
-        first += a
-        np.multiply(gradient, gradient, out=a)
-        a *= 1.0 - beta2
-        second *= beta2
-        second += a
-        np.sqrt(second, out=a)
-        a /= root
-        a += self._eps
-        np.multiply(first, size, out=b)
-        b /= a
-        self._weights -= b
+        for weights, gradient, first, second, a, b in self._views:
+            np.subtract(gradient, first, out=a)
+            np.multiply(a, 1.0 - beta1, out=a)
+            np.add(first, a, out=first)
+            np.multiply(gradient, gradient, out=a)
+            np.multiply(a, 1.0 - beta2, out=a)
+            np.multiply(second, beta2, out=second)
+            np.add(second, a, out=second)
+            np.sqrt(second, out=a)
+            np.divide(a, root, out=a)
+            np.add(a, self._eps, out=a)
+            np.multiply(first, size, out=b)
+            np.divide(b, a, out=b)
+            np.subtract(weights, b, out=weights)
 
 
 class RMSprop(_Optimizer):
@@ -121,17 +134,18 @@ class RMSprop(_Optimizer):
         super().__init__(params, lr)
         self._alpha = alpha
         self._eps = eps
-        self._square = np.zeros_like(self._weights)
+        self._views = self._blocks(np.zeros_like(self._weights))
 
     def step(self) -> None:
         """One step of descent along the gradients as they are now."""
-        gradient, square, a, b = self._gradient, self._square, self._a, self._b
-        np.multiply(gradient, gradient, out=a)
-        a *= 1.0 - self._alpha
-        square *= self._alpha
-        square += a
-        np.sqrt(square, out=a)
-        a += self._eps
-        np.multiply(gradient, self.param_groups[0]["lr"], out=b)
-        b /= a
-        self._weights -= b
+        lr = self.param_groups[0]["lr"]
+        for weights, gradient, square, a, b in self._views:
+            np.multiply(gradient, gradient, out=a)
+            np.multiply(a, 1.0 - self._alpha, out=a)
+            np.multiply(square, self._alpha, out=square)
+            np.add(square, a, out=square)
+            np.sqrt(square, out=a)
+            np.add(a, self._eps, out=a)
+            np.multiply(gradient, lr, out=b)
+            np.divide(b, a, out=b)
+            np.subtract(weights, b, out=weights)

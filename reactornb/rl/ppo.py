@@ -33,6 +33,7 @@ from reactornb.rl.losses import (
     normalized,
 )
 from reactornb.rl.networks import ActorCritic, check_supported, is_image
+from reactornb.rl.optimizers import Adam
 from reactornb.rl.policies import CategoricalPolicy, GaussianPolicy, Mlp, Policy, TorchForward
 from reactornb.rl.rollout import Evaluator, Rollout
 from reactornb.rl.shards import shards_of
@@ -354,7 +355,7 @@ def compose_actor_critic(program: Any, config: Any, algorithm: Any, optimizer_cl
         program: the reactor that is composed; its `env` is played.
         config: of either.
         algorithm: makes an `Algorithm` from an `EnvSpec`, the configuration, a generator and a device.
-        optimizer_class: makes a `torch.optim.Optimizer`, as for `Learner`.
+        optimizer_class: as for `Learner`.
     """
     c, env = config, program.env
     spec = spec_of(env)
@@ -425,4 +426,5 @@ class PPO(Training, config_type=PPOConfig):
     def compose(self) -> None:
         """See `compose_actor_critic`."""
         c = config_of(self, PPOConfig)
-        compose_actor_critic(self, c, PPOAlgorithm, partial(torch.optim.Adam, eps=c.adam_eps, fused=True))
+        adam: Any = Adam if c.device == "cpu" else partial(torch.optim.Adam, fused=True)
+        compose_actor_critic(self, c, PPOAlgorithm, partial(adam, eps=c.adam_eps))

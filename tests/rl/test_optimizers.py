@@ -24,7 +24,9 @@ def gradients(count, size=50):
         ("RMSprop", {"alpha": 0.9, "eps": 1e-5}),
     ],
 )
-def test_every_step_is_torchs_also_after_the_learning_rate_changed(name, options):
+@pytest.mark.parametrize("block", [16_384, 16], ids=["one block", "blocks"])
+def test_every_step_is_torchs_also_after_the_learning_rate_changed(name, options, block, monkeypatch):
+    monkeypatch.setattr(optimizers, "BLOCK", block)
     start = np.random.default_rng(0).standard_normal(50).astype(np.float32)
     weights, gradient = start.copy(), np.zeros(50, np.float32)
     ours = getattr(optimizers, name)([(weights, gradient)], lr=1e-2, **options)
