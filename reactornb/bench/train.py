@@ -278,7 +278,11 @@ def _measure(report: Report, case: Case, chosen: Any, opened: Mapping[str, PeerP
         _progress(case, f"warming up {name}")
         variant(case.lasting(WARM_ROUNDS * case.round_steps), 0)
     for name, peer in opened.items():
-        _prepare(report, this, name, peer, chosen.threads)
+        try:
+            _prepare(report, this, name, peer, chosen.threads)
+        except PeerError as error:
+            report.missing.append(name)
+            report.notes.append(f"not measured: {case.name}, {name}: {error}")
     names = list(this.variants)
     this.runs = {name: [] for name in names}
     for turn in range(chosen.seeds * chosen.repeats):
@@ -302,11 +306,15 @@ def _progress(case: Case, what: str) -> None:
 def _prepare(report: Report, this: Measurement, name: str, peer: PeerProcess, threads: Sequence[int] | None) -> None:
     """Add a peer's variants, each with the number of threads that is faster in a short training."""
     case = this.case
-    offer = peer.measure("offers", algorithm=case.algorithm, env=case.env, timeout=TIMEOUT_S)
+    told = case.request()
+    del told["steps"]
+    offer = peer.measure("offers", timeout=TIMEOUT_S, **told)
     report.machine["peers"][name] |= {"packages": offer["versions"]}
     if offer["refused"] is not None:
         report.notes.append(f"{case.name}: {name} is left out: {offer['refused']}")
         return
+    if offer["differs"]:
+        report.notes.append(f"{case.name}: with {name}, {'; '.join(offer['differs'])}")
     counts = sorted(set(threads or (1, len(os.sched_getaffinity(0))))) if offer["threads"] else [1]
     for kind in offer["variants"]:
         word = f"{name} {kind}".rstrip()

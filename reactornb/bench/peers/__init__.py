@@ -101,6 +101,9 @@ PEERS: dict[str, Peer] = {
             pythons=("3.12",),
         ),
         Peer("sb3-free", ("stable-baselines3==2.9.2",), ("train",), script="sb3"),
+        # In JAX, and with a data plane in Rust.
+        Peer("sbx", ("sbx-rl==0.28.0",), ("train",), gil=True, pythons=("3.12",)),
+        Peer("rlox", ("rlox==1.2.0", "torch>=2.9"), ("train",), gil=True, pythons=("3.12",)),
         # The fastest vector environments there are: C++ throughout. No free-threaded wheel.
         Peer("envpool", ("envpool==1.2.7", "gymnasium>=1.1"), ("vector",), gil=True),
         # The only other reactor runtime for Python that we found; it has a wheel for 3.14t that keeps the GIL off.

@@ -1,4 +1,4 @@
-"""Stable-Baselines3 2.9 (and, with the same code, SBX), used as its documentation advises. Runs in its own environment.
+"""Stable-Baselines3 2.9, used as its documentation advises. Runs in its own environment.
 
 Episodes are those that its `Monitor` records anyway, with their times, so that no callback slows it down; nothing is printed.
 """
@@ -7,16 +7,28 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Sequence
+from importlib import import_module
 from typing import Any
 
 from serve import serve, session
 from usage import Usage, versions
 
-__all__ = ["offers", "train"]
+__all__ = ["LIBRARY", "offers", "train"]
+
+LIBRARY = "stable_baselines3"  # or one with its interface
 
 
-def offers(*, algorithm: str, env: str) -> dict[str, Any]:
-    """What `train` can do for a case: its variants, or why it cannot; versions of what it uses."""
+def offers(*, algorithm: str, env: str, settings: dict[str, Any]) -> dict[str, Any]:  # noqa: ARG001 - it has them all
+    """What `train` can do for a case.
+
+    Args:
+        algorithm, env, settings: as of `train`.
+
+    Returns:
+        `variants`; `threads`: whether their number matters; `refused`: why it cannot, or None; `differs`: in which settings from the case;
+        `versions` of what it uses.
+    """
     lacking = f"{env} needs ale-py, which is not installed" if env == "pong" and not versions("ale-py") else None
     if not hasattr(_library(), algorithm):
         lacking = f"it has no {algorithm}"
@@ -24,6 +36,7 @@ def offers(*, algorithm: str, env: str) -> dict[str, Any]:
         "variants": ["dummy", "subproc"],
         "threads": True,
         "refused": lacking,
+        "differs": [],
         "versions": versions("stable-baselines3", "torch", "numpy", "gymnasium", "ale-py"),
     }
 
@@ -38,6 +51,7 @@ def train(
     variant: str,
     threads: int,
     episodes: int,
+    without: Sequence[str] = (),
 ) -> dict[str, Any]:
     """A whole training, then an evaluation off the clock.
 
@@ -50,6 +64,7 @@ def train(
         variant: "dummy" or "subproc": the class of its vector environment.
         threads: of torch.
         episodes: of the evaluation; 0: none.
+        without: settings that the library does not have.
 
     Returns:
         `seconds`, `learner` (seconds of its method `train`), `processor` and `cores` as `Usage` has them, `steps`, `episodes` as pairs of
@@ -60,10 +75,11 @@ def train(
     from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv
 
     torch.set_num_threads(threads)
-    settings = dict(settings)
+    settings = {name: value for name, value in settings.items() if name not in without}
     kinds = {"dummy": DummyVecEnv, "subproc": SubprocVecEnv}
     envs = _envs(env, settings.pop("n_envs"), seed, kinds[variant])
     model = _model(algorithm, env, envs, seed, settings)
+    model._stats_window_size = 1_000_000  # SBX takes no `stats_window_size`
     learner = 0.0
     update = model.train
 
@@ -107,9 +123,7 @@ def _envs(env: str, n: int, seed: int, kind: Any) -> Any:
 
 
 def _library() -> Any:
-    import stable_baselines3
-
-    return stable_baselines3
+    return import_module(LIBRARY)
 
 
 def _model(algorithm: str, env: str, envs: Any, seed: int, settings: dict[str, Any]) -> Any:
@@ -125,7 +139,6 @@ def _model(algorithm: str, env: str, envs: Any, seed: int, settings: dict[str, A
         envs,
         seed=seed,
         device="cpu",
-        stats_window_size=1_000_000,
         policy_kwargs={} if env == "pong" else {"net_arch": list(hidden)},
         **settings,
     )
