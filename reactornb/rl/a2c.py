@@ -17,10 +17,23 @@ from typing import Any
 import numpy as np
 import torch
 
-from reactornb.rl.config import Config, at_least, check, config_of, device, flag, number, optional, whole, widths
+from reactornb.rl.config import (
+    Config,
+    at_least,
+    check,
+    config_of,
+    device,
+    flag,
+    horizons,
+    number,
+    optional,
+    per_rollout,
+    whole,
+    widths,
+)
 from reactornb.rl.optimizers import RMSprop
 from reactornb.rl.ppo import ActorCriticAlgorithm, compose_actor_critic, estimate, tensors
-from reactornb.rl.storage import Trajectory
+from reactornb.rl.storage import Trajectory, aligned
 from reactornb.rl.training import Training
 
 __all__ = ["A2C", "A2CConfig"]
@@ -34,7 +47,8 @@ class A2CConfig(Config):
         total_timesteps: environment steps of a whole run.
         n_rollouts: reactors that play.
         n_envs: environments of each: `n_rollouts * n_envs` in all.
-        n_steps: steps of each environment per round.
+        n_steps: steps of each environment per round; a tuple has one number for each rollout, such as (128, 32): fewer for those whose
+            environments are slower, so that the others need not wait.
         learning_rate: RMSprop's learning rate; `anneal_lr` lets it fall to 0.
         rms_prop_alpha: RMSprop's smoothing.
         rms_prop_eps: RMSprop's epsilon.
@@ -58,7 +72,7 @@ class A2CConfig(Config):
     total_timesteps: int = 500_000
     n_rollouts: int = 2
     n_envs: int = 4
-    n_steps: int = 5
+    n_steps: int | tuple[int, ...] = 5
     learning_rate: float = 7e-4
     anneal_lr: bool = False
     rms_prop_alpha: float = 0.99
@@ -78,16 +92,17 @@ class A2CConfig(Config):
 
     def __post_init__(self) -> None:
         check(
-            self, total_timesteps=whole(1), n_rollouts=whole(1), n_envs=whole(1), n_steps=whole(1), learning_rate=at_least(0), anneal_lr=flag,
+            self, total_timesteps=whole(1), n_rollouts=whole(1), n_envs=whole(1), n_steps=horizons, learning_rate=at_least(0), anneal_lr=flag,
             rms_prop_alpha=number(0, 1), rms_prop_eps=number(0, above=True), gamma=number(0, 1), gae_lambda=number(0, 1), ent_coef=at_least(0),
             vf_coef=at_least(0), max_grad_norm=optional(number(0, above=True)), hidden=widths, log_std_init=number(),
             staleness=whole(0), overlap=flag, eval_episodes=whole(0), device=device, shards=optional(whole(1)),
         )  # fmt: skip
+        per_rollout(self)
 
     @property
     def rounds(self) -> int:
         """Rounds of a whole run."""
-        return max(1, self.total_timesteps // (self.n_rollouts * self.n_envs * self.n_steps))
+        return max(1, self.total_timesteps // (self.n_envs * sum(per_rollout(self))))
 
 
 class A2CAlgorithm(ActorCriticAlgorithm):
@@ -96,6 +111,7 @@ class A2CAlgorithm(ActorCriticAlgorithm):
     def minibatches(self, received: list[Trajectory], rng: np.random.Generator, progress: float) -> Iterator[Any]:  # noqa: ARG002 - as every `Algorithm` has it
         """All steps that were taken: observations, actions, advantages and returns; arrays, or tensors for autograd."""
         config = self.config
+        received = aligned(received)
         observations, values, advantages, valid = estimate(
             self.value, received, gamma=config.gamma, gae_lambda=config.gae_lambda
         )

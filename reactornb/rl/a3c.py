@@ -24,7 +24,20 @@ import torch
 
 from reactornb.model import Bank, Fixed, Input, LogicalAction, Output, Reactor, connect, per_member, reaction, startup
 from reactornb.rl.a2c import A2CAlgorithm
-from reactornb.rl.config import Config, Rule, at_least, broken, check, config_of, flag, number, whole, widths
+from reactornb.rl.config import (
+    Config,
+    Rule,
+    at_least,
+    broken,
+    check,
+    config_of,
+    flag,
+    horizons,
+    number,
+    per_rollout,
+    whole,
+    widths,
+)
 from reactornb.rl.envs import EnvSpec, spec_of
 from reactornb.rl.errors import DivergenceError
 from reactornb.rl.gradients import LossGradient
@@ -54,7 +67,8 @@ class A3CConfig(Config):
         total_timesteps: environment steps of a whole run, over all actors.
         n_actors: how many, each with weights of its own.
         n_envs: environments of each.
-        n_steps: steps of each environment per gradient; the paper's t_max.
+        n_steps: steps of each environment per gradient; the paper's t_max. A tuple has one number for each actor, fewer for those whose
+            environments are slower.
         delays: for each actor the logical time in ns from new weights to its gradient's arrival; None: actor i needs
             (i + 1) / n_actors of a millisecond, and begins again with the next whole one, so that all of them play at the same
             logical time and their gradients arrive one after the other.
@@ -74,7 +88,7 @@ class A3CConfig(Config):
     total_timesteps: int = 500_000
     n_actors: int = 8
     n_envs: int = 1
-    n_steps: int = 20
+    n_steps: int | tuple[int, ...] = 20
     delays: tuple[int, ...] | None = None
     learning_rate: float = 1e-3
     anneal_lr: bool = True
@@ -91,7 +105,7 @@ class A3CConfig(Config):
 
     def __post_init__(self) -> None:
         check(
-            self, total_timesteps=whole(1), n_actors=whole(1), n_envs=whole(1), n_steps=whole(1), delays=_DELAYS, learning_rate=at_least(0),
+            self, total_timesteps=whole(1), n_actors=whole(1), n_envs=whole(1), n_steps=horizons, delays=_DELAYS, learning_rate=at_least(0),
             anneal_lr=flag, rms_prop_alpha=number(0, 1), rms_prop_eps=number(0, above=True), gamma=number(0, 1), gae_lambda=number(0, 1),
             ent_coef=at_least(0), vf_coef=at_least(0), max_grad_norm=number(0, above=True), hidden=widths, log_std_init=number(),
             eval_episodes=whole(0),
@@ -100,6 +114,7 @@ class A3CConfig(Config):
             raise broken(
                 self, f"{len(self.delays)} delays for {self.n_actors} actors: one for each.", "delays", "n_actors"
             )
+        per_rollout(self, rollouts="n_actors")
 
     def delay(self, actor: int) -> tuple[int, int]:
         """Logical times in ns: from weights to the gradient's arrival, and from there to the next weights."""
@@ -313,6 +328,7 @@ class A3C(Training, config_type=A3CConfig):
             optimizer_class=partial(RMSprop, alpha=c.rms_prop_alpha, eps=c.rms_prop_eps),
             learning_rate=c.learning_rate,
         )
+        horizon = per_rollout(c, rollouts="n_actors")
         self.actors = Bank(
             Actor,
             c.n_actors,
@@ -322,7 +338,7 @@ class A3C(Training, config_type=A3CConfig):
             policy=policy,
             make=partial(A2CAlgorithm, spec, c, None, torch.device("cpu")),
             n_envs=c.n_envs,
-            n_steps=c.n_steps,
+            n_steps=per_member(lambda i: horizon[i]),
         )
         connect(self.shared.weights, self.actors.weights)
         connect(self.actors.gradient, self.shared.gradients)

@@ -22,7 +22,7 @@ from reactornb.rl.checks import nearest_id
 from reactornb.rl.errors import ConfigError, UnknownEnvironmentError
 from reactornb.rl.names import RENAMED, renamed_arguments
 
-__all__ = ["PRESET", "Config", "Rule", "at_least", "check", "check_parameters", "config_of", "device", "flag", "number", "optional", "whole", "widths"]  # fmt: skip
+__all__ = ["PRESET", "Config", "Rule", "at_least", "check", "check_parameters", "config_of", "device", "flag", "horizons", "number", "optional", "per_rollout", "whole", "widths"]  # fmt: skip
 
 
 class Unset(Enum):
@@ -105,6 +105,12 @@ widths = Rule(
     lambda v: f"write ({v},)" if whole(1).holds(v) else "",
 )
 
+horizons = Rule(
+    "a whole number of at least 1, or a tuple of them, one for each rollout",
+    lambda v: whole(1).holds(v) or (isinstance(v, tuple) and bool(v) and all(whole(1).holds(k) for k in v)),
+    lambda v: f"write {tuple(v)!r}" if isinstance(v, list) else _written(v),
+)
+
 device = Rule(
     'the name of a torch device, such as "cpu", "cuda" or "cuda:1"',
     lambda v: isinstance(v, str) and re.fullmatch(r"[a-z]+(:\d+)?", v) is not None,
@@ -145,6 +151,31 @@ def _refuse(name: str, values: dict[str, tuple[Any, Rule]], where: Source | None
 def _caller() -> Source:
     """Where the configuration was made; `dataclasses.replace` makes one, too."""
     return Source.caller(past=("dataclasses",))
+
+
+def per_rollout(config: Any, steps: str = "n_steps", rollouts: str = "n_rollouts") -> tuple[int, ...]:
+    """The horizons of a configuration: for each rollout, how many steps each of its environments takes in a round.
+
+    Args:
+        config: any that has the fields.
+        steps: name of the field that says how many, for all rollouts or for each.
+        rollouts: name of the field that says how many rollouts there are.
+
+    Raises:
+        ConfigError: if they are not as many as the rollouts.
+    """
+    horizon: int | tuple[int, ...] = getattr(config, steps)
+    count: int = getattr(config, rollouts)
+    if not isinstance(horizon, tuple):
+        return (horizon,) * count
+    if len(horizon) != count:
+        raise broken(
+            config,
+            f"{steps}={horizon} are {len(horizon)} numbers for {rollouts}={count}: write one for each, or one number for all.",
+            steps,
+            rollouts,
+        )
+    return horizon
 
 
 def broken(config: Any, message: str, *fields: str) -> ConfigError:

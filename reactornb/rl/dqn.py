@@ -17,7 +17,7 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 
-from reactornb.model import Bank, connect, enclave
+from reactornb.model import Bank, connect, enclave, per_member
 from reactornb.rl.analytic import QPass, written_out
 from reactornb.rl.config import (
     Config,
@@ -27,8 +27,10 @@ from reactornb.rl.config import (
     config_of,
     device,
     flag,
+    horizons,
     number,
     optional,
+    per_rollout,
     whole,
     widths,
 )
@@ -63,7 +65,8 @@ class DQNConfig(Config):
         total_timesteps: environment steps of a whole run.
         n_rollouts: reactors that play.
         n_envs: environments of each.
-        train_freq: steps of each environment per round, which ends with the updates.
+        train_freq: steps of each environment per round, which ends with the updates; a tuple has one number for each rollout, such as
+            (10, 5): fewer for those whose environments are slower, so that the others need not wait.
         gradient_steps: updates per round.
         batch_size: transitions of an update.
         buffer_size: transitions that the replay buffer keeps.
@@ -97,7 +100,7 @@ class DQNConfig(Config):
     total_timesteps: int = 500_000
     n_rollouts: int = 2
     n_envs: int = 1
-    train_freq: int = 5
+    train_freq: int | tuple[int, ...] = 5
     gradient_steps: int = 1
     batch_size: int = 128
     buffer_size: int = 10_000
@@ -127,13 +130,14 @@ class DQNConfig(Config):
 
     def __post_init__(self) -> None:
         check(
-            self, total_timesteps=whole(1), n_rollouts=whole(1), n_envs=whole(1), train_freq=whole(1), gradient_steps=whole(1),
+            self, total_timesteps=whole(1), n_rollouts=whole(1), n_envs=whole(1), train_freq=horizons, gradient_steps=whole(1),
             batch_size=whole(1), buffer_size=whole(2), learning_starts=whole(0), target_update_interval=whole(1),
             tau=number(0, 1, above=True), learning_rate=at_least(0), anneal_lr=flag, gamma=number(0, 1), exploration_initial_eps=number(0, 1),
             exploration_final_eps=number(0, 1), exploration_fraction=number(0, 1), n_steps=whole(1), double=flag, duelling=flag, prioritised=flag,
             alpha=at_least(0), beta=number(0, 1), huber=flag, max_grad_norm=optional(number(0, above=True)), hidden=widths,
             staleness=whole(0), overlap=flag, eval_episodes=whole(0), device=device, shards=optional(whole(1)),
         )  # fmt: skip
+        per_rollout(self, "train_freq")
         if self.learning_starts > self.total_timesteps:
             raise broken(
                 self,
@@ -146,7 +150,7 @@ class DQNConfig(Config):
     @property
     def steps_per_round(self) -> int:
         """Environment steps of a round."""
-        return self.n_rollouts * self.n_envs * self.train_freq
+        return self.n_envs * sum(per_rollout(self, "train_freq"))
 
     @property
     def rounds(self) -> int:
@@ -301,13 +305,18 @@ class DQN(Training, config_type=DQNConfig):
         spec = spec_of(self.env)
         spec.need_discrete("DQN")
         check_supported(spec)
+        horizon = per_rollout(c, "train_freq")
         # Each rollout counts its own steps.
-        epsilon = LinearSchedule(
-            c.exploration_initial_eps,
-            c.exploration_final_eps,
-            c.exploration_fraction * c.total_timesteps / c.n_rollouts,
-        )
-        policy = partial(value_policy, c.hidden, c.duelling, epsilon)
+        falling = [c.exploration_fraction * c.total_timesteps * n_steps / sum(horizon) for n_steps in horizon]
+        policy = [
+            partial(
+                value_policy,
+                c.hidden,
+                c.duelling,
+                LinearSchedule(c.exploration_initial_eps, c.exploration_final_eps, steps),
+            )
+            for steps in falling
+        ]
         learner = Learner(
             algorithm=partial(DQNAlgorithm, spec, c),
             optimizer_class=Adam if c.device == "cpu" else partial(torch.optim.Adam, fused=True),
@@ -322,7 +331,14 @@ class DQN(Training, config_type=DQNConfig):
             shards=shards_of(c, spec, c.batch_size, networks=1),
         )
         self.learner = enclave(learner) if c.overlap else learner
-        self.rollouts = Bank(Rollout, c.n_rollouts, env=self.env, policy=policy, n_envs=c.n_envs, n_steps=c.train_freq)
+        self.rollouts = Bank(
+            Rollout,
+            c.n_rollouts,
+            env=self.env,
+            policy=per_member(lambda i: policy[i]),
+            n_envs=c.n_envs,
+            n_steps=per_member(lambda i: horizon[i]),
+        )
         self.replay = ReplayBuffer(
             writers=c.n_rollouts,
             buffer_size=c.buffer_size,
@@ -343,6 +359,6 @@ class DQN(Training, config_type=DQNConfig):
         if c.prioritised:
             connect(self.learner.feedback, self.replay.priorities, after=after)
         if c.eval_episodes:
-            self.evaluator = Evaluator(env=self.env, policy=policy, episodes=c.eval_episodes)
+            self.evaluator = Evaluator(env=self.env, policy=policy[0], episodes=c.eval_episodes)
             # A connection without delay from the enclave would let nothing outside it be ahead.
             connect(self.learner.final, self.evaluator.final, after=after if c.overlap else None)

@@ -19,9 +19,22 @@ from typing import Any
 import numpy as np
 import torch
 
-from reactornb.model import Bank, connect, enclave
+from reactornb.model import Bank, connect, enclave, per_member
 from reactornb.rl.analytic import ActorCriticPass, written_out
-from reactornb.rl.config import Config, at_least, check, config_of, device, flag, number, optional, whole, widths
+from reactornb.rl.config import (
+    Config,
+    at_least,
+    check,
+    config_of,
+    device,
+    flag,
+    horizons,
+    number,
+    optional,
+    per_rollout,
+    whole,
+    widths,
+)
 from reactornb.rl.envs import EnvSpec, spec_of
 from reactornb.rl.learner import Learner
 from reactornb.rl.losses import (
@@ -37,7 +50,7 @@ from reactornb.rl.optimizers import Adam
 from reactornb.rl.policies import CategoricalPolicy, GaussianPolicy, Mlp, Policy, TorchForward
 from reactornb.rl.rollout import Evaluator, Rollout
 from reactornb.rl.shards import shards_of
-from reactornb.rl.storage import Trajectory
+from reactornb.rl.storage import Trajectory, aligned
 from reactornb.rl.training import Training, rounds_ahead, weights_after
 
 __all__ = ["PPO", "PPOConfig"]
@@ -51,7 +64,8 @@ class PPOConfig(Config):
         total_timesteps: environment steps of a whole run.
         n_rollouts: reactors that play.
         n_envs: environments of each: `n_rollouts * n_envs` in all.
-        n_steps: steps of each environment per round.
+        n_steps: steps of each environment per round; a tuple has one number for each rollout, such as (128, 32): fewer for those whose
+            environments are slower, so that the others need not wait.
         n_epochs: how often a round's steps are used.
         batch_size: steps of an update.
         learning_rate: Adam's learning rate; `anneal_lr` lets it fall to 0.
@@ -79,7 +93,7 @@ class PPOConfig(Config):
     total_timesteps: int = 500_000
     n_rollouts: int = 2
     n_envs: int = 2
-    n_steps: int = 128
+    n_steps: int | tuple[int, ...] = 128
     n_epochs: int = 4
     batch_size: int = 128
     learning_rate: float = 2.5e-4
@@ -104,17 +118,18 @@ class PPOConfig(Config):
 
     def __post_init__(self) -> None:
         check(
-            self, total_timesteps=whole(1), n_rollouts=whole(1), n_envs=whole(1), n_steps=whole(1), n_epochs=whole(1),
+            self, total_timesteps=whole(1), n_rollouts=whole(1), n_envs=whole(1), n_steps=horizons, n_epochs=whole(1),
             batch_size=whole(1), learning_rate=at_least(0), anneal_lr=flag, adam_eps=number(0, above=True), gamma=number(0, 1),
             gae_lambda=number(0, 1), clip_range=number(0, above=True), anneal_clip_range=flag, clip_vloss=flag, ent_coef=at_least(0),
             vf_coef=at_least(0), normalize_advantage=flag, max_grad_norm=optional(number(0, above=True)), hidden=widths,
             log_std_init=number(), staleness=whole(0), overlap=flag, eval_episodes=whole(0), device=device, shards=optional(whole(1)),
         )  # fmt: skip
+        per_rollout(self)
 
     @property
     def rounds(self) -> int:
         """Rounds of a whole run."""
-        return max(1, self.total_timesteps // (self.n_rollouts * self.n_envs * self.n_steps))
+        return max(1, self.total_timesteps // (self.n_envs * sum(per_rollout(self))))
 
 
 PPOConfig.presets = {
@@ -249,6 +264,7 @@ class PPOAlgorithm(ActorCriticAlgorithm):
     def prepare(self, received: list[Trajectory], clip: float) -> tuple[Minibatch, np.ndarray]:
         """All steps of a round as arrays, rows in the order [T, N], and which of them were taken."""
         config = self.config
+        received = aligned(received)
         observations, values, advantages, valid = estimate(
             self.value, received, gamma=config.gamma, gae_lambda=config.gae_lambda
         )
@@ -358,6 +374,7 @@ def compose_actor_critic(program: Any, config: Any, algorithm: Any, optimizer_cl
         optimizer_class: as for `Learner`.
     """
     c, env = config, program.env
+    horizon = per_rollout(c)
     spec = spec_of(env)
     check_supported(spec)
     policy = partial(actor_policy, c.hidden)
@@ -371,10 +388,12 @@ def compose_actor_critic(program: Any, config: Any, algorithm: Any, optimizer_cl
         rounds=c.rounds,
         staleness=rounds_ahead(c),
         device=c.device,
-        shards=shards_of(c, spec, getattr(c, "batch_size", c.n_rollouts * c.n_envs * c.n_steps), networks=2),
+        shards=shards_of(c, spec, getattr(c, "batch_size", c.n_envs * sum(horizon)), networks=2),
     )
     program.learner = enclave(learner) if c.overlap else learner
-    program.rollouts = Bank(Rollout, c.n_rollouts, env=env, policy=policy, n_envs=c.n_envs, n_steps=c.n_steps)
+    program.rollouts = Bank(
+        Rollout, c.n_rollouts, env=env, policy=policy, n_envs=c.n_envs, n_steps=per_member(lambda i: horizon[i])
+    )
     connect(program.learner.weights, program.rollouts.weights, after=weights_after(c))
     connect(program.rollouts.trajectory, program.learner.batches)
     if c.eval_episodes:

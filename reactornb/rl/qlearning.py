@@ -21,8 +21,8 @@ import gymnasium
 import numpy as np
 from gymnasium import spaces
 
-from reactornb.model import Bank, Input, Output, Reactor, connect, reaction, startup
-from reactornb.rl.config import Config, check, config_of, number, whole
+from reactornb.model import Bank, Input, Output, Reactor, connect, per_member, reaction, startup
+from reactornb.rl.config import Config, check, config_of, horizons, number, per_rollout, whole
 from reactornb.rl.envs import EnvSpec, spec_of
 from reactornb.rl.errors import SpaceError
 from reactornb.rl.policies import EpsilonGreedyPolicy, LinearSchedule
@@ -42,7 +42,8 @@ class QLearningConfig(Config):
         total_timesteps: environment steps of a whole run.
         n_rollouts: how many play side by side.
         n_envs: environments of each.
-        n_steps: steps of each environment per round.
+        n_steps: steps of each environment per round; a tuple has one number for each rollout, such as (128, 32): fewer for those whose
+            environments are slower, so that the others need not wait.
         gamma: discount per step; an undiscounted game has 1.
         exploration_initial_eps: probability of a random action in the first step.
         exploration_final_eps: and in the last one.
@@ -53,7 +54,7 @@ class QLearningConfig(Config):
     total_timesteps: int = 1_280_000
     n_rollouts: int = 8
     n_envs: int = 8
-    n_steps: int = 250
+    n_steps: int | tuple[int, ...] = 250
     gamma: float = 1.0
     exploration_initial_eps: float = 1.0
     exploration_final_eps: float = 0.2
@@ -62,15 +63,16 @@ class QLearningConfig(Config):
 
     def __post_init__(self) -> None:
         check(
-            self, total_timesteps=whole(1), n_rollouts=whole(1), n_envs=whole(1), n_steps=whole(1), gamma=number(0, 1),
+            self, total_timesteps=whole(1), n_rollouts=whole(1), n_envs=whole(1), n_steps=horizons, gamma=number(0, 1),
             exploration_initial_eps=number(0, 1), exploration_final_eps=number(0, 1), omega=number(0.5, 1, above=True),
             eval_episodes=whole(0),
         )  # fmt: skip
+        per_rollout(self)
 
     @property
     def rounds(self) -> int:
         """How often the table is sent out and what was played comes back."""
-        return max(1, self.total_timesteps // (self.n_rollouts * self.n_envs * self.n_steps))
+        return max(1, self.total_timesteps // (self.n_envs * sum(per_rollout(self))))
 
 
 def strides_of(env: Any) -> tuple[np.ndarray, int]:
@@ -130,10 +132,10 @@ class Table:
         return values
 
 
-def _policy(config: QLearningConfig, strides: np.ndarray, spec: EnvSpec) -> EpsilonGreedyPolicy:
+def _policy(config: QLearningConfig, strides: np.ndarray, n_steps: int, spec: EnvSpec) -> EpsilonGreedyPolicy:
     actions = spec.need_discrete("Q-learning")
     schedule = LinearSchedule(
-        config.exploration_initial_eps, config.exploration_final_eps, config.rounds * config.n_steps * config.n_envs
+        config.exploration_initial_eps, config.exploration_final_eps, config.rounds * n_steps * config.n_envs
     )
     return EpsilonGreedyPolicy(Table(strides, actions), actions, schedule)
 
@@ -254,7 +256,8 @@ class QLearning(Training, config_type=QLearningConfig):
         """Learner -> rollouts -> learner, and evaluators at the end."""
         config = config_of(self, QLearningConfig)
         strides, states = strides_of(self.env)
-        policy = partial(_policy, config, strides)
+        horizon = per_rollout(config)
+        policy = [partial(_policy, config, strides, n_steps) for n_steps in horizon]
         self.learner = TableLearner(
             n=config.n_rollouts,
             strides=strides,
@@ -264,8 +267,10 @@ class QLearning(Training, config_type=QLearningConfig):
             gamma=config.gamma,
             omega=config.omega,
         )
-        common = {"env": self.env, "policy": policy}
-        self.rollouts = Bank(BriefRollout, config.n_rollouts, n_envs=config.n_envs, n_steps=config.n_steps, **common)
+        common = {"env": self.env, "policy": per_member(lambda i: policy[i])}
+        self.rollouts = Bank(
+            BriefRollout, config.n_rollouts, n_envs=config.n_envs, n_steps=per_member(lambda i: horizon[i]), **common
+        )
         connect(self.learner.weights, self.rollouts.weights, after=0, broadcast=True)
         connect(self.rollouts.trajectory, self.learner.trajectories)
         if config.eval_episodes:

@@ -101,22 +101,22 @@ class ReplayBuffer(Reactor):
         """Store, then draw."""
         steps = 0
         self.round += 1
+        if self.ring is None:
+            self.ring = self.make(trajectories.values)
         for writer, trajectory in trajectories.present:
             steps += trajectory.steps
-            if self.ring is None:
-                self.ring = self.make(trajectory)
             indices = self.ring.write(writer, trajectory)
             if self.tree is not None:
                 self.tree.set(indices, np.where(trajectory.valid.ravel(), self.highest, 0.0))
                 self.stored_in[indices] = self.round
-        assert self.ring is not None
         count = self.gradient_steps if self.ring.written >= max(self.learning_starts, 2 * self.n_steps) else 0
         batches.set(self.draw(self.ring, count) if count else [])
         self.log(steps=steps)
 
-    def make(self, first: Trajectory) -> Ring:
-        """The ring for trajectories like this one."""
-        steps, n = first.rewards.shape
+    def make(self, received: list[Trajectory]) -> Ring:
+        """The ring for trajectories like these."""
+        first, steps = received[0], max(map(len, received))
+        n = first.rewards.shape[1]
         rows = max(self.buffer_size // (self.writers * n), steps + self.n_steps) + 1
         ring = Ring(first.observations[0, 0], first.actions[0, 0], rows, self.writers, n)
         if self.prioritised:

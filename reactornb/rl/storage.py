@@ -15,7 +15,7 @@ import numpy as np
 from reactornb.limits import MOST_STEPS
 from reactornb.rl.env_spec import EnvSpec
 
-__all__ = ["Batch", "Ring", "SumTree", "Trajectory", "own"]
+__all__ = ["Batch", "Ring", "SumTree", "Trajectory", "aligned", "own"]
 
 
 def own(value: Any) -> Any:
@@ -103,6 +103,42 @@ class Trajectory:
 
     def __len__(self) -> int:
         return len(self.rewards)
+
+
+def aligned(received: list[Trajectory]) -> list[Trajectory]:
+    """Trajectories of different lengths as trajectories of one, so that their arrays can be laid side by side.
+
+    Shorter ones get rows in front that are not `valid`: sums that go back from the end, such as advantages and returns, never carry anything
+    from such a row into one that was played. Trajectories of one length are returned as they are.
+
+    Args:
+        received: of a round.
+
+    Returns:
+        As many, in the same order, each of the greatest length.
+    """
+    most = max(map(len, received), default=0)
+    return [played if len(played) == most else _longer(played, most) for played in received]
+
+
+def _longer(played: Trajectory, n_steps: int) -> Trajectory:
+    """`n_steps` rows, the last of which are `played`."""
+    more = n_steps - len(played)
+
+    def behind(array: np.ndarray) -> np.ndarray:
+        return np.concatenate([np.zeros((more, *array.shape[1:]), array.dtype), array])
+
+    return Trajectory(
+        # The first observation again: a network is asked for its value, which must be finite.
+        np.concatenate([np.repeat(played.observations[:1], more, axis=0), played.observations]),
+        behind(played.actions),
+        behind(played.rewards),
+        behind(played.terminated),
+        behind(played.truncated),
+        behind(played.valid),
+        behind(played.log_probs),
+        [(t + more, i, seen) for t, i, seen in played.finals],
+    )
 
 
 @dataclass(frozen=True, slots=True)
