@@ -1,16 +1,18 @@
 """The gradients that PPO, A2C and DQN write out are those that autograd takes of their losses."""
 
+from contextlib import contextmanager
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
-from reactornb.rl.a2c import A2CAlgorithm, A2CConfig
+from reactornb import Program
+from reactornb.rl.a2c import A2C, A2CAlgorithm, A2CConfig
 from reactornb.rl.dqn import DQNAlgorithm, DQNConfig
 from reactornb.rl.envs import EnvSpec
 from reactornb.rl.networks import Flat
-from reactornb.rl.ppo import Minibatch, PPOAlgorithm, PPOConfig
+from reactornb.rl.ppo import PPO, ActorCriticAlgorithm, Minibatch, PPOAlgorithm, PPOConfig
 from reactornb.rl.storage import Batch, Trajectory
 
 FLOAT = np.dtype(np.float32)
@@ -244,3 +246,48 @@ def test_a_network_that_sees_nothing_finite_gives_a_gradient_that_says_so():
     out = np.empty_like(flat.publish())
     assert np.isnan(algorithm.gradient(m, flat.publish(), out)["loss"])
     assert not np.isfinite(out).all()
+
+
+@contextmanager
+def by_autograd(monkeypatch, yes):
+    """Whether the algorithms of PPO and A2C have no network in NumPy. (A program of another name would have other seeds.)"""
+    with monkeypatch.context() as patched:
+        if yes:
+            patched.setattr(ActorCriticAlgorithm, "written", None)
+        yield
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("program", "config"),
+    [
+        (PPO, PPOConfig(n_epochs=5, batch_size=64, n_steps=64, hidden=(16, 16))),
+        (A2C, A2CConfig(n_steps=20, hidden=(16, 16))),
+    ],
+    ids=["ppo", "a2c"],
+)
+def test_a_round_of_updates_ends_at_the_same_weights_within_rounding(matching, program, config, monkeypatch):
+    one_round = replace(config, total_timesteps=config.n_rollouts * config.n_envs * config.n_steps, eval_episodes=0)
+    ends = []
+    for autograd in (False, True):
+        with by_autograd(monkeypatch, autograd):
+            run = Program(program(env=matching, config=one_round)).start(seed=3, workers=1)
+            run.result()
+        learner = run.instance("learner")
+        assert learner.gradient.analytic != autograd
+        ends.append(learner.flat.publish())
+    assert np.allclose(*ends, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(600)
+def test_ppo_learns_cartpole_as_well_as_by_autograd(monkeypatch):
+    config = replace(PPOConfig.for_env("CartPole-v1"), total_timesteps=30_000)
+    returns = {False: [], True: []}
+    for seed in (1, 2, 3):
+        for autograd, found in returns.items():
+            with by_autograd(monkeypatch, autograd):
+                result = Program(PPO(env="CartPole-v1", config=config)).run(seed=seed)
+            found.append(float(result.metrics["eval_mean"].values[-1]))
+    assert np.mean(returns[False]) > 300, returns
+    assert abs(np.mean(returns[False]) - np.mean(returns[True])) < 150, returns

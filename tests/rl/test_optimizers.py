@@ -24,7 +24,7 @@ def gradients(count, size=50):
         ("RMSprop", {"alpha": 0.9, "eps": 1e-5}),
     ],
 )
-@pytest.mark.parametrize("block", [16_384, 16], ids=["one block", "blocks"])
+@pytest.mark.parametrize("block", [32_768, 16], ids=["one block", "blocks"])
 def test_every_step_is_torchs_also_after_the_learning_rate_changed(name, options, block, monkeypatch):
     monkeypatch.setattr(optimizers, "BLOCK", block)
     start = np.random.default_rng(0).standard_normal(50).astype(np.float32)
