@@ -54,9 +54,9 @@ def test_the_same_fingerprint_for_1_2_and_8_workers_and_another_for_another_seed
 @pytest.mark.timeout(300)
 def test_without_its_delay_the_loop_is_an_error_that_names_the_fix(tmp_path):
     text = NOTEBOOK.read_text(encoding="utf-8")
-    assert text.count(", after=ms(0))") == 1
+    assert text.count(", after=ms(2))") == 1
     broken = tmp_path / "broken.ipynb"
-    broken.write_text(text.replace(", after=ms(0))", ")"), encoding="utf-8")
+    broken.write_text(text.replace(", after=ms(2))", ")"), encoding="utf-8")
     env = {k: v for k, v in os.environ.items() if k != "PYTHON_GIL"}
     done = subprocess.run(
         [sys.executable, "-m", "reactornb", "graph", broken], env=env, capture_output=True, text=True, check=False
