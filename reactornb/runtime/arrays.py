@@ -62,7 +62,6 @@ class Node:
         self.closed = True
 
 
-@functools.lru_cache(1024)
 def _dtype(dtype: Any) -> bytes:
     """A dtype's name, with its fields but without their memory offsets."""
     if dtype.names is not None:
@@ -72,6 +71,12 @@ def _dtype(dtype: Any) -> bytes:
     if dtype.subdtype is not None:
         base, shape = dtype.subdtype
         return b"[" + _shape(shape) + _dtype(base)
+    return _simple_dtype(dtype)
+
+
+@functools.lru_cache(1024)
+def _simple_dtype(dtype: Any) -> bytes:
+    """Of a dtype without fields: one with fields equals, for the cache, the dtype of records with these fields."""
     name: bytes = dtype.str.encode()
     if (
         dtype.kind not in "?biufcmMSUO"
@@ -108,7 +113,7 @@ def _is_padded(dtype: Any) -> bool:
 def plain(tag: bytes, array: Array) -> Any:
     """An array of numpy's own class: bytes if its elements are plain memory, else a node."""
     dtype = array.dtype
-    head, how = _head(tag, dtype, array.shape)
+    head, how = (_head if dtype.names is None else _head.__wrapped__)(tag, dtype, array.shape)  # see `_simple_dtype`
     if how == "fields":
         return Node(array, head, iter([array[field] for field in dtype.names]), list(dtype.names))
     if how == "objects":

@@ -140,6 +140,15 @@ def test_generators_count_by_where_they_stand():
     assert digest(one) != digest(other)
 
 
+def test_records_and_fields_of_one_layout_differ_whichever_was_seen_first():
+    layout = np.dtype([("seen in this test only", "i1")])
+    fields, records = np.zeros(2, layout), np.zeros(2, np.dtype((np.record, layout)))
+    assert fields.dtype == records.dtype  # as NumPy sees it
+    first, second = digest(fields), digest(records)
+    assert first != second
+    assert digest([fields, (records,)]) != digest([records, (fields,)])
+
+
 def test_a_random_state_counts_with_the_normal_number_that_it_keeps_for_the_next_call():
     one, other, again = (np.random.RandomState(1) for _ in range(3))
     one.randn()  # draws two and keeps one
