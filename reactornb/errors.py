@@ -311,6 +311,24 @@ class UnrecordableValueError(ReactionError):
         self.path = path
 
 
+class UnencodableValueError(ReactorError, TypeError):
+    """A value cannot be written down, for a checkpoint or another machine; see `reactornb.runtime.codec`.
+
+    Attributes:
+        path: the part that cannot, such as `value.policy[3]`.
+        kind: its type.
+    """
+
+    def __init__(self, message: str, *, path: str, kind: type) -> None:
+        super().__init__(message)
+        self.path = path
+        self.kind = kind
+
+
+class MalformedDataError(ReactorError, ValueError):
+    """Bytes are no encoded value, or name a class that the program does not declare; nothing of them was executed."""
+
+
 class SendingError(ReactorError, TypeError):
     """A value cannot be sent on a port, or scheduled, as it is: a port itself, a delay that is none, another type than declared."""
 

@@ -14,10 +14,17 @@ from typing import Any
 import numpy
 
 from reactornb.runtime import arrays
-from reactornb.runtime.fingerprint.values import HASH_BYTES, LEAVES, MODULUS, RefusedValueError, type_refusal
+from reactornb.runtime.fingerprint.values import (
+    HASH_BYTES,
+    LEAVES,
+    MODULUS,
+    RefusedValueError,
+    module_name,
+    type_refusal,
+)
 from reactornb.runtime.fingerprint.walk import Walk
 
-__all__ = ["Fingerprint", "RefusedValueError", "digest", "term", "type_refusal"]
+__all__ = ["Fingerprint", "RefusedValueError", "digest", "module_name", "term", "type_refusal"]
 
 _place = struct.Struct("<qqq").pack
 _placed_float = struct.Struct("<qqqcd").pack

@@ -44,7 +44,17 @@ from reactornb.model.ownership import Guarded
 from reactornb.runtime import arrays
 from reactornb.runtime.arrays import Node
 
-__all__ = ["ENCODERS", "HASH_BYTES", "LEAVES", "LIMIT", "MODULUS", "RefusedValueError", "encoder", "type_refusal"]
+__all__ = [
+    "ENCODERS",
+    "HASH_BYTES",
+    "LEAVES",
+    "LIMIT",
+    "MODULUS",
+    "RefusedValueError",
+    "encoder",
+    "module_name",
+    "type_refusal",
+]
 
 HASH_BYTES = 32
 MODULUS = 1 << 256
@@ -143,12 +153,16 @@ def _type_name(cls: type) -> bytes:
     return known
 
 
-def _name(module: str | None, name: str) -> bytes:
-    """A program's own module may be a script, imported, loaded by the command line, or a notebook: its file says which it is."""
+def module_name(module: str | None) -> str:
+    """A module's name. A program's own may be a script, imported, loaded by the command line, or a notebook: its file says which it is."""
     if module in ("__main__", "__mp_main__", "reactornb_program"):
         file = pathlib.PurePath(getattr(sys.modules.get(module), "__file__", None) or "")
         module = file.stem if file.suffix == ".py" else ""
-    raw = f"{module or ''}:{name}".encode("utf-8", "surrogatepass")
+    return module or ""
+
+
+def _name(module: str | None, name: str) -> bytes:
+    raw = f"{module_name(module)}:{name}".encode("utf-8", "surrogatepass")
     return _count(len(raw)) + raw
 
 
