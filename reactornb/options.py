@@ -113,6 +113,7 @@ class RunOptions:
         keepalive: go on when no event is left; None: exactly when the program has physical actions.
         fingerprint: keep a hash over tag, port and value of all that is sent; see `reactornb.runtime.fingerprint`. A value that cannot
             be judged, such as a lock or a lambda, ends the run.
+        fingerprint_log: keep a hash of each single write, too, for `Run.fingerprint_log` and `reactornb diff`; 32 bytes a write.
         check_values: find a reaction that changes a value it was given; runs one reaction at a time, slowly.
         profile: measure each reaction, for `Run.profile` and `Run.timeline`.
         trace: keep what ran, and copies of what was written, for `Run.trace`.
@@ -141,6 +142,10 @@ class RunOptions:
         default=None, metadata=_text("go on when no event is left; unless given, if there are physical actions")
     )
     fingerprint: bool = field(default=False, metadata=_text("keep a hash over tag, port and value of everything sent"))
+    fingerprint_log: bool = field(
+        default=False,
+        metadata=_text("keep a hash of each single write, for run.fingerprint_log", needs_process=True),
+    )
     check_values: bool = field(default=False, metadata=_text("find a reaction that changes a value it was given"))
     profile: bool = field(default=False, metadata=_text("measure each reaction, for profile and timeline"))
     trace: bool = field(
@@ -181,7 +186,7 @@ class RunOptions:
             object.__setattr__(self, "until", end)
         if self.nice is not None and not (_is_whole(self.nice) and self.nice >= 0):
             raise RunOptionError(f"nice must be a whole number of at least 0, not {self.nice!r}.")
-        for name in ("fast", "keepalive", "fingerprint", "check_values", "profile", "trace"):
+        for name in ("fast", "keepalive", "fingerprint", "fingerprint_log", "check_values", "profile", "trace"):
             value = getattr(self, name)
             may_be_none = name in ("fast", "keepalive")
             if not (isinstance(value, bool) or (may_be_none and value is None)):

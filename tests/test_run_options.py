@@ -15,7 +15,7 @@ from reactornb.options import add_arguments, given_options, option_names, option
 from reactornb.testing import FakeClock
 
 PYTHON_ONLY = {"clock"}
-OF_A_PROCESS_THAT_GOES_ON = {"trace", "replay"}
+OF_A_PROCESS_THAT_GOES_ON = {"trace", "fingerprint_log", "replay"}
 VALUES = {
     "workers": ("2", 2),
     "seed": ("7", 7),
@@ -23,6 +23,7 @@ VALUES = {
     "fast": (None, True),
     "keepalive": (None, True),
     "fingerprint": (None, True),
+    "fingerprint_log": (None, True),
     "check_values": (None, True),
     "profile": (None, True),
     "trace": (None, True),

@@ -1,4 +1,4 @@
-"""The command line: `reactornb run | graph | check | demo | bench | doctor`.
+"""The command line: `reactornb run | graph | check | diff | demo | bench | doctor`.
 
 This module parses the command line, calls `commands`, and turns errors into lines and an exit status. What a program file is, `loading`
 defines.
@@ -133,6 +133,9 @@ def _parser() -> argparse.ArgumentParser:
         help="write who ran what when, for ui.perfetto.dev (Chrome trace format)",
     )
     run.add_argument(
+        "--fingerprint-log", type=Path, metavar="FILE", help="write a hash of everything sent, for reactornb diff"
+    )
+    run.add_argument(
         "--walltime", type=_seconds, metavar="T", help="physical time after which it is ended in order: 10s, 2min, 8h"
     )
     run.add_argument(
@@ -151,6 +154,14 @@ def _parser() -> argparse.ArgumentParser:
     check = command("check", commands.check, "Load and assemble programs without running them.", epilog=_RUNNABLE)
     check.set_defaults(needs_no_gil=True)
     check.add_argument("files", nargs="+", type=Path, metavar="FILE")
+
+    diff = command(
+        "diff", commands.diff, "Name the first tag and port at which two runs differ; the status is 1 if they do."
+    )
+    for side in ("a", "b"):
+        diff.add_argument(
+            side, type=Path, metavar=side.upper(), help="what reactornb run --fingerprint-log wrote of a run"
+        )
 
     demo = command("demo", commands.demo, "Train in the quick-start notebook, in a real kernel, headless.")
     demo.add_argument("--out", type=Path, default=Path("out"), help="folder for the page and the pictures")

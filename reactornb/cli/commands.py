@@ -24,7 +24,7 @@ from reactornb.options import given_options
 if TYPE_CHECKING:
     from reactornb.runtime import Program, Run
 
-__all__ = ["FAILED", "MISTAKE", "bench", "check", "console", "demo", "doctor", "graph", "run"]
+__all__ = ["FAILED", "MISTAKE", "bench", "check", "console", "demo", "diff", "doctor", "graph", "run"]
 
 FAILED, MISTAKE = 1, 2
 
@@ -102,8 +102,9 @@ def run(chosen: argparse.Namespace) -> int:
     from reactornb.runtime.crashes import crash_report
 
     signals: SignalHandler = chosen.signals
-    if chosen.timeline is not None:
-        check_writable(chosen.timeline)
+    for path in (chosen.timeline, chosen.fingerprint_log):
+        if path is not None:
+            check_writable(path)
     with crash_report():
         run = _start(chosen, signals)
         try:
@@ -112,8 +113,9 @@ def run(chosen: argparse.Namespace) -> int:
             run.stop(None)
             raise
     return report(
-        run, signals, console, quiet=chosen.quiet, profile=getattr(chosen, "profile", False), timeline=chosen.timeline
-    )
+        run, signals, console, quiet=chosen.quiet, profile=getattr(chosen, "profile", False), timeline=chosen.timeline,
+        fingerprint_log=chosen.fingerprint_log,
+    )  # fmt: skip
 
 
 def _start(chosen: argparse.Namespace, signals: SignalHandler) -> Run:
@@ -127,9 +129,11 @@ def _start(chosen: argparse.Namespace, signals: SignalHandler) -> Run:
         program = _load(chosen.file, chosen.main, **parameters)
     if signals.count:  # something has caught the signal's exception
         raise Signalled
-    given = given_options(vars(chosen))
+    given = given_options({name: value for name, value in vars(chosen).items() if name != "fingerprint_log"})  # a file
     if chosen.timeline is not None:
         given["profile"] = True
+    if chosen.fingerprint_log is not None:
+        given["fingerprint_log"] = True
     return begin(program, **{**target, **given})
 
 
@@ -204,6 +208,32 @@ def _problems(path: Path) -> list[tuple[str, str]]:
     if not programs:
         loaded.root()  # says that there is none
     return list(dict.fromkeys(problems))
+
+
+def diff(chosen: argparse.Namespace) -> int:
+    """Say where two runs parted."""
+    from reactornb.runtime.fingerprint_log import FingerprintLog
+
+    try:
+        a, b = (FingerprintLog.load(path) for path in (chosen.a, chosen.b))
+    except OSError as error:
+        console.say(f"{error.filename}: {error.strerror or error}.")
+        return MISTAKE
+    if a.program != b.program:
+        console.say(f"two programs: {a.program} and {b.program}")
+    if a.seed != b.seed:
+        console.say(f"two seeds: {a.seed} and {b.seed}")
+    found = a.difference(b)
+    if found is None:
+        print(f"no difference: {len(a):,} writes")
+        return 0
+    print(f"the first difference: tag {found.tag}, {found.name}{found.writer and f', written by {found.writer}'}")
+    for path, hashed in zip((chosen.a, chosen.b), found.hashes, strict=True):
+        print(f"  {hashed or 'nothing':16}  {path}")
+    if found.others:
+        more = f", and {len(found.others) - 5} more" if len(found.others) > 5 else ""
+        print(f"at that tag also: {', '.join(found.others[:5])}{more}")
+    return FAILED
 
 
 def demo(chosen: argparse.Namespace) -> int:

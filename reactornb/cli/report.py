@@ -18,7 +18,14 @@ __all__ = ["report"]
 
 
 def report(
-    run: Run, signals: SignalHandler, console: Console, *, quiet: bool, profile: bool, timeline: Path | None
+    run: Run,
+    signals: SignalHandler,
+    console: Console,
+    *,
+    quiet: bool,
+    profile: bool,
+    timeline: Path | None,
+    fingerprint_log: Path | None = None,
 ) -> int:
     """Report on a run: failure, summary, fingerprint, profile, timeline. A part that fails does not keep the others.
 
@@ -29,6 +36,7 @@ def report(
         quiet: no summary.
         profile: print how often and how long each reaction ran.
         timeline: the file to write the timeline to, or None.
+        fingerprint_log: likewise for the hashes of what was sent.
 
     Returns:
         The exit status: that of the run, or 1 if something could not be written.
@@ -41,6 +49,8 @@ def report(
         parts.append(lambda: print(run.profile(), flush=True))  # noqa: T201 - what a command is asked for
     if timeline is not None:
         parts.append(lambda: console.say(f"wrote {run.timeline().save(timeline)}"))
+    if fingerprint_log is not None and run.state != "abandoned":  # else it is being written
+        parts.append(lambda: console.say(f"wrote {run.fingerprint_log.save(fingerprint_log)}"))
     status = 0
     for part in parts:
         try:

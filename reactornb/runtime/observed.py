@@ -17,6 +17,7 @@ from reactornb.options import RunOptions
 from reactornb.runtime import at_exit
 from reactornb.runtime.busy import Busy, BusyWatch
 from reactornb.runtime.engine import Engine
+from reactornb.runtime.fingerprint_log import FingerprintLog
 from reactornb.runtime.imports import Progress
 from reactornb.runtime.launch import Done
 from reactornb.runtime.logs import Log
@@ -291,6 +292,20 @@ class ObservedRun:
         if profiler is None:
             raise RunError(f"{self} takes no times; start it with profile=True (%reactor start --profile).")
         return profiler
+
+    @property
+    def fingerprint_log(self) -> FingerprintLog:
+        """A hash of each write: `save` it for `reactornb diff`, or ask for its `difference` to another run's. Complete once the run is over.
+
+        Raises:
+            RunError: if the run keeps none.
+        """
+        log = self._recorder.fingerprint_log
+        if log is None:
+            raise RunError(
+                f"{self} keeps no hash of each write; start it with fingerprint_log=True (%reactor start --fingerprint-log)."
+            )
+        return log
 
     @property
     def trace(self) -> Trace | None:

@@ -12,6 +12,7 @@ from reactornb.graph import Graph, assemble
 from reactornb.model import Reactor
 from reactornb.options import RunOptions, options_of, with_options
 from reactornb.runtime import at_exit
+from reactornb.runtime.fingerprint_log import FingerprintLog
 from reactornb.runtime.launch import Launch, undisturbed
 from reactornb.runtime.result import Result
 from reactornb.runtime.run import Run, end_all, register
@@ -68,7 +69,13 @@ class Program:
         self._check_idle()
         if chosen.fingerprint:
             refuse_types(self.graph)
-        recorder = Recorder(trace=chosen.trace, fingerprint=chosen.fingerprint, check_values=chosen.check_values)
+        log = None
+        if chosen.fingerprint_log:
+            log = FingerprintLog(self.name, chosen.seed)
+            log.introduce(self.graph)
+        recorder = Recorder(
+            trace=chosen.trace, fingerprint=chosen.fingerprint, fingerprint_log=log, check_values=chosen.check_values
+        )
         changes_to_replay = replayed(self.graph, chosen.replay)
         run = undisturbed(lambda: Run(self, chosen, recorder, changes_to_replay))
         run._introduce()
@@ -83,6 +90,7 @@ class Program:
             options,
             workers=cpu.default_workers() if options.workers is None else options.workers,
             nice=cpu.default_nice() if options.nice is None else options.nice,
+            fingerprint=options.fingerprint or options.fingerprint_log,
             fast=not self.root.needs_physical_time if options.fast is None else options.fast,
         )
 

@@ -21,7 +21,8 @@ from reactornb.errors import ReactionError, Source, UnrecordableValueError
 from reactornb.graph import Graph, ReactionNode
 from reactornb.model import Reactor
 from reactornb.runtime.checking import ValueChecks
-from reactornb.runtime.fingerprint import Fingerprint, RefusedValueError, term, type_refusal
+from reactornb.runtime.fingerprint import Fingerprint, RefusedValueError, term, term_and_hash, type_refusal
+from reactornb.runtime.fingerprint_log import FingerprintLog
 from reactornb.runtime.hints import carried, hint, said
 from reactornb.runtime.reactions import RunningReaction
 from reactornb.runtime.signals import Port, Signal
@@ -68,8 +69,16 @@ class Trace:
 class Recorder:
     """Records what was asked for of a run."""
 
-    def __init__(self, *, trace: bool = False, fingerprint: bool = False, check_values: bool = False) -> None:
+    def __init__(
+        self,
+        *,
+        trace: bool = False,
+        fingerprint: bool = False,
+        fingerprint_log: FingerprintLog | None = None,
+        check_values: bool = False,
+    ) -> None:
         self.trace = Trace() if trace else None
+        self.fingerprint_log = fingerprint_log  # only with `fingerprint`
         self._sum = Fingerprint() if fingerprint else None
         self.checks = ValueChecks() if check_values else None
         self.serial = check_values  # finding the culprit needs one reaction at a time
@@ -109,21 +118,28 @@ class Recorder:
         signals = [s for s in set(present) if s.recorded]
         if not signals:
             return None
-        terms, copies = 0, []
+        terms, copies, logged = 0, [], []
         if self._sum is not None:
             for s in signals:
                 try:
-                    terms += term(tag, s.order, s.state.value)
+                    if self.fingerprint_log is None:
+                        terms += term(tag, s.order, s.state.value)
+                    else:
+                        added, hashed = term_and_hash(tag, s.order, s.state.value)
+                        terms += added
+                        logged.append((s.order, s.name, hashed))
                 except RefusedValueError as error:
                     raise UnrecordableSignal(s, error) from error
         if self.trace is not None:
             copies = [(s.order, s.name, _copy(s.state.value)) for s in signals]
-        return Written(terms, copies)
+        return Written(terms, copies, logged)
 
     def end_of_tag(self, tag: tuple[int, int], written: Sequence[Written]) -> None:
         """Add what was written at a tag; a trace is sorted by the signals' numbers, so that it is the same for any number of threads."""
         if self._sum is not None:
             self._sum.add(sum(w.terms for w in written))
+        if self.fingerprint_log is not None:
+            self.fingerprint_log.add(tag, [row for w in written for row in w.logged])
         if self.trace is not None:
             copies = sorted((c for w in written for c in w.copies), key=_order)
             self.trace.writes += [(Tag(*tag), name, value) for _, name, value in copies]
@@ -156,10 +172,12 @@ class Written(NamedTuple):
     Attributes:
         terms: what it adds to the fingerprint.
         copies: (number, name, value) of each signal, for the trace.
+        logged: (number, name, hash of the value) of each signal, for the log.
     """
 
     terms: int
     copies: list[tuple[int, str, Any]]
+    logged: list[tuple[int, str, int]]
 
 
 class UnrecordableSignal(Exception):  # noqa: N818 - caught by the scheduler, which knows who wrote it

@@ -24,7 +24,7 @@ from reactornb.runtime.fingerprint.values import (
 )
 from reactornb.runtime.fingerprint.walk import Walk
 
-__all__ = ["Fingerprint", "RefusedValueError", "digest", "module_name", "term", "type_refusal"]
+__all__ = ["Fingerprint", "RefusedValueError", "digest", "module_name", "term", "term_and_hash", "type_refusal"]
 
 _place = struct.Struct("<qqq").pack
 _placed_float = struct.Struct("<qqqcd").pack
@@ -82,6 +82,20 @@ def term(tag: tuple[int, int], order: int, value: Any) -> int:
         leaf = LEAVES.get(kind)
         written = _place(*tag, order) + (leaf(value) if leaf is not None else Walk().encode(value))
     return int.from_bytes(blake2b(written, digest_size=HASH_BYTES).digest(), "little")
+
+
+def term_and_hash(tag: tuple[int, int], order: int, value: Any) -> tuple[int, int]:
+    """What one write adds to a fingerprint, and 64 bits of a hash of the value alone; a large value is walked once.
+
+    Args:
+        tag, order, value: as of `term`.
+
+    Raises:
+        RefusedValueError: if it cannot be compared.
+    """
+    encoded = Walk().encode(value)
+    added = blake2b(_place(*tag, order) + encoded, digest_size=HASH_BYTES).digest()
+    return int.from_bytes(added, "little"), int.from_bytes(blake2b(encoded, digest_size=8).digest(), "big")
 
 
 def digest(value: Any, *, strict: bool = True) -> str:
