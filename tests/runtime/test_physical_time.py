@@ -79,18 +79,19 @@ from reactornb import *
 
 class Main(Reactor):
     needs_physical_time = False
-    tick = Timer(0, ms(240))
+    period: int = 60_000
+    tick = Timer(0, lambda self: ms(self.period))
 
     @reaction(tick)
     def on_tick(self):
         if self.tag.time_ns:
-            print("waited" if self.physical_time_ns >= ms(240) else "did not wait")
+            print("waited" if self.physical_time_ns >= self.tag.time_ns else "did not wait")
             self.request_stop()
 """
 
 
 @pytest.mark.parametrize(
-    ("words", "said"), [([], "did not wait"), (["--fast"], "did not wait"), (["--no-fast"], "waited")]
+    ("words", "said"), [([], "did not wait"), (["--fast"], "did not wait"), (["--no-fast", "period=240"], "waited")]
 )
 def test_the_command_line_asks_with_fast_and_no_fast(tmp_path, capsys, words, said):
     file = tmp_path / "program.py"
