@@ -35,7 +35,7 @@ FORBIDDEN = (
     "code.__new__",
 )
 TAGS = [
-    "^", "int", "float", "complex", "str", "...", "list", "tuple", "set", "frozenset", "dict", "Counter", "OrderedDict", "defaultdict", "mappingproxy",
+    "^", "floats", "ints", "int", "float", "complex", "str", "...", "list", "tuple", "set", "frozenset", "dict", "Counter", "OrderedDict", "defaultdict", "mappingproxy",
     "deque", "bytes", "bytearray", "range", "slice", "Decimal", "Fraction", "timedelta", "date", "time", "datetime", "timezone", "UUID", "path", "random", "class",
     "function", "enum", "flag", "object", "namedtuple", "saved", "extended", "array", "scalar", "objects", "fields", "strings", "numpy.str", "numpy.bytes",
     "numpy.void", "dtype", "masked", "recarray", "rng", "seeds", "tensor", "torch.rng", "torch.dtype", "torch.device", "torch.Size", "no such tag",
@@ -117,7 +117,9 @@ def attempts(seed, count):
     """So many damaged encodings."""
     rng = random.Random(seed)
     classes = codec_values.declared()
-    encoded = []
+    encoded = [
+        (one, json.loads(one.tree)) for one in (encode([[1.5] * 40, {i: i for i in range(40)}, tuple(range(90))]),)
+    ]
     while len(encoded) < 60:
         one = encode(values.build(rng, values.describe(rng)), classes)
         if one.nbytes < 20_000:

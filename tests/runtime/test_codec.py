@@ -99,7 +99,7 @@ EXACT = [
     bytes(5000), bytearray(3), bytearray(5000), ..., NotImplemented, range(3, 9, 2), slice(None, 2), int, np.float32, np.dtype("<M8[s]"), np.dtype([("a", "<f8", (2, 3)), (("title", "b"), "S3")]), np.dtype("O"),
     datetime.datetime(2020, 1, 2, 3, 4, 5, 6, tzinfo=datetime.UTC, fold=1), datetime.time(1, 2, 3, 4, tzinfo=datetime.timezone(datetime.timedelta(hours=-3), "x")), datetime.date(1, 1, 1), datetime.timedelta(-1, 2, 3),
     {1: "a", "1": "b", None: "c", (1, 2.0): "d", b"1": "e"}, {3, 1, 2}, frozenset({"a", 1.5}), collections.Counter("abca"), collections.OrderedDict([(2, 1), (1, 2)]), collections.deque([1, 2], maxlen=2),
-    types.MappingProxyType({1: [2]}), [1.0] * 20, [True, None] * 9, list(range(20)), [2**63] * 9, [math.nan] * 9, ["a"] * 9, ["ä", "\ud800"] * 9, [1, 2.5, "x"] * 5,
+    types.MappingProxyType({1: [2]}), [1.0] * 20, [True, None] * 9, list(range(20)), [2**63] * 9, [2**63] * 40, [NAN, -0.0, math.inf, 1.5] * 40, tuple(range(-20, 20)), {i: i + 1 for i in range(50)}, dict.fromkeys(range(50), 1.5), [list(range(40)), [1.5] * 40, 3], [math.nan] * 9, ["a"] * 9, ["ä", "\ud800"] * 9, [1, 2.5, "x"] * 5,
 ]  # fmt: skip
 
 
@@ -345,6 +345,11 @@ MALFORMED = {
     "a negative count": (["list", -1],),
     "a count that is none": (["list", True], 1),
     "a JSON object": ({"a": 1},),
+    "floats too many": (["list", 39], ["floats", 40, 1]),
+    "floats too few": (["list", 41], ["floats", 40, 1]),
+    "floats of another number": (["list", 40], ["floats", 41, 1]),
+    "floats that are in nothing": (["floats", 40, 1],),
+    "floats behind the value": (["list", 1], 1, ["floats", 40, 1]),
     "an unknown tag": (["nothing"],),
     "a tag that is none": ([3],),
     "an empty token": ([],),
@@ -371,7 +376,7 @@ MALFORMED = {
     "a letter beyond Unicode": (["array", "<U1", [1], "AAARAA=="],),
     "fields beyond their element": (["array", ["fields", 4, False, [["a", 0, "<f8"]]], [1], "AAAAAA=="],),
     "objects larger than memory": (["objects", [1 << 60]],),
-    "a buffer that is not there": (["bytes", 1],),
+    "a buffer that is not there": (["bytes", 2],),
     "no base64": (["bytes", "*"],),
     "a position outside of a generator": (["rng", "BitGenerator", "MT19937"], ["dict", 2], "bit_generator", "MT19937", "state", ["dict", 2], "key", ["array", "<u4", [624], 0], "pos", 10**6, None),
     "a seed sequence with a huge pool": (["seeds"], 1, ["tuple", 0], 1 << 30, 0),
@@ -384,7 +389,7 @@ MALFORMED = {
 
 @pytest.mark.parametrize("name", MALFORMED)
 def test_data_that_encode_does_not_write_is_refused(name):
-    data = tokens(*MALFORMED[name], buffers=[GOOD_STATE["state"]["key"].tobytes()])
+    data = tokens(*MALFORMED[name], buffers=[GOOD_STATE["state"]["key"].tobytes(), bytes(320)])
     with pytest.raises(MalformedDataError) as caught:
         decode(data, codec_values.declared())
     assert len(str(caught.value)) < 600

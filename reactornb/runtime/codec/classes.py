@@ -10,7 +10,7 @@ import numpy
 
 from reactornb.runtime.fingerprint import module_name
 
-__all__ = ["Classes", "Converter"]
+__all__ = ["NONE_DECLARED", "Classes", "Converter"]
 
 _PLAIN: tuple[type, ...] = (
     object, type(None), bool, int, float, complex, str, bytes, bytearray, list, tuple, dict, set, frozenset, range, slice, type,
@@ -97,3 +97,7 @@ def _name_of(one: Any) -> str:
     if not isinstance(one, (type, *functions)):
         raise TypeError(f"{one!r} is neither a class nor a function.")
     return f"{module_name(getattr(one, '__module__', None))}:{one.__qualname__}"
+
+
+NONE_DECLARED = Classes()
+"""Python's and NumPy's own only; nobody adds to it."""

@@ -8,11 +8,24 @@ from typing import Any
 
 from reactornb.runtime.codec.classes import Classes
 
-__all__ = ["Making", "Open", "Unfinished", "whole"]
+__all__ = ["Making", "Many", "Open", "Unfinished", "whole"]
 
 
 class Unfinished:
     """Stands for a value that is complete only when all its parts are there."""
+
+
+class Many:
+    """Several parts at once of the value that is open.
+
+    Attributes:
+        values: the parts.
+    """
+
+    __slots__ = ("values",)
+
+    def __init__(self, values: list[Any]) -> None:
+        self.values = values
 
 
 class Open:
@@ -45,14 +58,18 @@ class Making:
         device: where tensors are put; None: on the kind of device they were on.
         made: values by their numbers.
         at: the position of the token that is read.
+        nbytes: how many bytes there are.
     """
 
-    def __init__(self, classes: Classes, buffers: tuple[memoryview, ...], *, copy: bool, device: str | None) -> None:
+    def __init__(
+        self, classes: Classes, buffers: tuple[memoryview, ...], text: int, *, copy: bool, device: str | None
+    ) -> None:
         self.classes = classes
         self.copy = copy
         self.device = device
         self.made: list[Any] = []
         self.at = 0
+        self.nbytes = text + sum(buffer.nbytes for buffer in buffers)
         self._buffers = buffers
 
     def data(self, where: Any) -> bytes | memoryview:

@@ -7,9 +7,11 @@ import math
 import struct
 from typing import Any, NamedTuple, Protocol
 
+import numpy
+
 from reactornb.runtime.codec.classes import Classes
 
-__all__ = ["LEAVES", "NUMBERED", "Part", "RefusedPartError", "Writing", "are_plain", "data_of"]
+__all__ = ["LEAVES", "NUMBERED", "Part", "RefusedPartError", "Writing", "data_of", "tokens_of_many"]
 
 # Tags of values that are numbered in the order of their tokens, so that `["^", number]` can refer to them. A reference to a tuple also keeps
 # a value that is shared in many places as large in the data as in memory.
@@ -25,7 +27,7 @@ NUMBERED = frozenset(
 _INLINE = 96
 """So many bytes stand in the text, in base64; more are a buffer."""
 
-_FEW = 8
+_FEW, _MANY = 8, 32
 _I64 = 1 << 63
 
 
@@ -115,15 +117,25 @@ LEAVES: dict[type, Any] = {
 }
 
 
-def are_plain(values: list[Any]) -> bool:
-    """Whether all of many values stand for themselves in JSON; 10 times faster than one by one."""
-    if len(values) < _FEW:
-        return False
+def tokens_of_many(writing: Writing, values: list[Any]) -> list[Any] | None:
+    """The tokens of many values of one plain type, 10 to 30 times faster than one by one; None for others.
+
+    Many floats or integers are one token: `["floats", count, their memory]`.
+    """
+    count = len(values)
+    if count < _FEW:
+        return None
     kinds = set(map(type, values))
     if kinds == {float}:
-        return all(map(math.isfinite, values))
+        if count >= _MANY:
+            return [["floats", count, data_of(writing, memoryview(numpy.array(values, "<f8")).cast("B"))]]
+        return values if all(map(math.isfinite, values)) else None
     if kinds == {int}:
-        return bool(min(values) >= -_I64 and max(values) < _I64)
+        if min(values) < -_I64 or max(values) >= _I64:
+            return None
+        if count >= _MANY:
+            return [["ints", count, data_of(writing, memoryview(numpy.array(values, "<i8")).cast("B"))]]
+        return values
     if kinds == {str}:
-        return all(map(str.isascii, values))
-    return kinds <= {bool, type(None)}
+        return values if all(map(str.isascii, values)) else None
+    return values if kinds <= {bool, type(None)} else None

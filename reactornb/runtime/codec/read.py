@@ -7,9 +7,9 @@ from collections.abc import Callable
 from typing import Any
 
 from reactornb.errors import MalformedDataError
-from reactornb.runtime.codec.classes import Classes
+from reactornb.runtime.codec.classes import NONE_DECLARED, Classes
 from reactornb.runtime.codec.layout import Buffer, Encoded
-from reactornb.runtime.codec.making import Making, Open, Unfinished
+from reactornb.runtime.codec.making import Making, Many, Open, Unfinished
 from reactornb.runtime.codec.parts import NUMBERED
 from reactornb.runtime.codec.read_arrays import ARRAYS
 from reactornb.runtime.codec.read_objects import OBJECTS
@@ -43,7 +43,9 @@ def decode(
         raise MalformedDataError(f"the text of an encoded value is no JSON ({error}).") from error
     if type(tokens) is not list or not tokens:
         raise MalformedDataError("the text of an encoded value is no list of tokens.")
-    making = Making(classes or Classes(), encoded.buffers, copy=copy, device=device)
+    making = Making(
+        NONE_DECLARED if classes is None else classes, encoded.buffers, len(encoded.tree), copy=copy, device=device
+    )
     try:
         return _read(tokens, making)
     except MalformedDataError:
@@ -76,14 +78,14 @@ def _read(tokens: list[Any], making: Making) -> Any:
             value = _READERS[tag](making, token)
             if type(value) is Open:
                 need = value.need
-                if need > total - at:
-                    raise ValueError(f"it has {need:,} parts, and {total - at:,} tokens are left")
+                if need > making.nbytes:  # each takes at least one
+                    raise ValueError(f"it has {need:,} parts, and the data {making.nbytes:,} bytes")
                 value.number = number
                 if number >= 0:
                     making.made[number] = value.early
                 if need >= _FEW:
                     chunk = tokens[at : at + need]
-                    if {list, dict}.isdisjoint(map(type, chunk)):
+                    if len(chunk) == need and {list, dict}.isdisjoint(map(type, chunk)):
                         value.parts = chunk
                         at += need
                         need = 0
@@ -91,6 +93,12 @@ def _read(tokens: list[Any], making: Making) -> Any:
                     stack.append(value)
                     continue
                 value = _close(value, making)
+            elif type(value) is Many:
+                opened = stack[-1]
+                opened.parts += value.values
+                if len(opened.parts) < opened.need:
+                    continue
+                value = _close(stack.pop(), making)
             elif number >= 0:
                 making.made[number] = value
         elif type(token) is dict:
@@ -111,6 +119,8 @@ def _read(tokens: list[Any], making: Making) -> Any:
 
 
 def _close(opened: Open, making: Making) -> Any:
+    if len(opened.parts) != opened.need:
+        raise ValueError(f"it has {opened.need:,} parts, and {len(opened.parts):,} are given")
     value = opened.build(opened.parts)
     if opened.number >= 0:
         making.made[opened.number] = value

@@ -12,7 +12,7 @@ from typing import Any
 import numpy
 
 from reactornb.runtime.codec.dtypes import STRINGS, check_elements, read_dtype, read_shape, shape_size
-from reactornb.runtime.codec.making import Making, Open
+from reactornb.runtime.codec.making import Making, Many, Open, whole
 from reactornb.runtime.codec.write_arrays import BIT_GENERATORS
 
 __all__ = ["ARRAYS"]
@@ -317,7 +317,20 @@ def _torch_size(_: Making, token: list[Any]) -> Any:
     return _torch().Size(read_shape(shape))
 
 
+def _many(dtype: str) -> Reader:
+    def read(making: Making, token: list[Any]) -> Many:
+        _tag, count, where = token
+        values = numpy.frombuffer(making.data(where), dtype)
+        if len(values) != whole(count):
+            raise ValueError("it has other numbers than it should")
+        return Many(values.tolist())
+
+    return read
+
+
 ARRAYS: dict[str, Reader] = {
+    "floats": _many("<f8"),
+    "ints": _many("<i8"),
     "array": _array,
     "scalar": _scalar,
     "objects": _objects,

@@ -7,9 +7,9 @@ from operator import length_hint
 from typing import Any, NamedTuple
 
 from reactornb.errors import UnencodableValueError
-from reactornb.runtime.codec.classes import Classes
+from reactornb.runtime.codec.classes import NONE_DECLARED, Classes
 from reactornb.runtime.codec.layout import Encoded
-from reactornb.runtime.codec.parts import LEAVES, NUMBERED, Part, RefusedPartError, are_plain
+from reactornb.runtime.codec.parts import LEAVES, NUMBERED, Part, RefusedPartError, tokens_of_many
 from reactornb.runtime.codec.write_objects import WRITERS, find_writer
 
 __all__ = ["encode"]
@@ -25,7 +25,7 @@ def encode(value: Any, classes: Classes | None = None) -> Encoded:
     Raises:
         UnencodableValueError: for a part of it that cannot be encoded; it names the part, its type, and what to do.
     """
-    writer = _Writer(classes or Classes())
+    writer = _Writer(NONE_DECLARED if classes is None else classes)
     try:
         writer.write(value)
     except RefusedPartError as error:
@@ -93,8 +93,9 @@ class _Writer:
                     self._kept.append(child)
                 if not part.children:
                     continue
-                if are_plain(part.children):
-                    tokens += part.children
+                many = tokens_of_many(self, part.children)
+                if many is not None:
+                    tokens += many
                     continue
                 fixed = part.is_fixed and numbered
                 if fixed:
