@@ -9,7 +9,7 @@ import json
 from array import array
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import groupby, islice
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +50,8 @@ class Difference:
 class FingerprintLog:
     """A hash of each write, in the order of tags.
 
-    # Written by the thread that ends a tag: the leader, or under the gate's lock where there are several enclaves. Read after the run.
+    # Written by the thread that ends a tag: the leader, or under the gate's lock where there are several enclaves. Read at any time: the
+    # lists only grow, and a row counts when its hash is there.
 
     Args:
         program: the program's name.
@@ -88,10 +89,11 @@ class FingerprintLog:
 
     def __len__(self) -> int:
         """How many writes."""
-        return len(self._times)
+        return len(self._hashes)  # appended last: of a run that goes on, these are complete
 
     def _rows(self) -> Iterator[Row]:
-        return zip(self._times, self._microsteps, self._numbers, self._hashes, strict=True)
+        rows = zip(self._times, self._microsteps, self._numbers, self._hashes, strict=False)
+        return islice(rows, len(self))
 
     # -- files ------------------------------------------------------------------------------------------------------------
 
@@ -101,13 +103,16 @@ class FingerprintLog:
         Raises:
             FileError: if it cannot be written.
         """
+        count, rows = len(self), self._rows()
+        names = dict(self._names)
+        known = set(names.values())
         head = {
-            "format": _FORMAT, "version": _VERSION, "program": self.program, "seed": self.seed, "writes": len(self),
-            "names": self._names, "writers": {n: w for n, w in self._writers.items() if n in set(self._names.values())},
+            "format": _FORMAT, "version": _VERSION, "program": self.program, "seed": self.seed, "writes": count,
+            "names": names, "writers": {name: writer for name, writer in self._writers.items() if name in known},
         }  # fmt: skip
         with whole(path, "w") as file:
             file.write(json.dumps(head, ensure_ascii=False) + "\n")
-            file.writelines(f"{ns} {step} {number} {hashed:016x}\n" for ns, step, number, hashed in self._rows())
+            file.writelines(f"{ns} {step} {number} {hashed:016x}\n" for ns, step, number, hashed in islice(rows, count))
         return Path(path)
 
     @classmethod
