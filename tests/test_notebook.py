@@ -478,7 +478,10 @@ def completed(cells, text):
         ("%reactor st", {"%reactor start", "%reactor stop", "%reactor step", "%reactor status"}),
         ("run = %reactor sta", {"run = %reactor start", "run = %reactor status"}),
         ("%reactor start --w", {"%reactor start --workers"}),
-        ("%reactor start -w 2 --f", {"%reactor start -w 2 --fast", "%reactor start -w 2 --fingerprint"}),
+        (
+            "%reactor start -w 2 --f",
+            {"%reactor start -w 2 --fast", "%reactor start -w 2 --fingerprint", "%reactor start -w 2 --fingerprint-log"},
+        ),
         ("%reactor start R", {"%reactor start Rollout"}),
         ("%reactor start Rollout ", {"%reactor start Rollout fail_at="}),
         ("%reactor graph Ma", {"%reactor graph Main"}),
