@@ -113,8 +113,18 @@ class LossGradient:
         loss.backward()
         return {"loss": loss.item(), **others}
 
+    def load(self, weights: np.ndarray) -> None:
+        """Take over weights, float32 [P]. On the CPU only, as all below but `norm` and `scale`."""
+        self._weights[:] = weights
+
+    def weights(self) -> np.ndarray:
+        """A copy of them, float32 [P], read-only."""
+        weights = self._weights.copy()
+        weights.flags.writeable = False
+        return weights
+
     def times(self, share: float) -> np.ndarray:
-        """A copy of the flat gradient, multiplied; float32 [P]. On the CPU only, as `add`."""
+        """A copy of the flat gradient, multiplied; float32 [P]."""
         product: np.ndarray = self._out * np.float32(share)
         return product
 

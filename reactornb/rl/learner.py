@@ -181,12 +181,15 @@ class Learner(Reactor):
             if self.busy:
                 next_update.schedule(0)
             return
-        values = self.flat.publish()
+        values = self.gradient.weights()
         pieces = cut(self.minibatch, self.shards, self.full_name)  # fewer than shards where there are fewer rows
-        target = self.target.publish() if self.target is not None and self.outdated else None
+        target = None
+        if self.target is not None and self.outdated:
+            target = self.target.publish()
         for i, (rows, share) in enumerate(pieces):
             shard[i].piece.set(Piece(rows, share, values, target if i in self.outdated else None))
-        self.outdated -= set(range(len(pieces)))
+        if target is not None:
+            self.outdated -= set(range(len(pieces)))
 
     @reaction("shard.gradient")
     def on_gradients(self, shard: Any, weights: Any, final: Any, feedback: Any, next_update: Any) -> None:

@@ -69,7 +69,7 @@ class ShardGradient:
 
     __slots__ = ("feedback", "metrics", "share", "values")
 
-    def __init__(self, values: np.ndarray, share: float, metrics: dict[str, float], feedback: Any) -> None:
+    def __init__(self, values: np.ndarray, share: float, metrics: Metrics, feedback: Any) -> None:
         self.values = values
         self.share = share
         self.metrics = metrics
@@ -108,14 +108,12 @@ class GradientShard(Reactor):
         sent = piece.value
         if self.target is not None and sent.target is not None:
             self.target.load(sent.target)
-        self.flat.load(sent.weights)
-        metrics = numbers(self.descent.compute(sent.rows))
-        gradient.set(ShardGradient(self.descent.times(sent.share), sent.share, metrics, self.algo.feedback()))
-
-
-def numbers(metrics: Metrics) -> dict[str, float]:
-    """Metrics as floats."""
-    return {name: m.item() if isinstance(m, torch.Tensor) else m for name, m in metrics.items()}
+        descent = self.descent
+        descent.load(sent.weights)
+        metrics = descent.compute(sent.rows)
+        if not descent.analytic:
+            metrics = {name: m.item() if isinstance(m, torch.Tensor) else m for name, m in metrics.items()}
+        gradient.set(ShardGradient(descent.times(sent.share), sent.share, metrics, self.algo.feedback()))
 
 
 def weighted(shards: Iterable[ShardGradient]) -> dict[str, float]:
@@ -142,33 +140,36 @@ def cut(minibatch: Any, pieces: int, name: str) -> list[tuple[Any, float]]:
     Raises:
         ConfigError: if it has no rows.
     """
-    sliced = hasattr(minibatch, "__getitem__") and hasattr(minibatch, "__len__")
+    fields: list[Any] = []
     if isinstance(minibatch, (tuple, list)):
         fields = list(minibatch)
-    elif dataclasses.is_dataclass(minibatch) and not sliced:
+    elif hasattr(minibatch, "__getitem__") and hasattr(minibatch, "__len__"):
+        if not isinstance(minibatch, (dict, str)) and len(minibatch):
+            rows = len(minibatch)
+            return [(minibatch[a:b], (b - a) / rows) for a, b in _blocks(rows, pieces)]
+    elif dataclasses.is_dataclass(minibatch):
         fields = [getattr(minibatch, field.name) for field in dataclasses.fields(minibatch)]
-    else:
-        fields = [minibatch]
-    whole = len(fields) == 1 and fields[0] is minibatch and sliced and not isinstance(minibatch, (dict, str))
-    rows = len(minibatch) if whole else next((n for n in map(_length, fields) if n), 0)
+    rows = next((n for n in map(_length, fields) if n), 0)
     if not rows:
         raise ConfigError(
             f"{name}: a minibatch that is a {type(minibatch).__name__} has no rows to be cut for {pieces} shards. Let `minibatches` give an array, a "
             f"tensor, a tuple or a dataclass of arrays of one length, or an object with a length and slices; or set shards=1.",
             fields=("shards",),
         )
-    count = min(pieces, rows)
-    bounds = [rows * i // count for i in range(count + 1)]
-    if whole:
-        return [(minibatch[a:b], (b - a) / rows) for a, b in pairwise(bounds)]
     are_cut = [_length(field) == rows for field in fields]
     return [
         (
             _like(minibatch, [f[a:b] if c else f for f, c in zip(fields, are_cut, strict=True)]),
             (b - a) / rows,
         )
-        for a, b in pairwise(bounds)
+        for a, b in _blocks(rows, pieces)
     ]
+
+
+def _blocks(rows: int, pieces: int) -> Iterable[tuple[int, int]]:
+    """Where each block of rows begins and ends."""
+    count = min(pieces, rows)
+    return pairwise([rows * i // count for i in range(count + 1)])
 
 
 def _length(field: Any) -> int:
