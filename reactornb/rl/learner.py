@@ -31,7 +31,8 @@ defer()  # the optimizers made here need none of torch's compiler
 class Learner(Reactor):
     """Updates a network on what arrives and publishes its weights as one read-only flat float32 array.
 
-    Logs `loss`, `gradient_norm`, `steps` (environment steps that arrived) and the algorithm's own metrics, once a round.
+    Logs `loss`, `gradient_norm`, `steps` (environment steps that arrived) and the algorithm's own metrics, once a round; at the start `shards`, if
+    there is more than one.
 
     Parameters:
         algorithm: makes an `Algorithm` from a generator for the first weights and a device; called at startup. What it draws without
@@ -137,6 +138,8 @@ class Learner(Reactor):
         self.minibatch: Any = None
         self.outdated = set(range(self.shards))  # shards that do not have the target network's newest weights
         self.back: list[Any] = []
+        if self.shards > 1:
+            self.log(shards=self.shards)
         first = self.flat.publish()
         weights.set(first)
         more = self.staleness if self.rounds is None else min(self.staleness, self.rounds - 1)

@@ -143,7 +143,7 @@ class Own:
         """Nothing goes back."""
 
 
-_PPO = PPOConfig(n_epochs=1, batch_size=64, hidden=(16, 16), normalize_advantage=False)
+_PPO = PPOConfig(n_epochs=1, batch_size=64, hidden=(16, 16))
 MADE = {
     "ppo": (partial(PPOAlgorithm, VECTOR, _PPO), [played(VECTOR, 20, 2)]),
     "ppo, a box": (partial(PPOAlgorithm, BOX, _PPO), [played(BOX, 20, 2)]),
@@ -435,6 +435,7 @@ def test_an_algorithm_s_fingerprint_depends_on_its_shards_and_not_on_the_workers
         assert other[0] == fingerprint
         assert np.array_equal(other[1], weights)
         assert other[2] == metrics
+    assert list(metrics["shards"]) == [2]
     single, unsharded, _ = outcome(1, 2)
     assert single != fingerprint
     assert np.allclose(unsharded, weights, atol=0.05)
@@ -449,6 +450,8 @@ def test_the_number_of_shards_follows_from_network_and_minibatch():
     assert multiply_adds(frames, ()) == 20 * 20 * 32 * 256 + 81 * 64 * 512 + 49 * 64 * 576 + 3136 * 512
     assert multiply_adds(VECTOR, (64, 64)) == 4 * 64 + 64 * 64
     assert shards_of(PPOConfig(), frames, 256, networks=2) == 2
-    assert shards_of(PPOConfig(hidden=(2,)), VECTOR, 2, networks=2) == 1
+    assert shards_of(PPOConfig(), frames, 512, networks=2) == 4
+    assert shards_of(PPOConfig(), frames, 32, networks=2) == 1
+    assert shards_of(PPOConfig(), VECTOR, 256, networks=2) == 1
     assert shards_of(PPOConfig(device="cuda"), frames, 256, networks=2) == 1
     assert shards_of(PPOConfig(shards=5), frames, 256, networks=2) == 5
