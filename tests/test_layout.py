@@ -6,7 +6,7 @@ from pathlib import Path
 TESTS = Path(__file__).parent
 PACKAGE = TESTS.parent / "reactornb"
 # Tests of benchmarks outside their folder: what they test needs torch or ALE, and how those are loaded is said there.
-OF_BENCHMARKS = {"rl/test_bench_learning.py", "rl/test_atari.py"}
+OF_BENCHMARKS = {"rl/test_bench_learning.py", "rl/test_bench_shards.py", "rl/test_bench_train.py", "rl/test_atari.py"}
 
 
 def imported(path):
