@@ -14,12 +14,15 @@ if util.find_spec("torch") is None or util.find_spec("gymnasium") is None:
             "config",
             "dense",
             "envs",
+            "gradients_written_out",
             "losses",
+            "names",
             "observations",
             "optimizers",
             "policies",
             "reactors",
             "storage",
+            "trajectory_policies",
         )
     ]
 else:

@@ -1,7 +1,9 @@
 """The gradients that PPO, A2C and DQN write out are those that autograd takes of their losses."""
 
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
+from threading import Barrier
 
 import numpy as np
 import pytest
@@ -149,6 +151,31 @@ def test_pieces_of_a_minibatch_add_up_to_it_and_each_object_has_buffers_of_its_o
     assert np.allclose(first * (17 / 33) + second * (16 / 33), whole, atol=1e-6)
     for name, value in metrics.items():
         assert value == pytest.approx(parts[0][name] * 17 / 33 + parts[1][name] * 16 / 33, abs=1e-6)
+
+
+@pytest.mark.slow
+def test_objects_on_several_threads_give_the_same_bits_from_the_same_read_only_weights():
+    config = PPOConfig(hidden=(32, 32))
+    algorithm, flat = made(PPOAlgorithm, DISCRETE, config)
+    minibatches = [minibatch_of(algorithm, DISCRETE, rows, rows) for rows in (40, 41, 42, 43)]
+    weights = flat.publish()  # read-only
+    expected = [np.empty_like(weights) for _ in minibatches]
+    for m, out in zip(minibatches, expected, strict=True):
+        algorithm.gradient(m, weights, out)
+    together = Barrier(len(minibatches))
+
+    def compute(m):
+        own = PPOAlgorithm(DISCRETE, config, torch.Generator().manual_seed(9), CPU)
+        out = np.empty_like(weights)
+        together.wait(10)
+        for _ in range(50):
+            own.gradient(m, weights, out)
+        return out
+
+    with ThreadPoolExecutor(len(minibatches)) as pool:
+        found = list(pool.map(compute, minibatches))
+    for ours, theirs in zip(found, expected, strict=True):
+        assert np.array_equal(ours, theirs)
 
 
 def test_the_same_minibatch_gives_the_same_gradient_bit_for_bit_whatever_came_before():
