@@ -63,11 +63,14 @@ TARGETS = {
     "ppo-pendulum": Target("PPO", "Pendulum-v1", -300, f"-172.2 ± 104.2 ({_ZOO}, 100k steps)"),
     "a2c": Target("A2C", "CartPole-v1", 450, f"500.0 ± 0.0 ({_ZOO}, 500k steps)"),
     "a3c": Target("A3C", "CartPole-v1", None, "none found for this environment"),
+    "impala": Target("IMPALA", "CartPole-v1", 475, "none found for this environment"),
+    "appo": Target("APPO", "CartPole-v1", 475, "none found for this environment"),
+    "appo-acrobot": Target("APPO", "Acrobot-v1", None, "none found for this environment"),
     "dqn-single": Target("DQN", "CartPole-v1", None, "none found", (("double", False),)),
     "dqn-duelling": Target("DQN", "CartPole-v1", None, "none found", (("duelling", True),)),
     "dqn-prioritised": Target("DQN", "CartPole-v1", None, "none found", (("prioritised", True),)),
 }
-DEFAULT = ("dqn", "ppo", "ppo-acrobot", "ppo-pendulum", "a2c")
+DEFAULT = ("dqn", "ppo", "ppo-acrobot", "ppo-pendulum", "a2c", "impala", "appo")
 
 
 def train(target: Target, *, seed: int, workers: int | None = None, steps: int | None = None) -> dict[str, Any]:

@@ -24,11 +24,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from reactornb.rl.a2c import A2C, A2CConfig
     from reactornb.rl.a3c import A3C, A3CConfig
+    from reactornb.rl.appo import APPO, APPOConfig
     from reactornb.rl.atari import MACHADO_2018, MNIH_2015, make_atari, make_frames
     from reactornb.rl.dqn import DQN, DQNConfig
     from reactornb.rl.envs import EnvSpec, spec_of
     from reactornb.rl.experiment5 import Experiment5
     from reactornb.rl.gradients import Algorithm
+    from reactornb.rl.impala import IMPALA, IMPALAConfig
     from reactornb.rl.learner import Learner
     from reactornb.rl.marl import MultiAgent
     from reactornb.rl.policies import CategoricalPolicy, EpsilonGreedyPolicy, GaussianPolicy, Policy, RandomPolicy
@@ -43,12 +45,15 @@ if TYPE_CHECKING:
 __all__ = [
     "A2C",
     "A3C",
+    "APPO",
     "DQN",
+    "IMPALA",
     "MACHADO_2018",
     "MNIH_2015",
     "PPO",
     "A2CConfig",
     "A3CConfig",
+    "APPOConfig",
     "Algorithm",
     "Batch",
     "CategoricalPolicy",
@@ -58,6 +63,7 @@ __all__ = [
     "Evaluator",
     "Experiment5",
     "GaussianPolicy",
+    "IMPALAConfig",
     "Learner",
     "MultiAgent",
     "PPOConfig",
@@ -78,6 +84,10 @@ __all__ = [
 _LAZY = {
     "PPOConfig": "ppo",
     "PPO": "ppo",
+    "APPOConfig": "appo",
+    "APPO": "appo",
+    "IMPALAConfig": "impala",
+    "IMPALA": "impala",
     "DQNConfig": "dqn",
     "DQN": "dqn",
     "A3CConfig": "a3c",

@@ -13,7 +13,7 @@ from reactornb.cli.signals import SignalHandler
 from reactornb.errors import suggestion
 from reactornb.options import add_arguments, given_options, parameter_value
 
-ALGORITHMS = ("a2c", "a3c", "dqn", "ppo")
+ALGORITHMS = ("a2c", "a3c", "appo", "dqn", "impala", "ppo")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -27,6 +27,7 @@ __all__ = [
     "gae",
     "n_step_returns",
     "normalized",
+    "same_shape",
     "td_errors",
     "td_goals",
     "weighted_huber",
@@ -40,7 +41,12 @@ class ShapeError(ReactorError, ValueError):
     """Arrays that belong together differ in their shapes."""
 
 
-def _same(**arrays: np.ndarray) -> None:
+def same_shape(**arrays: np.ndarray) -> None:
+    """Refuse arrays of different shapes.
+
+    Raises:
+        ShapeError: with the shape of each.
+    """
     shapes = {name: a.shape for name, a in arrays.items()}
     if len(set(shapes.values())) != 1:
         raise ShapeError(f"these should have one shape, [T, N]: {shapes}.")
@@ -76,7 +82,7 @@ def gae(
 
     Source: Schulman et al. 2016, arXiv:1506.02438, section 3; truncation: Pardo et al. 2018, arXiv:1712.00378.
     """
-    _same(rewards=rewards, values=values, next_values=next_values, terminated=terminated, ended=ended)
+    same_shape(rewards=rewards, values=values, next_values=next_values, terminated=terminated, ended=ended)
     delta = rewards + np.float32(gamma) * np.where(terminated, np.float32(0), next_values) - values
     decay = np.where(ended, np.float32(0), np.float32(gamma * gae_lambda))
     advantages: np.ndarray = np.empty_like(delta)
@@ -107,7 +113,7 @@ def n_step_returns(
 
     Source: Mnih et al. 2016, arXiv:1602.01783, algorithm S3.
     """
-    _same(rewards=rewards, next_values=next_values, terminated=terminated, ended=ended)
+    same_shape(rewards=rewards, next_values=next_values, terminated=terminated, ended=ended)
     following = np.where(terminated, np.float32(0), next_values)
     returns = np.empty_like(rewards)
     after = following[-1]

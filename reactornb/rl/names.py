@@ -20,6 +20,15 @@ _CLEANRL = {
     "update_epochs": "n_epochs",
 }
 
+# Those of IMPALA's code, and of Sample Factory's APPO.
+_ASYNCHRONOUS = {
+    "baseline_cost": "vf_coef",
+    "discounting": "gamma",
+    "entropy_cost": "ent_coef",
+    "vtrace_c": "c_bar",
+    "vtrace_rho": "rho_bar",
+}
+
 RENAMED: Mapping[str, str] = {
     "anneal_clip": "anneal_clip_range",
     "capacity": "buffer_size",
@@ -49,6 +58,7 @@ RENAMED: Mapping[str, str] = {
     "updates": "gradient_steps",
     "value": "vf_coef",
     "workers": "n_actors",
+    **_ASYNCHRONOUS,
     **{theirs: f"{ours} (as in Stable-Baselines3)" for theirs, ours in _CLEANRL.items()},
 }
 """Old names of hyper-parameters and of parameters of the reactors here -> new ones; a remark in parentheses where the unit is another.

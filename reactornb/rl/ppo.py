@@ -228,13 +228,25 @@ class ActorCriticAlgorithm:
         """[B, *observation_shape] -> float32 [B], with the weights of the moment."""
         written = self.written
         if written is not None:
-            # A copy a round: the parameters lie in an array of the learner's that is another one than when this was made.
-            weights = np.concatenate([p.detach().numpy().reshape(-1) for p in self.network.parameters()])
             with np.errstate(over="ignore", invalid="ignore"):
-                return written.values(weights, observations)
+                return written.values(self.weights(), observations)
         with torch.no_grad():
             values: np.ndarray = self.network.value(torch.from_numpy(observations).to(self.device)).cpu().numpy()
         return values
+
+    def log_probs(self, observations: np.ndarray, actions: np.ndarray) -> np.ndarray:
+        """Log-probabilities of actions [B, *action_shape], float32 [B], likewise."""
+        written = self.written
+        if written is not None:
+            with np.errstate(over="ignore", invalid="ignore"):
+                return written.forward(self.weights(), observations, actions)[0]
+        with torch.no_grad():
+            log_probs: np.ndarray = self.network.evaluate(*tensors(self.device, observations, actions))[0].cpu().numpy()
+        return log_probs
+
+    def weights(self) -> np.ndarray:
+        """The network's, float32 [P]; a copy: the parameters lie in an array of the learner's that is another one than when this was made."""
+        return np.concatenate([p.detach().numpy().reshape(-1) for p in self.network.parameters()])
 
     def feedback(self) -> None:
         """Nothing goes back."""

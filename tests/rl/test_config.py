@@ -16,12 +16,16 @@ from reactornb.errors import DeclarationError, ReactionError
 from reactornb.rl import (
     A2C,
     A3C,
+    APPO,
     DQN,
+    IMPALA,
     PPO,
     A2CConfig,
     A3CConfig,
+    APPOConfig,
     DQNConfig,
     Evaluator,
+    IMPALAConfig,
     Learner,
     PPOConfig,
     QLearning,
@@ -31,7 +35,7 @@ from reactornb.rl import (
 )
 from reactornb.rl.errors import ConfigError, UnknownEnvironmentError
 
-CONFIGS = (PPOConfig, A2CConfig, A3CConfig, DQNConfig, QLearningConfig)
+CONFIGS = (PPOConfig, A2CConfig, A3CConfig, APPOConfig, DQNConfig, IMPALAConfig, QLearningConfig)
 FIELDS = [(cls, f.name) for cls in CONFIGS for f in dataclasses.fields(cls)]
 
 
@@ -82,7 +86,7 @@ def test_numbers_of_numpy_and_lists_of_widths_are_taken():
     assert (made.n_envs, float(made.learning_rate), list(made.hidden)) == (3, 0.5, [8, 8])
 
 
-ALGORITHMS = {PPO: PPOConfig, A2C: A2CConfig, A3C: A3CConfig, DQN: DQNConfig}
+ALGORITHMS = {PPO: PPOConfig, A2C: A2CConfig, A3C: A3CConfig, APPO: APPOConfig, DQN: DQNConfig, IMPALA: IMPALAConfig}
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)

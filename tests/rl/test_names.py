@@ -13,13 +13,17 @@ from reactornb.errors import DeclarationError, UnknownNameError
 from reactornb.rl import (
     A2C,
     A3C,
+    APPO,
     DQN,
+    IMPALA,
     PPO,
     A2CConfig,
     A3CConfig,
+    APPOConfig,
     DQNConfig,
     Evaluator,
     Experiment5,
+    IMPALAConfig,
     Learner,
     MultiAgent,
     PPOConfig,
@@ -36,7 +40,9 @@ from reactornb.rl.losses import gae
 from reactornb.rl.marl import World
 from reactornb.rl.names import RENAMED
 
-PROGRAMS = {A2C: A2CConfig, A3C: A3CConfig, DQN: DQNConfig, PPO: PPOConfig, QLearning: QLearningConfig}
+PROGRAMS = {
+    A2C: A2CConfig, A3C: A3CConfig, APPO: APPOConfig, DQN: DQNConfig, IMPALA: IMPALAConfig, PPO: PPOConfig, QLearning: QLearningConfig
+}  # fmt: skip
 REACTORS = (*PROGRAMS, Evaluator, Experiment5, Learner, MultiAgent, ReplayBuffer, Rollout, SharedWeights, World)
 
 

@@ -7,7 +7,22 @@ import torch
 from gymnasium import spaces
 
 from reactornb import Program
-from reactornb.rl import A2C, A3C, DQN, PPO, A2CConfig, A3CConfig, DQNConfig, PPOConfig, Rollout, spec_of
+from reactornb.rl import (
+    A2C,
+    A3C,
+    APPO,
+    DQN,
+    IMPALA,
+    PPO,
+    A2CConfig,
+    A3CConfig,
+    APPOConfig,
+    DQNConfig,
+    IMPALAConfig,
+    PPOConfig,
+    Rollout,
+    spec_of,
+)
 from reactornb.rl.dqn import value_policy
 from reactornb.rl.envs import EnvSpec
 from reactornb.rl.errors import SpaceError
@@ -18,6 +33,8 @@ from reactornb.rl.ppo import actor_policy
 SMALL = {
     "PPO": (PPO, PPOConfig(total_timesteps=64, n_rollouts=2, n_envs=2, n_steps=8, batch_size=16, n_epochs=1, hidden=(8,), eval_episodes=2)),
     "A2C": (A2C, A2CConfig(total_timesteps=40, n_rollouts=2, n_envs=2, n_steps=5, hidden=(8,), eval_episodes=2)),
+    "IMPALA": (IMPALA, IMPALAConfig(total_timesteps=40, n_rollouts=2, n_envs=2, n_steps=5, hidden=(8,), eval_episodes=2)),
+    "APPO": (APPO, APPOConfig(total_timesteps=64, n_rollouts=2, n_envs=2, n_steps=8, batch_size=16, n_epochs=1, hidden=(8,), eval_episodes=2)),
     "A3C": (A3C, A3CConfig(total_timesteps=40, n_actors=2, n_envs=1, n_steps=5, hidden=(8,), eval_episodes=2)),
     "DQN": (DQN, DQNConfig(total_timesteps=80, n_rollouts=2, n_envs=2, train_freq=5, learning_starts=20, batch_size=8, hidden=(8,), eval_episodes=2, double=True)),
 }  # fmt: skip
@@ -82,7 +99,11 @@ class Sampled(gymnasium.Env):
     [
         *((kind, name) for kind in KINDS for name in ("PPO", "DQN")),
         # The network is PPO's.
-        *((kind, name) for kind in ("grey", "RAM", "board", "a number", "Dict") for name in ("A2C", "A3C")),
+        *(
+            (kind, name)
+            for kind in ("grey", "RAM", "board", "a number", "Dict")
+            for name in ("A2C", "A3C", "IMPALA", "APPO")
+        ),
     ],
 )
 def test_every_algorithm_trains_on_observations_of_every_kind(kind, algorithm):
@@ -218,7 +239,7 @@ class Steered(Sampled):
     ids=str,
 )
 def test_continuous_actions_of_any_shape_and_bounds_are_taken(actions):
-    for name in ("PPO", "A2C", "A3C"):
+    for name in ("PPO", "A2C", "A3C", "IMPALA", "APPO"):
         reactor, config = SMALL[name]
         result = Program(reactor(env=lambda: Steered(actions), config=config)).run(workers=1, seed=1, fast=True)
         assert len(result.metrics["loss"]) >= 1

@@ -16,12 +16,16 @@ from reactornb.errors import ReactionError
 from reactornb.rl import (
     A2C,
     A3C,
+    APPO,
     DQN,
+    IMPALA,
     PPO,
     A2CConfig,
     A3CConfig,
+    APPOConfig,
     DQNConfig,
     Evaluator,
+    IMPALAConfig,
     Learner,
     PPOConfig,
     RandomPolicy,
@@ -281,6 +285,8 @@ def test_the_same_weights_and_fingerprint_on_1_2_and_8_workers(name):
         (PPO, PPOConfig(total_timesteps=4000, n_steps=50, batch_size=50, learning_rate=5e-3, eval_episodes=40)),
         (PPO, PPOConfig(total_timesteps=4000, n_steps=50, batch_size=50, learning_rate=5e-3, staleness=1, eval_episodes=40)),
         (A2C, A2CConfig(total_timesteps=8000, learning_rate=5e-3, eval_episodes=40)),
+        (IMPALA, IMPALAConfig(total_timesteps=8000, n_steps=5, learning_rate=5e-3, rms_prop_eps=1e-5, eval_episodes=40)),
+        (APPO, APPOConfig(total_timesteps=4000, n_steps=50, batch_size=50, learning_rate=5e-3, eval_episodes=40)),
         pytest.param(
             A3C, A3CConfig(total_timesteps=8000, n_actors=4, n_steps=8, learning_rate=5e-3, ent_coef=0.03, eval_episodes=40), marks=pytest.mark.soak
         ),
@@ -376,7 +382,9 @@ def test_programs_of_this_package_do_not_wait_for_physical_time_unless_asked(mat
     assert paced.seconds >= 1e-9 * paced.tag.time_ns > 0.03
 
 
-@pytest.mark.parametrize("name", ["A2C", "A3C", "DQN", "PPO", "QLearning", "Experiment5", "MultiAgent"])
+@pytest.mark.parametrize(
+    "name", ["A2C", "A3C", "APPO", "DQN", "IMPALA", "PPO", "QLearning", "Experiment5", "MultiAgent"]
+)
 def test_each_program_of_this_package_says_that_it_needs_no_physical_time(name):
     if name == "MultiAgent":
         pytest.importorskip("pettingzoo")

@@ -13,10 +13,14 @@ from reactornb import Bank, Input, Output, Program, Reactor, Shared, connect, ms
 from reactornb.rl import (
     A2C,
     A3C,
+    APPO,
     DQN,
+    IMPALA,
     PPO,
     A2CConfig,
+    APPOConfig,
     DQNConfig,
+    IMPALAConfig,
     PPOConfig,
     QLearning,
     RandomPolicy,
@@ -24,8 +28,10 @@ from reactornb.rl import (
     Trajectory,
 )
 from reactornb.rl.a2c import A2CAlgorithm
+from reactornb.rl.appo import APPOAlgorithm
 from reactornb.rl.envs import EnvSpec
 from reactornb.rl.errors import ConfigError
+from reactornb.rl.impala import IMPALAAlgorithm
 from reactornb.rl.ppo import PPOAlgorithm
 from reactornb.rl.storage import Ring, aligned
 
@@ -71,21 +77,27 @@ def by_observation(minibatches):
     return rows
 
 
-def learnt_by_a2c(received, **config):
-    algorithm = A2CAlgorithm(
-        SPEC, A2CConfig(hidden=(4,), **config), torch.Generator().manual_seed(1), torch.device("cpu")
-    )
-    return by_observation(algorithm.minibatches(received, np.random.default_rng(0), 0.0))
+def learnt_by_a2c(received, algorithm=A2CAlgorithm, config_type=A2CConfig, **config):
+    made = algorithm(SPEC, config_type(hidden=(4,), **config), torch.Generator().manual_seed(1), torch.device("cpu"))
+    return by_observation(made.minibatches(received, np.random.default_rng(0), 0.0))
 
 
-def learnt_by_ppo(received, **config):
-    config = PPOConfig(hidden=(4,), n_epochs=1, batch_size=1000, normalize_advantage=False, **config)
-    algorithm = PPOAlgorithm(SPEC, config, torch.Generator().manual_seed(1), torch.device("cpu"))
+def learnt_by_impala(received, **config):
+    return learnt_by_a2c(received, IMPALAAlgorithm, IMPALAConfig, **config)
+
+
+def learnt_by_ppo(received, algorithm=PPOAlgorithm, config_type=PPOConfig, **config):
+    config = config_type(hidden=(4,), n_epochs=1, batch_size=1000, normalize_advantage=False, **config)
+    algorithm = algorithm(SPEC, config, torch.Generator().manual_seed(1), torch.device("cpu"))
     made = list(algorithm.minibatches(received, np.random.default_rng(0), 0.0))
     return by_observation((m.observations, m.actions, m.log_probs, m.advantages, m.values, m.returns) for m in made)
 
 
-@pytest.mark.parametrize("learnt", [learnt_by_a2c, learnt_by_ppo])
+def learnt_by_appo(received, **config):
+    return learnt_by_ppo(received, APPOAlgorithm, APPOConfig, **config)
+
+
+@pytest.mark.parametrize("learnt", [learnt_by_a2c, learnt_by_impala, learnt_by_ppo, learnt_by_appo])
 @pytest.mark.parametrize("gae_lambda", [1.0, 0.8])
 def test_a_round_of_different_horizons_is_learnt_from_as_each_trajectory_alone(learnt, gae_lambda):
     together = learnt(uneven(), gamma=0.9, gae_lambda=gae_lambda)
@@ -240,6 +252,8 @@ def test_episodes_go_over_the_ends_of_trajectories_whatever_the_horizon(autorese
         partial(PPO, n_rollouts=3, n_envs=2, n_steps=(16, 5, 1), batch_size=16),
         partial(A2C, n_rollouts=2, n_envs=2, n_steps=(8, 3)),
         partial(DQN, n_envs=2, train_freq=(2, 30), n_steps=3, prioritised=True, buffer_size=100, learning_starts=50),
+        partial(IMPALA, n_rollouts=2, n_envs=2, n_steps=(8, 3)),
+        partial(APPO, n_rollouts=2, n_envs=2, n_steps=(16, 5), batch_size=16),
         partial(A3C, n_actors=2, n_steps=(10, 3)),
         partial(QLearning, n_rollouts=2, n_envs=2, n_steps=(10, 3), env="FrozenLake-v1"),
     ],
