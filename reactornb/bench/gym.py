@@ -2,7 +2,7 @@
 
 Environments and policies have distinct seeds; episodes are begun anew by hand; nothing is printed in the timed part. The
 limits are a plain loop over the same players, as many threads as workers that never wait for each other, and as many that wait for each
-other after each round, in a loop written by hand. The paper's own
+other after each round, in a loop written by hand. `--fresh` measures the same as a user's first program: see fresh.py. The paper's own
 sizes are `--envs 15 --env Blackjack-v1 --env CartPole-v1 --env Pendulum-v1 --steps 1 --rounds 10000`.
 """
 
@@ -13,6 +13,7 @@ from typing import Any
 
 from reactornb import Input, Output, Reactor, per_member, reaction, shutdown, startup
 from reactornb.bench.broadcast import Body, Port, compare, wire
+from reactornb.bench.fresh import compare_fresh
 from reactornb.bench.measure import (
     Report,
     in_step_word,
@@ -84,9 +85,19 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--envs", type=int, default=16, help="how many (%(default)s)")
     parser.add_argument("--steps", type=numbers, default=(1, 100), metavar="N,N", help="steps of a round (1,100)")
     parser.add_argument("--rounds", type=int, help="rounds of one measurement (600 steps' worth, at least 8)")
+    parser.add_argument(
+        "--fresh",
+        action="store_true",
+        help="one step a round as .lf text run by `reactornb run`, and the plain loop, each in a fresh process",
+    )
     chosen = parser.parse_args(argv)
     chosen.env = chosen.env or ["CartPole-v1"]
     report = Report("gym", {"env": chosen.env, "envs": chosen.envs, "steps": chosen.steps, "rounds": chosen.rounds})
+    if chosen.fresh:
+        rounds = chosen.rounds or 3000
+        for env in chosen.env:
+            compare_fresh(report, chosen, env, rounds, warm_up=min(200, rounds // 4))
+        return report.finish(chosen)
     for env in chosen.env:
         for steps in chosen.steps:
             rounds = chosen.rounds or max(600 // steps, 8)
