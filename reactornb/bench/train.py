@@ -377,6 +377,13 @@ def _speed(report: Report, case: Case, fast: str, slow: str, bar: float | None, 
     report.ratio(fast, slow, f"{case.name}, ", name, at_least=bar)
 
 
+def _reached(target: float, run: Measured) -> float | None:
+    """When a run reached a return; of RLlib's there are means of episodes, not episodes."""
+    if "means" in run:
+        return next((seconds for seconds, mean in run["means"] if mean >= target), None)
+    return seconds_to(target, run["episodes"])
+
+
 def _iqm(runs: Sequence[Measured]) -> float | None:
     finals = [r["final"] for r in runs if r["final"] is not None]
     return interquartile_mean(finals) if finals else None
@@ -404,7 +411,7 @@ def _cells(case: Case, runs: Sequence[Measured]) -> list[str]:
         found = [r[key] for r in runs if r.get(key)]
         return " ".join(middle(column) for column in zip(*found, strict=True)) if found else ""
 
-    reached = [] if case.target is None else [seconds_to(case.target, r["episodes"]) for r in runs]
+    reached = [] if case.target is None else [_reached(case.target, r) for r in runs]
     times = [t for t in reached if t is not None]
     goal = f"{statistics.median(times):.1f} ({len(times)} of {len(reached)})" if times else f"none of {len(reached)}"
     finals = [r["final"] for r in runs if r["final"] is not None]

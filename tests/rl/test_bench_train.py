@@ -3,6 +3,8 @@
 import argparse
 import json
 import runpy
+import sys
+import types
 from dataclasses import replace
 
 import numpy as np
@@ -10,7 +12,7 @@ import pytest
 
 from reactornb.bench import peers, train
 from reactornb.bench.peers.usage import Usage
-from reactornb.bench.train import WINDOW, covered, interquartile_mean, parse_fields, seconds_to
+from reactornb.bench.train import WINDOW, _reached, covered, interquartile_mean, parse_fields, seconds_to
 from reactornb.bench.train_cases import CASES
 from reactornb.errors import ReactorError
 from reactornb.rl import PPOConfig
@@ -38,6 +40,13 @@ def test_a_return_is_reached_when_the_mean_of_the_last_episodes_is_as_high():
     assert seconds_to(0.0, low + high) == WINDOW - 1.0
     assert seconds_to(10.1, low + high) is None
     assert seconds_to(0.0, low[1:]) is None
+
+
+def test_the_return_of_a_peer_that_only_reports_means_is_reached_by_those():
+    run = {"episodes": [], "means": [(1.0, 5.0), (2.0, 20.0), (3.0, 10.0)]}
+    assert _reached(10.0, run) == 2.0
+    assert _reached(30.0, run) is None
+    assert _reached(10.0, {"episodes": [(float(i), 10.0) for i in range(WINDOW)]}) == WINDOW - 1.0
 
 
 def test_time_in_which_two_workers_overlap_counts_once():
@@ -157,6 +166,9 @@ def test_a_tiny_training_is_measured_with_each_number_of_workers(tmp_path, capsy
 
 def test_every_peer_s_script_can_be_read_without_its_library(monkeypatch):
     monkeypatch.syspath_prepend(str(peers.SCRIPTS))
+    monkeypatch.setitem(
+        sys.modules, "ray", types.ModuleType("ray")
+    )  # the one that is imported at the top, for its environment variables
     for name in peers.names_for("train"):
         found = runpy.run_path(str(peers.SCRIPTS / peers.PEERS[name].file), run_name="read")
         assert {"train", "offers"} <= set(found)

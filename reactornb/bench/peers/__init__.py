@@ -104,6 +104,9 @@ PEERS: dict[str, Peer] = {
         # In JAX, and with a data plane in Rust.
         Peer("sbx", ("sbx-rl==0.28.0",), ("train",), gil=True, pythons=("3.12",)),
         Peer("rlox", ("rlox==1.2.0", "torch>=2.9"), ("train",), gil=True, pythons=("3.12",)),
+        # The last release of CleanRL on the registry; gym 0.23, which it is written for, needs an old NumPy and an old Python.
+        Peer("cleanrl", ("cleanrl==1.2.0", "numpy<1.24"), ("train",), gil=True, pythons=("3.10",)),
+        Peer("rllib", ("ray[rllib]==2.60.0", "torch>=2.9"), ("train",), gil=True, pythons=("3.12",)),
         # The fastest vector environments there are: C++ throughout. No free-threaded wheel.
         Peer("envpool", ("envpool==1.2.7", "gymnasium>=1.1"), ("vector",), gil=True),
         # The only other reactor runtime for Python that we found; it has a wheel for 3.14t that keeps the GIL off.
