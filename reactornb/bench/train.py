@@ -2,7 +2,7 @@
 
 Same algorithm, hyper-parameters (`train_cases.py`) and number of environments on every side; each peer in an environment of its own.
 All variants take turns, one seed a turn. Off the clock: imports, a short training that warms up, making environments of peers, and the
-evaluation, 20 greedy episodes with the last weights. A peer whose library computes with threads of its own is tried with one and
+evaluation, 20 greedy episodes with the last weights (none where no return is stated). A peer whose library computes with threads of its own is tried with one and
 with as many as there are cores, in each of its variants, and measured with what was faster.
 
 The return is reached at the first moment at which the mean of the last 20 episodes of the training is as high. Learner and rollouts are the shares
@@ -40,7 +40,7 @@ __all__ = ["interquartile_mean", "main", "ours", "parse_fields", "seconds_to"]
 
 WINDOW = 20  # episodes whose mean has to reach the stated return
 EPISODES = 20  # of the evaluation
-WARM_ROUNDS = 4  # of the training that warms up
+WARM_ROUNDS = 4  # of the training that warms up, at most
 TIMEOUT_S = 3600.0
 
 # What the issue asks of two workers, of one, and of two against one; by case, over a peer's variant that is its best.
@@ -58,7 +58,8 @@ BARS: dict[tuple[str, str, str], float] = {
 }
 
 type Measured = dict[str, Any]
-type Variant = Callable[[Case, int], Measured]
+type Variant = Callable[..., Measured]
+"""Of a case, a seed and `episodes` of the evaluation."""
 
 
 # -- statistics -----------------------------------------------------------------------------------------------------------
@@ -256,13 +257,14 @@ def main(argv: Sequence[str]) -> int:
     report = Report("train", {"command": command, "cases": [c.name for c in cases], "seeds": chosen.seeds})
     report.machine["packages"] = versions("reactornb", "torch", "numpy", "gymnasium", "ale-py")
     try:
-        with report.opened(chosen) as opened:
-            for case in cases:
-                _measure(report, case, chosen, opened)
+        for case in cases:
+            for changes in chosen.ours or ():
+                Program(case.program(**changes))
     except ReactorError as error:
-        if isinstance(error, PeerError):
-            raise
         parser.error(str(error))
+    with report.opened(chosen) as opened:
+        for case in cases:
+            _measure(report, case, chosen, opened)
     return report.finish(chosen)
 
 
@@ -270,19 +272,19 @@ def _measure(report: Report, case: Case, chosen: Any, opened: Mapping[str, PeerP
     """One case: all variants in turns."""
     this = Measurement(case, {}, {}, {})
     for changes in chosen.ours or [{}]:
-        case.program(**changes)  # refuses before anything is measured
         label = "".join(f", {name}={value}" for name, value in changes.items())
         for workers in chosen.workers:
             this.variants[workers_word(workers) + label] = partial(ours, workers=workers, changes=changes)
     for name, variant in this.variants.items():
         _progress(case, f"warming up {name}")
-        variant(case.lasting(WARM_ROUNDS * case.round_steps), 0)
+        variant(_brief(case), 0, episodes=0)
     for name, peer in opened.items():
         try:
             _prepare(report, this, name, peer, chosen.threads)
         except PeerError as error:
             report.missing.append(name)
             report.notes.append(f"not measured: {case.name}, {name}: {error}")
+    episodes = EPISODES if case.target is not None else 0
     names = list(this.variants)
     this.runs = {name: [] for name in names}
     for turn in range(chosen.seeds * chosen.repeats):
@@ -291,12 +293,17 @@ def _measure(report: Report, case: Case, chosen: Any, opened: Mapping[str, PeerP
             _progress(case, f"turn {turn + 1}, {name}")
             if name in this.runs:
                 try:
-                    this.runs[name].append(this.variants[name](case, 1 + turn % chosen.seeds))
+                    this.runs[name].append(this.variants[name](case, 1 + turn % chosen.seeds, episodes=episodes))
                 except PeerError as error:
                     del this.runs[name]
                     report.missing.append(name)
                     report.notes.append(f"not measured: {case.name}, {name}: {error}")
     _tell(report, this, list(opened))
+
+
+def _brief(case: Case) -> Case:
+    """The case for warming up: a tenth of it, of a few rounds at most."""
+    return case.lasting(min(WARM_ROUNDS * case.round_steps, max(case.round_steps, case.steps // 10)))
 
 
 def _progress(case: Case, what: str) -> None:
@@ -318,7 +325,7 @@ def _prepare(report: Report, this: Measurement, name: str, peer: PeerProcess, th
     counts = sorted(set(threads or (1, len(os.sched_getaffinity(0))))) if offer["threads"] else [1]
     for kind in offer["variants"]:
         word = f"{name} {kind}".rstrip()
-        brief = case.lasting(WARM_ROUNDS * case.round_steps)
+        brief = _brief(case)
         speeds = {}
         for count in counts:
             _progress(case, f"trying {word} with {count} thread{'s' if count > 1 else ''}")
