@@ -140,7 +140,7 @@ CASES: dict[str, Case] = {
             1, 300.0, "RL Baselines3 Zoo, dqn.yml",
         ),
         Case(
-            "ppo-slow", "PPO", "slow", 8192, {**_CARTPOLE, "n_envs": 16, "n_steps": 32}, 4, None,
+            "ppo-slow", "PPO", "slow", 8192, {**_CARTPOLE, "n_envs": 16, "n_steps": 32}, 8, None,
             "ppo-cartpole with 16 environments",
         ),
         Case(

@@ -378,7 +378,10 @@ class Vectored:
 def _to_env(spec: EnvSpec, actions: np.ndarray, batched: bool = False) -> Any:
     """Actions as the environments take them: Python ints, or rows clipped into their Box."""
     if spec.n_actions is None:
-        clipped = np.clip(actions, spec.action_low, spec.action_high)
+        low: Any = spec.action_low
+        high: Any = spec.action_high
+        clipped = np.maximum(actions, low)  # np.clip takes three times as long for a few numbers
+        np.minimum(clipped, high, out=clipped)
         # An array's elements are scalars, which a Box of shape () would take with a warning only.
         return clipped if spec.action_shape or batched else [np.array(a) for a in clipped]
     if spec.action_start:

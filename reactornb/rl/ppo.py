@@ -62,7 +62,9 @@ class PPOConfig(Config):
 
     Attributes:
         total_timesteps: environment steps of a whole run.
-        n_rollouts: reactors that play.
+        n_rollouts: reactors that play. Workers take one after the other, so that several for each core even out what takes uneven time: if a
+            step takes more than 0.1 ms, 4 for each core with few environments each; below, one for each core, whose calls of the
+            network serve more environments at once.
         n_envs: environments of each: `n_rollouts * n_envs` in all.
         n_steps: steps of each environment per round; a tuple has one number for each rollout, such as (128, 32): fewer for those whose
             environments are slower, so that the others need not wait.

@@ -28,6 +28,22 @@ def test_a_perceptron_in_numpy_is_its_torch_twin(activation):
     assert np.allclose(twin(seen()), net(torch.from_numpy(seen())).detach().numpy(), atol=1e-5)
 
 
+def test_a_perceptron_in_numpy_takes_any_number_of_rows_in_turn_and_whole_numbers():
+    net = mlp((4, 8, 3), "tanh", torch.Generator().manual_seed(1))
+    twin = Mlp((4, 8, 3), "tanh")
+    twin.load(Flat(net).publish())
+    for rows in (3, 6, 1, 3):
+        expected = net(torch.from_numpy(seen(rows))).detach().numpy()
+        assert np.allclose(twin(seen(rows)), expected, atol=1e-5)
+    whole = np.arange(8).reshape(2, 4)
+    assert np.allclose(twin(whole), net(torch.from_numpy(whole)).detach().numpy(), atol=1e-5)
+
+
+def test_too_few_weights_for_a_perceptron_in_numpy_are_refused():
+    with pytest.raises(ValueError, match="needs 22 weights, not 21: they are of another network"):
+        Mlp((4, 3, 1), "tanh", offset=3).load(np.zeros(21, np.float32))
+
+
 @pytest.mark.parametrize("duelling", [False, True])
 def test_greedy_actions_are_those_of_the_network(duelling):
     net = QNetwork(DISCRETE, (16,), duelling, torch.Generator().manual_seed(2))
