@@ -123,9 +123,8 @@ class Engine:
 
     def prepare(self) -> None:
         """What comes before the threads, on the thread that calls `Program.start`: it may own what is made immortal."""
-        if len(self.workers) > 1:
-            bodies = {r.declaration.fn for r in self.graph.reactions if r.declaration is not None}
-            immortalize(bodies | {base for reactor in self.graph.reactors for base in reactor.cls.__mro__})
+        bodies = {r.declaration.fn for r in self.graph.reactions if r.declaration is not None}
+        immortalize(bodies | {base for reactor in self.graph.reactors for base in reactor.cls.__mro__})
 
     def start(self, who: str) -> None:
         """Start the threads and build the schedule; reactions run once `begin` is called. On a thread that nothing interrupts.

@@ -127,7 +127,6 @@ class Worker:
         begin: returns the `Place` of the worker with an index.
         leaders: workers 0 to `leaders` - 1 may offer batches.
         patient: there is a core for each worker; see `patience_ns`.
-        alone: there is no other worker.
     """
 
     # How long an idle worker spins before it parks. Handing over to a spinning worker costs about a microsecond, waking
@@ -138,9 +137,7 @@ class Worker:
     # long without yielding was tried: a kernel's trivial cell took 230 ms instead of 60.)
     patience_ns = 5_000_000
 
-    def __init__(
-        self, index: int, name: str, begin: Callable[[int], Place], leaders: int, *, patient: bool, alone: bool = False
-    ) -> None:
+    def __init__(self, index: int, name: str, begin: Callable[[int], Place], leaders: int, *, patient: bool) -> None:
         self.index = index
         self.scheduler: ReactionContext | None = None
         self.wake = Wake()
@@ -156,7 +153,6 @@ class Worker:
         self._begin = begin
         self._place: Place
         self._loosened = False
-        self._alone = alone
         self.settled = True
         self.first: Callable[[], None] | None = None
         self.hold: Callable[[], object] | None = None
@@ -255,8 +251,7 @@ class Worker:
         if all(scheduler.tags_done for scheduler in self.enclaves):
             if self._loosened:
                 self._place.tighten()
-            if not self._alone:
-                immortalize()  # modules that this thread imported during startup
+            immortalize()  # modules that this thread imported during startup
             self.settled = True
 
     def _main(self) -> None:
@@ -267,7 +262,7 @@ class Worker:
         with self._begin(self.index) as self._place:
             # Startup reactions may start threads and pools of libraries, which must not inherit this thread's pinning.
             self._loosened = self._place.loosen()
-            self.settled = self._alone and not self._loosened
+            self.settled = False
             if self.first is not None:
                 self.first()
             if self.hold is not None:
@@ -316,4 +311,4 @@ class Worker:
 
 def make_workers(count: int, name: str, begin: Callable[[int], Place], leaders: int, *, patient: bool) -> list[Worker]:
     """The workers of a run or a team; arguments as those of `Worker`, the name without `reactornb` and index."""
-    return [Worker(i, f"reactornb-{name}-{i}", begin, leaders, patient=patient, alone=count == 1) for i in range(count)]
+    return [Worker(i, f"reactornb-{name}-{i}", begin, leaders, patient=patient) for i in range(count)]
