@@ -1,6 +1,7 @@
 """`reactornb bench train`: its statistics on numbers made by hand, what it refuses, and a whole tiny training."""
 
 import argparse
+import contextlib
 import json
 import runpy
 import sys
@@ -172,3 +173,80 @@ def test_every_peer_s_script_can_be_read_without_its_library(monkeypatch):
     for name in peers.names_for("train"):
         found = runpy.run_path(str(peers.SCRIPTS / peers.PEERS[name].file), run_name="read")
         assert {"train", "offers"} <= set(found)
+
+
+class Library:
+    """In the place of a peer's process: 100 steps a second with one thread, 200 with more, and it fails with seed 2 where it shall."""
+
+    def __init__(self, fails=False):
+        self.fails = fails
+        self.seeds = []
+
+    def measure(self, benchmark, *, timeout, **told):
+        if benchmark == "offers":
+            refused = None if told["algorithm"] == "PPO" else "it has no DQN"
+            return {"variants": ["a", "b"], "threads": True, "refused": refused, "differs": ["its own CartPole"], "versions": {"sb3": "1"}}  # fmt: skip
+        if self.fails and told["seed"] == 2:
+            raise peers.PeerError("sb3: it ended")
+        self.seeds.append((told["variant"], told["seed"], told["threads"], told["episodes"]))
+        speed = (100 if told["threads"] == 1 else 200) * (2 if told["variant"] == "b" else 1)
+        return {
+            "seconds": told["steps"] / speed, "processor": 1.0, "cores": [0.5, 0.25], "learner": 1.0, "steps": told["steps"],
+            "episodes": [(float(i), 450.0) for i in range(WINDOW)], "final": 100.0 * told["seed"] if told["episodes"] else None,
+        }  # fmt: skip
+
+
+def measured(monkeypatch, tmp_path, library, *words):
+    def alone(case, seed, *, workers, changes=None, episodes=train.EPISODES):
+        seconds = case.steps / (1000 * workers)
+        return {"seconds": seconds, "processor": seconds, "cores": [], "learner": 0.1, "rollouts": 0.1, "busy": [0.9] * workers, "steps": case.steps, "episodes": [], "final": 500.0}  # fmt: skip
+
+    @contextlib.contextmanager
+    def opened(report, chosen):
+        report.machine["peers"] = {"sb3": {"python": "3.12"}}
+        yield {"sb3": library}
+
+    monkeypatch.setattr(train, "ours", alone)
+    monkeypatch.setattr(train.Report, "opened", opened)
+    file = tmp_path / "found.json"
+    status = train.main(["--peers", "sb3", "--threads", "1,2", "--steps", "5120", "--json", str(file), *words])
+    return status, json.loads(file.read_text())
+
+
+def test_a_peer_is_measured_with_its_best_threads_and_its_best_variant_is_what_the_bars_are_for(
+    monkeypatch, tmp_path, capsys
+):
+    library = Library()
+    status, found = measured(monkeypatch, tmp_path, library, "--seeds", "3", "--check")
+    assert status == 0
+    # Warmed up and tried with each number of threads, seed 0; then the seeds of the turns with the faster one, and an evaluation.
+    assert [row for row in library.seeds if row[1] == 0] == [(v, 0, t, 0) for v in "ab" for t in (1, 1, 2, 2)]
+    assert sorted(row for row in library.seeds if row[1]) == [
+        (v, s, 2, train.EPISODES) for v in "ab" for s in (1, 2, 3)
+    ]
+    ratios = {ratio["name"]: (ratio["median"], ratio["at_least"]) for ratio in found["ratios"]}
+    assert ratios["ppo-cartpole, 2 workers: speed over sb3's best, sb3 b"] == (5.0, 2.5)
+    assert ratios["ppo-cartpole, 1 worker: speed over sb3's best, sb3 b"] == (2.5, 1.6)
+    assert ratios["ppo-cartpole, 2 workers: speed over 1 worker"] == (2.0, 1.5)
+    assert ratios["ppo-cartpole, 2 workers: speed over sb3 a"] == (10.0, None)
+    details = found["details"]["ppo-cartpole"]
+    assert details["interquartile_means"] == {"1 worker": 500.0, "2 workers": 500.0, "sb3 a": 200.0, "sb3 b": 200.0}
+    said = capsys.readouterr().out
+    assert "19.0 (3 of 3)" in said
+    assert "200.0 (100.0 to 300.0)" in said
+    assert "note: ppo-cartpole: with sb3, its own CartPole" in said
+
+
+def test_a_peer_that_fails_in_the_middle_is_left_out_and_told(monkeypatch, tmp_path, capsys):
+    status, found = measured(monkeypatch, tmp_path, Library(fails=True), "--seeds", "2")
+    assert status == 1
+    assert found["missing"] == ["sb3 a", "sb3 b"]
+    assert set(found["details"]["ppo-cartpole"]["runs"]) == {"1 worker", "2 workers"}
+    assert "not measured: ppo-cartpole, sb3 a: sb3: it ended" in capsys.readouterr().out
+
+
+def test_a_case_that_a_peer_does_not_have_is_left_out_with_its_reason(monkeypatch, tmp_path, capsys):
+    status, found = measured(monkeypatch, tmp_path, Library(), "--case", "dqn-cartpole", "--seeds", "1")
+    assert status == 0
+    assert set(found["details"]["dqn-cartpole"]["runs"]) == {"1 worker", "2 workers"}
+    assert "note: dqn-cartpole: sb3 is left out: it has no DQN" in capsys.readouterr().out
