@@ -25,7 +25,8 @@ class Algorithm(Protocol):
     """What the learner is told: a network, how to cut minibatches, and their loss.
 
     A minibatch of B rows that may be cut by rows has a length, B, and `minibatch[a:b]`, which gives the minibatch of those rows. Losses
-    and metrics are means over rows; whatever depends on the whole minibatch, such as normalised advantages, `minibatches` computes.
+    and metrics are means over rows; whatever depends on the whole minibatch, such as normalised advantages, `minibatches` computes. One that
+    has a method `gathered` is replaced by what that returns, where its gradient is computed, hence with shards on several cores at once.
 
     Attributes:
         network: its parameters, in order, are the published weights.
@@ -105,6 +106,8 @@ class LossGradient:
         Returns:
             The algorithm's metrics, and "loss", a float, among them.
         """
+        if hasattr(minibatch, "gathered"):
+            minibatch = minibatch.gathered()
         if self.analytic:
             metrics: Metrics = self._algorithm.gradient(minibatch, self._weights, self._out, **self._target)
             return metrics

@@ -190,6 +190,39 @@ class Minibatch:
         return Minibatch(observations, actions, log_probs, advantages, values, returns, self.clip)
 
 
+@dataclass(slots=True)
+class Chosen:
+    """A minibatch that is put together where its gradient is computed: with shards, on several cores.
+
+    Attributes:
+        whole: all steps of the round; arrays.
+        rows: int64 [B], which of them.
+        advantages: float32 [B], theirs, normalised already.
+        device: where autograd wants tensors; None: arrays stay arrays.
+    """
+
+    whole: Minibatch
+    rows: np.ndarray
+    advantages: np.ndarray
+    device: torch.device | None
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, part: slice) -> Chosen:
+        """Consecutive ones."""
+        return Chosen(self.whole, self.rows[part], self.advantages[part], self.device)
+
+    def gathered(self) -> Minibatch:
+        """The rows; see `Algorithm`."""
+        whole, rows = self.whole, self.rows
+        minibatch = Minibatch(
+            whole.observations.take(rows, 0), whole.actions.take(rows, 0), whole.log_probs.take(rows), self.advantages,
+            whole.values.take(rows), whole.returns.take(rows), whole.clip,
+        )  # fmt: skip
+        return minibatch if self.device is None else minibatch.on(self.device)
+
+
 def tensors(device: torch.device, *arrays: np.ndarray) -> list[torch.Tensor]:
     """Arrays as tensors on a device; on the CPU they share the memory."""
     return [torch.from_numpy(a).to(device) for a in arrays]
@@ -259,7 +292,7 @@ class PPOAlgorithm(ActorCriticAlgorithm):
 
     config: PPOConfig
 
-    def minibatches(self, received: list[Trajectory], rng: np.random.Generator, progress: float) -> Iterator[Minibatch]:
+    def minibatches(self, received: list[Trajectory], rng: np.random.Generator, progress: float) -> Iterator[Chosen]:
         """Advantages first, then `n_epochs` times all steps in a new order."""
         config = self.config
         whole, valid = self.prepare(received, config.clip_range * (1.0 - progress if config.anneal_clip_range else 1.0))
@@ -270,10 +303,10 @@ class PPOAlgorithm(ActorCriticAlgorithm):
             order = rng.permutation(steps)
             # Parts of nearly one size: a last one of a few steps would be an update on their noise.
             for part in np.array_split(order, max(1, round(len(order) / config.batch_size))):
-                minibatch = whole[part]
+                advantages = whole.advantages.take(part)
                 if config.normalize_advantage:
-                    minibatch.advantages = normalized(minibatch.advantages)
-                yield minibatch if self.analytic else minibatch.on(self.device)
+                    advantages = normalized(advantages)
+                yield Chosen(whole, part, advantages, None if self.analytic else self.device)
 
     def prepare(self, received: list[Trajectory], clip: float) -> tuple[Minibatch, np.ndarray]:
         """All steps of a round as arrays, rows in the order [T, N], and which of them were taken."""

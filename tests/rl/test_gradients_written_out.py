@@ -246,7 +246,7 @@ def test_a_round_is_cut_into_the_same_minibatches_in_numpy_and_in_torch(spec):
     rounds = []
     for cls in (PPOAlgorithm, ByAutograd):
         algorithm, _ = made(cls, spec, config)
-        rounds.append(list(algorithm.minibatches(received, np.random.default_rng(7), 0.5)))
+        rounds.append([m.gathered() for m in algorithm.minibatches(received, np.random.default_rng(7), 0.5)])
     assert [len(m) for m in rounds[0]] == [17, 17] * 2
     for ours, theirs in zip(*rounds, strict=True):
         assert ours.clip == theirs.clip == pytest.approx(0.1)
@@ -262,7 +262,8 @@ def test_advantages_are_left_as_they_are_without_normalisation():
     received = [played(DISCRETE, np.random.default_rng(1))]
     config = PPOConfig(hidden=(8,), n_epochs=1, batch_size=64, normalize_advantage=False)
     plain, _ = made(PPOAlgorithm, DISCRETE, config)
-    (m,) = plain.minibatches(received, np.random.default_rng(7), 0.0)
+    (chosen,) = plain.minibatches(received, np.random.default_rng(7), 0.0)
+    m = chosen.gathered()
     assert np.allclose(m.advantages, m.returns - m.values, atol=1e-6)
 
 

@@ -89,7 +89,7 @@ def learnt_by_impala(received, **config):
 def learnt_by_ppo(received, algorithm=PPOAlgorithm, config_type=PPOConfig, **config):
     config = config_type(hidden=(4,), n_epochs=1, batch_size=1000, normalize_advantage=False, **config)
     algorithm = algorithm(SPEC, config, torch.Generator().manual_seed(1), torch.device("cpu"))
-    made = list(algorithm.minibatches(received, np.random.default_rng(0), 0.0))
+    made = [m.gathered() for m in algorithm.minibatches(received, np.random.default_rng(0), 0.0)]
     return by_observation((m.observations, m.actions, m.log_probs, m.advantages, m.values, m.returns) for m in made)
 
 
