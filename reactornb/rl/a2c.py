@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -31,7 +30,7 @@ from reactornb.rl.config import (
     whole,
     widths,
 )
-from reactornb.rl.optimizers import RMSprop
+from reactornb.rl.learner import rms_prop
 from reactornb.rl.ppo import ActorCriticAlgorithm, compose_actor_critic, estimate, tensors
 from reactornb.rl.storage import Trajectory, aligned
 from reactornb.rl.training import Training
@@ -112,18 +111,22 @@ class A2CAlgorithm(ActorCriticAlgorithm):
 
     def minibatches(self, received: list[Trajectory], rng: np.random.Generator, progress: float) -> Iterator[Any]:  # noqa: ARG002 - as every `Algorithm` has it
         """All steps that were taken: observations, actions, advantages and returns; arrays, or tensors for autograd."""
+        observations, actions, advantages, returns, valid = self.judge(received)
+        rows = np.flatnonzero(valid)
+        if not len(rows):
+            return
+        arrays = tuple(a[rows] for a in (observations, actions, advantages.ravel(), returns.ravel()))
+        yield arrays if self.analytic else tensors(self.device, *arrays)
+
+    def judge(self, received: list[Trajectory]) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """All steps of a round: observations and actions, [T * N, …]; advantages and returns, float32 [T, N]; which were taken, bool [T, N]."""
         config = self.config
         received = aligned(received)
         observations, values, advantages, valid = estimate(
             self.value, received, gamma=config.gamma, gae_lambda=config.gae_lambda
         )
         actions = np.concatenate([r.actions for r in received], axis=1)
-        rows = np.flatnonzero(valid)
-        if not len(rows):
-            return
-        whole = observations, actions.reshape(-1, *actions.shape[2:]), advantages.ravel(), (advantages + values).ravel()
-        arrays = tuple(a[rows] for a in whole)
-        yield arrays if self.analytic else tensors(self.device, *arrays)
+        return observations, actions.reshape(-1, *actions.shape[2:]), advantages, advantages + values, valid
 
     def loss(self, minibatch: Any) -> tuple[torch.Tensor, dict[str, torch.Tensor | float]]:
         """Policy gradient, squared error of the values, entropy bonus."""
@@ -182,6 +185,5 @@ class A2C(Training, config_type=A2CConfig):
     def compose(self) -> None:
         """See `compose_actor_critic`."""
         c = config_of(self, A2CConfig)
-        rms_prop: Any = RMSprop if c.device == "cpu" else torch.optim.RMSprop
-        optimizer_class = partial(rms_prop, alpha=c.rms_prop_alpha, eps=c.rms_prop_eps)
+        optimizer_class = rms_prop(c.device, alpha=c.rms_prop_alpha, eps=c.rms_prop_eps)
         compose_actor_critic(self, c, A2CAlgorithm, optimizer_class)

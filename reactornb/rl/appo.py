@@ -13,11 +13,9 @@ RLlib and of Sample Factory (Petrenko et al. 2020, arXiv:2006.11751); apart from
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
-import torch
 
 from reactornb.rl.config import (
     Config,
@@ -34,8 +32,8 @@ from reactornb.rl.config import (
     widths,
 )
 from reactornb.rl.impala import corrected
-from reactornb.rl.optimizers import Adam
-from reactornb.rl.ppo import Minibatch, PPOAlgorithm, compose_actor_critic
+from reactornb.rl.learner import adam
+from reactornb.rl.ppo import Minibatch, PPOAlgorithm, PPOConfig, compose_actor_critic
 from reactornb.rl.storage import Trajectory
 from reactornb.rl.training import Training
 
@@ -119,18 +117,11 @@ class APPOConfig(Config):
         return max(1, self.total_timesteps // (self.n_envs * sum(per_rollout(self))))
 
 
+# Those of PPO here, but for its staleness and overlap; measured on CartPole only.
 APPOConfig.presets = {
-    # Those of PPO here, from the RL Baselines3 Zoo's ppo.yml and CleanRL's defaults; measured on CartPole only.
-    "CartPole-v1": APPOConfig(
-        total_timesteps=100_000, n_envs=4, n_steps=32, n_epochs=20, batch_size=256, learning_rate=1e-3, anneal_clip_range=True,
-        gamma=0.98, gae_lambda=0.8, ent_coef=0.0, vf_coef=1.0, clip_vloss=False,
-    ),
-    "Acrobot-v1": APPOConfig(n_envs=4),
-    "Pendulum-v1": APPOConfig(
-        total_timesteps=100_000, n_envs=2, n_steps=1024, n_epochs=10, batch_size=64, learning_rate=1e-3, anneal_lr=False,
-        gamma=0.9, ent_coef=0.0, vf_coef=1.0, clip_vloss=False,
-    ),
-}  # fmt: skip
+    env: APPOConfig(**{name: getattr(preset, name) for name in preset.names() if name not in {"staleness", "overlap"}})
+    for env, preset in PPOConfig.presets.items()
+}
 
 
 class APPOAlgorithm(PPOAlgorithm):
@@ -173,5 +164,4 @@ class APPO(Training, config_type=APPOConfig):
     def compose(self) -> None:
         """See `compose_actor_critic`."""
         c = config_of(self, APPOConfig)
-        adam: Any = Adam if c.device == "cpu" else partial(torch.optim.Adam, fused=True)
-        compose_actor_critic(self, c, APPOAlgorithm, partial(adam, eps=c.adam_eps))
+        compose_actor_critic(self, c, APPOAlgorithm, adam(c.device, eps=c.adam_eps))

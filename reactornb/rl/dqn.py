@@ -35,7 +35,7 @@ from reactornb.rl.config import (
     widths,
 )
 from reactornb.rl.envs import EnvSpec, spec_of
-from reactornb.rl.learner import Learner
+from reactornb.rl.learner import Learner, adam
 from reactornb.rl.losses import (
     td_errors,
     td_goals,
@@ -46,7 +46,6 @@ from reactornb.rl.losses import (
 )
 from reactornb.rl.names import RENAMED
 from reactornb.rl.networks import QNetwork, check_supported, is_image
-from reactornb.rl.optimizers import Adam
 from reactornb.rl.policies import EpsilonGreedyPolicy, LinearSchedule, Mlp, Policy, TorchForward
 from reactornb.rl.replay import ReplayBuffer
 from reactornb.rl.rollout import Evaluator, Rollout
@@ -319,7 +318,7 @@ class DQN(Training, config_type=DQNConfig):
         ]
         learner = Learner(
             algorithm=partial(DQNAlgorithm, spec, c),
-            optimizer_class=Adam if c.device == "cpu" else partial(torch.optim.Adam, fused=True),
+            optimizer_class=adam(c.device),
             learning_rate=c.learning_rate,
             anneal_lr=c.anneal_lr,
             max_grad_norm=c.max_grad_norm,

@@ -11,13 +11,10 @@ Source: Espeholt et al. 2018, arXiv:1802.01561.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
-import torch
 
 from reactornb.rl.a2c import A2CAlgorithm
 from reactornb.rl.config import (
@@ -34,8 +31,8 @@ from reactornb.rl.config import (
     whole,
     widths,
 )
-from reactornb.rl.optimizers import RMSprop
-from reactornb.rl.ppo import ActorCriticAlgorithm, compose_actor_critic, evaluate, tensors
+from reactornb.rl.learner import rms_prop
+from reactornb.rl.ppo import ActorCriticAlgorithm, compose_actor_critic, evaluate
 from reactornb.rl.storage import Trajectory, aligned
 from reactornb.rl.training import Training
 from reactornb.rl.vtrace import vtrace
@@ -151,14 +148,10 @@ def corrected(
 class IMPALAAlgorithm(A2CAlgorithm):
     """A2C's loss, with V-trace's targets and advantages; see `Algorithm`."""
 
-    def minibatches(self, received: list[Trajectory], rng: np.random.Generator, progress: float) -> Iterator[Any]:  # noqa: ARG002 - as every `Algorithm` has it
-        """All steps that were taken, once: observations, actions, advantages and targets; arrays, or tensors for autograd."""
+    def judge(self, received: list[Trajectory]) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """As A2C's, with V-trace's advantages and targets."""
         observations, actions, _, _, targets, advantages, valid = corrected(self, received)
-        rows = np.flatnonzero(valid)
-        if not len(rows):
-            return
-        arrays = tuple(a[rows] for a in (observations, actions, advantages.ravel(), targets.ravel()))
-        yield arrays if self.analytic else tensors(self.device, *arrays)
+        return observations, actions, advantages, targets, valid
 
 
 class IMPALA(Training, config_type=IMPALAConfig):
@@ -191,6 +184,5 @@ class IMPALA(Training, config_type=IMPALAConfig):
     def compose(self) -> None:
         """See `compose_actor_critic`."""
         c = config_of(self, IMPALAConfig)
-        rms_prop: Any = RMSprop if c.device == "cpu" else torch.optim.RMSprop
-        optimizer_class = partial(rms_prop, alpha=c.rms_prop_alpha, eps=c.rms_prop_eps)
+        optimizer_class = rms_prop(c.device, alpha=c.rms_prop_alpha, eps=c.rms_prop_eps)
         compose_actor_critic(self, c, IMPALAAlgorithm, optimizer_class)

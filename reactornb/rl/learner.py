@@ -8,6 +8,7 @@ import sys
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -20,10 +21,11 @@ from reactornb.rl.errors import ConfigError, DivergenceError
 from reactornb.rl.gradients import LossGradient, MakeAlgorithm, Means, Metrics
 from reactornb.rl.names import RENAMED
 from reactornb.rl.networks import Flat, OwnGenerator
+from reactornb.rl.optimizers import Adam, RMSprop
 from reactornb.rl.shards import GradientShard, Piece, cut, weighted
 from reactornb.tags import ms
 
-__all__ = ["Learner", "check_rate", "without_triton"]
+__all__ = ["Learner", "adam", "check_rate", "rms_prop", "without_triton"]
 
 defer()  # the optimizers made here need none of torch's compiler
 
@@ -276,6 +278,16 @@ class Learner(Reactor):
             update=self.updates,
             loss=loss,
         )
+
+
+def adam(device: str, **options: Any) -> Callable[..., Any]:
+    """An `optimizer_class`: Adam with these options, on flat arrays on the CPU and torch's elsewhere."""
+    return partial(Adam, **options) if device == "cpu" else partial(torch.optim.Adam, fused=True, **options)
+
+
+def rms_prop(device: str, **options: Any) -> Callable[..., Any]:
+    """An `optimizer_class`: RMSprop, as `adam`."""
+    return partial(RMSprop if device == "cpu" else torch.optim.RMSprop, **options)
 
 
 def check_rate(learning_rate: float) -> None:

@@ -36,7 +36,7 @@ from reactornb.rl.config import (
     widths,
 )
 from reactornb.rl.envs import EnvSpec, spec_of
-from reactornb.rl.learner import Learner
+from reactornb.rl.learner import Learner, adam
 from reactornb.rl.losses import (
     clipped_ppo,
     clipped_ppo_gradient,
@@ -46,7 +46,6 @@ from reactornb.rl.losses import (
     normalized,
 )
 from reactornb.rl.networks import ActorCritic, check_supported, is_image
-from reactornb.rl.optimizers import Adam
 from reactornb.rl.policies import CategoricalPolicy, GaussianPolicy, Mlp, Policy, TorchForward
 from reactornb.rl.rollout import Evaluator, Rollout
 from reactornb.rl.shards import shards_of
@@ -492,5 +491,4 @@ class PPO(Training, config_type=PPOConfig):
     def compose(self) -> None:
         """See `compose_actor_critic`."""
         c = config_of(self, PPOConfig)
-        adam: Any = Adam if c.device == "cpu" else partial(torch.optim.Adam, fused=True)
-        compose_actor_critic(self, c, PPOAlgorithm, partial(adam, eps=c.adam_eps))
+        compose_actor_critic(self, c, PPOAlgorithm, adam(c.device, eps=c.adam_eps))

@@ -10,8 +10,9 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
+from learner_feed import Feed
 
-from reactornb import Input, Output, Program, Reactor, Shared, Tag, connect, ms, reaction, sec, startup
+from reactornb import Output, Program, Reactor, Shared, Tag, connect, ms, reaction, sec, startup
 from reactornb.errors import ReactionError
 from reactornb.rl import (
     A2C,
@@ -52,25 +53,6 @@ class Fit:
 
     def feedback(self):
         return "back"
-
-
-class Feed(Reactor):
-    """Sends its values one after the other, whenever weights arrive; keeps what came."""
-
-    weights = Input[np.ndarray]()
-    values = Output[float]()
-    send: Shared[list]
-    keep: Shared[list]
-
-    @reaction(startup)
-    def on_startup(self):
-        self.left = list(self.send)
-
-    @reaction(weights)
-    def on_weights(self, weights, values):
-        self.keep.append((self.tag, weights.value))
-        if self.left:
-            values.set(self.left.pop(0))
 
 
 class Main(Reactor):

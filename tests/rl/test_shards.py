@@ -10,6 +10,7 @@ pytest.importorskip("gymnasium")
 
 import numpy as np
 import torch
+from learner_feed import Feed
 from torch import nn
 
 from reactornb import Input, LogicalAction, Output, Program, Reactor, Shared, Tag, connect, ms, reaction, startup
@@ -192,25 +193,6 @@ def test_the_gradients_of_all_pieces_add_up_to_that_of_the_minibatch(name, piece
 
 
 # -- the learner ----------------------------------------------------------------------------------------------------------
-
-
-class Feed(Reactor):
-    """Sends its values one after the other, whenever weights arrive; keeps what came."""
-
-    weights = Input[np.ndarray]()
-    values = Output[int]()
-    send: Shared[list]
-    keep: Shared[list]
-
-    @reaction(startup)
-    def on_startup(self):
-        self.left = list(self.send)
-
-    @reaction(weights)
-    def on_weights(self, weights, values):
-        self.keep.append((self.tag, weights.value))
-        if self.left:
-            values.set(self.left.pop(0))
 
 
 class Main(Reactor):
