@@ -4,12 +4,14 @@ A real kernel for each figure, as JupyterLab starts it. What is timed begins wit
 run has logged its first value. Before that cell: only `%load_ext reactornb`, and, in two of the variants, a pause in which a user
 would read. Compared, in turns:
 
-    as it was    torch is imported by that cell; its first optimizer imports torch's compiler
-    at once      the cell follows `%load_ext` without a pause; the compiler is not imported
+    as it was    torch is imported by that cell
+    at once      the cell follows `%load_ext` without a pause
     after reading    the same after a pause, in which torch is imported beside the idle kernel
 
-The old way is what `REACTORNB_PRELOAD=0 REACTORNB_DEFER=0` in the environment still does. Files are in the system's cache after the turn
-that is not counted.
+The old way is what `REACTORNB_PRELOAD=0 REACTORNB_DEFER=0` in the environment still does, but for one thing: PPO's optimizer was torch's, whose
+first one imported torch's compiler and took as long as all the rest. PPO steps with an optimizer in NumPy since, so "as it was" is about
+twice as fast as it was when the bars were set, and "at once" has nothing left to gain but what is imported at the same time. Files are in the
+system's cache after the turn that is not counted.
 """
 
 from __future__ import annotations
