@@ -18,6 +18,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from reactornb.errors import ReactorError
+from reactornb.lazy import importer
 from reactornb.model import (
     Bank,
     Fixed,
@@ -43,9 +44,15 @@ from reactornb.model.decorator import reactor
 from reactornb.tags import Duration, Tag, days, forever, hours, minutes, ms, ns, sec, us, weeks
 
 if TYPE_CHECKING:
+    from reactornb.durable.resume import resume
+    from reactornb.durable.rewind import rewind
+    from reactornb.durable.runs import Runs
     from reactornb.graph import Graph, assemble
     from reactornb.options import RunOptions
+    from reactornb.rl import load_policy, save_policy
     from reactornb.runtime import Program, Result, Run
+    from reactornb.runtime.verifying import verify
+    from reactornb.sweeps import between, optimize, sweep
 
 __version__ = "0.1.0"
 
@@ -65,45 +72,59 @@ __all__ = [
     "Result",
     "Run",
     "RunOptions",
+    "Runs",
     "Shared",
     "State",
     "Tag",
     "Timer",
     "Watchdog",
     "assemble",
+    "between",
     "connect",
     "days",
     "enclave",
     "forever",
     "hours",
+    "load_policy",
     "minutes",
     "ms",
     "ns",
+    "optimize",
     "per_member",
     "reaction",
     "reactor",
     "reset",
+    "resume",
+    "rewind",
+    "save_policy",
     "sec",
     "shutdown",
     "startup",
+    "sweep",
     "us",
+    "verify",
     "weeks",
 ]
 
 _LAZY = {
-    "Graph": "reactornb.graph",
-    "assemble": "reactornb.graph",
-    "Program": "reactornb.runtime",
-    "Result": "reactornb.runtime",
-    "Run": "reactornb.runtime",
-    "RunOptions": "reactornb.options",
+    "Graph": "graph",
+    "assemble": "graph",
+    "between": "sweeps",
+    "Program": "runtime",
+    "Result": "runtime",
+    "Run": "runtime",
+    "RunOptions": "options",
+    "Runs": "durable.runs",
+    "load_policy": "rl",
+    "optimize": "sweeps",
+    "save_policy": "rl",
+    "sweep": "sweeps",
+    "verify": "runtime.verifying",
+    "resume": "durable.resume",
+    "rewind": "durable.rewind",
 }
 
-
-def __getattr__(name: str) -> Any:
-    if name in _LAZY:
-        return getattr(import_module(_LAZY[name]), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__ = importer(__name__, _LAZY)
 
 
 def load_ipython_extension(shell: Any) -> None:

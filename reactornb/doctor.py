@@ -55,6 +55,7 @@ COMPILED = {
     "matplotlib": "from matplotlib.backends import backend_agg",
     "pandas": "import pandas",
     "pyarrow": "import pyarrow",
+    "h5py": "import h5py",
     "zmq": "import zmq",
     "tornado": "import tornado.speedups",
     "psutil": "import psutil",

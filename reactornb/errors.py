@@ -247,6 +247,18 @@ class RunOptionError(RunError, ValueError):
     """An option of a run has a value that does not fit, such as 0 workers."""
 
 
+class ReplayError(RunError):
+    """A run was to repeat what came to an earlier one from outside, and does not go as that one did.
+
+    Attributes:
+        after: the tag of the earlier run after which something came that has no place in this one, in ns and microsteps.
+    """
+
+    def __init__(self, message: str, *, after: tuple[int, int] | None = None) -> None:
+        super().__init__(message)
+        self.after = after
+
+
 class MissingPackageError(ReactorError, ImportError):
     """Something was asked for that needs a package which is not installed."""
 

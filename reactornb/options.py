@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import ast
 import inspect
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import Field, dataclass, field, fields, replace
 from functools import wraps
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = [
     "RunOptions",
     "add_arguments",
+    "add_verify_arguments",
     "given_options",
     "option_names",
     "option_table",
@@ -120,7 +121,15 @@ class RunOptions:
         placement: which cores the workers run on; see `reactornb.cpu.place`.
         nice: at how much lower a priority the workers run, in levels of niceness (Linux); None: 5 in a Jupyter kernel, so that cells
             and panels come first, and 0 elsewhere.
-        replay: `Run.changes` of another run, to be made again at the same tags.
+        record_outside: keep what comes from outside, for `Run.outside`: physical actions, changes of parameters, expired watchdogs, missed
+            deadlines, what reactions read off the clock, times of physical connections, the stop.
+        keep: keep the run on disk, in a folder of this name in `runs` (or `$REACTORNB_RUNS`), so that `resume` can go on with it; True: under
+            the program's name, or the first free one of NAME-2, NAME-3, …
+        checkpoint: physical time between two checkpoints of a kept run; None: five minutes.
+        replay: `Run.outside` of another run, to be repeated bit for bit; or `Run.changes`, the changes of its parameters alone, to be made
+            again at the same tags, with all else from outside as it comes.
+        place: enclaves that are executed on other hosts, by the name that their container has for them: `{"rollouts": Hosts.local(4)}`; see
+            `reactornb.cluster`. The result is the same. None: all is executed in this process.
         clock: physical time, from `reactornb.runtime.clock`; a `FakeClock` in tests. None: the machine's.
 
     Raises:
@@ -158,11 +167,27 @@ class RunOptions:
     nice: int | None = field(
         default=None, metadata=_text("run the workers at a lower priority, by N levels (Linux)", _as_number, "N")
     )
+    record_outside: bool = field(
+        default=False, metadata=_text("keep what comes from outside, for run.outside", needs_process=True)
+    )
+    keep: str | bool | None = field(
+        default=None, metadata=_text("keep the run on disk under that name, to be resumed", str, "NAME")
+    )
+    checkpoint: DurationLike | None = field(
+        default=None,
+        metadata=_text("time between two checkpoints of a kept run; 5min unless given", parse_duration, "T"),
+    )
     replay: Iterable[Any] = field(
         default=(),
         metadata=_text(
-            "make the changes of another run, or of a list of changes, again", str, "RUN", needs_process=True
+            "repeat what came to another run from outside, or only its changes of parameters",
+            str,
+            "RUN",
+            needs_process=True,
         ),
+    )
+    place: Mapping[str, Any] | None = field(
+        default=None, metadata=_text("which enclaves are executed on which hosts", python_only=True)
     )
     clock: Any = field(default=None, metadata=_text("physical time", python_only=True))
 
@@ -184,9 +209,23 @@ class RunOptions:
             if end < 0:
                 raise RunOptionError(f"until is a logical time of at least 0, not {end}.")
             object.__setattr__(self, "until", end)
+        if self.checkpoint is not None:
+            every = as_duration(self.checkpoint)
+            if every is None:
+                raise RunOptionError(f"checkpoint: {no_duration(self.checkpoint)}.")
+            if every <= 0:
+                raise RunOptionError(
+                    f"checkpoint is the physical time between two checkpoints, such as minutes(5), not {every}."
+                )
+            object.__setattr__(self, "checkpoint", every)
+        if self.keep is False or self.keep == "":
+            object.__setattr__(self, "keep", None)
+        if not (self.keep is None or self.keep is True or isinstance(self.keep, str)):
+            raise RunOptionError(f"keep is the name under which a run is kept, or True, not {self.keep!r}.")
         if self.nice is not None and not (_is_whole(self.nice) and self.nice >= 0):
             raise RunOptionError(f"nice must be a whole number of at least 0, not {self.nice!r}.")
-        for name in ("fast", "keepalive", "fingerprint", "fingerprint_log", "check_values", "profile", "trace"):
+        flags = ("fast", "keepalive", "fingerprint", "fingerprint_log", "check_values", "profile", "trace")
+        for name in (*flags, "record_outside"):
             value = getattr(self, name)
             may_be_none = name in ("fast", "keepalive")
             if not (isinstance(value, bool) or (may_be_none and value is None)):
@@ -236,10 +275,12 @@ def with_options[F: Callable[..., Any]](method: F) -> F:
     return method
 
 
-def _as_text(*, process_goes_on: bool) -> Iterator[tuple[Field[Any], list[str]]]:
+def _as_text(*, process_goes_on: bool, only: Collection[str] = ()) -> Iterator[tuple[Field[Any], list[str]]]:
     """The fields that a command line offers, each with its words: `-w`, `--workers`."""
     for f in fields(RunOptions):
         about = f.metadata
+        if only and f.name not in only:
+            continue
         if not about["python_only"] and (process_goes_on or not about["needs_process"]):
             short = [f"-{about['short']}"] if about["short"] else []
             yield f, [*short, f"--{f.name.replace('_', '-')}"]
@@ -248,16 +289,17 @@ def _as_text(*, process_goes_on: bool) -> Iterator[tuple[Field[Any], list[str]]]
 # -- as text --------------------------------------------------------------------------------------------------------------
 
 
-def add_arguments(parser: argparse.ArgumentParser, *, process_goes_on: bool) -> None:
+def add_arguments(parser: argparse.ArgumentParser, *, process_goes_on: bool, only: Collection[str] = ()) -> None:
     """Give a command line the options of a run. What was not given is absent from its namespace; see `given_options`.
 
     Args:
         parser: to which they are added.
         process_goes_on: whether the process goes on after the run, as a notebook's does.
+        only: names of those that are meant; all unless given.
     """
     import argparse
 
-    for f, names in _as_text(process_goes_on=process_goes_on):
+    for f, names in _as_text(process_goes_on=process_goes_on, only=only):
         about = f.metadata
         shared: dict[str, Any] = {"default": argparse.SUPPRESS, "help": about["about"]}
         if about["read"] is not None:
@@ -266,8 +308,28 @@ def add_arguments(parser: argparse.ArgumentParser, *, process_goes_on: bool) -> 
             parser.add_argument(*names, action=argparse.BooleanOptionalAction, **shared)
         else:
             parser.add_argument(*names, action="store_true", **shared)
-    for old in RENAMED:
+    for old in () if only else RENAMED:
         parser.add_argument(f"--{old}", type=_renamed(old), default=argparse.SUPPRESS, help=argparse.SUPPRESS)
+
+
+def add_verify_arguments(parser: argparse.ArgumentParser) -> None:
+    """Give a command line what `runtime.verifying.verify` takes; what was not given is absent from its namespace."""
+    import argparse
+
+    def counts(text: str) -> tuple[int, ...]:
+        return tuple(map(int, text.split(",")))
+
+    counts.__name__ = "numbers between commas"
+    missing: dict[str, Any] = {"default": argparse.SUPPRESS}
+    parser.add_argument(
+        "-w", "--workers", type=counts, metavar="1,2", **missing,
+        help="with how many workers each of the runs is made; 1 and all usable cores, at least 2, unless given",
+    )  # fmt: skip
+    parser.add_argument("--tags", type=int, metavar="N", help="after so many the runs end; 100 unless given", **missing)
+    parser.add_argument(
+        "--seconds", type=float, metavar="S", help="or after so many seconds of the first run; 10 unless given", **missing
+    )  # fmt: skip
+    add_arguments(parser, process_goes_on=False, only=("seed", "until", "fast"))
 
 
 def option_table(*, process_goes_on: bool) -> str:

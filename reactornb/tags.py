@@ -8,6 +8,7 @@ This module knows nothing of reactors.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from datetime import timedelta
 from numbers import Real
@@ -250,6 +251,32 @@ def parse_duration(text: str) -> Duration:
         return Duration(round(float(number) * _UNITS[unit]))
     except (KeyError, ValueError, OverflowError):
         raise ValueError(f"{text!r} is not a duration; write 10s, 500ms or 2min") from None
+
+
+def parse_place(text: str) -> tuple[int, int] | Duration | str:
+    """What a place in a kept run that was typed means.
+
+    Args:
+        text: `1.5s` is a duration; `1.5s,3`, `(20 ms, 3)` and `1500000000.3`, as the folder of a checkpoint is called, are tags; anything else
+            is a name, of a checkpoint.
+
+    Raises:
+        ValueError: for a tag whose time is none.
+    """
+    folder = re.fullmatch(r"(\d+)\.(\d+)", text)
+    if folder:
+        return int(folder[1]), int(folder[2])
+    pair = re.fullmatch(r"\(?\s*([^,]+?)\s*,\s*(?:microstep\s+)?([\d,_]+)\s*\)?", text)
+    if pair:
+        steps = int(pair[2].replace(",", ""))
+        try:
+            return int(pair[1]) if pair[1].isdigit() else parse_duration(pair[1]), steps
+        except ValueError as error:
+            raise ValueError(f"{error}; a tag is a time and a microstep: 1.5s,3") from None
+    try:
+        return parse_duration(text)
+    except ValueError:
+        return text
 
 
 def format_ns(value: int) -> str:

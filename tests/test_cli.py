@@ -257,11 +257,28 @@ def test_bench_lists_what_there_is_and_knows_no_other(capsys):
 
 
 @pytest.mark.slow
-def test_help_is_quick_to_import():
-    code = "import sys; from reactornb.__main__ import main\ntry: main(['--help'])\nexcept SystemExit: pass\nprint(*sys.modules)"
+@pytest.mark.parametrize(
+    "code",
+    ["from reactornb.__main__ import main\ntry: main(['--help'])\nexcept SystemExit: pass", "import reactornb.rl, reactornb.durable, reactornb.sweeps"],
+    ids=["help", "imports"],
+)  # fmt: skip
+def test_what_everyone_waits_for_imports_nothing_heavy(code):
+    code = f"import sys\n{code}\nprint(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     loaded = set(done.stdout.splitlines()[-1].split())
-    assert not loaded & {"numpy", "torch", "gymnasium", "IPython", "matplotlib", "nbclient", "reactornb.runtime"}
+    assert not loaded & {
+        "numpy",
+        "torch",
+        "gymnasium",
+        "lark",
+        "IPython",
+        "matplotlib",
+        "nbclient",
+        "asyncio",
+        "logging",
+        "sqlite3",
+        "reactornb.runtime",
+    }
 
 
 @pytest.mark.slow
@@ -321,7 +338,7 @@ def test_the_demo_judges_its_result(tmp_path):
 
 def test_the_example_of_the_readme_runs(write, capsys):
     text = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
-    (example,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    example = re.findall(r"```python\n(.*?)```", text, re.DOTALL)[0]  # the others: tests/rl/test_readme.py
     assert main(["run", write(example), "-q"]) == 0
     totals, fingerprint, again = capsys.readouterr().out.splitlines()
     assert totals == again  # once by its own last line, once by ours: the same seed

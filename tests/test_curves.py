@@ -12,9 +12,12 @@ from reactornb import PhysicalAction, Program, Reactor, Tag, Timer, ms, reaction
 from reactornb.errors import ReactorError
 from reactornb.runtime import FakeClock
 from reactornb.runtime.logs import Log, merged
-from reactornb.viz.curves import curves_svg, number, plot, series_of, told_apart
+from reactornb.viz.axes import axis_of
+from reactornb.viz.curves import plot, series_of
+from reactornb.viz.curves_picture import curves_svg
+from reactornb.viz.labels import number, told_apart
 from reactornb.viz.run_view import RunView
-from reactornb.viz.series import LogReader, Series, axis_of, moving_mean, spread
+from reactornb.viz.series import LogReader, Series, moving_mean, spread
 
 
 class Logger(Reactor):
@@ -47,6 +50,8 @@ def logged(*rows):
 
 class Rows:
     """A run as a reader sees it."""
+
+    began_s = 0.0
 
     def __init__(self, *logs, tag=(0, 0), is_alive=True):
         self.logs = list(logs)
@@ -275,7 +280,7 @@ def test_a_figure_of_several_runs_shows_each_their_mean_and_their_spread():
     assert [line.get_label() for line in axes.lines][-1] == "mean of 2 runs"
     assert len(axes.lines) == 3
     assert len(axes.collections) == 1
-    labels = [f"run {run.number}, seed 0" for run in runs]
+    labels = [f"run {run.number}" for run in runs]
     overlaid = plot(runs, mean=False, log=True)
     assert [line.get_label() for line in overlaid.figure.axes[0].lines] == labels
     assert overlaid.figure.axes[0].get_yscale() == "log"
@@ -320,7 +325,8 @@ def test_a_plot_is_a_figure_that_saves_itself(tmp_path):
     run = finished(Logger())
     made = plot(run, title="one run")
     assert [a.get_title(loc="left") for a in made.figure.axes] == ["loss"]
-    assert made.figure.axes[0].get_xlabel() == "logical time, s"
+    assert made.figure.axes[0].get_xlabel() == "environment steps"
+    assert plot(run, x="tag").figure.axes[0].get_xlabel() == "logical time, s"
     assert made.save(tmp_path / "new" / "curve.png").read_bytes().startswith(b"\x89PNG")
     assert made._repr_png_().startswith(b"\x89PNG")
     assert repr(made) == "loss  0.01  (100 values, 0.01 to 1)"
@@ -467,12 +473,15 @@ def test_the_panel_carries_what_the_view_has():
     panel = RunPanel(run)
     (curve,) = panel.curves
     n = curve["points"]
-    x = np.frombuffer(panel.points, "<f8", n)
-    mean = np.frombuffer(panel.points, "<f4", n, 8 * n)
+    table = np.frombuffer(panel.points, "<f4").reshape(-1, n)
+    x = {name: curve["begin"][name] + row for name, row in zip(panel.sent, table, strict=False)}
     assert (curve["name"], curve["last"], n) == ("loss", "0.01", 100)
-    assert np.allclose(x, np.arange(100) / 1000)
-    assert np.allclose(mean, 1 / (1 + np.arange(100)))
-    assert len(panel.points) % 8 == 0
+    assert panel.axes == [["steps", "environment steps"], ["wall", "wall-clock, s"], ["tag", "logical time, s"]]
+    assert np.allclose(x["steps"], 4 * np.arange(1, 101))
+    assert np.allclose(x["tag"], np.arange(100) / 1000)
+    assert (np.diff(x["wall"]) >= 0).all()
+    assert np.allclose(table[len(panel.sent)], 1 / (1 + np.arange(100)))
+    assert len(table) == len(panel.sent) + 3
     assert panel.refresh() is False, "the run is over, and all of it has been sent"
     assert panel.sent_bytes >= len(panel.points)
     panel.close()
@@ -488,6 +497,7 @@ def test_a_panel_of_several_runs_labels_their_curves_and_has_a_picture_for_pages
     assert [(c["name"], c["run"]) for c in panel.curves] == [("loss", 0), ("loss", 1)]
     labels = [f"run {run.number}, seed 0, twice={twice}" for run, twice in zip(runs, (False, True), strict=True)]
     assert [r["label"] for r in panel.runs] == labels
+    assert [r["legend"] for r in panel.runs] == ["twice=False", "twice=True"]
     assert len({c["color"] for c in panel.curves}) == 2
     static = panel.static()
     picture = ElementTree.fromstring(static["image/svg+xml"])

@@ -8,14 +8,14 @@ from datetime import timedelta
 import numpy as np
 import pytest
 
-from reactornb import Program, Reactor, RunOptions, Timer, ms, reaction, sec
+from reactornb import Program, Reactor, RunOptions, Timer, minutes, ms, reaction, sec
 from reactornb.__main__ import main
 from reactornb.errors import RunOptionError
 from reactornb.options import add_arguments, given_options, option_names, option_table
 from reactornb.testing import FakeClock
 
-PYTHON_ONLY = {"clock"}
-OF_A_PROCESS_THAT_GOES_ON = {"trace", "fingerprint_log", "replay"}
+PYTHON_ONLY = {"clock", "place"}
+OF_A_PROCESS_THAT_GOES_ON = {"trace", "fingerprint_log", "record_outside", "replay"}
 VALUES = {
     "workers": ("2", 2),
     "seed": ("7", 7),
@@ -29,6 +29,9 @@ VALUES = {
     "trace": (None, True),
     "placement": ("none", "none"),
     "nice": ("3", 3),
+    "record_outside": (None, True),
+    "keep": ("pong", "pong"),
+    "checkpoint": ("5min", minutes(5)),
     "replay": ("ppo#3", "ppo#3"),
 }
 

@@ -23,17 +23,25 @@ SHOWN = {
     "application/vnd.jupyter.widget-view+json",
 }
 # What a notebook imports, and what to say where it is missing.
-NEEDS = {"torch": "reactornb.rl", "gymnasium": "reactornb.rl", "ale_py": "ale_py|make_atari|make_frames|ALE/"}
+NEEDS = {
+    "torch": "reactornb.rl",
+    "gymnasium": "reactornb.rl",
+    "ale_py": "ale_py|make_atari|make_frames|ALE/",
+}  # 13_continuous says itself that MuJoCo is missing
 # What a notebook need not do to be tested. What it asserts must still hold: those that learn keep the steps that takes.
 SHRUNK = {
     "03_qlearning": "config = replace(config, eval_episodes=4_000)",
     "04_dqn": "config, compared = replace(config, eval_episodes=10), 2_000",
     "05_ppo": "config = replace(config, total_timesteps=30_000, eval_episodes=10)",
     "06_asynchrony": "STEPS, ROUNDS = 8_000, 3",
-    "07_multi_agent": "EPISODES = 8",
+    "07_multi_agent": "EPISODES, LEARNING = 8, 2_000",
     "08_atari": "GAMES, SHAPES, ROUNDS = ('Breakout', 'SpaceInvaders'), ((1, 2), (2, 1)), 2",
     "10_fast": "REPEATS, ROUNDS = 1, 10",
     "11_tuning": "GAMBLERS, SECONDS = 16, 4",
+    "12_runs": "STEPS = 10_000",
+    "13_continuous": "COMPARED, TASK_STEPS = 1_500, 1_000",
+    "14_sweeps": "STEPS, RATES, TRIALS = 1_000, [0.01, 0.003], 3",
+    "18_population": "RATES, GENERATIONS, ROUNDS = (0.03, 0.003), 2, 15",
 }
 
 each = pytest.mark.parametrize("path", TUTORIALS, ids=lambda path: path.stem)
@@ -98,6 +106,13 @@ def test_one_cell_is_tagged_parameters_and_assigns_what_the_tests_assign_anew(pa
     if shrunk:
         names = [word.strip() for word in shrunk.partition("=")[0].split(",")]
         assert all(re.search(rf"^{name}\s+= ", cells[0], re.MULTILINE) for name in names)
+
+
+def test_reinforce_from_nothing_takes_sixty_lines_besides_imports_and_magics():
+    (path,) = [path for path in TUTORIALS if path.stem == "15_own_algorithm"]
+    lines = "\n".join(sources(path, "code")).splitlines()
+    assert len([line for line in lines if line.strip() and not line.startswith(("import ", "from ", "%"))]) <= 60
+    assert "60 lines of code" in sources(path, "markdown")[0]
 
 
 def execute(path, cell=None):
@@ -198,6 +213,17 @@ def same_on_any_number_of_workers(_outputs, text):
     assert len(set(found)) == 1
 
 
+def same_after_a_kill(_outputs, text):
+    found = re.findall(r"^(?:killed and resumed|never interrupted)\s+([0-9a-f]{64})$", text, re.MULTILINE)
+    assert len(found) == 2
+    assert len(set(found)) == 1
+
+
+def learns(_outputs, text):
+    points = int(re.search(r"^(\d+) of at most 500 points", text, re.MULTILINE)[1])
+    assert points >= 400
+
+
 FACTS = {
     "01_reactors": reactors,
     "02_graph": graph,
@@ -205,4 +231,6 @@ FACTS = {
     "04_dqn": same_on_any_number_of_workers,
     "05_ppo": same_on_any_number_of_workers,
     "09_lingua_franca": lingua_franca,
+    "12_runs": same_after_a_kill,
+    "15_own_algorithm": learns,
 }

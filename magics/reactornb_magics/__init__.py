@@ -112,13 +112,17 @@ def _run_line(session: Session, line: str) -> Any:
     match asked.command:
         case "start":
             return session.start(asked.name, parameters=asked.parameters, **given)
+        case "sweep":
+            return session.sweep(asked.name, parameters=asked.parameters, **given)
+        case "verify":
+            return session.verify(asked.name, parameters=asked.parameters, **given)
         case "stop":
             end = session.abandon if given.pop("abandon") else session.stop
-            session.say("\n\n".join(map(session.describe, end(asked.name, **given))))
+            session.say("\n\n".join(map(session.describe, end(asked.name, **given))) or "stopped")
         case "pause":
             session.pause(asked.name, **given)
-        case "resume":
-            session.resume(asked.name, **given)
+        case "keep" | "checkpoint" | "resume" | "rewind" | "runs":
+            return _run_kept(session, asked)
         case "run":
             return session.run(asked.name, alive=False, command="run")
         case "step":
@@ -134,18 +138,59 @@ def _run_line(session: Session, line: str) -> Any:
             return view if given["save"] is None else session.say(f"saved {view.save(given['save'])}")
         case "curves":
             if given["save"] is not None:
-                return session.say(
-                    f"saved {session.plot(*given['names'], metrics=given['metrics']).save(given['save'])}"
-                )
-            return session.curves(*given["names"], metrics=given["metrics"])
-        case "profile":
-            return session.profile(asked.name, banks=given["banks"])
-        case "timeline":
-            return session.show_timeline(asked.name, last=given["last"], save=given["save"])
+                drawn = session.plot(*given["names"], metrics=given["metrics"], axis=given["axis"], iqm=given["iqm"])
+                return session.say(f"saved {drawn.save(given['save'])}")
+            return session.curves(*given["names"], metrics=given["metrics"], axis=given["axis"])
+        case "watch" | "profile" | "timeline":
+            return _look(session, asked)
         case "inspect":
             session.say(session.inspect(asked.name))
         case "list":
             session.say(session.list())
-    if asked.command in ("pause", "resume", "step", "status"):
+    if asked.command in ("pause", "step", "status"):
         session.say(session.status("" if given.get("every") else asked.name))
+    return None
+
+
+def _look(session: Session, asked: Asked) -> Any:
+    """What a run does, or has learnt."""
+    __tracebackhide__ = True
+    given = asked.options
+    match asked.command:
+        case "watch":
+            return _watch(session, **given)
+        case "profile":
+            return session.profile(asked.name, banks=given["banks"])
+    return session.show_timeline(asked.name, last=given["last"], save=given["save"])
+
+
+def _watch(session: Session, names: list[str], films: bool, save: str | None, **how: Any) -> Any:
+    """What a run films, or episodes that are played now."""
+    __tracebackhide__ = True
+    if films:
+        return session.films(*names[:1])
+    episodes = session.watch(*names, **how)
+    return episodes if save is None else session.say(f"saved {episodes.save(save)}")
+
+
+def _run_kept(session: Session, asked: Asked) -> Any:
+    """What concerns runs on disk; `resume` is for paused ones, too."""
+    __tracebackhide__ = True
+    given = asked.options
+    match asked.command:
+        case "keep":
+            session.say(session.keep(given["on"]))
+        case "checkpoint":
+            session.say(session.checkpoint(given["label"], asked.name))
+        case "resume":
+            run = session.go_on(asked.name, set=asked.parameters, **given)
+            if run is None:
+                session.say(session.status("" if given["every"] else asked.name))
+            return run
+        case "rewind":
+            return session.rewind(given.pop("place"), asked.name, **given)
+        case "runs" if given.pop("tree"):
+            return session.tree(given["condition"])
+        case "runs":
+            return session.stored(**given)
     return None

@@ -132,10 +132,13 @@ def _names(done: list[str], typed: str, session: Session) -> list[str]:
         "graph",
         "profile",
         "timeline",
+        "watch",
+        "rewind",
+        "verify",
     )  # commands that accept ended runs, too
     runs = {name: run for name, run in _of(names, Run) if over or run.is_alive}
     match done[0]:
-        case "start" | "graph":
+        case "start" | "graph" | "sweep" | "verify":
             started = [
                 cls for word in done[1:] if isinstance(cls := names.get(word), type) and issubclass(cls, Reactor)
             ]
@@ -148,7 +151,14 @@ def _names(done: list[str], typed: str, session: Session) -> list[str]:
             return _settable(done, typed, session) or [*runs]
         case "inspect":
             return _inspectable(typed, session)
-        case "stop" | "pause" | "resume" | "step" | "run" | "status" | "curves" | "profile" | "timeline":
+        case "keep":
+            return [] if done[1:] else ["on", "off"]
+        case "checkpoint" | "rewind" if len(done) == 1:  # its label, or a tag
+            return []
+        case (
+            "stop" | "pause" | "resume" | "step" | "run" | "status" | "curves" | "profile" | "timeline" | "watch"
+            | "checkpoint" | "rewind"
+        ):  # fmt: skip
             for name, program in session.programs.items():
                 if program.last_run is not None and (over or program.last_run.is_alive):
                     runs.setdefault(name, program.last_run)
@@ -159,7 +169,8 @@ def _names(done: list[str], typed: str, session: Session) -> list[str]:
             unique = [
                 p if programs.count(p) == 1 and p not in runs else r.name for r, p in zip(others, programs, strict=True)
             ]
-            return [*runs, *unique]
+            stored = session.stored_names() if done[0] in ("resume", "rewind", "curves") else []
+            return list(dict.fromkeys([*runs, *unique, *stored]))
     return []
 
 

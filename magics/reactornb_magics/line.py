@@ -13,7 +13,9 @@ from IPython.core.error import UsageError
 
 from reactornb.errors import suggestion
 from reactornb.loading.cell_magics import add_lf_options, add_reactor_options
-from reactornb.options import add_arguments, option_table, parameter_value
+from reactornb.notebook.kept_runs import place_of
+from reactornb.options import add_arguments, add_verify_arguments, option_table, parameter_value
+from reactornb.sweeps.asked import add_sweep_arguments, axis_value
 from reactornb.tags import parse_duration
 
 __all__ = ["CELLS", "COMMANDS", "HELP", "Asked", "Parser", "duration", "parse", "parse_cell", "words_of"]
@@ -24,14 +26,25 @@ HELP = """Start, stop and look at reactor programs. Each line has its plain Pyth
 {options}
     %reactor stop [Name] [--all] [--abandon]   run.stop(); run.abandon() gives up one that hangs
     %reactor pause [Name] [--all]           run.pause()
-    %reactor resume [Name] [--all]          run.resume()
+    %reactor resume [Name] [--all]          run.resume(); of a kept run that ended or whose kernel is gone: reactornb.resume("pong")
+    %reactor resume Name --at TAG [--set PATH=VALUE]    reactornb.resume("pong", at=tag, set={...}): a branch of a kept run
+    %reactor rewind TAG [Name]              reactornb.rewind("pong", tag): paused as it stood there
+    %reactor keep on|off                    keep each run that is started; one alone: program.start(keep="pong"), start --keep pong
+    %reactor checkpoint [LABEL] [Name]      run.checkpoint("before lr"): write one now
+    %reactor runs [CONDITION] [--sort X [--reverse]]    reactornb.Runs(): the runs on this disk
+    %reactor runs --tree [Name]             reactornb.Runs().tree("pong"): with their branches
+    %reactor sweep Name parameter=[…] [--seeds N] [--keep NAME]    reactornb.sweep(Name, parameter=[…], seeds=N): many runs, on all cores
+    %reactor sweep Name parameter=between(A,B,log) --trials N      reactornb.optimize(Name, …, trials=N): Optuna chooses
+    %reactor verify [Name] [parameter=value ...] [--workers 1,2] [--tags N]        reactornb.verify(Name, …): the same with any number of workers?
     %reactor step [N] [Name]                run.step(N): execute N tags
     %reactor set PATH VALUE [Name]          run.set("learner.learning_rate", 1e-4): change a parameter while it runs
     %reactor set [PATH] [--widget]          run.parameters(PATH): what it is now; --widget: a slider for it
     %reactor run [Name]                     run = reactornb.notebook.current_session().run("ppo#3")
     %reactor status [Name]                  run.status()
     %reactor graph [Name] [parameter=value ...] [--levels] [--depth N] [--save FILE]    Program(Name).graph
-    %reactor curves [Name ...] [-m METRICS] [--save FILE]                 reactornb.viz.plot(run)
+    %reactor curves [Name ...] [-m METRICS] [-x AXIS] [--save FILE]       reactornb.viz.plot(run)
+    %reactor watch [Name ...] [--episodes N] [--save FILE]                reactornb.rl.watch(run): an episode as it looks
+    %reactor watch [Name] --films                                         reactornb.rl.videos(run): what it has filmed, video_every=
     %reactor profile [Name] [--banks]       run.profile(), of a run started with --profile
     %reactor timeline [Name] [--last T] [--save FILE]                     run.timeline()
     %reactor list                           reactornb.notebook.current_session().list()
@@ -135,7 +148,34 @@ def _commands() -> dict[str, Parser]:
             f'{_SESSION}run = current_session().run("ppo#3")',
         ),
         "pause": ("Hold a run before its next tag.", f"{run}run.pause()"),
-        "resume": ("Let a paused run go on.", f"{run}run.resume()"),
+        "resume": (
+            "Let a paused run go on, or a kept run that was stopped, failed, or whose kernel is gone. With --at or --set it is a\nbranch, a run of its own.",
+            f'{run}run.resume()\n  from reactornb import resume, sec\n  run = resume("pong")\n  branch = resume("pong", at=sec(3), set={{"learner.learning_rate": 1e-4}})',
+        ),
+        "rewind": (
+            "A kept run as it stood at a tag, paused there: to look at, to step, to go on. TAG is a time (1.5s), a time and a\nmicrostep (1.5s,3), or the name of a checkpoint. The run itself stays as it is.",
+            '  from reactornb import rewind, sec\n  there = rewind("pong", sec(1.5))\n  there.instance("learner")            # as it was then',
+        ),
+        "keep": (
+            "Keep each run that is started from now on, under its program's name and a number; without a word: say what holds.",
+            f'  run = Program(Main).start(keep="pong", checkpoint=minutes(5))\n{_SESSION}current_session().keep(True)',
+        ),
+        "checkpoint": (
+            "Write a checkpoint of a kept run now. With a LABEL it stays when newer ones come.",
+            '  run = Program(Main).start(keep="pong")\n  run.checkpoint("before lr")',
+        ),
+        "runs": (
+            'The runs on this disk, as a table. CONDITION chooses: "lr < 1e-3", "state == \'failed\'".',
+            '  from reactornb import Runs\n  Runs().where("lr < 1e-3").sort("mean_return", reverse=True)',
+        ),
+        "sweep": (
+            "Run a program with all combinations of parameters and seeds, as many runs at once as there are cores. A list is swept,\n[1e-3,3e-4] without blanks; between(1e-5,1e-2,log) is a range, for --samples N or, chosen by Optuna, --trials N.",
+            '  from reactornb import sweep, optimize, between\n  found = sweep(PPO, env="CartPole-v1", learning_rate=[1e-3, 3e-4], seeds=5)\n  found.wait(), found.summary, found.stop()\n  optimize(PPO, learning_rate=between(1e-5, 1e-2, log=True), trials=50)',
+        ),
+        "verify": (
+            "Run the beginning of a program twice, with one worker and with several, and name the first value that differs. What comes from\noutside is replayed. A run that is under way is not touched.",
+            "  from reactornb import verify\n  print(verify(Main, n=16, workers=(1, 2, 8), tags=500))",
+        ),
         "step": ("Execute so many tags of a run, and hold it.", f"{run}run.pause().step(3)"),
         "set": (_SET, f"{run}{_SET_TWIN}"),
         "status": ("State, tag, rates and metrics of the runs.", f"{run}run.status(), run.metrics"),
@@ -145,7 +185,11 @@ def _commands() -> dict[str, Parser]:
         ),
         "curves": (
             "Show the learning curves of runs: one panel, each metric's curves overlaid.",
-            f'  from reactornb.viz import plot\n  plot([run, other])          # a figure for a paper\n{_SESSION}current_session().curves("run", "other")',
+            f'  from reactornb.viz import plot\n  plot([run, other])          # a figure for a paper\n  plot({{"lr 1e-3": runs, "lr 1e-4": others}}, iqm=True)\n{_SESSION}current_session().curves("run", "other")',
+        ),
+        "watch": (
+            "Play episodes with what runs have learnt so far, or with a saved policy, and show them as a player; several side by side.\nNames are those of runs, policies, lists of them, or files; the last run if none.",
+            f'{run}from reactornb.rl import watch\n  watch(run, episodes=4)\n  watch("policy.safetensors", "CartPole-v1").save("episode.mp4")',
         ),
         "profile": (
             "How often and how long each reaction ran, how long it waited for a worker, and on which it ran.",
@@ -172,6 +216,10 @@ def _with_arguments(commands: dict[str, Parser]) -> dict[str, Parser]:
     start = commands["start"]
     add_arguments(start, process_goes_on=True)
     start.add_argument("words", nargs="*", metavar="Name | parameter=value")
+    add_sweep_arguments(commands["sweep"])
+    commands["sweep"].add_argument("words", nargs="*", metavar="Name | parameter=values")
+    add_verify_arguments(commands["verify"])
+    commands["verify"].add_argument("words", nargs="*", metavar="Name | parameter=value")
     commands["step"].add_argument("tags", nargs="?", type=int, default=1, metavar="N")
     graph = commands["graph"]
     graph.add_argument("--levels", action="store_true", help="write each reaction's level beside it")
@@ -180,10 +228,23 @@ def _with_arguments(commands: dict[str, Parser]) -> dict[str, Parser]:
     graph.add_argument("words", nargs="*", metavar="Name | parameter=value")
     curves = commands["curves"]
     curves.add_argument(
-        "names", nargs="*", metavar="Name", help="runs, lists of runs, or programs; the last run if none"
+        "names",
+        nargs="*",
+        metavar="Name",
+        help="runs, lists of runs, a dict of such lists by the names of groups, or programs; the last run if none",
     )
     curves.add_argument("-m", "--metrics", type=words_of, metavar="A,B", help="which metrics; all unless given")
+    curves.add_argument(
+        "-x",
+        "--axis",
+        choices=("steps", "wall", "episodes", "tag"),
+        metavar="AXIS",
+        help="the x axis: steps (of environments; the default where any were logged), wall (clock), episodes or tag",
+    )
+    curves.add_argument("--iqm", action="store_true", help="in a figure: interquartile mean and bootstrap interval")
     curves.add_argument("--save", metavar="FILE", help="write a figure to a .png, .svg or .pdf file")
+    _with_watched(commands["watch"])
+    _with_kept(commands)
     setting = commands["set"]
     setting.add_argument(
         "path",
@@ -213,9 +274,73 @@ def _with_arguments(commands: dict[str, Parser]) -> dict[str, Parser]:
     commands["stop"].add_argument(
         "--abandon", action="store_true", help="give up a run of which a reaction does not return"
     )
-    for name in ("stop", "pause", "resume", "step", "run", "status", "profile", "timeline"):
+    for name in ("stop", "pause", "resume", "step", "run", "status", "profile", "timeline", "rewind", "checkpoint"):
         commands[name].add_argument("name", nargs="?", default="", metavar="Name")
     return commands
+
+
+def _with_watched(watch: Parser) -> None:
+    watch.add_argument(
+        "names", nargs="*", metavar="Name", help="runs, programs, policies, or files of policies; the last run if none"
+    )
+    watch.add_argument("--env", metavar="ID", help="another environment than was trained on: an id, or a variable")
+    watch.add_argument("--episodes", type=int, default=1, metavar="N", help="so many of each, side by side")
+    watch.add_argument(
+        "--seed", type=int, default=0, metavar="N", help="of the first episode; the next one has the next"
+    )
+    watch.add_argument(
+        "--steps", type=int, default=1000, metavar="N", help="after so many an episode is over in any case"
+    )
+    watch.add_argument(
+        "--sample", action="store_true", help="draw the actions as in training; the best ones unless given"
+    )
+    watch.add_argument("--save", metavar="FILE", help="write a .mp4, .gif or .png that moves")
+    watch.add_argument(
+        "--films", action="store_true", help="instead, what a run films while it trains: started with video_every="
+    )
+
+
+def _with_kept(commands: dict[str, Parser]) -> None:
+    """The arguments of what concerns kept runs."""
+    resume = commands["resume"]
+    resume.add_argument(
+        "--at", type=place_of, metavar="TAG", help="from where: 1.5s, 1.5s,3 or a checkpoint's name; makes it a branch"
+    )
+    resume.add_argument(
+        "--set",
+        action="append",
+        dest="changes",
+        metavar="PATH=VALUE",
+        help="a parameter that is changed there; makes it a branch; more than once for more",
+    )
+    resume.add_argument("--keep", metavar="NAME", help="name of the branch")
+    resume.add_argument("--workers", type=int, metavar="N", help="other than it had")
+    resume.add_argument("--until", type=duration, metavar="T", help="logical time at which it ends, other than it had")
+    resume.add_argument("--changed", choices=["error", "allow"], help="allow: go on with changed code, as a branch")
+    for command in (resume, commands["rewind"]):
+        command.add_argument(
+            "--exact", choices=["error", "warn"], help="warn: go on though this machine rounds otherwise"
+        )
+    rewind = commands["rewind"]
+    rewind.add_argument("place", type=place_of, metavar="TAG", help="1.5s, 1.5s,3 or a checkpoint's name")
+    rewind.add_argument("--keep", metavar="NAME", help="keep what goes on from there, under this name")
+    commands["keep"].add_argument("on", nargs="?", type=_switch, metavar="on | off")
+    commands["checkpoint"].add_argument("label", nargs="?", metavar="LABEL", help="what it is called")
+    runs = commands["runs"]
+    runs.add_argument("condition", nargs="?", default="", metavar="CONDITION", help='in quotes: "lr < 1e-3"')
+    runs.add_argument("--sort", default="", metavar="X", help="by a fact, a parameter or a metric, the least first")
+    runs.add_argument(
+        "--tree",
+        action="store_true",
+        help="with their branches as a tree; instead of CONDITION the name of one of a family",
+    )
+    runs.add_argument("--reverse", action="store_true", help="the greatest first")
+
+
+def _switch(text: str) -> bool:
+    if text not in ("on", "off"):
+        raise argparse.ArgumentTypeError(f"on or off, not {text!r}")
+    return text == "on"
 
 
 def _cells() -> dict[str, Parser]:
@@ -260,15 +385,32 @@ def parse(line: str, namespace: Mapping[str, Any]) -> Asked:
     asked = Asked(command, given.pop("name", ""), given)
     if command == "set":
         _set(asked, namespace)
+    for word in given.pop("changes", None) or ():
+        path, equals, value = word.partition("=")
+        if not equals:
+            raise UsageError(
+                f"%reactor resume: --set {word}: it takes PATH=VALUE, such as --set learner.learning_rate=1e-4"
+            )
+        asked.parameters[path] = parameter_value(value, namespace)
     for word in given.pop("words", ()):
         name, equals, value = word.partition("=")
         if equals and name.isidentifier():
-            asked.parameters[name] = parameter_value(value, namespace)
+            asked.parameters[name] = _value(command, value, namespace)
         elif equals or asked.name:
             raise UsageError(f"%reactor {command}: {word!r} is neither one Name nor parameter=value; see %reactor help")
         else:
             asked.name = word
     return asked
+
+
+def _value(command: str, text: str, namespace: Mapping[str, Any]) -> Any:
+    """What stands behind a parameter's `=`."""
+    if command != "sweep":
+        return parameter_value(text, namespace)
+    try:
+        return axis_value(text, namespace)
+    except ValueError as error:
+        raise UsageError(f"%reactor sweep: {error}") from None
 
 
 def _set(asked: Asked, namespace: Mapping[str, Any]) -> None:

@@ -23,10 +23,23 @@ from reactornb.bench.measure import (
     threads_word,
     workers_word,
 )
-from reactornb.bench.peers.bodies import now
+from reactornb.bench.peers.bodies import now, show
 from reactornb.lf import load
 
-__all__ = ["Body", "Port", "Server", "compare", "free_threads", "plain_loop", "seconds_of", "threads_in_step", "wire"]
+__all__ = [
+    "Body",
+    "PlainServer",
+    "PlainShowing",
+    "Port",
+    "Server",
+    "Showing",
+    "compare",
+    "free_threads",
+    "plain_loop",
+    "seconds_of",
+    "threads_in_step",
+    "wire",
+]
 
 
 class Server(Reactor):
@@ -54,9 +67,27 @@ class Server(Reactor):
             self.request_stop()
 
 
-def wire(root: Any, client: type[Reactor], clients: int, rounds: int, **parameters: Any) -> None:
+class Showing(Server):
+    """Prints all replies, as the paper's programs do."""
+
+    @reaction(Server.replies)
+    def on_replies(self, replies, ask):  # type: ignore[no-untyped-def]  # noqa: D102
+        show(replies.values)
+        self.round += (
+            1  # as in Server, whose reaction nobody else can call; a method of both would cost every round a call
+        )
+        if self.round < self.rounds:
+            ask.set(self.round)
+        else:
+            self.ended = now()
+            self.request_stop()
+
+
+def wire(
+    root: Any, client: type[Reactor], clients: int, rounds: int, *, server: type[Server] = Server, **parameters: Any
+) -> None:
     """Put a server and a bank of clients into a reactor that is being composed; parameters are the clients'."""
-    root.server = Server(clients=clients, rounds=rounds)
+    root.server = server(clients=clients, rounds=rounds)
     root.client = Bank(client, clients, **parameters)
     connect(root.server.ask, root.client.inp, after=0, broadcast=True)
     connect(root.client.out, root.server.replies)
@@ -106,15 +137,26 @@ class PlainServer:
             self.stopped = True
 
 
+class PlainShowing(PlainServer):
+    """`Showing`, called by a loop."""
+
+    def on_replies(self, replies: Sequence[Port], ask: Port) -> None:
+        """See `PlainServer`."""
+        show(reply.value for reply in replies)
+        super().on_replies(replies, ask)
+
+
 def _plain(make: Callable[[int], Body], clients: Sequence[int]) -> tuple[list[tuple[Body, Port]], list[Port]]:
     """The bodies of these clients, each with its output, and all outputs."""
     outs = [Port() for _ in clients]
     return [(make(client), out) for client, out in zip(clients, outs, strict=True)], outs
 
 
-def _loop(make: Callable[[int], Body], clients: Sequence[int], rounds: int) -> Callable[[], None]:
+def _loop(
+    make: Callable[[int], Body], clients: Sequence[int], rounds: int, kind: type[PlainServer] = PlainServer
+) -> Callable[[], None]:
     """A function that calls the bodies of a server and of these clients, `rounds` times."""
-    server, ask = PlainServer(rounds), Port()
+    server, ask = kind(rounds), Port()
     calls, outs = _plain(make, clients)
     on_replies = server.on_replies
 
@@ -128,27 +170,30 @@ def _loop(make: Callable[[int], Body], clients: Sequence[int], rounds: int) -> C
     return run
 
 
-def plain_loop(make: Callable[[int], Body], clients: int, rounds: int) -> float:
+def plain_loop(make: Callable[[int], Body], clients: int, rounds: int, kind: type[PlainServer] = PlainServer) -> float:
     """Seconds of a loop that calls the bodies of the server and of all clients.
 
     Args:
         make: the body of the client with an index.
         clients: how many.
         rounds: of the loop.
+        kind: of the server.
     """
-    run = _loop(make, range(clients), rounds)
+    run = _loop(make, range(clients), rounds, kind)
     began = now()
     run()
     return now() - began
 
 
-def free_threads(make: Callable[[int], Body], clients: int, rounds: int, threads: int) -> float:
+def free_threads(
+    make: Callable[[int], Body], clients: int, rounds: int, threads: int, kind: type[PlainServer] = PlainServer
+) -> float:
     """Seconds of threads that each call the bodies of every `threads`-th client, never waiting for another one.
 
     If `threads` does not divide the number of clients, some threads call one client more: the best possible time for a level of
     that many equal reactions. Each thread has a server of its own, whose body takes negligible time.
     """
-    return in_threads(threads, lambda index: _loop(make, range(index, clients, threads), rounds))
+    return in_threads(threads, lambda index: _loop(make, range(index, clients, threads), rounds, kind))
 
 
 def threads_in_step(make: Callable[[int], Body], clients: int, rounds: int, threads: int) -> float:
@@ -213,6 +258,7 @@ def compare(
     unit: str,
     limit: bool,
     in_step: bool = False,
+    server: type[PlainServer] = PlainServer,
     label: str = "",
 ) -> None:
     """Measure a program, its limits, its text and its peers in turns, and add their figures to the report.
@@ -228,6 +274,7 @@ def compare(
         unit: of the figures, such as "µs per step".
         limit: measure unsynchronised threads too.
         in_step: and threads that wait for each other after each round.
+        server: of the plain loop and of the threads that never wait.
         label: put before the names of figures.
 
     Raises:
@@ -235,10 +282,10 @@ def compare(
     """
     rounds = parameters["rounds"]
     program = Program(root, **parameters)
-    variants: dict[str, Callable[[], float]] = {"plain loop": partial(plain_loop, make, clients, rounds)}
+    variants: dict[str, Callable[[], float]] = {"plain loop": partial(plain_loop, make, clients, rounds, server)}
     for count in chosen.workers if limit else ():
         if count > 1:
-            variants[threads_word(count)] = partial(free_threads, make, clients, rounds, count)
+            variants[threads_word(count)] = partial(free_threads, make, clients, rounds, count, server)
             if in_step:
                 variants[in_step_word(count)] = partial(threads_in_step, make, clients, rounds, count)
     for count in chosen.workers:

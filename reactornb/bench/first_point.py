@@ -12,10 +12,16 @@ The old way is what `REACTORNB_PRELOAD=0 REACTORNB_DEFER=0` in the environment s
 first one imported torch's compiler and took as long as all the rest. PPO steps with an optimizer in NumPy since, so "as it was" is about
 twice as fast as it was when the bars were set, and "at once" has nothing left to gain but what is imported at the same time. Files are in the
 system's cache after the turn that is not counted.
+
+`--imports` measures what everyone waits for instead: `import reactornb` and `import reactornb.rl`, each in a fresh interpreter, in processor time beyond one
+that only starts, turn by turn; `python -X importtime -c "import reactornb"` says where it goes.
 """
 
 from __future__ import annotations
 
+import resource
+import subprocess
+import sys
 import time
 from collections.abc import Sequence
 from functools import partial
@@ -23,7 +29,7 @@ from functools import partial
 from reactornb.bench.latency import Kernel
 from reactornb.bench.measure import Report, interleave, options
 
-__all__ = ["first_point", "main"]
+__all__ = ["first_point", "importing", "main"]
 
 OLD = {"REACTORNB_PRELOAD": "0", "REACTORNB_DEFER": "0"}
 NEW = {"REACTORNB_PRELOAD": "1", "REACTORNB_DEFER": "1"}
@@ -54,6 +60,23 @@ def first_point(environment: dict[str, str], reading: float) -> float:
     return took
 
 
+def importing(statement: str) -> float:
+    """Milliseconds of processor time that a fresh interpreter needs for a statement, beyond those of one that only starts.
+
+    Args:
+        statement: such as "import reactornb".
+    """
+
+    def spent(code: str) -> float:
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        subprocess.run([sys.executable, "-c", code], check=True)  # noqa: S603 - its own interpreter
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return 1e3 * (after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+
+    started = spent("pass")
+    return spent(statement) - started
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Print the figures.
 
@@ -62,7 +85,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     parser = options("first-point", __doc__, repeats=5, workers="2")
     parser.add_argument("--reading", type=float, default=10.0, metavar="S", help="the pause (default 10 s)")
+    parser.add_argument("--imports", action="store_true", help="what the imports cost, instead")
     chosen = parser.parse_args(argv)
+    if chosen.imports:
+        bars = {"import reactornb": 100.0, "import reactornb.rl": 150.0}
+        report = Report("first-point", {"imports": True})
+        report.add(interleave({statement: partial(importing, statement) for statement in bars}, chosen.repeats), "ms")
+        for statement, bar in bars.items():
+            report.bar(statement, bar)
+        return report.finish(chosen)
     report = Report("first-point", {"reading": chosen.reading})
     variants = {
         "as it was": partial(first_point, OLD, 0.0),

@@ -4,6 +4,8 @@ Environments and policies have distinct seeds; episodes are begun anew by hand; 
 limits are a plain loop over the same players, as many threads as workers that never wait for each other, and as many that wait for each
 other after each round, in a loop written by hand. `--fresh` measures the same as a user's first program: see fresh.py. The paper's own
 sizes are `--envs 15 --env Blackjack-v1 --env CartPole-v1 --env Pendulum-v1 --steps 1 --rounds 10000`.
+In the paper's programs the server prints all observations within the time that is taken, and all environments have one seed: --as-published
+measures that as well, with the printing to nowhere.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from reactornb import Input, Output, Reactor, per_member, reaction, shutdown, startup
-from reactornb.bench.broadcast import Body, Port, compare, wire
+from reactornb.bench.broadcast import Body, PlainShowing, Port, Server, Showing, compare, wire
 from reactornb.bench.fresh import compare_fresh
 from reactornb.bench.measure import (
     Report,
@@ -57,11 +59,14 @@ class Gym(Reactor):
     envs: int = 16
     rounds: int = 100
     steps: int = 1
+    as_published: bool = False
 
     def compose(self) -> None:
         """Broadcast, gather."""
-        numbered = per_member(lambda index: index)
-        wire(self, Rollout, self.envs, self.rounds, env=self.env, steps=self.steps, number=numbered)
+        published = self.as_published
+        numbered = per_member(lambda index: 0 if published else index)
+        server = Showing if published else Server
+        wire(self, Rollout, self.envs, self.rounds, server=server, env=self.env, steps=self.steps, number=numbered)
 
 
 def plain_client(env: str, number: int, steps: int) -> Body:
@@ -90,7 +95,12 @@ def main(argv: Sequence[str]) -> int:
         action="store_true",
         help="one step a round as .lf text run by `reactornb run`, and the plain loop, each in a fresh process",
     )
+    parser.add_argument(
+        "--as-published", action="store_true", help="also with one seed for all and every observation printed"
+    )
     chosen = parser.parse_args(argv)
+    if chosen.as_published and (chosen.fresh or chosen.lf):
+        parser.error("--as-published: there is no such text; leave out --lf and --fresh")
     chosen.env = chosen.env or ["CartPole-v1"]
     report = Report("gym", {"env": chosen.env, "envs": chosen.envs, "steps": chosen.steps, "rounds": chosen.rounds})
     if chosen.fresh:
@@ -101,7 +111,10 @@ def main(argv: Sequence[str]) -> int:
     for env in chosen.env:
         for steps in chosen.steps:
             rounds = chosen.rounds or max(600 // steps, 8)
-            _measure(report, chosen, {"env": env, "envs": chosen.envs, "rounds": rounds, "steps": steps})
+            parameters = {"env": env, "envs": chosen.envs, "rounds": rounds, "steps": steps}
+            _measure(report, chosen, parameters)
+            if chosen.as_published:
+                _measure_published(report, chosen, parameters | {"as_published": True})
     return report.finish(chosen)
 
 
@@ -133,3 +146,27 @@ def _measure(report: Report, chosen: Any, parameters: dict[str, Any]) -> None:
         report.speed(f"{name}, .lf", name, label)
     for name in peers_asked_for(chosen):
         report.speed((more or [one])[-1], name, label)
+
+
+def _measure_published(report: Report, chosen: Any, parameters: dict[str, Any]) -> None:
+    """What a step takes in the paper's program, beside ours."""
+    env, envs, rounds, steps = (parameters[name] for name in ("env", "envs", "rounds", "steps"))
+    ours = f"{env}, {steps} step{'s' if steps > 1 else ''}, "
+    label = f"{ours}as published, "
+    compare(
+        report,
+        chosen,
+        Gym,
+        lambda _: plain_client(env, 0, steps),
+        parameters,
+        clients=envs,
+        units=rounds * envs * steps,
+        unit="µs per step",
+        limit=True,
+        server=PlainShowing,
+        label=label,
+    )
+    for name in ("plain loop", *map(workers_word, chosen.workers), *peers_asked_for(chosen)):
+        report.ratio(f"as published, {name}", name, ours, f"{name}: as published / without printing")
+    for name in peers_asked_for(chosen):
+        report.speed(workers_word(max(chosen.workers)), name, label)

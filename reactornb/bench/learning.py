@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from reactornb import Program, files
+from reactornb.bench.recordings import Behaviour, recorded
 from reactornb.errors import suggestion
 
 __all__ = ["TARGETS", "Target", "inference", "main", "pong", "train"]
@@ -41,6 +42,8 @@ class Target:
         bar: mean return that every seed has to reach; None: reported only.
         published: figures of others, with their sources.
         changes: hyper-parameters other than those of `for_env`.
+        behaviours: whose recorded episodes it learns from, instead of an environment.
+        settings_of: the environment whose `for_env` is meant; None: its own.
     """
 
     algorithm: str
@@ -48,10 +51,20 @@ class Target:
     bar: float | None
     published: str
     changes: tuple[tuple[str, Any], ...] = ()
+    behaviours: tuple[Behaviour, ...] = ()
+    settings_of: str | None = None
 
+
+NO_VELOCITY = "reactornb.rl.no_velocity:CartPoleNoVel-v1"
 
 # What is published: CleanRL's are means over training episodes at the end of 500,000 steps and their standard deviation over seeds
 # (dqn.md, ppo.md); the Zoo's mean and deviation of deterministic episodes of one agent.
+_SMALL = (("hidden", (64, 64)), ("batch_size", 128))
+_MIXED = (
+    Behaviour(50),
+    Behaviour(50, "SAC", (*_SMALL, ("total_timesteps", 3_000)), draws=True),
+    Behaviour(15, "SAC", (*_SMALL, ("total_timesteps", 8_000))),
+)
 TARGETS = {
     "dqn": Target("DQN", "CartPole-v1", 475, f"488.7 ± 16.1 ({_CLEANRL}, 500k steps), 500.0 ± 0.0 ({_ZOO}, 50k steps)"),
     "ppo": Target(
@@ -61,16 +74,53 @@ TARGETS = {
         "PPO", "Acrobot-v1", -100, f"-82.5 ± 5.9 ({_CLEANRL}, 500k steps), -73.5 ± 18.2 ({_ZOO}, 1M steps)"
     ),
     "ppo-pendulum": Target("PPO", "Pendulum-v1", -300, f"-172.2 ± 104.2 ({_ZOO}, 100k steps)"),
+    "sac": Target("SAC", "Pendulum-v1", -245, f"-157.0 ± 88.7 ({_ZOO}, 20k steps)"),
+    "td3": Target("TD3", "Pendulum-v1", -242, f"-151.9 ± 90.2 ({_ZOO}, 20k steps)"),
+    "ddpg": Target("DDPG", "Pendulum-v1", None, f"-152.1 ± 94.3 ({_ZOO}, 20k steps)"),
+    "sac-cheetah": Target(
+        "SAC",
+        "HalfCheetah-v5",
+        None,
+        f"9634.9 ± 1423.7 ({_CLEANRL}, HalfCheetah-v2, 1M steps), 9535.5 ± 100.5 ({_ZOO}, HalfCheetah-v3, 1M steps)",
+    ),
+    # Of offline algorithms what is recorded decides, so only figures on the same episodes compare: behaviour cloning beside IQL.
+    "bc": Target(
+        "BehaviorCloning",
+        "CartPole-v1",
+        475,
+        "none on these episodes",
+        behaviours=(Behaviour(20, "PPO", (("eval_every", 10_000), ("stop_at_return", 490.0))),),
+    ),
+    "bc-pendulum": Target("BehaviorCloning", "Pendulum-v1", None, "none on these episodes", behaviours=_MIXED),
+    "iql-pendulum": Target(
+        "IQL",
+        "Pendulum-v1",
+        None,
+        "none on these episodes",
+        (*_SMALL, ("total_timesteps", 10_000), ("learning_rate", 1e-3), ("normalize_rewards", True), ("beta", 100.0)),
+        _MIXED,
+    ),
+    "recurrent-ppo": Target("RecurrentPPO", NO_VELOCITY, 400, f"500.0 ± 0.0 ({_ZOO}, CartPoleNoVel-v1, 100k steps)"),
+    "ppo-no-velocity": Target(
+        "PPO", NO_VELOCITY, None, "none found: it has no memory of what it cannot see", settings_of="CartPole-v1"
+    ),
     "a2c": Target("A2C", "CartPole-v1", 450, f"500.0 ± 0.0 ({_ZOO}, 500k steps)"),
     "a3c": Target("A3C", "CartPole-v1", None, "none found for this environment"),
     "impala": Target("IMPALA", "CartPole-v1", 475, "none found for this environment"),
     "appo": Target("APPO", "CartPole-v1", 475, "none found for this environment"),
     "appo-acrobot": Target("APPO", "Acrobot-v1", None, "none found for this environment"),
+    "mappo": Target(
+        "MultiAgentPPO",
+        "reactornb.rl.simple_spread",
+        None,
+        "-29.3 ± 1.5, which is -133.54 ± 3.08 of MAPPO with shared parameters in Papoudakis et al. 2021, arXiv:2006.07869, maximum returns: there an agent's "
+        "reward is twice this one's, and each agent collides with itself, 75 an episode",
+    ),
     "dqn-single": Target("DQN", "CartPole-v1", None, "none found", (("double", False),)),
     "dqn-duelling": Target("DQN", "CartPole-v1", None, "none found", (("duelling", True),)),
     "dqn-prioritised": Target("DQN", "CartPole-v1", None, "none found", (("prioritised", True),)),
 }
-DEFAULT = ("dqn", "ppo", "ppo-acrobot", "ppo-pendulum", "a2c", "impala", "appo")
+DEFAULT = ("dqn", "ppo", "ppo-acrobot", "ppo-pendulum", "a2c", "impala", "appo", "sac", "td3", "bc", "recurrent-ppo")
 
 
 def train(target: Target, *, seed: int, workers: int | None = None, steps: int | None = None) -> dict[str, Any]:
@@ -82,9 +132,10 @@ def train(target: Target, *, seed: int, workers: int | None = None, steps: int |
     """
     from reactornb import rl
 
-    config = getattr(rl, f"{target.algorithm}Config").for_env(target.env)
+    config = getattr(rl, target.algorithm).config_type.for_env(target.settings_of or target.env)
     config = replace(config, **dict(target.changes), **({} if steps is None else {"total_timesteps": steps}))
-    program = Program(getattr(rl, target.algorithm)(env=target.env, config=config))
+    source = {"dataset": recorded(target.env, target.behaviours)[0]} if target.behaviours else {}
+    program = Program(getattr(rl, target.algorithm)(env=target.env, config=config, **source))
     result = program.run(seed=seed, workers=workers)
     metrics = result.metrics
     greedy = list(metrics["eval_return"])
@@ -128,7 +179,8 @@ def inference(rows: Sequence[int] = (1, 4, 16), hidden: int = 64, repeats: int =
     """Microseconds for one call of a policy of two hidden layers, for some numbers of observations."""
     import torch
 
-    from reactornb.rl.networks import Flat, mlp
+    from reactornb.rl.layers import mlp
+    from reactornb.rl.networks import Flat
     from reactornb.rl.policies import Mlp, TorchForward
 
     sizes = (4, hidden, hidden, 2)
@@ -204,6 +256,11 @@ def main(argv: Sequence[str]) -> int:
             target = TARGETS[name]
             rows = measured[name] = []
             print(f"{name}: {target.algorithm} on {target.env}; published: {target.published}", flush=True)
+            if target.behaviours:
+                dataset, means = recorded(target.env, target.behaviours)
+                print(
+                    f"  learns from {dataset.episodes} episodes, mean {dataset.returns.mean():.1f}; of each behaviour {', '.join(f'{m:.1f}' for m in means)}"
+                )
             for seed in range(1, chosen.seeds + 1):
                 row = train(target, seed=seed, workers=chosen.workers, steps=chosen.steps)
                 rows.append(row)

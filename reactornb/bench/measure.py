@@ -308,7 +308,13 @@ def summary(values: Sequence[float]) -> dict[str, float]:
 
 
 def options(
-    name: str, about: str | None, *, repeats: int, workers: str = "1,2", lf: bool = False, cpu_time: bool = False
+    name: str,
+    about: str | None,
+    *,
+    repeats: int,
+    workers: str | None = "1,2",
+    lf: bool = False,
+    cpu_time: bool = False,
 ) -> argparse.ArgumentParser:
     """A parser with the options of every benchmark.
 
@@ -316,7 +322,7 @@ def options(
         name: of the benchmark.
         about: its module's docstring; the parser shows all of it.
         repeats: turns unless asked otherwise.
-        workers: numbers of workers unless asked otherwise.
+        workers: numbers of workers unless asked otherwise; None: the benchmark says itself how many there are.
         lf: whether it has its program as Lingua Franca text too.
         cpu_time: whether all its times are taken with `bodies.now`.
     """
@@ -324,7 +330,10 @@ def options(
         prog=f"reactornb bench {name}", description=about, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     threads = parser.add_mutually_exclusive_group()
-    threads.add_argument("--workers", type=numbers, default=numbers(workers), metavar="N,N", help=f"({workers})")
+    if workers is None:
+        parser.set_defaults(workers=())
+    else:
+        threads.add_argument("--workers", type=numbers, default=numbers(workers), metavar="N,N", help=f"({workers})")
     parser.add_argument("--repeats", type=positive, default=repeats, help="turns of everything (%(default)s)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write everything measured")
     parser.add_argument("--check", action="store_true", help="exit with 1 if a bar is missed")

@@ -34,7 +34,7 @@ _LEFT_OUT = {
     "__pycache__", "_pyrepl", "config", "ensurepip", "idlelib", "lib2to3", "lib-dynload", "pydoc_data", "site-packages", "test", "tkinter",
     "turtledemo", "venv", "xmlrpc", "wsgiref", "encodings",
 }  # fmt: skip
-_EXTENSIONS_LEFT_OUT = ("_test", "_tkinter", "_curses", "readline", "_sqlite3", "_ssl", "_hashlib", "_dbm", "_gdbm", "xx", "_codecs_", "_ctypes_test", "_lzma", "_bz2", "_uuid")  # fmt: skip
+_EXTENSIONS_LEFT_OUT = ("_test", "_tkinter", "_curses", "readline", "_sqlite3", "_ssl", "_hashlib", "_dbm", "_gdbm", "xx", "_codecs_", "_ctypes_test", "_lzma", "_bz2", "_uuid", "_hmac", "_remote_debugging", "_elementtree", "pyexpat")  # fmt: skip
 _ENCODINGS = ("__init__", "aliases", "ascii", "idna", "latin_1", "utf_8", "utf_16", "utf_32", "unicode_escape", "raw_unicode_escape")  # fmt: skip
 
 # Packages as folders, and what of them is not imported here: parts of names, below the package.
@@ -43,7 +43,7 @@ _FOLDERS = {
         "f2py", "include", "_pyinstaller", "pkgconfig", "_core/_simd.", "_core/_multiarray_tests.", "_core/_rational_tests.",
         "_core/_umath_tests.", "_core/_struct_ufunc_tests.", "_core/_operand_flag_tests.", "_core/lib",
     ),
-    "reactornb": ("viz", "notebook"),
+    "reactornb": ("viz", "notebook", "durable", "cluster"),
 }  # fmt: skip
 # Pure Python without data: in the archive of the standard library.
 _ARCHIVED = {

@@ -56,7 +56,7 @@ def made(network: str, rows: int, updates: int) -> dict[str, Any]:
     import numpy as np
 
     from reactornb.rl import optimizers
-    from reactornb.rl.envs import EnvSpec
+    from reactornb.rl.env_spec import EnvSpec
     from reactornb.rl.ppo import PPOAlgorithm, PPOConfig
     from reactornb.rl.storage import Trajectory
 

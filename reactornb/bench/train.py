@@ -51,6 +51,7 @@ BARS: dict[tuple[str, str, str], float] = {
     ("ppo-acrobot", "2 workers", "sb3"): 2.0,
     ("ppo-acrobot", "2 workers", "cleanrl"): 2.0,
     ("dqn-cartpole", "2 workers", "sb3"): 1.5,
+    ("sac-pendulum", "2 workers", "sb3"): 1.5,
     ("ppo-slow", "2 workers", "sb3 dummy"): 1.9,
     ("ppo-slow", "2 workers", "sb3 subproc"): 1.0,
     ("ppo-slow", "2 workers", "cleanrl async"): 1.0,

@@ -15,8 +15,11 @@ from reactornb.errors import ReactorError, suggestion
 from reactornb.rl.atari import MNIH_2015, make_atari
 from reactornb.rl.dqn import DQN, DQNConfig
 from reactornb.rl.ppo import PPO, PPOConfig
+from reactornb.rl.sac import SAC, SACConfig
 
 __all__ = ["CASES", "Case"]
+
+OURS: dict[str, tuple[Any, Any]] = {"PPO": (PPO, PPOConfig), "DQN": (DQN, DQNConfig), "SAC": (SAC, SACConfig)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +28,7 @@ class Case:
 
     Attributes:
         name: as `--case` takes it.
-        algorithm: "PPO" or "DQN".
+        algorithm: "PPO", "DQN" or "SAC".
         env: a Gymnasium id, "slow" (`peers/slow_env.py`) or "pong" (with the preprocessing of Mnih et al. 2015).
         steps: of all environments together.
         settings: hyper-parameters by Stable-Baselines3's names; `n_envs`, `hidden`, `anneal_lr`, `anneal_clip_range` besides.
@@ -66,7 +69,7 @@ class Case:
         return {"algorithm": self.algorithm, "env": self.env, "steps": self.steps, "settings": dict(self.settings)}
 
     def config(self, **changes: Any) -> Any:
-        """Our configuration: a `PPOConfig` or a `DQNConfig`.
+        """Our configuration: a `PPOConfig`, a `DQNConfig` or a `SACConfig`.
 
         Args:
             changes: fields by name, instead of what the case says.
@@ -75,7 +78,7 @@ class Case:
             ReactorError: for a name that is no field.
             ConfigError: for a value that does not fit.
         """
-        kind: Any = PPOConfig if self.algorithm == "PPO" else DQNConfig
+        kind: Any = OURS[self.algorithm][1]
         there = [f.name for f in fields(kind)]
         for name in changes:
             if name not in there:
@@ -92,11 +95,13 @@ class Case:
             s["vf_coef"] *= 2
             s["clip_vloss"] = s.pop("clip_range_vf") is not None
             s["anneal_clip_range"] = s.get("anneal_clip_range", False)
-        else:
+        elif self.algorithm == "DQN":
             # Its counter of the target's interval stands still during a round's updates, so with an interval shorter than a round the
             # target is replaced once a round; ours counts on. Its loss is Huber's.
             s["target_update_interval"] = max(s["target_update_interval"], self.round_steps)
             s["huber"] = True
+        else:
+            s["qf_learning_rate"] = None
         return kind(**{**s, "n_rollouts": rollouts, "total_timesteps": self.steps, "eval_episodes": 0, **self.ours, **changes})  # fmt: skip
 
     def program(self, **changes: Any) -> Any:
@@ -107,7 +112,7 @@ class Case:
             env = make_slow
         elif env == "pong":
             env = partial(make_atari, "Pong", config.n_envs, **MNIH_2015)
-        return (PPO if self.algorithm == "PPO" else DQN)(env=env, config=config)
+        return OURS[self.algorithm][0](env=env, config=config)
 
 
 _PPO = {
@@ -138,6 +143,14 @@ CASES: dict[str, Case] = {
                 "exploration_final_eps": 0.04, "max_grad_norm": 10.0, "hidden": (256, 256),
             },
             1, 300.0, "RL Baselines3 Zoo, dqn.yml",
+        ),
+        Case(
+            "sac-pendulum", "SAC", "Pendulum-v1", 10_000,
+            {
+                "n_envs": 1, "train_freq": 1, "gradient_steps": 1, "learning_rate": 1e-3, "batch_size": 256, "buffer_size": 100_000,
+                "learning_starts": 100, "tau": 0.005, "gamma": 0.99, "ent_coef": "auto", "hidden": (256, 256),
+            },
+            1, -250.0, "RL Baselines3 Zoo, sac.yml",
         ),
         Case(
             "ppo-slow", "PPO", "slow", 8192, {**_CARTPOLE, "n_envs": 16, "n_steps": 32}, 8, None,

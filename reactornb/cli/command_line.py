@@ -1,4 +1,4 @@
-"""The command line: `reactornb run | graph | check | diff | demo | bench | doctor`.
+"""The command line: `reactornb run | sweep | resume | graph | check | verify | diff | runs | demo | bench | paper | doctor`.
 
 This module parses the command line, calls `commands`, and turns errors into lines and an exit status. What a program file is, `loading`
 defines.
@@ -16,13 +16,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from reactornb.cli import commands
+from reactornb.cli import commands, runs
+from reactornb.cli import resume as resuming
+from reactornb.cli import sweep as sweeping
+from reactornb.cli import verify as verifying
 from reactornb.cli.commands import FAILED, MISTAKE, console
 from reactornb.cli.console import discard_stdout, is_stdout_error
 from reactornb.cli.restart import settle_interpreter
 from reactornb.cli.signals import SignalHandler, Signalled
 from reactornb.errors import AssemblyError, DeclarationError, FileExitedError, LFSyntaxError, ReactorError
-from reactornb.options import add_arguments, parameter_value
+from reactornb.options import add_arguments, add_verify_arguments, parameter_value
 from reactornb.tags import parse_duration
 
 __all__ = ["main"]
@@ -97,7 +100,12 @@ def _parsed(argv: Sequence[str] | None) -> argparse.Namespace:
     """The command line; `reactornb run` takes NAME=VALUE after options, too, where argparse leaves them over."""
     parser = _parser()
     chosen, left_over = parser.parse_known_args(argv)
-    if left_over and (chosen.call is not commands.run or any(word.startswith("-") for word in left_over)):
+    if chosen.call is commands.paper:
+        chosen.options = left_over  # those of `reactornb.bench.paper`, which is not loaded to parse others
+        return chosen
+    if left_over and (
+        chosen.call not in (commands.run, verifying.verify) or any(word.startswith("-") for word in left_over)
+    ):
         parser.error(f"unrecognized arguments: {' '.join(left_over)}")
     for word in left_over:
         try:
@@ -126,6 +134,80 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("parameters", nargs="*", type=_parameter, metavar="NAME=VALUE", help="parameters of the program")
     run.add_argument("--main", metavar="NAME", help="which reactor or program of the file")
     add_arguments(run, process_goes_on=False)
+    _add_ends(run)
+
+    resume = command("resume", resuming.resume, "Go on with a run that was kept (reactornb run --keep NAME).")
+    resume.set_defaults(needs_no_gil=True)
+    resuming.add_resume(resume)
+    _add_ends(resume)
+
+    sweep = command(
+        "sweep",
+        sweeping.sweep,
+        "Run a program with all combinations of parameters and seeds, on all cores, or search for the best.",
+    )
+    sweep.set_defaults(needs_no_gil=True)
+    sweeping.add_sweep(sweep)
+
+    graph = command("graph", commands.graph, "Draw the action-port graph of a program.", epilog=_RUNNABLE)
+    graph.set_defaults(needs_no_gil=True)
+    graph.add_argument("file", type=Path)
+    graph.add_argument("--main", metavar="NAME", help="which reactor or program of the file")
+    graph.add_argument("-o", "--output", type=Path, metavar="FILE", help=".svg, .png, .dot or .txt; text unless given")
+    graph.add_argument("--levels", action="store_true", help="write each reaction's level beside it")
+    graph.add_argument("--depth", type=int, help="levels of the hierarchy below the root")
+
+    check = command("check", commands.check, "Load and assemble programs without running them.", epilog=_RUNNABLE)
+    check.set_defaults(needs_no_gil=True)
+    check.add_argument("files", nargs="+", type=Path, metavar="FILE")
+
+    verify = command(
+        "verify", verifying.verify,
+        "Run the beginning of a program twice, with one worker and with several, and name the first value that differs.", epilog=_RUNNABLE,
+    )  # fmt: skip
+    verify.set_defaults(needs_no_gil=True)
+    verify.add_argument("program", type=Path, metavar="FILE", help="a program file, or PPO, DQN, …")
+    verify.add_argument(
+        "parameters", nargs="*", type=_parameter, metavar="NAME=VALUE", help="parameters of the program"
+    )
+    verify.add_argument("--main", metavar="NAME", help="which reactor or program of the file")
+    add_verify_arguments(verify)
+
+    diff = command(
+        "diff", commands.diff, "Name the first tag and port at which two runs differ; the status is 1 if they do."
+    )
+    for side in ("a", "b"):
+        diff.add_argument(
+            side, type=Path, metavar=side.upper(), help="what reactornb run --fingerprint-log wrote of a run"
+        )
+
+    kept = command(
+        "runs", lambda chosen: chosen.runs(chosen), "The runs that were kept: list, compare, export, tag, remove."
+    )
+    runs.add_commands(kept)
+
+    demo = command("demo", commands.demo, "Train in the quick-start notebook, in a real kernel, headless.")
+    demo.add_argument("--out", type=Path, default=Path("out"), help="folder for the page and the pictures")
+    demo.add_argument("--notebook", type=Path, help="another notebook of the same form")
+    demo.add_argument("--timeout", type=int, default=900, metavar="S", help="seconds a cell may take")
+
+    bench = command("bench", commands.bench, "Measure. Without a name: what there is.")
+    bench.set_defaults(needs_no_gil=True)
+    bench.add_argument("name", nargs="?", help="a module of reactornb.bench")
+    bench.add_argument("options", nargs=argparse.REMAINDER, help="its options; --help says which")
+
+    paper = command(
+        "paper", commands.paper, "Measure the experiments of the paper behind this project: one page.", add_help=False
+    )
+    paper.set_defaults(needs_no_gil=True)
+
+    doctor = command("doctor", commands.doctor, "Look at this machine and environment, and say what to mend.")
+    doctor.add_argument("--json", action="store_true", help="the same, for programs")
+    return parser
+
+
+def _add_ends(run: argparse.ArgumentParser) -> None:
+    """What a command that runs a program does besides."""
     run.add_argument(
         "--timeline",
         type=Path,
@@ -142,40 +224,6 @@ def _parser() -> argparse.ArgumentParser:
         "--progress", action="store_true", help="say on stderr how far it is, also where that is no terminal"
     )
     run.add_argument("-q", "--quiet", action="store_true", help="no line about the run")
-
-    graph = command("graph", commands.graph, "Draw the action-port graph of a program.", epilog=_RUNNABLE)
-    graph.set_defaults(needs_no_gil=True)
-    graph.add_argument("file", type=Path)
-    graph.add_argument("--main", metavar="NAME", help="which reactor or program of the file")
-    graph.add_argument("-o", "--output", type=Path, metavar="FILE", help=".svg, .png, .dot or .txt; text unless given")
-    graph.add_argument("--levels", action="store_true", help="write each reaction's level beside it")
-    graph.add_argument("--depth", type=int, help="levels of the hierarchy below the root")
-
-    check = command("check", commands.check, "Load and assemble programs without running them.", epilog=_RUNNABLE)
-    check.set_defaults(needs_no_gil=True)
-    check.add_argument("files", nargs="+", type=Path, metavar="FILE")
-
-    diff = command(
-        "diff", commands.diff, "Name the first tag and port at which two runs differ; the status is 1 if they do."
-    )
-    for side in ("a", "b"):
-        diff.add_argument(
-            side, type=Path, metavar=side.upper(), help="what reactornb run --fingerprint-log wrote of a run"
-        )
-
-    demo = command("demo", commands.demo, "Train in the quick-start notebook, in a real kernel, headless.")
-    demo.add_argument("--out", type=Path, default=Path("out"), help="folder for the page and the pictures")
-    demo.add_argument("--notebook", type=Path, help="another notebook of the same form")
-    demo.add_argument("--timeout", type=int, default=900, metavar="S", help="seconds a cell may take")
-
-    bench = command("bench", commands.bench, "Measure. Without a name: what there is.")
-    bench.set_defaults(needs_no_gil=True)
-    bench.add_argument("name", nargs="?", help="a module of reactornb.bench")
-    bench.add_argument("options", nargs=argparse.REMAINDER, help="its options; --help says which")
-
-    doctor = command("doctor", commands.doctor, "Look at this machine and environment, and say what to mend.")
-    doctor.add_argument("--json", action="store_true", help="the same, for programs")
-    return parser
 
 
 def _version() -> str:

@@ -9,7 +9,7 @@ import argparse
 import ast
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,21 +24,36 @@ from reactornb.options import given_options
 if TYPE_CHECKING:
     from reactornb.runtime import Program, Run
 
-__all__ = ["FAILED", "MISTAKE", "bench", "check", "console", "demo", "diff", "doctor", "graph", "run"]
+__all__ = [
+    "FAILED",
+    "MISTAKE",
+    "bench",
+    "check",
+    "console",
+    "demo",
+    "diff",
+    "doctor",
+    "finish",
+    "graph",
+    "load",
+    "mistakes_in",
+    "paper",
+    "run",
+]
 
 FAILED, MISTAKE = 1, 2
 
 console = Console()
 
 
-def _load(path: Path, name: str | None, /, **parameters: Any) -> Program:
+def load(path: Path, name: str | None, /, **parameters: Any) -> Program:
     """The program in a file, whatever kind of file it is."""
     from reactornb import loading
     from reactornb.runtime import Program
 
     if path.suffix == ".lf":
         return _load_lf(path, name, parameters)[0]
-    with _mistakes_in(path):
+    with mistakes_in(path):
         root = loading.load(path).root(name, parameters=bool(parameters))
         if isinstance(root, type):
             return Program(loading.make(root, parameters))
@@ -48,7 +63,7 @@ def _load(path: Path, name: str | None, /, **parameters: Any) -> Program:
 
 
 @contextmanager
-def _mistakes_in(path: Path) -> Iterator[None]:
+def mistakes_in(path: Path) -> Iterator[None]:
     """What a file raises while it is loaded is its user's mistake: its own lines, and one of ours."""
     from reactornb import loading
 
@@ -97,6 +112,16 @@ def _frames_of_the_file(error: Exception) -> list[traceback.FrameSummary]:
 
 def run(chosen: argparse.Namespace) -> int:
     """Run a program and report on it."""
+    return finish(chosen, lambda signals: _start(chosen, signals))
+
+
+def finish(chosen: argparse.Namespace, start: Callable[[SignalHandler], Run]) -> int:
+    """Start a run, follow it to its end, and report on it.
+
+    Args:
+        chosen: the command line.
+        start: starts the run.
+    """
     from reactornb.cli.progress import follow
     from reactornb.cli.report import report
     from reactornb.runtime.crashes import crash_report
@@ -106,7 +131,7 @@ def run(chosen: argparse.Namespace) -> int:
         if path is not None:
             check_writable(path)
     with crash_report():
-        run = _start(chosen, signals)
+        run = start(signals)
         try:
             follow(run, signals, console, progress=_wants_progress(chosen), walltime_s=chosen.walltime)
         except BaseException:  # a handler of the program's own has raised
@@ -126,7 +151,7 @@ def _start(chosen: argparse.Namespace, signals: SignalHandler) -> Run:
     if chosen.file.suffix == ".lf":
         program, target = _load_lf(chosen.file, chosen.main, parameters)
     else:
-        program = _load(chosen.file, chosen.main, **parameters)
+        program = load(chosen.file, chosen.main, **parameters)
     if signals.count:  # something has caught the signal's exception
         raise Signalled
     given = given_options({name: value for name, value in vars(chosen).items() if name != "fingerprint_log"})  # a file
@@ -145,7 +170,7 @@ def graph(chosen: argparse.Namespace) -> int:
     """Draw the graph of a program."""
     from reactornb.viz import dot
 
-    graph = _load(chosen.file, chosen.main).graph
+    graph = load(chosen.file, chosen.main).graph
     if chosen.output is None:
         print(dot.text(graph, depth=chosen.depth).rstrip())
     else:
@@ -183,14 +208,14 @@ def _problems(path: Path) -> list[tuple[str, str]]:
     from reactornb.model.spec import REQUIRED
     from reactornb.runtime import Program
 
-    with _mistakes_in(path):
+    with mistakes_in(path):
         loaded = loading.load(path)
     problems = [("warning", words) for words in loaded.notes]
     problems += [("error", str(error)) for name, error in loaded.problems.items() if name not in loaded.caught]
     programs = list(loaded.programs())
     for name, root, parameters in programs:
         try:
-            with _mistakes_in(path):
+            with mistakes_in(path):
                 program = loading.make(root, parameters) if isinstance(root, type) else root
                 if not isinstance(program, Program):
                     Program(program)
@@ -272,6 +297,20 @@ def bench(chosen: argparse.Namespace) -> int:
         console.say(f"the benchmark {chosen.name} needs {error.name}: pip install reactornb[rl]")
         return MISTAKE
     return int(module.main(chosen.options) or 0)
+
+
+def paper(chosen: argparse.Namespace) -> int:
+    """Measure the experiments of the paper, and write a page of them."""
+    from importlib import import_module
+
+    try:
+        module = import_module("reactornb.bench.paper")  # by its name: nothing but the command line knows of benchmarks
+    except ModuleNotFoundError as error:
+        if (error.name or "reactornb").startswith("reactornb"):
+            raise  # a bug of ours
+        console.say(f"the paper's page needs {error.name}: pip install reactornb[notebook,rl]")
+        return MISTAKE
+    return int(module.main(chosen.options))
 
 
 def doctor(chosen: argparse.Namespace) -> int:

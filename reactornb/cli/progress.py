@@ -12,7 +12,7 @@ from typing import Any
 from reactornb.cli.console import Console
 from reactornb.cli.signals import SignalHandler, Signalled
 from reactornb.runtime import Program, Run
-from reactornb.tags import format_ns
+from reactornb.runtime.outlook import Outlook, clock
 
 __all__ = ["Meter", "begin", "follow"]
 
@@ -93,6 +93,7 @@ class Meter:
         self._before = (0.0, 0.0, 0)  # seconds, steps and reactions when it was last shown
         self._read: list[int] = []
         self._steps = 0.0
+        self._outlook = Outlook(run)
         self._values: dict[str, deque[float]] = {}
 
     def update(self) -> None:
@@ -112,21 +113,15 @@ class Meter:
         then, steps, ran = self._before
         self._before = (seconds, self._steps, reactions)
         passed = max(seconds - then, 1e-9)
-        parts = [f"{run.program.name} {_clock(seconds)}"]
-        limit = run.options.until_ns
-        time_ns = run.tag.time_ns
-        if limit:
-            parts.append(_part(format_ns(time_ns), format_ns(limit), time_ns / limit, seconds))
+        parts = [f"{run.program.name} {clock(seconds)}"]
+        ahead = self._outlook.look(self._steps)
+        parts += ahead.words if ahead is not None else []
         if self._steps:
-            root = run.program.root
-            total = getattr(getattr(root, "settings", None) or getattr(root, "config", None), "total_timesteps", None)
-            done = f"{self._steps:,.0f}"
-            parts.append(
-                f"steps {_part(done, f'{total:,}', self._steps / total, seconds) if isinstance(total, int) and total else done}"
-            )
+            if not self._outlook.total_steps:
+                parts.append(f"steps {self._steps:,.0f}")
             parts.append(f"{(self._steps - steps) / passed:,.0f} steps/s")
         else:
-            if not limit:
+            if ahead is None:
                 parts.append(f"tag {run.tag}")
             parts.append(f"{(reactions - ran) / passed:,.0f} reactions/s")
         for name, values in self._values.items():
@@ -152,18 +147,3 @@ class Meter:
                     self._values.setdefault(name, deque(maxlen=_MEAN_OF)).extend(
                         columns[name].values[-_MEAN_OF:].tolist()
                     )
-
-
-def _part(done: str, total: str, share: float, seconds: float) -> str:
-    """`12 s of 60 s (20 %, 40 s left)`."""
-    share = min(share, 1.0)
-    left = f", {_clock(seconds * (1 - share) / share)} left" if share > 0.01 else ""
-    return f"{done} of {total} ({100 * share:.0f} %{left})"
-
-
-def _clock(seconds: float) -> str:
-    if seconds < 60:
-        return f"{seconds:.0f} s"
-    minutes, rest = divmod(int(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02} min"

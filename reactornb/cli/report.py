@@ -44,6 +44,10 @@ def report(
     parts: list[Callable[[], None]] = [lambda: _tell_failure(run, console)]
     if not quiet:
         parts.append(lambda: console.say(_summary(run)))
+        if run.kept is not None and run.state != "finished":
+            parts.append(
+                lambda: console.say(f"kept in {run.kept}: reactornb resume {run.kept and run.kept.name} FILE goes on")
+            )
     parts.append(lambda: _print_fingerprint(run, console))
     if profile:
         parts.append(lambda: print(run.profile(), flush=True))  # noqa: T201 - what a command is asked for

@@ -7,7 +7,7 @@ far the receiver may be ahead of the sender: at a time t the sender can still ca
 from __future__ import annotations
 
 from reactornb.errors import AssemblyError
-from reactornb.graph.nodes import Edge, Flat, PortNode, ReactorNode, short
+from reactornb.graph.nodes import Edge, Flat, Graph, PortNode, ReactorNode, short
 
 __all__ = ["Delay", "add", "distances_of", "homes"]
 
@@ -31,7 +31,7 @@ def homes(
     return enclaves
 
 
-def distances_of(work: Flat, enclaves: int) -> tuple[tuple[Delay | None, ...], ...]:
+def distances_of(work: Flat | Graph, enclaves: int) -> tuple[tuple[Delay | None, ...], ...]:
     """Least delays: row sender, column receiver, None where no path leads.
 
     Raises:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Any, Protocol
 
 from reactornb.tags import Tag
 
@@ -14,16 +14,23 @@ class Context(Protocol):
 
     Attributes:
         start_time_ns: physical time at which the run began, in ns since the epoch.
+        is_kept: whether checkpoints of the run may be taken; set before the first reaction runs. What has to be recorded for them, such as an
+            environment's actions, is recorded only then.
     """
 
     start_time_ns: int
+    is_kept: bool
 
     def current_tag(self) -> Tag:
         """The tag that is being executed."""
         ...
 
-    def physical_elapsed_ns(self) -> int:
-        """Physical time since the start of the run, in ns."""
+    def physical_elapsed_ns(self, reader: Any = None) -> int:
+        """Physical time since the start of the run, in ns.
+
+        Args:
+            reader: the instance that asks; a run that is recorded keeps what it was told.
+        """
         ...
 
     def request_stop(self) -> None:

@@ -35,10 +35,13 @@ class LiveReactor(ReactorBase):
     @property
     def seed(self) -> int:
         """An int below 2**63 derived from the run's seed and the reactor's full name (BLAKE2b)."""
-        from hashlib import blake2b
+        return _derived(self._run_seed, self._name)
 
-        digest = blake2b(f"{self._run_seed}\0{self._name}".encode(), digest_size=8).digest()
-        return int.from_bytes(digest, "little") >> 1
+    @property
+    def bank_seed(self) -> int:
+        """The same, but one for all members of its bank: of the full name without the last index. Outside banks that is `seed`."""
+        name = self._name
+        return _derived(self._run_seed, name[: name.rindex("[")] if name.endswith("]") else name)
 
     @property
     def rng(self) -> numpy.random.Generator:
@@ -69,7 +72,7 @@ class LiveReactor(ReactorBase):
     @property
     def physical_time_ns(self) -> int:
         """Physical time since the start of the run, in ns."""
-        return self._context.physical_elapsed_ns()
+        return self._context.physical_elapsed_ns(self)
 
     @property
     def lag_ns(self) -> int:
@@ -85,12 +88,12 @@ class LiveReactor(ReactorBase):
         """True if the deadline of the reaction that runs has passed by now; false if it has none.
 
         Args:
-            invoke_handler: also call the deadline's handler in that case.
+            invoke_handler: also call the deadline's handler in that case, if it has one.
         """
         limit = self._deadline
         if limit is None or not limit.is_missed():
             return False
-        if invoke_handler:
+        if invoke_handler and limit.late is not None:
             limit.late()
         return True
 
@@ -116,3 +119,10 @@ class LiveReactor(ReactorBase):
         """
         if metrics:
             self._log.add(self._context.current_tag(), metrics)
+
+
+def _derived(run_seed: int, name: str) -> int:
+    from hashlib import blake2b
+
+    digest = blake2b(f"{run_seed}\0{name}".encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "little") >> 1

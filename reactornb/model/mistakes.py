@@ -260,6 +260,7 @@ _SET_BY_US = frozenset(
     {
         "log",
         "seed",
+        "bank_seed",
         "rng",
         "tag",
         "time_ns",

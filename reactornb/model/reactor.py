@@ -59,6 +59,7 @@ class Reactor(LiveReactor):
     While a reaction runs, `self` also has:
         rng: a `numpy.random.Generator` of its own, seeded by the run's seed and the reactor's full name.
         seed: that seed, an int below 2**63.
+        bank_seed: the same for all members of its bank.
         tag, time_ns, physical_time_ns, lag_ns: where the run is in logical and physical time.
 
     Raises:

@@ -24,7 +24,7 @@ from reactornb.model import Reactor
 from reactornb.notebook.tracebacks import show_deepest
 from reactornb.runtime import live_runs
 
-__all__ = ["Cell", "Declarations", "cell_number", "describer"]
+__all__ = ["Cell", "Declarations", "cell_number", "cell_reader", "describer"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,3 +204,14 @@ def describer(shell: Any) -> Callable[[str, int], str | None]:
         return None if number is None else f"cell {number}, line {line}"
 
     return describe
+
+
+def cell_reader(shell: Any) -> Callable[[str], str | None]:
+    """What `durable.code.set_cell_reader` wants: the text of the cell whose code has this file name, as it was typed."""
+
+    def read(file: str) -> str | None:
+        number = cell_number(shell, file)
+        typed = shell.history_manager.input_hist_raw
+        return f"{typed[number].rstrip()}\n" if number is not None and 0 < number < len(typed) else None
+
+    return read

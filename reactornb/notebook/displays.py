@@ -5,33 +5,41 @@ from __future__ import annotations
 import contextlib
 import sys
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from IPython.display import display
 
-from reactornb.errors import UnknownNameError
+from reactornb.errors import ReactorError, UnknownNameError
 from reactornb.graph import Graph
 from reactornb.notebook.output import Output
 from reactornb.notebook.pump import Pump, WaitingCell
 from reactornb.runtime import Program, Run, live_runs
 from reactornb.runtime.profile import Profile
 from reactornb.runtime.timeline import Timeline
+from reactornb.tags import Tag
 from reactornb.viz.graph_view import GraphView
 from reactornb.viz.profile_table import profile_html
 from reactornb.viz.run_view import RunsView
 from reactornb.viz.timeline_view import TimelineView
 
 if TYPE_CHECKING:
+    from reactornb.durable.stored import StoredRun
+    from reactornb.sweeps.running import Sweep
     from reactornb.viz.control import Control
+    from reactornb.viz.films_panel import FilmsPanel
     from reactornb.viz.graph_panel import GraphPanel
     from reactornb.viz.run_panel import RunPanel
+    from reactornb.viz.sweep_panel import SweepPanel
     from reactornb.viz.timeline_panel import TimelinePanel
 
-    Panel = GraphPanel | RunPanel | TimelinePanel
+    Panel = FilmsPanel | GraphPanel | RunPanel | SweepPanel | TimelinePanel
 
 __all__ = ["Displays"]
 
+_STORED = ("reactornb.durable.stored", "StoredRun")
+_SWEEP = ("reactornb.sweeps.running", "Sweep")
+_ON_THE_WAY = {"resume": "resuming …", "rewind": "going there …", "branch": "branching …"}
 _WIDGET = "application/vnd.jupyter.widget-view+json"
 
 
@@ -57,6 +65,9 @@ class Displays:
         self._controls: list[Control] = []
         # Called by the button "Start again": starts a run like the given one. The session sets it.
         self.restart: Callable[[Run], Run] | None = None
+        # Called for a kept run that is to go on, or from a point of its curve, on a thread of its own; see `KeptRuns.travel`.
+        self.travel: Callable[[Run | StoredRun, str, tuple[int, int] | None, str], Run] | None = None
+        self.arrived: Callable[[Run], None] | None = None  # called with what `travel` returned, on the loop's thread
         self._waiting: WaitingCell | None = None  # from `install` on, where there is a pump
 
     def install(self) -> None:
@@ -73,6 +84,8 @@ class Displays:
             formatter.mimebundle_formatter.for_type(Graph, lambda graph, **_: _outline(graph))
             formatter.mimebundle_formatter.for_type(GraphView, lambda view, **_: {"text/plain": repr(view)})
         formatter.ipython_display_formatter.for_type(Run, self.show_runs)
+        formatter.ipython_display_formatter.for_type_by_name(*_STORED, self.show_runs)  # which brings files with it
+        formatter.ipython_display_formatter.for_type_by_name(*_SWEEP, self.show_sweep)  # likewise
         formatter.ipython_display_formatter.for_type(Timeline, self.show_timeline)
         formatter.formatters["text/html"].for_type(Profile, profile_html)
         self.shell.events.register("pre_run_cell", self._before_cell)
@@ -89,6 +102,8 @@ class Displays:
         for kind in (Program, Graph, GraphView, Run, Timeline):
             formatter.mimebundle_formatter.pop(kind, None)
             formatter.ipython_display_formatter.pop(kind, None)
+        formatter.ipython_display_formatter.pop(".".join(_STORED), None)
+        formatter.ipython_display_formatter.pop(".".join(_SWEEP), None)
         self.shell.events.unregister("pre_run_cell", self._before_cell)
         self.shell.events.unregister("post_run_cell", self._after_cell)
         if self._waiting is not None:
@@ -183,11 +198,26 @@ class Displays:
             self._looks.pop(panel.twin, None)
             self._panels = {key: p for key, p in self._panels.items() if p is not panel}
 
-    def show_runs(self, *runs: Run, metrics: Iterable[str] | None = None) -> None:
-        """Show the panel of a run, or one panel of several, below the cell that is running."""
-        panel = self._panel(runs, metrics) if self.pump is not None else None
+    def show_runs(
+        self,
+        *runs: Run | StoredRun,
+        metrics: Iterable[str] | None = None,
+        axis: str | None = None,
+        groups: Mapping[str, Sequence[Run | StoredRun]] | None = None,
+    ) -> None:
+        """Show the panel of a run, or one panel of several, below the cell that is running.
+
+        Args:
+            runs: the runs.
+            metrics: which ones; all unless given.
+            axis: the x axis; see `reactornb.viz.axes`.
+            groups: the runs by the names of their groups, instead of `runs`.
+        """
+        if groups is not None:
+            runs = tuple(run for own in groups.values() for run in own)
+        panel = self._panel(runs, metrics, axis, groups) if self.pump is not None else None
         if panel is None:
-            view = RunsView(runs, metrics)
+            view = RunsView(runs if groups is None else groups, metrics, axis)
             view.refresh()
             view.check()
             print(view.text())  # noqa: T201 - what a terminal shows
@@ -223,7 +253,46 @@ class Displays:
         view = TimelineView(timeline)
         print(view.text(view.window(last_ns)))  # noqa: T201 - what a terminal shows
 
-    def _move(self, panel: RunPanel | TimelinePanel) -> None:
+    def show_films(self, run: Run, films: Callable[[], Sequence[Any]]) -> bool:
+        """Show what a run has filmed below the cell that is running; returns false where widgets cannot be shown.
+
+        Args:
+            run: whose films they are.
+            films: gives those that there are, the newest last.
+        """
+        if self.pump is None:
+            return False
+        try:
+            from reactornb.viz.films_panel import FilmsPanel
+        except ImportError:  # the notebook extra is not installed
+            return False
+        panel = FilmsPanel(run, films, self.pump.call)
+        look = self._show(panel)
+
+        def look_if_new() -> None:
+            if panel.is_new:
+                look()
+
+        if panel.run_is_alive:
+            self.pump.add(panel, look_if_new)
+        return True
+
+    def show_sweep(self, sweep: Sweep, metrics: Iterable[str] | None = None) -> None:
+        """Show the panel of a sweep below the cell that is running; in a terminal its words."""
+        if self.pump is not None:
+            try:
+                from reactornb.viz.sweep_panel import SweepPanel
+            except ImportError:  # the notebook extra is not installed: text will do
+                pass
+            else:
+                known = [p for p in self._open if isinstance(p, SweepPanel) and p.sweep is sweep and p.is_open]
+                panel = known[0] if known and metrics is None else SweepPanel(sweep, metrics, self.pump.call)
+                self._looks.setdefault(panel.twin, []).append(self._show(panel))
+                self._move(panel)
+                return
+        print(sweep)  # noqa: T201 - what a terminal shows
+
+    def _move(self, panel: RunPanel | TimelinePanel | SweepPanel) -> None:
         assert self.pump is not None
 
         def last_looks() -> None:
@@ -233,19 +302,29 @@ class Displays:
         if panel.run_is_alive:
             self.pump.add(panel, last_looks)
 
-    def _panel(self, runs: tuple[Run, ...], metrics: Iterable[str] | None) -> RunPanel | None:
+    def _panel(
+        self,
+        runs: tuple[Run | StoredRun, ...],
+        metrics: Iterable[str] | None,
+        axis: str | None,
+        groups: Mapping[str, Sequence[Run | StoredRun]] | None,
+    ) -> RunPanel | None:
         try:
             from reactornb.viz.run_panel import RunPanel
         except ImportError:  # the notebook extra is not installed: text will do
             return None
         wanted = None if metrics is None else tuple(metrics)
-        key = (*map(id, runs), wanted)
+        named = () if groups is None else tuple((name, len(own)) for name, own in groups.items())
+        key = (*map(id, runs), wanted, axis, named)
         panel = self._panels.get(key)
         if panel is None or not panel.is_open or [view.run for view in panel.view.views] != list(runs):
-            panel = self._panels[key] = RunPanel(runs, wanted, self._restart_later)
+            panel = self._panels[key] = RunPanel(
+                runs if groups is None else groups, wanted, self._restart_later, self._travel_later, axis
+            )
         if self.output is not None:
             for run in runs:
-                self.output.shown(run)
+                if isinstance(run, Run):
+                    self.output.shown(run)
         return panel
 
     def begin(self, start: Callable[[], Run]) -> Run:
@@ -267,9 +346,9 @@ class Displays:
 
         def start() -> None:
             run = panel.view.views[place].run
-            if self.restart is not None and not run.is_alive:
+            if self.restart is not None and isinstance(run, Run) and not run.is_alive:
                 again = self.restart(run)
-                panel.add(again)
+                panel.add(again, group=panel.view.groups()[place])
                 if self.output is not None:
                     self.output.shown(again)
                 self._move(panel)
@@ -277,6 +356,38 @@ class Displays:
 
         assert self.pump is not None
         self.pump.call(start)
+
+    def _travel_later(self, panel: RunPanel, place: int, do: str, at: tuple[int, int] | None, change: str) -> None:
+        """Let a kept run go on: on a thread of its own, since a replay may take its time, and the kernel is to answer meanwhile."""
+        assert self.pump is not None
+        pump = self.pump
+        run = panel.view.views[place].run
+
+        def go() -> None:
+            assert self.travel is not None
+            try:
+                there = self.travel(run, do, at, change)
+            except Exception as error:  # noqa: BLE001 - said beside the run, whatever it is: nobody waits for this thread
+                words = str(error) if isinstance(error, ReactorError) else f"{type(error).__name__}: {error}"
+                pump.call(lambda: panel.tell(place, words))
+            else:
+                pump.call(lambda: self._arrived(panel, place, there, "" if at is None else _origin(at, change)))
+
+        pump.call(lambda: panel.tell(place, _ON_THE_WAY[do]))
+        threading.Thread(target=go, name=f"reactornb-{do}", daemon=True).start()
+
+    def _arrived(self, panel: RunPanel, place: int, run: Run, origin: str) -> None:
+        if origin:
+            panel.tell(place, "")
+            panel.add(run, origin, panel.view.groups()[place])
+        else:
+            panel.goes_on(place, run)
+        if self.output is not None:
+            self.output.shown(run)
+        if self.arrived is not None:
+            self.arrived(run)
+        self._move(panel)
+        self._follow_new()
 
     def _before_cell(self, *_: Any) -> None:
         if self.output is not None:
@@ -303,6 +414,11 @@ class Displays:
 def _close(panel: Panel) -> None:
     panel.layout.close()  # a widget of its own, which ipywidgets makes for each
     panel.close()
+
+
+def _origin(tag: tuple[int, int], change: str) -> str:
+    """From where a run went on, and with what change."""
+    return f"from {Tag(*tag)}{f' with {change}' if change else ''}"
 
 
 def _nothing() -> None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import sys
 from typing import Any
 
+from reactornb.durable.code import set_cell_reader
 from reactornb.errors import ReactorError, set_source_describer
 from reactornb.notebook import help_pages, preload, tracebacks
-from reactornb.notebook.declaring import describer
+from reactornb.notebook.declaring import cell_reader, describer
 from reactornb.notebook.session import Session
 from reactornb.runtime import crashes
 
@@ -26,6 +27,7 @@ def load(shell: Any) -> Session:
         unload()
     _session = Session(shell)
     set_source_describer(describer(shell))
+    set_cell_reader(cell_reader(shell))
     tracebacks.install(shell)
     _session.displays.install()
     help_pages.install(shell)
@@ -45,6 +47,7 @@ def unload() -> None:
         help_pages.uninstall(_session.shell)
         tracebacks.uninstall()
         set_source_describer(None)
+        set_cell_reader(None)
         _session = None
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import weakref
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 from IPython.core.error import UsageError
 
@@ -15,20 +16,26 @@ from reactornb.model import Reactor, from_text
 from reactornb.notebook.declaring import Declarations
 from reactornb.notebook.displays import Displays
 from reactornb.notebook.inspection import inspect_name, one_line
+from reactornb.notebook.kept_runs import KeptRuns
+from reactornb.notebook.profiling import Profiling
+from reactornb.notebook.sweeps import Sweeps
 from reactornb.notebook.tuning import brief, list_parameters
+from reactornb.notebook.verifying import Verifying
+from reactornb.notebook.watching import Watching
 from reactornb.options import options_of
 from reactornb.runtime import Program, Run, RunOptions, known_runs, live_runs
-from reactornb.runtime.profile import Profile
-from reactornb.runtime.timeline import Timeline
+from reactornb.runtime.result import Plotted, Result
 from reactornb.viz.curves import Plot, plot
 from reactornb.viz.graph_view import GraphView
 from reactornb.viz.run_view import RunView
-from reactornb.viz.timeline_file import save_timeline
+
+if TYPE_CHECKING:
+    from reactornb.durable.stored import StoredRun
 
 __all__ = ["Session"]
 
 
-class Session(Declarations):
+class Session(Sweeps, KeptRuns, Watching, Verifying, Profiling, Declarations):
     """The reactors, programs and runs of one notebook.
 
     Args:
@@ -46,6 +53,7 @@ class Session(Declarations):
         self.last_run: Run | None = None
         self.displays = Displays(shell)
         self.displays.restart = self.start_again
+        self.displays.travel, self.displays.arrived = self.travel, self.arrived
         # How each run was started, for starting it again.
         self._began: weakref.WeakKeyDictionary[Run, tuple[str, dict[str, Any], dict[str, Any]]] = (
             weakref.WeakKeyDictionary()
@@ -109,7 +117,7 @@ class Session(Declarations):
         Args:
             name: see `program`.
             parameters: of the class.
-            options: see `reactornb.runtime.RunOptions`; `replay` may be the name of a run, whose changes are made again.
+            options: see `reactornb.runtime.RunOptions`; `replay` may be the name of a run, which is repeated.
 
         Raises:
             RunError: if it is running already.
@@ -119,15 +127,20 @@ class Session(Declarations):
             options["replay"] = self._changes(options["replay"])
         program = self.program(name, **parameters or {})
         chosen = options_of(None, {**self.options.get(type(program.root), {}), **options})
+        if self.keeps and chosen.keep is None:
+            chosen = replace(chosen, keep=self._keep_name(program))
         run = self._begin(program, chosen)
         self._began[run] = (name or self._used, parameters or {}, options)
         self._say_stale(program.graph)
         return run
 
     def _changes(self, name: str) -> Any:
-        """What `--replay NAME` means: a run's changes, or a list of changes in a variable."""
+        """What `--replay NAME` means: what came to a run from outside, or its changes if it recorded only those; or a variable's list of either."""
         value = self.shell.user_ns.get(name)
-        return value if isinstance(value, (list, tuple)) else self.run(name, alive=False, command="run").changes
+        if isinstance(value, (list, tuple)):
+            return value
+        run = self.run(name, alive=False, command="run")
+        return run.outside if run.options.record_outside else run.changes
 
     def _begin(self, program: Program, options: RunOptions) -> Run:
         self.last_run = self.displays.begin(lambda: program.start(options))
@@ -137,12 +150,14 @@ class Session(Declarations):
     def start_again(self, run: Run) -> Run:
         """Start the program of a run again, with the same parameters and options; what the panel's button does.
 
-        A program that this session made from a class is assembled again, so that cells that were run again take effect.
+        A program that this session made from a class is assembled again, so that cells that were run again take effect. A kept run's
+        name is its own: the new one gets another.
         """
         if run in self._began:
             name, parameters, options = self._began[run]
-            return self.start(name, parameters=parameters, **options)
-        return self._begin(run.program, run.options)
+            kept = {"keep": self._another_name(options["keep"])} if options.get("keep") else {}
+            return self.start(name, parameters=parameters, **{**options, **kept})
+        return self._begin(run.program, replace(run.options, keep=self._another_name(run.options.keep)))
 
     def _say_stale(self, graph: Graph) -> None:
         reactors = self.reactors()
@@ -227,7 +242,9 @@ class Session(Declarations):
         return runs
 
     def stop(self, name: str = "", *, every: bool = False) -> list[Run]:
-        """End a run at its next microstep, with its shutdown reactions, or `every` one (of that name); see `Run.stop`."""
+        """End a run at its next microstep, with its shutdown reactions, or `every` one (of that name); see `Run.stop`. Or a sweep."""
+        if self._stop_sweeps(name, every=every):
+            return []
         runs = self._each(name, every, "stop")
         for run in runs:
             if len(runs) > 1:  # all of them are asked before one is waited for
@@ -355,81 +372,51 @@ class Session(Declarations):
             return GraphView(Program(cls, **parameters).graph, levels=levels, depth=depth)
         return GraphView(self.program(name, **(parameters or {})).graph, levels=levels, depth=depth)
 
-    def runs(self, *names: str) -> list[Run]:
-        """The runs meant by names: of runs, of lists of runs, of programs and classes (their last run); the last run if none.
+    def runs(self, *names: str) -> list[Run | StoredRun]:
+        """The runs meant by names: of runs, of lists of runs, of programs and classes (their last run), of kept runs; the last run if none.
 
         Raises:
             UsageError: if a name means no run.
         """
-        chosen: list[Run] = []
+        chosen: list[Run | StoredRun] = []
         for name in names:
             value = self.shell.user_ns.get(name)
             several = list(value.values()) if isinstance(value, dict) else value
-            if isinstance(several, (list, tuple)) and several and all(isinstance(r, Run) for r in several):
+            if isinstance(several, Sequence) and several and all(map(_is_run, several)):
                 chosen += several
+            elif _is_run(value):
+                chosen.append(value)
+            elif self.is_stored(name) and not self._has_run(name):
+                chosen.append(self._stored_run(name))
             else:
                 chosen.append(self.run(name, alive=False))
         return chosen or [self.run(alive=False)]
 
-    def curves(self, *names: str, metrics: Iterable[str] | None = None) -> None:
+    def groups(self, *names: str) -> dict[str, list[Run | StoredRun]] | None:
+        """The runs by the names of their groups, if the one name is that of a dict of lists of runs; else None."""
+        value = self.shell.user_ns.get(names[0]) if len(names) == 1 else None
+        named = value if isinstance(value, dict) else {}
+        if named and all(isinstance(own, Sequence) and own and all(map(_is_run, own)) for own in named.values()):
+            return {str(name): list(own) for name, own in named.items()}
+        return None
+
+    def curves(self, *names: str, metrics: Iterable[str] | None = None, axis: str | None = None) -> None:
         """Show the panel of runs, their learning curves overlaid.
 
         Args:
-            names: see `runs`.
+            names: see `runs`; or one of a dict of lists of runs, by the names of their groups.
             metrics: which ones; all unless given.
+            axis: the x axis: "steps", "wall", "episodes" or "tag"; environment steps unless nobody logged any.
         """
-        self.displays.show_runs(*self.runs(*names), metrics=metrics)
+        groups = self.groups(*names)
+        self.displays.show_runs(*([] if groups else self.runs(*names)), metrics=metrics, axis=axis, groups=groups)
 
-    def plot(self, *names: str, metrics: Iterable[str] | None = None) -> Plot:
-        """The learning curves as a figure; see `reactornb.viz.plot`."""
-        return plot(self.runs(*names), metrics)
-
-    def profile(self, name: str = "", *, banks: bool = False) -> Profile:
-        """Where a run's time goes, as a table that displays itself; see `Run.profile`.
-
-        Args:
-            name: see `run`; the last run when none lives.
-            banks: one row for all members of a bank.
-
-        Raises:
-            UsageError: if there is no such run, or it takes no times.
-        """
-        profile_of_run = self._profiled(name, "profile").profile()
-        return profile_of_run.by_bank() if banks else profile_of_run
-
-    def timeline(self, name: str = "") -> Timeline:
-        """Who ran what, when, on which worker, as a panel that displays itself; see `Run.timeline`.
-
-        Args:
-            name: see `run`; the last run when none lives.
-
-        Raises:
-            UsageError: if there is no such run, or it takes no times.
-        """
-        return self._profiled(name, "timeline").timeline()
-
-    def show_timeline(self, name: str = "", *, last: int | None = None, save: str | None = None) -> None:
-        """Show the timeline's panel, or write it to a file; see `timeline`.
-
-        Args:
-            name: see `timeline`.
-            last: how many ns of physical time are shown, up to the end.
-            save: the file; its ending says as what, see `reactornb.viz.save_timeline`.
-        """
-        of_run = self.timeline(name)
-        if save is None:
-            self.displays.show_timeline(of_run, last)
-        else:
-            self.say(f"saved {save_timeline(of_run, save, last)}")
-
-    def _profiled(self, name: str, command: str) -> Run:
-        run = self.run(name, alive=False)
-        if not run.options.profile:
-            again = f"%reactor start{f' {name}' if name else ''} --profile"
-            raise UsageError(
-                f"%reactor {command}: run {run.number} of {run.program.name} takes no times; start it with {again}"
-            )
-        return run
+    def plot(
+        self, *names: str, metrics: Iterable[str] | None = None, axis: str | None = None, iqm: bool = False
+    ) -> Plot:
+        """The learning curves as a figure; see `curves` and `reactornb.viz.plot`."""
+        groups = self.groups(*names)
+        return plot(self.runs(*names) if groups is None else groups, metrics, x=axis, iqm=iqm)
 
     def inspect(self, name: str) -> str:
         """A reactor class, a member of one, or a reactor of a program, in words.
@@ -456,7 +443,13 @@ class Session(Declarations):
         over = (*(p.last_run for p in self.programs.values()), self.last_run)
         runs = {id(r): r for r in (*live_runs(), *over) if r is not None}
         lines += [f"run {run.number} of {run.program.name}: {run.state} ({self.names(run)})" for run in runs.values()]
+        lines += [sweep.heading() for sweep in self.live_sweeps()]
         return "\n".join(lines) or "No reactor is declared yet: begin with %%reactor."
+
+
+def _is_run(value: Any) -> bool:
+    """Whether something is a run, of this process or a stored one."""
+    return isinstance(value, Plotted) and not isinstance(value, Result)
 
 
 def _names_of(run: Run) -> tuple[str, str]:

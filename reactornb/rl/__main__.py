@@ -13,7 +13,7 @@ from reactornb.cli.signals import SignalHandler
 from reactornb.errors import suggestion
 from reactornb.options import add_arguments, given_options, parameter_value
 
-ALGORITHMS = ("a2c", "a3c", "appo", "dqn", "impala", "ppo")
+ALGORITHMS = ("a2c", "a3c", "appo", "ddpg", "dqn", "impala", "ppo", "recurrent_ppo", "sac", "td3")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -46,7 +46,7 @@ def _train(argv: Sequence[str] | None, signals: SignalHandler) -> int:
     from reactornb.cli.progress import begin, follow
 
     console = Console("reactornb.rl")
-    name = chosen.algorithm.upper()
+    name = "RecurrentPPO" if chosen.algorithm == "recurrent_ppo" else chosen.algorithm.upper()
     program_type = getattr(rl, name)
     config_type = program_type.config_type
     known = (*config_type.names(), "env")

@@ -9,7 +9,6 @@ Source: Mnih et al. 2016, arXiv:1602.01783, made synchronous (Wu et al. 2017, Op
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +16,7 @@ import numpy as np
 import torch
 
 from reactornb.rl.config import (
-    Config,
+    TrainingConfig,
     at_least,
     check,
     config_of,
@@ -31,7 +30,8 @@ from reactornb.rl.config import (
     widths,
 )
 from reactornb.rl.learner import rms_prop
-from reactornb.rl.ppo import ActorCriticAlgorithm, compose_actor_critic, estimate, tensors
+from reactornb.rl.minibatches import tensors
+from reactornb.rl.ppo import ActorCriticAlgorithm, compose_actor_critic, estimate
 from reactornb.rl.storage import Trajectory, aligned
 from reactornb.rl.training import Training
 
@@ -39,7 +39,7 @@ __all__ = ["A2C", "A2CConfig"]
 
 
 @dataclass(frozen=True, slots=True)
-class A2CConfig(Config):
+class A2CConfig(TrainingConfig):
     """Hyper-parameters; the defaults are those of Stable-Baselines3's A2C, with the RL Baselines3 Zoo's a2c.yml for CartPole.
 
     Attributes:
@@ -64,10 +64,10 @@ class A2CConfig(Config):
             n was played with already, not with those learnt from it; see `Learner`.
         overlap: learn from a round while the next ones are played: the learner is an enclave, and `staleness` at least 1. The result
             depends on the staleness alone.
-        eval_episodes: greedy episodes at the end; 0: none.
         device: of the learner.
         shards: reactors that compute the gradient of one minibatch at the same time; None: as many as `default_shards` says for this network
             and minibatch, on any machine. Results of different numbers differ by rounding, those of one are the same for any number of workers.
+        network, eval_every, …: what all algorithms have; see `TrainingConfig`.
     """
 
     total_timesteps: int = 500_000
@@ -87,7 +87,6 @@ class A2CConfig(Config):
     log_std_init: float = 0.0
     staleness: int = 0
     overlap: bool = False
-    eval_episodes: int = 20
     device: str = "cpu"
     shards: int | None = None
 
@@ -96,7 +95,7 @@ class A2CConfig(Config):
             self, total_timesteps=whole(1), n_rollouts=whole(1), n_envs=whole(1), n_steps=horizons, learning_rate=at_least(0), anneal_lr=flag,
             rms_prop_alpha=number(0, 1), rms_prop_eps=number(0, above=True), gamma=number(0, 1), gae_lambda=number(0, 1), ent_coef=at_least(0),
             vf_coef=at_least(0), max_grad_norm=optional(number(0, above=True)), hidden=widths, log_std_init=number(),
-            staleness=whole(0), overlap=flag, eval_episodes=whole(0), device=device, shards=optional(whole(1)),
+            staleness=whole(0), overlap=flag, device=device, shards=optional(whole(1)),
         )  # fmt: skip
         per_rollout(self)
 
@@ -109,14 +108,14 @@ class A2CConfig(Config):
 class A2CAlgorithm(ActorCriticAlgorithm):
     """A2C's one minibatch per round and its loss; see `Algorithm`."""
 
-    def minibatches(self, received: list[Trajectory], rng: np.random.Generator, progress: float) -> Iterator[Any]:  # noqa: ARG002 - as every `Algorithm` has it
+    def minibatches(self, received: list[Trajectory], rng: np.random.Generator, progress: float) -> list[Any]:  # noqa: ARG002 - as every `Algorithm` has it
         """All steps that were taken: observations, actions, advantages and returns; arrays, or tensors for autograd."""
         observations, actions, advantages, returns, valid = self.judge(received)
         rows = np.flatnonzero(valid)
         if not len(rows):
-            return
+            return []
         arrays = tuple(a[rows] for a in (observations, actions, advantages.ravel(), returns.ravel()))
-        yield arrays if self.analytic else tensors(self.device, *arrays)
+        return [arrays if self.analytic else tensors(self.device, *arrays)]
 
     def judge(self, received: list[Trajectory]) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """All steps of a round: observations and actions, [T * N, …]; advantages and returns, float32 [T, N]; which were taken, bool [T, N]."""
@@ -162,14 +161,14 @@ class A2C(Training, config_type=A2CConfig):
 
     Parameters:
         env: a Gymnasium id ("CartPole-v1" by default), or a function that makes an environment or a vector environment, such as
-            `lambda: MyEnv(size=8)`; each rollout makes its own. Observations of any kind that becomes one array (frames go through the
-            network of Mnih et al. 2015); actions Discrete or a floating Box.
+            `lambda: MyEnv(size=8)`; each rollout makes its own. Observations of any kind that becomes one array (frames, also in a Dict or Tuple, go
+            through the network of Mnih et al. 2015); actions Discrete, a Box, MultiDiscrete, MultiBinary, or a Tuple or Dict of whole numbers.
         config: hyper-parameters, an `A2CConfig` (`A2CConfig?` lists all with their defaults). None, the default:
             `A2CConfig.for_env(env)`, what is known to work for that id.
         learning_rate, gamma, …: each field of `A2CConfig` by its name, instead of what `config` says: `A2C(learning_rate=1e-3)`. `A2C(…).settings` shows
             what comes of both.
 
-    Logs `episode_return`, `episode_length`, `loss`, `policy_loss`, `value_loss`, `entropy`, and at the end `eval_return` and `eval_mean`.
+    Logs `episode_return`, `episode_length`, `loss`, `policy_loss`, `value_loss`, `entropy`, and with each evaluation `eval_return` and `eval_mean`.
 
     Raises:
         UnknownEnvironmentError: at assembly, for an environment that cannot be made.

@@ -24,9 +24,10 @@ import torch
 
 from reactornb.model import Bank, Fixed, Input, LogicalAction, Output, Reactor, connect, per_member, reaction, startup
 from reactornb.rl.a2c import A2CAlgorithm
+from reactornb.rl.bodies import actor_critic
 from reactornb.rl.config import (
-    Config,
     Rule,
+    TrainingConfig,
     at_least,
     broken,
     check,
@@ -38,17 +39,24 @@ from reactornb.rl.config import (
     whole,
     widths,
 )
-from reactornb.rl.envs import EnvSpec, spec_of
+from reactornb.rl.env_spec import EnvSpec
+from reactornb.rl.envs import spec_of
 from reactornb.rl.errors import DivergenceError
 from reactornb.rl.gradients import LossGradient
+from reactornb.rl.layers import check_supported
 from reactornb.rl.learner import check_rate, without_triton
 from reactornb.rl.names import RENAMED
-from reactornb.rl.networks import ActorCritic, Flat, OwnGenerator, check_supported
+from reactornb.rl.networks import Flat
+from reactornb.rl.normalization import Measured, Normalizer, normalizer_of, prepared
 from reactornb.rl.optimizers import RMSprop
 from reactornb.rl.ppo import actor_policy
-from reactornb.rl.rollout import Evaluator, Rollout
-from reactornb.rl.training import Training
-from reactornb.tags import us
+from reactornb.rl.rollout import Rollout
+from reactornb.rl.statistics import Moments
+from reactornb.rl.steering import ACTOR_CRITIC, Learnt, Steered
+from reactornb.rl.storage import Trajectory
+from reactornb.rl.torch_draws import OwnGenerator
+from reactornb.rl.training import Training, env_of, steer, steered_by
+from reactornb.tags import ms, us
 
 __all__ = ["A3C", "A3CConfig", "Actor", "Gradient", "SharedWeights"]
 
@@ -60,7 +68,7 @@ _DELAYS = Rule(
 
 
 @dataclass(frozen=True, slots=True)
-class A3CConfig(Config):
+class A3CConfig(TrainingConfig):
     """Hyper-parameters; the defaults are those of A2C here, n_actors is of the paper's order.
 
     Attributes:
@@ -82,7 +90,7 @@ class A3CConfig(Config):
         max_grad_norm: each gradient is cut to this.
         hidden: widths of the hidden layers; images get the network of Mnih et al. 2015.
         log_std_init: of continuous actions, at the beginning.
-        eval_episodes: greedy episodes at the end; 0: none.
+        network, eval_every, …: what all algorithms have; see `TrainingConfig`.
     """
 
     total_timesteps: int = 500_000
@@ -101,14 +109,12 @@ class A3CConfig(Config):
     max_grad_norm: float = 0.5
     hidden: tuple[int, ...] = (64, 64)
     log_std_init: float = 0.0
-    eval_episodes: int = 20
 
     def __post_init__(self) -> None:
         check(
             self, total_timesteps=whole(1), n_actors=whole(1), n_envs=whole(1), n_steps=horizons, delays=_DELAYS, learning_rate=at_least(0),
             anneal_lr=flag, rms_prop_alpha=number(0, 1), rms_prop_eps=number(0, above=True), gamma=number(0, 1), gae_lambda=number(0, 1),
             ent_coef=at_least(0), vf_coef=at_least(0), max_grad_norm=number(0, above=True), hidden=widths, log_std_init=number(),
-            eval_episodes=whole(0),
         )  # fmt: skip
         if self.delays is not None and len(self.delays) != self.n_actors:
             raise broken(
@@ -141,10 +147,23 @@ class Gradient:
     loss: float
 
 
-class ActorLearner(Rollout):
-    """Plays and computes the gradient for what it saw, with a network of its own."""
+@dataclass(frozen=True, slots=True)
+class MeasuredGradient(Gradient):
+    """A gradient, with the moments of what it was computed from; see `Measured`."""
 
-    weights = Input[Any](doc="(version, float32 [P])")
+    seen: Moments | None
+    returns: Moments | None
+
+
+class ActorLearner(Rollout):
+    """Plays and computes the gradient for what it saw, with a network of its own.
+
+    Normalised rewards are divided by what came with the weights, as observations are by the statistics at their end.
+    """
+
+    weights = Input[Any](
+        doc="(version, float32 [P], values of hyper-parameters); where something is normalised, and the moments of discounted returns"
+    )
     gradient = Output[Gradient]()
 
     make: Fixed[Callable[[], A2CAlgorithm]]
@@ -160,17 +179,20 @@ class ActorLearner(Rollout):
     @reaction(weights)
     def on_weights(self, weights: Any, trajectory: Any, gradient: Any) -> None:
         """Play, then differentiate."""
-        version, values = weights.value
+        version, values, tuned, *returns = weights.value
+        self.algo.retune(tuned)
         self.actor.load(values)
-        self.flat.load(values)
+        statistics = None if self.normalizer is None else self.normalizer.statistics()
+        self.flat.load(values if statistics is None else statistics.load(values, *returns))
         with self.watch.at(self.tag):
             played = self.play().freeze()
         trajectory.set(played)
+        learnt = played if statistics is None else prepared(statistics, played)
         flat_gradient = self.flat.parameter.grad
         assert flat_gradient is not None
         flat_gradient.zero_()  # a trajectory without a step that counts has no minibatch
         loss = 0.0
-        for minibatch in self.algo.minibatches([played], self.rng, 0.0):
+        for minibatch in self.algo.minibatches([learnt], self.rng, 0.0):
             loss = self.descent.compute(minibatch)["loss"]
         norm = self.descent.norm()
         if not np.isfinite(norm):
@@ -183,7 +205,10 @@ class ActorLearner(Rollout):
         limit = self.algo.config.max_grad_norm
         sent: np.ndarray = flat_gradient.numpy() * np.float32(min(1.0, limit / (norm + 1e-6)))
         sent.flags.writeable = False
-        gradient.set(Gradient(sent, played.steps, version, loss))
+        if isinstance(played, Measured):
+            gradient.set(MeasuredGradient(sent, played.steps, version, loss, played.seen, played.returns))
+        else:
+            gradient.set(Gradient(sent, played.steps, version, loss))
 
 
 class Actor(Reactor):
@@ -191,6 +216,7 @@ class Actor(Reactor):
 
     weights = Input[Any]()
     gradient = Output[Gradient]()
+    trajectory = Output[Trajectory]()
 
     there: int = 0
     back: int = 0
@@ -199,17 +225,26 @@ class Actor(Reactor):
     make: Any = None
     n_envs: int = 1
     n_steps: int = 20
+    shows: bool = False
+    normalizer: Any = None
 
     def compose(self) -> None:
-        """The delays stand on the connections."""
+        """The delays stand on the connections. What it plays is shown outside if somebody wants to see it."""
         self.learner = ActorLearner(
-            env=self.env, policy=self.policy, make=self.make, n_envs=self.n_envs, n_steps=self.n_steps
+            env=self.env,
+            policy=self.policy,
+            make=self.make,
+            n_envs=self.n_envs,
+            n_steps=self.n_steps,
+            normalizer=self.normalizer,
         )
         connect(self.weights, self.learner.weights, after=self.back)
         connect(self.learner.gradient, self.gradient, after=self.there)
+        if self.shows:
+            connect(self.learner.trajectory, self.trajectory)
 
 
-class SharedWeights(Reactor):
+class SharedWeights(Steered):
     """Applies gradients in the order in which they arrive (at one tag: in the order of the actors), and answers each.
 
     Logs `loss`, `steps` and `staleness`, the updates that a gradient's weights had missed.
@@ -219,12 +254,15 @@ class SharedWeights(Reactor):
         spec: of the environment.
         config: as for `A3C`.
         optimizer_class: as for `Learner`.
-        learning_rate: its learning rate; `%reactor set` changes it.
+        learning_rate, gamma, gae_lambda, ent_coef, vf_coef: as in the configuration; `%reactor set` changes them, for the weights that go out next.
+        normalizer: as for `Learner`; what actors measured counts from the weights on that their gradients lead to.
+        listens_to, reports, max_seconds: see `Steered`.
     """
 
     gradients = Input[Gradient](width="n_actors")
-    weights = Output[Any](width="n_actors", doc="(version, float32 [P])")
-    final = Output[np.ndarray]()
+    weights = Output[Any](width="n_actors", doc="(version, float32 [P], values of hyper-parameters)")
+    judged = Output[np.ndarray](doc="float32 [P], each `eval_every` environment steps")
+    filmed = Output[np.ndarray](doc="float32 [P], each `video_every` environment steps")
     begin = LogicalAction()
 
     _renamed = RENAMED
@@ -234,20 +272,42 @@ class SharedWeights(Reactor):
     config: A3CConfig
     optimizer_class: Fixed[Callable[..., Any]]
     learning_rate: float
+    gamma: float
+    gae_lambda: float
+    ent_coef: float
+    vf_coef: float
+    normalizer: Fixed[Normalizer | None] = None
+
+    live = tuple(name for name in ACTOR_CRITIC if name != "clip_range")
 
     def check_parameter(self, name: str, value: Any) -> None:
         """See `Learner`."""
         if name == "learning_rate":
             check_rate(value)
+        super().check_parameter(name, value)
+
+    def changed(self, name: str) -> None:
+        """See `Steered`."""
+        if name == "learning_rate":
+            for group in self.optimizer.param_groups:
+                group["lr"] = self.learning_rate
+
+    def published(self) -> np.ndarray:
+        """See `Steered`; with the statistics that belong to these weights at their end."""
+        weights = self.flat.publish()
+        return weights if self.statistics is None else self.statistics.beside(weights)
 
     @reaction(startup)
     def on_startup(self, begin: Any) -> None:
         """Make the shared network."""
         c = self.config
         generator = torch.Generator().manual_seed(self.seed)
-        self.flat = Flat(ActorCritic(self.spec, c.hidden, generator, c.log_std_init), gradients=True)
+        with OwnGenerator(self.seed):
+            network = actor_critic(self.spec, c.hidden, generator, c.log_std_init, c.network)
+        self.flat = Flat(network, gradients=True)
         with without_triton():
             self.optimizer = self.optimizer_class([self.flat.parameter], lr=self.learning_rate)
+        self.statistics = None if self.normalizer is None else self.normalizer.statistics()
         self.version = self.steps = 0
         for actor in range(self.n_actors):
             # Whatever the way back takes: everybody begins at the same logical time.
@@ -256,36 +316,54 @@ class SharedWeights(Reactor):
     @reaction("learning_rate")
     def on_learning_rate(self) -> None:
         """Called after `%reactor set shared.learning_rate`: the optimizer has its own copy."""
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.learning_rate
+        self.changed("learning_rate")
 
     @reaction(begin)
     def on_begin(self, begin: Any, weights: Any) -> None:
         """The first weights, for one actor."""
-        weights[begin.value].set((self.version, self.flat.publish()))
+        weights[begin.value].set(self.numbered())
 
     @reaction(gradients)
-    def on_gradients(self, gradients: Any, weights: Any, final: Any) -> None:
+    def on_gradients(self, gradients: Any, weights: Any, final: Any, judged: Any, filmed: Any, learnt: Any) -> None:
         """One step of descent for each gradient."""
+        if self.over:
+            return
         config = self.config
         flat_gradient = self.flat.parameter.grad
         assert flat_gradient is not None
         before = self.steps
+        losses = []
         for actor, gradient in gradients.present:
             flat_gradient.numpy()[:] = gradient.values
             if config.anneal_lr:
                 for group in self.optimizer.param_groups:
                     group["lr"] = self.learning_rate * max(0.0, 1.0 - self.steps / config.total_timesteps)
             self.optimizer.step()
+            losses.append(gradient.loss)
+            if self.statistics is not None and isinstance(gradient, MeasuredGradient):
+                self.statistics.merge_returns([gradient.returns])
+                self.statistics.merge_observations([gradient.seen])
             self.log(loss=gradient.loss, staleness=self.version - gradient.version)
             self.version += 1
             self.steps += gradient.steps
             if self.steps < config.total_timesteps:
-                weights[actor].set((self.version, self.flat.publish()))
+                weights[actor].set(self.numbered())
         self.log(steps=self.steps - before)
-        if self.steps >= config.total_timesteps:
-            final.set(self.flat.publish())
-            self.request_stop()
+        if self.reports:
+            learnt.set(Learnt(self.version, {"loss": sum(losses) / len(losses)}, self.published()))
+        if self.steps >= config.total_timesteps or self.is_late:
+            final.set(self.published())
+            self.end_now()
+            return
+        for every, port in ((config.eval_every, judged), (config.video_every, filmed)):
+            if every and self.steps // every > before // every:
+                port.set(self.published())
+
+    def numbered(self) -> tuple[Any, ...]:
+        """They, as actors get them."""
+        if self.statistics is None:
+            return self.version, self.published(), self.tuned()
+        return self.version, self.published(), self.tuned(), self.statistics.returns
 
 
 class A3C(Training, config_type=A3CConfig):
@@ -295,14 +373,14 @@ class A3C(Training, config_type=A3CConfig):
 
     Parameters:
         env: a Gymnasium id ("CartPole-v1" by default), or a function that makes an environment or a vector environment, such as
-            `lambda: MyEnv(size=8)`; each rollout makes its own. Observations of any kind that becomes one array (frames go through the
-            network of Mnih et al. 2015); actions Discrete or a floating Box.
+            `lambda: MyEnv(size=8)`; each rollout makes its own. Observations of any kind that becomes one array (frames, also in a Dict or Tuple, go
+            through the network of Mnih et al. 2015); actions Discrete, a Box, MultiDiscrete, MultiBinary, or a Tuple or Dict of whole numbers.
         config: hyper-parameters, an `A3CConfig` (`A3CConfig?` lists all with their defaults). None, the default:
             `A3CConfig.for_env(env)`, what is known to work for that id.
         learning_rate, gamma, …: each field of `A3CConfig` by its name, instead of what `config` says: `A3C(learning_rate=1e-3)`. `A3C(…).settings` shows
             what comes of both.
 
-    Logs `episode_return`, `episode_length`, `loss`, `staleness`, and at the end `eval_return` and `eval_mean`.
+    Logs `episode_return`, `episode_length`, `loss`, `staleness`, and with each evaluation `eval_return` and `eval_mean`.
 
     Raises:
         UnknownEnvironmentError: at assembly, for an environment that cannot be made.
@@ -318,15 +396,25 @@ class A3C(Training, config_type=A3CConfig):
     def compose(self) -> None:
         """Shared weights <-> actors, and an evaluation at the end."""
         c = config_of(self, A3CConfig)
-        spec = spec_of(self.env)
+        env = env_of(self, c)
+        spec = spec_of(env)
         check_supported(spec)
-        policy = partial(actor_policy, c.hidden)
+        normalizer = normalizer_of(c, spec)
+        policy: Any = partial(actor_policy, c.hidden, network=c.network)
+        if normalizer is not None:
+            spec, policy = normalizer.spec, normalizer.policy(policy)
         self.shared = SharedWeights(
             n_actors=c.n_actors,
             spec=spec,
             config=c,
             optimizer_class=partial(RMSprop, alpha=c.rms_prop_alpha, eps=c.rms_prop_eps),
             learning_rate=c.learning_rate,
+            normalizer=normalizer,
+            gamma=c.gamma,
+            gae_lambda=c.gae_lambda,
+            ent_coef=c.ent_coef,
+            vf_coef=c.vf_coef,
+            **steered_by(c),
         )
         horizon = per_rollout(c, rollouts="n_actors")
         self.actors = Bank(
@@ -334,14 +422,18 @@ class A3C(Training, config_type=A3CConfig):
             c.n_actors,
             there=per_member(lambda i: c.delay(i)[0]),
             back=per_member(lambda i: c.delay(i)[1]),
-            env=self.env,
+            env=env,
             policy=policy,
             make=partial(A2CAlgorithm, spec, c, None, torch.device("cpu")),
             n_envs=c.n_envs,
             n_steps=per_member(lambda i: horizon[i]),
+            normalizer=normalizer,
+            shows=bool(c.callbacks) or (c.stop_at_return is not None and not c.eval_every),
         )
         connect(self.shared.weights, self.actors.weights)
         connect(self.actors.gradient, self.shared.gradients)
-        if c.eval_episodes:
-            self.evaluator = Evaluator(env=self.env, policy=policy, episodes=c.eval_episodes)
-            connect(self.shared.final, self.evaluator.final)
+        # Without the microstep, an evaluation would have to end the round of which it judges the weights.
+        steer(
+            self, c, self.shared, self.shared.judged, self.actors.trajectory, c.n_actors, policy=policy, after=ms(0),
+            filmed=self.shared.filmed, every=1,
+        )  # fmt: skip

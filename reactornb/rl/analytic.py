@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from reactornb.rl.action_mask import FORBIDDEN
 from reactornb.rl.dense import Dense
 from reactornb.rl.env_spec import EnvSpec
 
@@ -28,18 +29,35 @@ def written_out(algorithm: type[Any]) -> bool:
 
 
 class ActorCriticPass:
-    """`ActorCritic` for observations that are no frames: a policy, categorical or Gaussian, and a value function.
+    """`ActorCritic` for observations that are no frames: a policy, categorical (of one choice or several) or Gaussian, and a value function.
 
     Args:
         spec: the environment's spaces.
         hidden: widths of the hidden layers.
     """
 
+    # What a forward pass leaves for its backward pass.
+    transient = (
+        "_choices",
+        "_chosen",
+        "_columns",
+        "_distance",
+        "_entropies",
+        "_log_probs",
+        "_precision",
+        "_probs",
+        "_starts",
+    )
+
     def __init__(self, spec: EnvSpec, hidden: Sequence[int]) -> None:
+        self._mask, spec = spec.mask, spec.unmasked
         inputs = math.prod(spec.observation_shape)
         self._discrete = spec.n_actions is not None
-        outputs = spec.n_actions if spec.n_actions is not None else math.prod(spec.action_shape)
-        self._deviations = 0 if self._discrete else outputs
+        outputs = spec.outputs
+        ends = np.cumsum(spec.choices, dtype=np.int64).tolist()
+        self._choices = [slice(end - count, end) for end, count in zip(ends, spec.choices, strict=True)]
+        self._starts = np.array([part.start for part in self._choices], np.int64)
+        self._deviations = outputs if spec.is_box else 0
         self._both = Dense(inputs, hidden, ((outputs,), (1,)), "tanh", offset=self._deviations, scaling=spec.scaling)
         to_critic = self._deviations + self._both.sizes[0]
         self._critic = Dense(inputs, hidden, ((1,),), "tanh", offset=to_critic, scaling=spec.scaling)
@@ -56,6 +74,8 @@ class ActorCriticPass:
             float32 [B].
         """
         self._critic.bind(weights)
+        if self._mask is not None:
+            observations = self._mask.rest(observations)
         values: np.ndarray = self._critic.forward(observations)[0][0].copy()
         return values
 
@@ -67,15 +87,20 @@ class ActorCriticPass:
         Args:
             weights: float32 [P].
             observations: [B, *observation_shape].
-            actions: int64 [B], or float32 [B, *action_shape].
+            actions: int64 [B] or [B, choices], or float32 [B, *action_shape].
 
         Returns:
             Log-probabilities of the actions, float32 [B]; the policy's mean entropy; values, float32 [B].
         """
         self._both.bind(weights)
-        outputs, values = self._both.forward(observations)
+        mask = self._mask
+        outputs, values = self._both.forward(observations if mask is None else mask.rest(observations))
+        if mask is not None:  # its probabilities are 0, and so are the derivatives of its logits
+            np.copyto(outputs, FORBIDDEN, where=mask.of(observations).T == 0)
         if self._discrete:
             log_probs, entropy = self._categorical(outputs, actions)
+        elif self._choices:
+            log_probs, entropy = self._several(outputs, actions)
         else:
             log_probs, entropy = self._gaussian(outputs, actions, weights[: self._deviations, None])
         return log_probs, entropy, values[0]
@@ -93,6 +118,25 @@ class ActorCriticPass:
         self._probs, self._log_probs = probs, logits
         self._entropies = -np.add.reduce(probs * logits, axis=0)
         return logits[self._chosen], float(np.add.reduce(self._entropies)) / rows
+
+    def _several(self, logits: np.ndarray, actions: np.ndarray) -> tuple[np.ndarray, float]:
+        """As `_categorical`, for each choice on rows of its own; log-probabilities and entropies add up."""
+        rows = logits.shape[1]
+        if len(self._columns) != rows:
+            self._columns = np.arange(rows)
+        probs = np.empty_like(logits)
+        self._entropies = np.empty((len(self._choices), rows), np.float32)
+        for i, part in enumerate(self._choices):
+            own = logits[part]
+            own -= np.maximum.reduce(own, axis=0)
+            chances = np.exp(own, out=probs[part])
+            total = np.add.reduce(chances, axis=0)
+            chances /= total
+            own -= np.log(total)  # from here on log-probabilities
+            np.negative(np.add.reduce(chances * own, axis=0), out=self._entropies[i])
+        self._chosen = (actions + self._starts).T, self._columns
+        self._probs, self._log_probs = probs, logits
+        return np.add.reduce(logits[self._chosen], axis=0), float(np.add.reduce(self._entropies, axis=None)) / rows
 
     def _gaussian(self, means: np.ndarray, actions: np.ndarray, log_std: np.ndarray) -> tuple[np.ndarray, float]:
         self._precision = np.exp(-log_std)
@@ -115,14 +159,18 @@ class ActorCriticPass:
             d_values: float32 [B], with respect to the values.
         """
         self._both.write_to(out)
-        if self._discrete:
+        if self._discrete or self._choices:
             probs = self._probs
             d_outputs = probs * -d_log_probs
-            d_outputs[self._chosen] += d_log_probs
+            d_outputs[self._chosen] += d_log_probs  # of several choices, another logit of each
             if d_entropy:
                 # The entropy's derivative with respect to a logit is -p (log p + entropy).
                 toward = self._log_probs
-                toward += self._entropies
+                if self._choices:
+                    for part, entropies in zip(self._choices, self._entropies, strict=True):
+                        toward[part] += entropies
+                else:
+                    toward += self._entropies
                 toward *= probs
                 toward *= -d_entropy / len(d_log_probs)
                 d_outputs += toward
@@ -147,6 +195,7 @@ class QPass:
 
     def __init__(self, spec: EnvSpec, hidden: Sequence[int], duelling: bool) -> None:
         n_actions = spec.need_discrete("DQN")
+        self._mask, spec = spec.mask, spec.unmasked
         heads = (n_actions, 1) if duelling else (n_actions,)
         inputs = math.prod(spec.observation_shape)
         self._duelling = duelling
@@ -160,9 +209,11 @@ class QPass:
             observations: [B, *observation_shape].
 
         Returns:
-            float32 [A, B], in a buffer that the next call overwrites.
+            float32 [A, B], in a buffer that the next call overwrites; also of what is not possible.
         """
         self._dense.bind(weights)
+        if self._mask is not None:
+            observations = self._mask.rest(observations)
         outputs = self._dense.forward(observations)
         if not self._duelling:
             return outputs[0]

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from reactornb.rl.config import (
-    Config,
+    TrainingConfig,
     at_least,
     check,
     config_of,
@@ -41,7 +41,7 @@ __all__ = ["APPO", "APPOConfig"]
 
 
 @dataclass(frozen=True, slots=True)
-class APPOConfig(Config):
+class APPOConfig(TrainingConfig):
     """Hyper-parameters; the defaults are those of PPO here, with V-trace's limits and the overlap.
 
     Attributes:
@@ -67,9 +67,9 @@ class APPOConfig(Config):
         log_std_init: of continuous actions, at the beginning.
         staleness: rounds that rollouts may be ahead of the learner; with `overlap` at least 1; see `Learner`.
         overlap: learn from a round while the next ones are played. The result depends on the staleness alone.
-        eval_episodes: greedy episodes at the end; 0: none.
         device: of the learner.
         shards: reactors that compute the gradient of one minibatch at the same time; None: as many as `default_shards` says.
+        network, eval_every, …: what all algorithms have; see `TrainingConfig`.
     """
 
     total_timesteps: int = 500_000
@@ -96,7 +96,6 @@ class APPOConfig(Config):
     log_std_init: float = 0.0
     staleness: int = 1
     overlap: bool = True
-    eval_episodes: int = 20
     device: str = "cpu"
     shards: int | None = None
 
@@ -107,7 +106,7 @@ class APPOConfig(Config):
             gae_lambda=number(0, 1), rho_bar=number(0, above=True), c_bar=number(0, above=True), clip_range=number(0, above=True),
             anneal_clip_range=flag, clip_vloss=flag, ent_coef=at_least(0), vf_coef=at_least(0), normalize_advantage=flag,
             max_grad_norm=optional(number(0, above=True)), hidden=widths, log_std_init=number(), staleness=whole(0), overlap=flag,
-            eval_episodes=whole(0), device=device, shards=optional(whole(1)),
+            device=device, shards=optional(whole(1)),
         )  # fmt: skip
         per_rollout(self)
 
@@ -141,14 +140,14 @@ class APPO(Training, config_type=APPOConfig):
 
     Parameters:
         env: a Gymnasium id ("CartPole-v1" by default), or a function that makes an environment or a vector environment, such as
-            `lambda: MyEnv(size=8)`; each rollout makes its own. Observations of any kind that becomes one array (frames go through the
-            network of Mnih et al. 2015); actions Discrete or a floating Box.
+            `lambda: MyEnv(size=8)`; each rollout makes its own. Observations of any kind that becomes one array (frames, also in a Dict or Tuple, go
+            through the network of Mnih et al. 2015); actions Discrete, a Box, MultiDiscrete, MultiBinary, or a Tuple or Dict of whole numbers.
         config: hyper-parameters, an `APPOConfig` (`APPOConfig?` lists all with their defaults). None, the default:
             `APPOConfig.for_env(env)`, what is known to work for that id.
         learning_rate, gamma, …: each field of `APPOConfig` by its name, instead of what `config` says: `APPO(learning_rate=1e-3)`.
             `APPO(…).settings` shows what comes of both.
 
-    Logs `episode_return`, `episode_length`, `loss`, `policy_loss`, `value_loss`, `entropy`, `kl`, and at the end `eval_return` and `eval_mean`.
+    Logs `episode_return`, `episode_length`, `loss`, `policy_loss`, `value_loss`, `entropy`, `kl`, and with each evaluation `eval_return` and `eval_mean`.
 
     Raises:
         UnknownEnvironmentError: at assembly, for an environment that cannot be made.

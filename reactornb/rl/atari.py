@@ -21,6 +21,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv, VectorWrapper
 
 from reactornb.errors import ReactorError, suggestion
 from reactornb.rl.errors import UnknownEnvironmentError
+from reactornb.rl.shared import is_kept
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -207,7 +208,12 @@ def make_atari(
         use_fire_reset=fire_reset,
     )
     games.metadata = {"autoreset_mode": mode}
-    return _Games(games, rom)
+    made = _Games(games, rom)
+    if not is_kept():
+        return made
+    from reactornb.rl.recorded import RecordedGames
+
+    return RecordedGames(made)  # ALE has no way to read these games' states
 
 
 def make_frames(game: str, **options: Any) -> gymnasium.Env[np.ndarray, np.int64]:
@@ -323,6 +329,7 @@ class _OneThread:
     """
 
     __slots__ = ("_held", "name")
+    transient = ("_held", "name")
 
     def __init__(self, name: str) -> None:
         self.name = name

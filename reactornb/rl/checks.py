@@ -34,6 +34,7 @@ __all__ = [
     "name_of",
     "nearest_id",
     "refusal",
+    "takes_mode",
     "who",
 ]
 
@@ -119,6 +120,11 @@ def make_one(source: Any, index: int = -1) -> Any:
         raise _unusable(
             f"{name} returned the class {env.__name__}, not an environment: return {env.__name__}().", source
         )
+    if hasattr(env, "possible_agents"):
+        raise _unusable(
+            f"{name} made a {type(env).__name__}, an environment of several agents: MultiAgentPPO(env=…) trains in it, and evaluate_agents plays it.",
+            source,
+        )
     came = "None: does it lack its return?" if env is None else f"a {type(env).__name__}: {env!r:.60}."
     raise _unusable(
         f"{name} made {came} It must make a gymnasium.Env or a gymnasium.vector.VectorEnv; is its class a subclass of gymnasium.Env?",
@@ -128,6 +134,15 @@ def make_one(source: Any, index: int = -1) -> Any:
 
 def _unusable(message: str, source: Any) -> UnknownEnvironmentError:
     return UnknownEnvironmentError(message, env=source)
+
+
+def takes_mode(function: Any) -> bool:
+    """Whether a function takes `render_mode`, or any keyword."""
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):  # one that is written in C
+        return False
+    return any(p.name == "render_mode" or p.kind is p.VAR_KEYWORD for p in parameters)
 
 
 def _required(source: Any) -> list[str]:

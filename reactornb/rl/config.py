@@ -22,7 +22,7 @@ from reactornb.rl.checks import nearest_id
 from reactornb.rl.errors import ConfigError, UnknownEnvironmentError
 from reactornb.rl.names import RENAMED, renamed_arguments
 
-__all__ = ["PRESET", "Config", "Rule", "at_least", "check", "check_parameters", "config_of", "device", "flag", "horizons", "number", "optional", "per_rollout", "whole", "widths"]  # fmt: skip
+__all__ = ["PRESET", "Config", "Rule", "TrainingConfig", "at_least", "check", "check_parameters", "config_of", "device", "flag", "horizons", "number", "optional", "per_rollout", "whole", "widths"]  # fmt: skip
 
 
 class Unset(Enum):
@@ -124,8 +124,19 @@ def check(config: Any, **rules: Rule) -> None:
         ConfigError: naming all fields that are wrong, what they must be, and where the configuration was made.
     """
     fields = [f.name for f in dataclasses.fields(config)]
+    if isinstance(config, TrainingConfig):
+        rules |= _COMMON
     assert set(fields) == set(rules), f"a rule for each field: {set(fields) ^ set(rules)}"
     _refuse(type(config).__name__, {name: (getattr(config, name), rules[name]) for name in fields}, _caller())
+    if isinstance(config, TrainingConfig) and not config.eval_episodes:
+        asked = [name for name in ("eval_every", "keep_best") if getattr(config, name)]
+        if asked:
+            raise broken(
+                config,
+                f"{asked[0]}={getattr(config, asked[0])} and eval_episodes=0: there would be no evaluation. Leave eval_episodes out, or write how many.",
+                asked[0],
+                "eval_episodes",
+            )
 
 
 def check_parameters(name: str, **values: tuple[Any, Rule]) -> None:
@@ -209,8 +220,9 @@ class Config:
 
     @classmethod
     def names(cls) -> tuple[str, ...]:
-        """Those of the fields."""
-        return tuple(f.name for f in dataclasses.fields(cls))  # type: ignore[arg-type]  # subclasses are dataclasses
+        """Those of the fields; an algorithm's own before those that all have."""
+        fields = [f.name for f in dataclasses.fields(cls)]  # type: ignore[arg-type]  # subclasses are dataclasses
+        return (*(name for name in fields if name not in _COMMON), *(name for name in fields if name in _COMMON))
 
     @classmethod
     def answer(cls, name: str) -> str:
@@ -249,6 +261,65 @@ class Config:
             raise AttributeError(f"{type(self).__name__} has no attribute {name!r}.{hint}", name=name, obj=self)
 
 
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingConfig(Config):
+    """What the configuration of every algorithm with a network has: the network, what it sees, evaluation while training, when to stop, own callbacks.
+
+    Attributes:
+        network: a function that makes a `torch.nn.Module` from an `EnvSpec`: [B, *observation_shape], float32, to features [B, F], on which the
+            algorithm puts its own last layers. None: the algorithm's own network. See `bodies.Body`.
+        normalize_observations: by running statistics of all that the rollouts have seen, which the evaluation and saved policies use, too; numbers are cut to
+            [-10, 10]. Frames, bits, and numbers that only name one of several stay as they are.
+        normalize_rewards: learn from rewards divided by the running deviation of discounted returns, cut to [-10, 10]. What is logged is what the
+            environment gave.
+        eval_every: environment steps between two evaluations while training, each at the end of the round that reaches them; 0: none but the
+            one at the end.
+        eval_episodes: greedy episodes of each evaluation, in environments of its own; 0: none.
+        stop_at_return: the training ends as soon as this mean return is reached: of an evaluation where there are some while training, else of
+            the last 100 episodes that were played.
+        max_seconds: the training ends with the first round that ends later than so many seconds after its beginning. When that is depends on the
+            machine; it is recorded, so that a replay and a resumed run end where this one did.
+        keep_best: keep the weights with the best evaluation; see `best_policy`.
+        video_every: environment steps between two episodes that are filmed while training, likewise; 0: none. The last weights are filmed, too; see `videos`.
+        isolate: play each environment in a process of its own: for one that draws from generators of the whole process, or uses a library that threads cannot
+            share; see `isolation`.
+        callbacks: `Listener` classes, or functions made to some by `@listener`, that are told of every round.
+    """
+
+    network: Any = None
+    normalize_observations: bool = False
+    normalize_rewards: bool = False
+    eval_every: int = 0
+    eval_episodes: int = 20
+    stop_at_return: float | None = None
+    max_seconds: float | None = None
+    keep_best: bool = False
+    video_every: int = 0
+    isolate: bool = False
+    callbacks: tuple[Any, ...] = ()
+
+
+# The rules of `TrainingConfig`'s fields, and whose those are.
+_COMMON = {
+    "network": Rule("a function that makes a torch.nn.Module from an EnvSpec, or None", lambda v: v is None or callable(v)),
+    "normalize_observations": flag,
+    "normalize_rewards": flag,
+    "eval_every": whole(0),
+    "eval_episodes": whole(0),
+    "stop_at_return": optional(number()),
+    "max_seconds": optional(number(0, above=True)),
+    "keep_best": flag,
+    "video_every": whole(0),
+    "isolate": flag,
+    "callbacks": Rule(
+        "a tuple of Listener classes, or of functions under @listener",
+        lambda v: isinstance(v, (tuple, list)) and all(callable(made) for made in v),
+        lambda v: "write them in parentheses, with a comma: (report,)" if callable(v)
+        else "write the class, or functools.partial(the class, …), in place of an object that is made" if isinstance(v, (tuple, list)) else "",
+    ),
+}  # fmt: skip
+
+
 def _registered(name: str) -> str:
     """The id that Gymnasium would make of this one."""
     import gymnasium
@@ -266,15 +337,21 @@ def _registered(name: str) -> str:
     return max(versions, key=lambda spec: -1 if spec.version is None else spec.version).id
 
 
-def config_of[C: Config](program: Any, cls: type[C]) -> C:
+def config_of[C: Config](program: Any, cls: type[C], env: Any = PRESET) -> C:
     """A program's configuration: its parameter `config`, or what is known to work for its `env`; with the hyper-parameters that it was given itself.
+
+    Args:
+        program: with `config`, `env`, and a parameter for each field.
+        cls: of the configuration.
+        env: the environment, where it is not the program's parameter; None: there is none, the defaults hold.
 
     Raises:
         ConfigError: if `config` is something else, or a hyper-parameter has no value that fits.
     """
     config = program.config
     if config is None:
-        config = cls.for_env(program.env)
+        played = program.env if env is PRESET else env
+        config = cls() if played is None and env is None else cls.for_env(played)
     if not isinstance(config, cls):
         hint = f"{cls.__name__}(**{config!r})" if isinstance(config, dict) else f"{cls.__name__}(…)"
         raise ConfigError(

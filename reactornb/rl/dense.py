@@ -55,12 +55,19 @@ class Dense:
         dtype: of weights and buffers; float64 is for checks.
 
     Attributes:
+        count: how many perceptrons.
         sizes: how many weights each perceptron has.
         size: their sum.
 
     Raises:
         ValueError: for another activation, or for more than two perceptrons that are not of one size.
     """
+
+    # Weights are the caller's, buffers are filled by each pass.
+    transient = (
+        "_d", "_d_layers", "_d_rows", "_d_tops", "_gradient", "_layers", "_ones", "_outputs", "_prepared", "_rows", "_scaling", "_spare", "_storage", "_tops",
+        "_weights", "_x", "_z", "_zeros",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -79,7 +86,7 @@ class Dense:
         self._inputs = inputs
         self._hidden = tuple(hidden)
         self._heads = tuple(tuple(own) for own in heads)
-        self._count = len(self._heads)
+        self._count = self.count = len(self._heads)
         self._relu = activation == "relu"
         self._scaling = scaling
         self._dtype = np.dtype(dtype)
@@ -240,13 +247,57 @@ class Dense:
         ones = self._ones
         many = self._count > 1 and bool(self._hidden)
         below = self._z[-1] if self._hidden else self._x.T
-        d = self._d[-1] if self._hidden else None
-        begun = -1  # the perceptron whose derivative the heads before have begun
-        for (i, w, _), (_, dw, db), d_out in zip(self._tops, self._d_tops, d_outputs, strict=True):
+        for (i, _, _), (_, dw, db), d_out in zip(self._tops, self._d_tops, d_outputs, strict=True):
             np.matmul(d_out, (below[i] if many else below).T, out=dw)
             np.matmul(d_out, ones, out=db)
-            if d is None:
-                continue
+        if self._hidden:
+            self._below_heads(d_outputs)
+        for layer in range(len(self._hidden) - 1, -1, -1):
+            d = self._below_activation(layer)
+            below = self._z[layer - 1] if layer else self._x.T
+            dw, db = self._d_layers[layer]
+            np.matmul(d, below.swapaxes(-1, -2), out=dw)
+            np.matmul(d, ones, out=db)
+            if layer:
+                np.matmul(self._layers[layer][0].swapaxes(-1, -2), d, out=self._d[layer - 1])
+
+    def backward_to_inputs(
+        self, d_outputs: Sequence[np.ndarray], first: int, rows: Sequence[np.ndarray] | None = None
+    ) -> np.ndarray:
+        """The derivative with respect to inputs, where the weights are somebody else's; after `forward`, and before `backward`.
+
+        Args:
+            d_outputs: for each head the loss's derivative with respect to its outputs, [width, B].
+            first: with respect to the inputs from this one on, such as a critic's action behind its observation.
+            rows: of each perceptron the observations for which it counts, int64 [k]; None: it counts for all.
+
+        Returns:
+            [inputs - first, B], the sum over the perceptrons; of scaled inputs, if they are scaled.
+        """
+        total = np.zeros((self._inputs - first, len(self._x)), self._dtype)
+        many = self._count > 1
+        for (i, w, _), d_out in zip(self._tops, d_outputs, strict=True):
+            some: Any = slice(None) if rows is None else rows[i]
+            d = d_out[:, some]
+            above = w
+            for layer in range(len(self._hidden) - 1, -1, -1):
+                shape = self._hidden[layer], d.shape[1]
+                product = np.matmul if len(above) > 1 else np.multiply
+                d = product(above.T, d, out=self._buffer(f"to_inputs{layer % 2}", *shape))
+                z = self._z[layer][i] if many else self._z[layer]
+                if rows is not None:  # "clip": else a copy is made in between
+                    z = np.take(z, some, axis=1, out=self._buffer("some", *shape), mode="clip")
+                d *= np.greater(z, self._zeros[: shape[1]]) if self._relu else 1 - z * z
+                above = self._layers[layer][0][i] if many else self._layers[layer][0]
+            total[:, some] += np.matmul(above[:, first:].T, d)
+        return total
+
+    def _below_heads(self, d_outputs: Sequence[np.ndarray]) -> None:
+        """From the heads' outputs to the last hidden layer's: `_d[-1]`."""
+        many = self._count > 1
+        d = self._d[-1]
+        begun = -1  # the perceptron whose derivative the heads before have begun
+        for (i, w, _), d_out in zip(self._tops, d_outputs, strict=True):
             own = d[i] if many else d
             product = np.matmul if len(w) > 1 else np.multiply  # a column times a row: 7 us instead of 25 for 64 x 256
             if i == begun:
@@ -255,18 +306,14 @@ class Dense:
             else:
                 product(w.T, d_out, out=own)
             begun = i
-        for layer in range(len(self._hidden) - 1, -1, -1):
-            d, z = self._d[layer], self._z[layer]
-            # The derivative of the activation from its value, which is needed no more.
-            if self._relu:
-                d *= np.greater(z, self._zeros)
-            else:
-                np.multiply(z, z, out=z)
-                np.subtract(1.0, z, out=z)
-                d *= z
-            below = self._z[layer - 1] if layer else self._x.T
-            dw, db = self._d_layers[layer]
-            np.matmul(d, below.swapaxes(-1, -2), out=dw)
-            np.matmul(d, ones, out=db)
-            if layer:
-                np.matmul(self._layers[layer][0].swapaxes(-1, -2), d, out=self._d[layer - 1])
+
+    def _below_activation(self, layer: int) -> np.ndarray:
+        """From a hidden layer's outputs to its sums: the derivative of the activation follows from its value, which is needed no more."""
+        d, z = self._d[layer], self._z[layer]
+        if self._relu:
+            d *= np.greater(z, self._zeros)
+        else:
+            np.multiply(z, z, out=z)
+            np.subtract(1.0, z, out=z)
+            d *= z
+        return d

@@ -17,10 +17,11 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 
-from reactornb.model import Bank, connect, enclave, per_member
+from reactornb.rl.action_mask import MaskedForward
 from reactornb.rl.analytic import QPass, written_out
+from reactornb.rl.bodies import q_network
 from reactornb.rl.config import (
-    Config,
+    TrainingConfig,
     at_least,
     broken,
     check,
@@ -34,8 +35,10 @@ from reactornb.rl.config import (
     whole,
     widths,
 )
-from reactornb.rl.envs import EnvSpec, spec_of
-from reactornb.rl.learner import Learner, adam
+from reactornb.rl.env_spec import EnvSpec
+from reactornb.rl.envs import spec_of
+from reactornb.rl.layers import check_supported, has_frames
+from reactornb.rl.learner import adam
 from reactornb.rl.losses import (
     td_errors,
     td_goals,
@@ -45,19 +48,18 @@ from reactornb.rl.losses import (
     weighted_squares_gradient,
 )
 from reactornb.rl.names import RENAMED
-from reactornb.rl.networks import QNetwork, check_supported, is_image
+from reactornb.rl.normalization import normalizer_of
+from reactornb.rl.off_policy import wire
 from reactornb.rl.policies import EpsilonGreedyPolicy, LinearSchedule, Mlp, Policy, TorchForward
-from reactornb.rl.replay import ReplayBuffer
-from reactornb.rl.rollout import Evaluator, Rollout
 from reactornb.rl.shards import shards_of
 from reactornb.rl.storage import Batch
-from reactornb.rl.training import Training, rounds_ahead, weights_after
+from reactornb.rl.training import Training, env_of
 
 __all__ = ["DQN", "DQNConfig"]
 
 
 @dataclass(frozen=True, slots=True)
-class DQNConfig(Config):
+class DQNConfig(TrainingConfig):
     """Hyper-parameters; the defaults are CleanRL's dqn.py, with two environments that play at the same time.
 
     Attributes:
@@ -88,10 +90,10 @@ class DQNConfig(Config):
             n was played with already, not with those learnt from it; see `Learner`.
         overlap: learn from a round while the next ones are played: the learner is an enclave, and `staleness` at least 1. The result
             depends on the staleness alone.
-        eval_episodes: greedy episodes at the end; 0: none.
         device: of the learner.
         shards: reactors that compute the gradient of one minibatch at the same time; None: as many as `default_shards` says for this network
             and minibatch, on any machine. Results of different numbers differ by rounding, those of one are the same for any number of workers.
+        network, eval_every, …: what all algorithms have; see `TrainingConfig`.
     """
 
     renamed: ClassVar = {**RENAMED, "horizon": "train_freq"}
@@ -123,7 +125,6 @@ class DQNConfig(Config):
     hidden: tuple[int, ...] = (120, 84)
     staleness: int = 0
     overlap: bool = False
-    eval_episodes: int = 20
     device: str = "cpu"
     shards: int | None = None
 
@@ -134,7 +135,7 @@ class DQNConfig(Config):
             tau=number(0, 1, above=True), learning_rate=at_least(0), anneal_lr=flag, gamma=number(0, 1), exploration_initial_eps=number(0, 1),
             exploration_final_eps=number(0, 1), exploration_fraction=number(0, 1), n_steps=whole(1), double=flag, duelling=flag, prioritised=flag,
             alpha=at_least(0), beta=number(0, 1), huber=flag, max_grad_norm=optional(number(0, above=True)), hidden=widths,
-            staleness=whole(0), overlap=flag, eval_episodes=whole(0), device=device, shards=optional(whole(1)),
+            staleness=whole(0), overlap=flag, device=device, shards=optional(whole(1)),
         )  # fmt: skip
         per_rollout(self, "train_freq")
         if self.learning_starts > self.total_timesteps:
@@ -180,15 +181,18 @@ class DQNAlgorithm:
     `gradient` is used for perceptrons on the CPU; whoever overrides `loss` alone gets autograd's.
     """
 
+    transient = ("config",)
+
     def __init__(self, spec: EnvSpec, config: DQNConfig, generator: torch.Generator, device: torch.device) -> None:
         self.config = config
         self.device = device
-        self.network = self._own = QNetwork(spec, config.hidden, config.duelling, generator)
-        self.target = QNetwork(spec, config.hidden, config.duelling, None)
-        self._in_numpy = device.type == "cpu" and not is_image(spec)
+        self.network = self._own = q_network(spec, config.hidden, config.duelling, generator, config.network)
+        self.target = q_network(spec, config.hidden, config.duelling, None, config.network)
+        self._in_numpy = device.type == "cpu" and config.network is None and not has_frames(spec)
         if self._in_numpy:
             # Two, since each reads weights of its own from update to update.
             self._learns, self._judges = (QPass(spec, config.hidden, config.duelling) for _ in range(2))
+        self._mask = spec.mask
         self._columns = np.arange(0)
         self._priorities: list[tuple[np.ndarray, Any]] = []
 
@@ -218,7 +222,10 @@ class DQNAlgorithm:
         if self.config.prioritised:
             self._priorities.append((b.indices, errors.detach().abs()))
         loss = weighted_huber if self.config.huber else weighted_squares
-        return loss(errors, weights), {"value": values.detach().mean()}
+        known = values.detach()
+        if self._mask is not None:
+            known = known[self._mask.of(observations) != 0]
+        return loss(errors, weights), {"value": known.mean()}
 
     def gradient(self, minibatch: Batch, weights: np.ndarray, out: np.ndarray, target: np.ndarray) -> dict[str, float]:
         """That of `loss`, written out."""
@@ -229,13 +236,19 @@ class DQNAlgorithm:
         with np.errstate(over="ignore", invalid="ignore"):  # the learner looks for what is not finite, and says so
             next_values = self._judges.forward(target, b.next_observations)
             next_online = net.forward(weights, b.next_observations) if config.double else None
+            mask = self._mask
+            if mask is not None:  # nobody will do there what is not possible
+                for judged in (next_values, next_online):
+                    if judged is not None:
+                        mask.forbid(judged.T, b.next_observations)
             goals = td_goals(b.rewards, b.discounts, next_values, next_online)
             values = net.forward(weights, b.observations)
             errors = values[b.actions, self._columns] - goals
             if config.prioritised:
                 self._priorities.append((b.indices, np.abs(errors)))
             loss, d_errors = (weighted_huber_gradient if config.huber else weighted_squares_gradient)(errors, b.weights)
-            mean = float(np.add.reduce(values, axis=None)) / values.size
+            known = values if mask is None else values.T[mask.of(b.observations) != 0]
+            mean = float(np.add.reduce(known, axis=None)) / known.size
             values[:] = 0.0
             values[b.actions, self._columns] = d_errors
             net.backward(out, values)
@@ -257,18 +270,23 @@ class DQNAlgorithm:
         return np.concatenate(indices), np.concatenate(errors)
 
 
-def value_policy(hidden: tuple[int, ...], duelling: bool, epsilon: LinearSchedule, spec: EnvSpec) -> Policy:
-    """The epsilon-greedy policy of a `QNetwork`: NumPy, or torch for images.
+def value_policy(
+    hidden: tuple[int, ...], duelling: bool, epsilon: LinearSchedule, spec: EnvSpec, network: Any = None
+) -> Policy:
+    """The epsilon-greedy policy of a `QNetwork`: NumPy, or torch for images and for a network of the user's own.
 
     In NumPy a duelling network's advantages do: value and mean are the same for all actions.
     """
     n_actions = spec.need_discrete("DQN")
     forward: Any
-    if is_image(spec):
-        forward = TorchForward(partial(QNetwork, spec, hidden, duelling, None))
+    if network is not None or has_frames(spec):
+        forward = TorchForward(partial(q_network, spec, hidden, duelling, None, network))
     else:
-        forward = Mlp((int(np.prod(spec.observation_shape)), *hidden, n_actions), "relu", scaling=spec.scaling)
-    return EpsilonGreedyPolicy(forward, n_actions, epsilon)
+        seen = spec.unmasked
+        forward = Mlp((int(np.prod(seen.observation_shape)), *hidden, n_actions), "relu", scaling=seen.scaling)
+        if spec.mask is not None:
+            forward = MaskedForward(forward, spec.mask)
+    return EpsilonGreedyPolicy(forward, n_actions, epsilon, spec.mask)
 
 
 class DQN(Training, config_type=DQNConfig):
@@ -278,14 +296,14 @@ class DQN(Training, config_type=DQNConfig):
 
     Parameters:
         env: a Gymnasium id ("CartPole-v1" by default), or a function that makes an environment or a vector environment, such as
-            `lambda: MyEnv(size=8)`; each rollout makes its own. Observations of any kind that becomes one array (frames go through the
-            network of Mnih et al. 2015); actions Discrete.
+            `lambda: MyEnv(size=8)`; each rollout makes its own. Observations of any kind that becomes one array (frames, also in a Dict or Tuple, go
+            through the network of Mnih et al. 2015); actions Discrete.
         config: hyper-parameters, a `DQNConfig` (`DQNConfig?` lists all with their defaults). None, the default:
             `DQNConfig.for_env(env)`, what is known to work for that id.
         learning_rate, gamma, …: each field of `DQNConfig` by its name, instead of what `config` says: `DQN(learning_rate=1e-3)`. `DQN(…).settings` shows
             what comes of both.
 
-    Logs `episode_return`, `episode_length`, `loss`, `value`, and at the end `eval_return` and `eval_mean`.
+    Logs `episode_return`, `episode_length`, `loss`, `value`, and with each evaluation `eval_return` and `eval_mean`.
 
     Raises:
         UnknownEnvironmentError: at assembly, for an environment that cannot be made.
@@ -301,63 +319,40 @@ class DQN(Training, config_type=DQNConfig):
     def compose(self) -> None:
         """Learner -> rollouts -> replay buffer -> learner, and an evaluation at the end."""
         c = config_of(self, DQNConfig)
-        spec = spec_of(self.env)
+        spec = spec_of(env_of(self, c))
         spec.need_discrete("DQN")
         check_supported(spec)
         horizon = per_rollout(c, "train_freq")
         # Each rollout counts its own steps.
         falling = [c.exploration_fraction * c.total_timesteps * n_steps / sum(horizon) for n_steps in horizon]
-        policy = [
+        normalizer = normalizer_of(c, spec)
+        policy: list[Any] = [
             partial(
                 value_policy,
                 c.hidden,
                 c.duelling,
                 LinearSchedule(c.exploration_initial_eps, c.exploration_final_eps, steps),
+                network=c.network,
             )
             for steps in falling
         ]
-        learner = Learner(
-            algorithm=partial(DQNAlgorithm, spec, c),
-            optimizer_class=adam(c.device),
-            learning_rate=c.learning_rate,
-            anneal_lr=c.anneal_lr,
-            max_grad_norm=c.max_grad_norm,
-            target_every=c.target_every,
-            tau=c.tau,
-            rounds=c.rounds,
-            staleness=rounds_ahead(c),
-            device=c.device,
-            shards=shards_of(c, spec, c.batch_size, networks=1),
+        if normalizer is not None:
+            spec, policy = normalizer.spec, [normalizer.policy(make) for make in policy]
+        wire(
+            self,
+            c,
+            policy=policy,
+            normalizer=normalizer,
+            learner={
+                "algorithm": partial(DQNAlgorithm, spec, c),
+                "optimizer_class": adam(c.device),
+                "target_every": c.target_every,
+                "shards": shards_of(c, spec, c.batch_size, networks=1),
+            },
+            replay={
+                "gradient_steps": c.gradient_steps,
+                "prioritised": c.prioritised,
+                "alpha": c.alpha,
+                "beta": c.beta,
+            },
         )
-        self.learner = enclave(learner) if c.overlap else learner
-        self.rollouts = Bank(
-            Rollout,
-            c.n_rollouts,
-            env=self.env,
-            policy=per_member(lambda i: policy[i]),
-            n_envs=c.n_envs,
-            n_steps=per_member(lambda i: horizon[i]),
-        )
-        self.replay = ReplayBuffer(
-            writers=c.n_rollouts,
-            buffer_size=c.buffer_size,
-            batch_size=c.batch_size,
-            gradient_steps=c.gradient_steps,
-            learning_starts=c.learning_starts,
-            gamma=c.gamma,
-            n_steps=c.n_steps,
-            prioritised=c.prioritised,
-            alpha=c.alpha,
-            beta=c.beta,
-            rounds=c.rounds,
-        )
-        after = weights_after(c)
-        connect(self.learner.weights, self.rollouts.weights, after=after)
-        connect(self.rollouts.trajectory, self.replay.trajectories)
-        connect(self.replay.batches, self.learner.batches)
-        if c.prioritised:
-            connect(self.learner.feedback, self.replay.priorities, after=after)
-        if c.eval_episodes:
-            self.evaluator = Evaluator(env=self.env, policy=policy[0], episodes=c.eval_episodes)
-            # A connection without delay from the enclave would let nothing outside it be ahead.
-            connect(self.learner.final, self.evaluator.final, after=after if c.overlap else None)

@@ -13,11 +13,17 @@ from reactornb.errors import ReactorError
 __all__ = [
     "ConfigError",
     "ContractError",
+    "DamagedPolicyError",
     "DivergenceError",
+    "EnvironmentCrashError",
     "EnvironmentHangError",
+    "EnvironmentStateError",
     "ObservationError",
+    "PolicyNotSavableError",
+    "ReproducibilityWarning",
     "SpaceError",
     "UnknownEnvironmentError",
+    "VideoError",
 ]
 
 
@@ -116,6 +122,30 @@ class EnvironmentHangError(ReactorError, TimeoutError):
         self.seconds = seconds
 
 
+class EnvironmentStateError(ReactorError, ValueError):
+    """The state of an environment cannot be saved, or what was saved does not lead back to it.
+
+    Attributes:
+        env: the environment, in words.
+    """
+
+    def __init__(self, message: str, *, env: str) -> None:
+        super().__init__(message)
+        self.env = env
+
+
+class EnvironmentCrashError(ReactorError, RuntimeError):
+    """The process of an isolated environment is gone.
+
+    Attributes:
+        signal: the number of the signal that it died of; None: it ended by itself, or was ended before.
+    """
+
+    def __init__(self, message: str, *, signal: int | None) -> None:
+        super().__init__(message)
+        self.signal = signal
+
+
 class DivergenceError(ReactorError, ArithmeticError):
     """A loss or a gradient is not a finite number.
 
@@ -128,3 +158,41 @@ class DivergenceError(ReactorError, ArithmeticError):
         super().__init__(message)
         self.update = update
         self.loss = loss
+
+
+class DamagedPolicyError(ReactorError, ValueError):
+    """A file is no saved policy, or its bytes are not those that were written.
+
+    Attributes:
+        path: the file.
+        reason: what is wrong with it.
+    """
+
+    def __init__(self, path: str, reason: str) -> None:
+        super().__init__(
+            f"{path} is no policy that can be loaded: {reason}. Take another copy of it, or save it again: save_policy(run, path)."
+        )
+        self.path = path
+        self.reason = reason
+
+
+class PolicyNotSavableError(ReactorError, TypeError):
+    """There is no policy to save, or it is made of something that a file cannot describe.
+
+    Attributes:
+        program: the program's name; "" where none was given.
+        reactor: full name of the reactor that has the policy; "" where no reactor has one.
+    """
+
+    def __init__(self, message: str, *, program: str = "", reactor: str = "") -> None:
+        super().__init__(message)
+        self.program = program
+        self.reactor = reactor
+
+
+class VideoError(ReactorError, RuntimeError):
+    """A moving picture cannot be written: there is no such format, no frame, or the encoder failed."""
+
+
+class ReproducibilityWarning(UserWarning):
+    """An environment cannot be repeated: it draws from generators that threads share, or ignores the seed of its reset."""

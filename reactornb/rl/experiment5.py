@@ -20,7 +20,8 @@ import numpy as np
 
 from reactornb.model import Bank, Reactor, connect
 from reactornb.rl.dqn import DQNAlgorithm, DQNConfig
-from reactornb.rl.envs import EnvSpec, spec_of
+from reactornb.rl.env_spec import EnvSpec
+from reactornb.rl.envs import spec_of
 from reactornb.rl.learner import Learner
 from reactornb.rl.names import RENAMED
 from reactornb.rl.optimizers import Adam

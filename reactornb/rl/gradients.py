@@ -6,7 +6,7 @@ Nothing here knows of reactors: `learner.py` steps with these gradients, `a3c.py
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -15,7 +15,7 @@ from torch import nn
 
 from reactornb.rl.networks import Flat
 
-__all__ = ["Algorithm", "LossGradient", "MakeAlgorithm", "Means", "Metrics"]
+__all__ = ["Algorithm", "InOrder", "LossGradient", "MakeAlgorithm", "Means", "Metrics", "in_order"]
 
 Metrics = Mapping[str, Any]
 """Name of a metric -> its mean over the rows of a minibatch: a float, or a tensor of no dimension."""
@@ -60,6 +60,9 @@ class Algorithm(Protocol):
     def minibatches(self, received: list[Any], rng: np.random.Generator, progress: float) -> Iterable[Any]:
         """Cut what arrived at one tag into minibatches, one update each.
 
+        With shards a run may be kept between two of a round's updates. A list can be kept then, and an iterator that is an object of a class
+        with `__next__`, such as `minibatches.Epochs`; a generator cannot, since its place is hidden in a frame of the interpreter.
+
         Args:
             received: the values of the input's channels, in order.
             rng: the learner's own generator.
@@ -76,6 +79,30 @@ class Algorithm(Protocol):
 MakeAlgorithm = Callable[[torch.Generator, torch.device], Algorithm]
 
 
+class InOrder:
+    """Iterates over a sequence. Its place is a number that a checkpoint can hold, which a list's own iterator keeps to itself."""
+
+    def __init__(self, items: Sequence[Any]) -> None:
+        self._items = items
+        self._at = 0
+
+    def __iter__(self) -> InOrder:
+        return self
+
+    def __next__(self) -> Any:
+        at = self._at
+        if at == len(self._items):
+            self._items, self._at = (), 0  # frees them
+            raise StopIteration
+        self._at = at + 1
+        return self._items[at]
+
+
+def in_order(minibatches: Iterable[Any]) -> Iterator[Any]:
+    """An iterator over what an algorithm's `minibatches` returned, one that a checkpoint can hold if that is a list or a tuple."""
+    return InOrder(minibatches) if isinstance(minibatches, (list, tuple)) else iter(minibatches)
+
+
 class LossGradient:
     """The gradient of an algorithm's loss, for one minibatch after the other, in one flat array.
 
@@ -87,6 +114,8 @@ class LossGradient:
     Attributes:
         analytic: the algorithm writes gradients itself; else autograd does, on the thread that calls `compute`, as it does on the CPU.
     """
+
+    transient = ("_algorithm", "_gradient", "_out", "_target", "_weights")
 
     def __init__(self, algorithm: Algorithm, flat: Flat, target: Flat | None = None) -> None:
         gradient = flat.parameter.grad

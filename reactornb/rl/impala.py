@@ -18,7 +18,7 @@ import numpy as np
 
 from reactornb.rl.a2c import A2CAlgorithm
 from reactornb.rl.config import (
-    Config,
+    TrainingConfig,
     at_least,
     check,
     config_of,
@@ -41,7 +41,7 @@ __all__ = ["IMPALA", "IMPALAConfig", "corrected"]
 
 
 @dataclass(frozen=True, slots=True)
-class IMPALAConfig(Config):
+class IMPALAConfig(TrainingConfig):
     """Hyper-parameters; the defaults are the paper's for Atari (table G.1), with fewer environments.
 
     Attributes:
@@ -63,9 +63,9 @@ class IMPALAConfig(Config):
         log_std_init: of continuous actions, at the beginning.
         staleness: rounds that rollouts may be ahead of the learner; with `overlap` at least 1; see `Learner`.
         overlap: learn from a round while the next ones are played. The result depends on the staleness alone.
-        eval_episodes: greedy episodes at the end; 0: none.
         device: of the learner.
         shards: reactors that compute the gradient of one minibatch at the same time; None: as many as `default_shards` says.
+        network, eval_every, …: what all algorithms have; see `TrainingConfig`.
     """
 
     total_timesteps: int = 500_000
@@ -87,7 +87,6 @@ class IMPALAConfig(Config):
     log_std_init: float = 0.0
     staleness: int = 1
     overlap: bool = True
-    eval_episodes: int = 20
     device: str = "cpu"
     shards: int | None = None
 
@@ -97,7 +96,7 @@ class IMPALAConfig(Config):
             rms_prop_alpha=number(0, 1), rms_prop_eps=number(0, above=True), gamma=number(0, 1), gae_lambda=number(0, 1),
             rho_bar=number(0, above=True), c_bar=number(0, above=True), ent_coef=at_least(0), vf_coef=at_least(0),
             max_grad_norm=optional(number(0, above=True)), hidden=widths, log_std_init=number(), staleness=whole(0), overlap=flag,
-            eval_episodes=whole(0), device=device, shards=optional(whole(1)),
+            device=device, shards=optional(whole(1)),
         )  # fmt: skip
         per_rollout(self)
 
@@ -161,14 +160,14 @@ class IMPALA(Training, config_type=IMPALAConfig):
 
     Parameters:
         env: a Gymnasium id ("CartPole-v1" by default), or a function that makes an environment or a vector environment, such as
-            `lambda: MyEnv(size=8)`; each rollout makes its own. Observations of any kind that becomes one array (frames go through the
-            network of Mnih et al. 2015); actions Discrete or a floating Box.
+            `lambda: MyEnv(size=8)`; each rollout makes its own. Observations of any kind that becomes one array (frames, also in a Dict or Tuple, go
+            through the network of Mnih et al. 2015); actions Discrete, a Box, MultiDiscrete, MultiBinary, or a Tuple or Dict of whole numbers.
         config: hyper-parameters, an `IMPALAConfig` (`IMPALAConfig?` lists all with their defaults). None, the default:
             `IMPALAConfig.for_env(env)`, what is known to work for that id.
         learning_rate, gamma, …: each field of `IMPALAConfig` by its name, instead of what `config` says: `IMPALA(learning_rate=1e-3)`.
             `IMPALA(…).settings` shows what comes of both.
 
-    Logs `episode_return`, `episode_length`, `loss`, `policy_loss`, `value_loss`, `entropy`, and at the end `eval_return` and `eval_mean`.
+    Logs `episode_return`, `episode_length`, `loss`, `policy_loss`, `value_loss`, `entropy`, and with each evaluation `eval_return` and `eval_mean`.
 
     Raises:
         UnknownEnvironmentError: at assembly, for an environment that cannot be made.

@@ -6,7 +6,7 @@ import math
 import os
 import sys
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -14,23 +14,27 @@ from typing import Any
 import numpy as np
 import torch
 
-from reactornb.model import Bank, Fixed, Input, LogicalAction, Output, Reactor, reaction, startup
+from reactornb.model import Bank, Fixed, Input, LogicalAction, Output, reaction, startup
 from reactornb.rl.config import at_least, check_parameters, flag, number, optional, whole
 from reactornb.rl.dynamo import defer
 from reactornb.rl.errors import ConfigError, DivergenceError
-from reactornb.rl.gradients import LossGradient, MakeAlgorithm, Means, Metrics
+from reactornb.rl.gradients import InOrder, LossGradient, MakeAlgorithm, Means, Metrics, in_order
 from reactornb.rl.names import RENAMED
-from reactornb.rl.networks import Flat, OwnGenerator
+from reactornb.rl.networks import Flat
+from reactornb.rl.normalization import Normalizer
 from reactornb.rl.optimizers import Adam, RMSprop
 from reactornb.rl.shards import GradientShard, Piece, cut, weighted
+from reactornb.rl.shared import is_kept
+from reactornb.rl.steering import ACTOR_CRITIC, Learnt, Steered
+from reactornb.rl.torch_draws import OwnGenerator
 from reactornb.tags import ms
 
-__all__ = ["Learner", "adam", "check_rate", "rms_prop", "without_triton"]
+__all__ = ["ActorCriticLearner", "Learner", "adam", "check_rate", "rms_prop", "without_triton"]
 
 defer()  # the optimizers made here need none of torch's compiler
 
 
-class Learner(Reactor):
+class Learner(Steered):
     """Updates a network on what arrives and publishes its weights as one read-only flat float32 array.
 
     Logs `loss`, `gradient_norm`, `steps` (environment steps that arrived) and the algorithm's own metrics, once a round; at the start `shards`, if
@@ -55,6 +59,9 @@ class Learner(Reactor):
         device: "cpu" or "cuda" ("cuda:1").
         shards: reactors that compute the gradient of one minibatch at the same time, each for a block of its rows; see `shards.py`. The
             result depends on it by rounding, and never on the number of workers. 1: the learner's own reaction computes it.
+        normalizer: what of observations and rewards is normalised before it is learnt from, by statistics that are published at the end of the weights; None:
+            nothing. The rollouts have the same one.
+        listens_to, reports, max_seconds: see `Steered`.
 
     What an algorithm needs to work with shards, each of which has one of its own: minibatches that can be cut by rows; a `loss` that depends on
     the minibatch and the weights alone, and is a mean over rows; noise in it that comes from the generator that the algorithm was made with. BatchNorm
@@ -67,7 +74,6 @@ class Learner(Reactor):
 
     batches = Input[Any](width="writers")
     weights = Output[np.ndarray](doc="float32 [P], read-only")
-    final = Output[np.ndarray](doc="the weights after the last round")
     feedback = Output[Any](doc="back to where the batches come from, such as priorities")
     prime = LogicalAction(min_delay=ms(1))
     next_update = LogicalAction()
@@ -86,6 +92,7 @@ class Learner(Reactor):
     staleness: Fixed[int] = 0
     device: Fixed[str] = "cpu"
     shards: Fixed[int] = 1
+    normalizer: Fixed[Normalizer | None] = None
 
     def compose(self) -> None:
         """The shards; none of them if there is one, which is computed in the learner's own reaction."""
@@ -103,6 +110,17 @@ class Learner(Reactor):
             check_rate(value)
         if name == "tau" and not 0 <= value <= 1:
             raise ValueError("tau is in [0, 1].")
+        super().check_parameter(name, value)
+
+    def changed(self, name: str) -> None:
+        """See `Steered`."""
+        if name == "learning_rate":
+            self.set_rate()
+
+    def published(self) -> np.ndarray:
+        """See `Steered`; with the statistics that belong to these weights at their end."""
+        weights = self.flat.publish()
+        return weights if self.normal is None else self.normal.beside(weights)
 
     @reaction(startup)
     def on_startup(self, weights: Any, prime: Any) -> None:
@@ -116,6 +134,7 @@ class Learner(Reactor):
             tau=(self.tau, number(0, 1)),
             rounds=(self.rounds, optional(whole(1))),
             staleness=(self.staleness, whole(0)),
+            max_seconds=(self.max_seconds, optional(number(0, above=True))),
         )
         device = torch.device(self.device)
         with OwnGenerator(self.seed):
@@ -129,6 +148,7 @@ class Learner(Reactor):
             self.target.parameter.data.copy_(self.flat.parameter.data)
         self.gradient = LossGradient(self.algo, self.flat, self.target)
         self.means = Means()
+        self.normal = None if self.normalizer is None else self.normalizer.for_learner()
         with without_triton():
             self.optimizer = self.optimizer_class([self.flat.parameter], lr=self.learning_rate)
         self.round = self.updates = self.steps = 0
@@ -136,13 +156,13 @@ class Learner(Reactor):
         # With shards a round takes several microsteps; what arrives meanwhile waits.
         self.waiting: deque[list[Any]] = deque()
         self.busy = False
-        self.minibatches: Iterator[Any] = iter(())
+        self.minibatches: Iterator[Any] = InOrder(())
         self.minibatch: Any = None
         self.outdated = set(range(self.shards))  # shards that do not have the target network's newest weights
         self.back: list[Any] = []
         if self.shards > 1:
             self.log(shards=self.shards)
-        first = self.flat.publish()
+        first = self.published()
         weights.set(first)
         more = self.staleness if self.rounds is None else min(self.staleness, self.rounds - 1)
         if more:
@@ -162,8 +182,10 @@ class Learner(Reactor):
             prime.schedule(0, (left - 1, first))
 
     @reaction(batches)
-    def on_batches(self, batches: Any, weights: Any, final: Any, feedback: Any, next_update: Any) -> None:
+    def on_batches(self, batches: Any, weights: Any, final: Any, feedback: Any, learnt: Any, next_update: Any) -> None:
         """One round, an update for each minibatch; with shards its beginning, an update per microstep follows."""
+        if self.over:
+            return
         if self.shards > 1:
             self.waiting.append(batches.values)
             if not self.busy:
@@ -174,38 +196,43 @@ class Learner(Reactor):
         while self.minibatch is not None:
             self.update(self.gradient.compute(self.minibatch))
             self.minibatch = next(self.minibatches, None)
-        self.end(weights, final, feedback)
+        self.end(weights, final, feedback, learnt)
 
     @reaction(next_update, effects="shard.piece")
-    def on_update(self, weights: Any, final: Any, feedback: Any, next_update: Any, shard: Any) -> None:
+    def on_update(self, weights: Any, final: Any, feedback: Any, learnt: Any, next_update: Any, shard: Any) -> None:
         """Send each shard its piece of the next minibatch."""
+        if self.over:
+            return
         if self.minibatch is None:
             self.begin(self.waiting.popleft())
         if self.minibatch is None:  # a round without updates
-            self.end(weights, final, feedback)
+            self.end(weights, final, feedback, learnt)
             if self.busy:
                 next_update.schedule(0)
             return
         values = self.gradient.weights()
         pieces = cut(self.minibatch, self.shards, self.full_name)  # fewer than shards where there are fewer rows
+        tuned = self.tuned() if self.live else None
         target = None
         if self.target is not None and self.outdated:
             target = self.target.publish()
         for i, (rows, share) in enumerate(pieces):
-            shard[i].piece.set(Piece(rows, share, values, target if i in self.outdated else None))
+            shard[i].piece.set(Piece(rows, share, values, target if i in self.outdated else None, tuned))
         if target is not None:
             self.outdated -= set(range(len(pieces)))
 
     @reaction("shard.gradient")
-    def on_gradients(self, shard: Any, weights: Any, final: Any, feedback: Any, next_update: Any) -> None:
+    def on_gradients(self, shard: Any, weights: Any, final: Any, feedback: Any, learnt: Any, next_update: Any) -> None:
         """An update with the sum of the shards' gradients."""
+        if self.over:
+            return
         computed = [member.gradient.value for member in shard if member.gradient.is_present]
         self.gradient.add([gradient.values for gradient in computed])
         self.back += [gradient.feedback for gradient in computed if gradient.feedback is not None]
         self.update(weighted(computed))
         self.minibatch = next(self.minibatches, None)
         if self.minibatch is None:
-            self.end(weights, final, feedback)
+            self.end(weights, final, feedback, learnt)
         if self.busy:
             next_update.schedule(0)
 
@@ -215,15 +242,26 @@ class Learner(Reactor):
         if self.anneal_lr:
             self.set_rate()
         self.steps = sum(getattr(r, "steps", 0) for r in received)
-        self.minibatches = iter(self.algo.minibatches(received, self.rng, self.progress))
-        self.minibatch = next(self.minibatches, None)
-
-    def end(self, weights: Any, final: Any, feedback: Any) -> None:
-        """A round ends: log, and publish."""
-        self.minibatches = iter(())  # frees what arrived
-        self.busy = bool(self.waiting)
         if self.steps:
             self.log(steps=self.steps)
+        if self.live:
+            self.algo.retune(self.tuned())  # type: ignore[attr-defined]  # see `ActorCriticLearner`
+        if self.normal is not None:
+            received = self.normal.take(received)
+        self.minibatches = in_order(self.algo.minibatches(received, self.rng, self.progress))
+        if self.shards > 1 and isinstance(self.minibatches, Generator) and is_kept():
+            raise ConfigError(
+                f"{self.full_name}: {type(self.algo).__name__}.minibatches is a generator, and with shards={self.shards} a checkpoint may fall between "
+                f"two of its minibatches, where nothing can save it. Let it return a list, or an object with __next__ as reactornb.rl.minibatches.Epochs; or set "
+                f"shards=1.",
+                fields=("shards",),
+            )
+        self.minibatch = next(self.minibatches, None)
+
+    def end(self, weights: Any, final: Any, feedback: Any, learnt: Any) -> None:
+        """A round ends: log, and publish."""
+        self.minibatches = InOrder(())  # frees what arrived
+        self.busy = bool(self.waiting)
         means = self.means.take()
         if means:
             self.log(**means)
@@ -236,12 +274,16 @@ class Learner(Reactor):
         self.back = []
         if back is not None:
             feedback.set(back)
-        published = self.flat.publish()
-        if self.rounds is not None and self.round >= self.rounds:
+        if self.normal is not None:
+            self.normal.end_round()
+        published = self.published()
+        if self.reports:
+            learnt.set(Learnt(self.round, means, published))
+        if (self.rounds is not None and self.round >= self.rounds) or self.is_late:
             # Not on `weights`: a last round would be played and learnt from at the run's last microstep.
             final.set(published)
             self.busy = False
-            self.request_stop()
+            self.end_now()
         elif self.rounds is None or self.round + self.staleness < self.rounds:
             weights.set(published)
 
@@ -278,6 +320,29 @@ class Learner(Reactor):
             update=self.updates,
             loss=loss,
         )
+
+
+class ActorCriticLearner(Learner):
+    """Teaches a policy and a value function; what their loss is made of can be changed while it learns, and counts from the next round on.
+
+    Parameters:
+        gamma, gae_lambda, ent_coef, vf_coef, clip_range: as in the configuration of PPO; `%reactor set learner.ent_coef 0.001`. A clip_range of None
+            means that the algorithm has none.
+    """
+
+    live = tuple(ACTOR_CRITIC)
+
+    gamma: float = 0.99
+    gae_lambda: float = 0.95
+    ent_coef: float = 0.0
+    vf_coef: float = 0.5
+    clip_range: float | None = None
+
+    def check_parameter(self, name: str, value: Any) -> None:
+        """Refuse a value that would end the run, or change nothing."""
+        if name == "clip_range" and self.clip_range is None:
+            raise ValueError("this algorithm clips nothing.")
+        super().check_parameter(name, value)
 
 
 def adam(device: str, **options: Any) -> Callable[..., Any]:

@@ -21,10 +21,20 @@ from pettingzoo import ParallelEnv
 from reactornb.model import Bank, Input, Output, Reactor, connect, per_member, reaction, shutdown, startup
 from reactornb.rl.checks import name_of
 from reactornb.rl.config import check_parameters, whole
-from reactornb.rl.errors import ContractError, ObservationError, SpaceError, UnknownEnvironmentError
+from reactornb.rl.errors import ObservationError, SpaceError
 from reactornb.rl.names import RENAMED
+from reactornb.rl.parallel_envs import (
+    RecordedParallel,
+    broken,
+    check_agents,
+    finite_reward,
+    make_parallel,
+    unpacked_reset,
+    unpacked_step,
+)
 from reactornb.rl.policies import Mlp, own_draws
-from reactornb.rl.shared import claim
+from reactornb.rl.recorded import can_be_read
+from reactornb.rl.shared import claim, is_kept
 
 __all__ = ["Agent", "Choose", "MakeChoose", "MultiAgent", "World", "mlp_choice"]
 
@@ -33,6 +43,20 @@ Choose = Callable[[np.ndarray], int]
 
 MakeChoose = Callable[[int, int, np.random.Generator], Choose]
 """From the number of inputs, the number of actions and a generator for the first weights."""
+
+
+class MlpChoice:
+    """The action that a perceptron gives the highest value; what `mlp_choice` makes.
+
+    An object and no closure, whose perceptron a checkpoint would not find.
+    """
+
+    def __init__(self, net: Mlp) -> None:
+        self.net = net
+
+    def __call__(self, joint: np.ndarray) -> int:
+        """See `Choose`."""
+        return int(self.net(joint[None]).argmax())
 
 
 def mlp_choice(
@@ -58,7 +82,7 @@ def mlp_choice(
         ]
         weights = np.concatenate(parts).astype(np.float32)
     net.load(weights)
-    return lambda joint: int(net(joint[None]).argmax())
+    return MlpChoice(net)
 
 
 class World(Reactor):
@@ -79,6 +103,7 @@ class World(Reactor):
     joint = Output[np.ndarray](doc="float32 [inputs]")
 
     _renamed = RENAMED
+    transient = ("boxes", "called", "names", "sizes", "spaces", "start")
 
     env: Callable[[], ParallelEnv[Any, Any, Any]]
     n: int
@@ -95,11 +120,14 @@ class World(Reactor):
         self.start = [int(self.parallel_env.action_space(name).start) for name in self.names]
         self.sizes = [_size(space) for space in self.spaces]
         self.boxes = all(isinstance(space, spaces.Box) for space in self.spaces)
-        self.known = set(self.names)
         self.called = name_of(self.env)
         self.taken = 0
         self.present: list[Any] = []
-        joint.set(self.begin(int(self.rng.integers(2**31))))
+        seed = int(self.rng.integers(2**31))
+        joint.set(self.begin(seed))
+        if is_kept() and not can_be_read(self.parallel_env):
+            self.parallel_env = RecordedParallel(self.parallel_env)
+            self.parallel_env.begun(seed)
 
     @reaction(actions)
     def on_actions(self, actions: Any, joint: Any) -> None:
@@ -110,20 +138,13 @@ class World(Reactor):
             for name, channel, start in zip(self.names, actions, self.start, strict=True)
             if name in present
         }
-        returned: Any = self.parallel_env.step(chosen)
-        if not isinstance(returned, tuple) or len(returned) != 5:
-            raise self.broken(
-                "step",
-                f"step of a parallel environment returns (observations, rewards, terminations, truncations, infos); it returned "
-                f"{f'{len(returned)} values' if isinstance(returned, tuple) else f'a {type(returned).__name__}'}.",
-            )
-        seen, rewards, terminations, truncations, _ = returned
+        told = seen, rewards, terminations, truncations = unpacked_step(self.called, self.parallel_env.step(chosen))
         words = ("observations", "rewards", "terminations", "truncations")
-        for word, said in zip(words, returned, strict=False):
-            self.check_keys(word, said)
+        for word, said in zip(words, told, strict=True):
+            check_agents(self.called, self.names, word, said)
         for name in self.names:  # in PettingZoo's order: a sum of floats depends on it
             if name in rewards and name not in self.ended:
-                self.total += self.reward(name, rewards[name])
+                self.total += finite_reward(self.called, name, rewards[name], self.taken)
         self.taken += 1
         self.ended.update(name for said in (terminations, truncations) for name, over in said.items() if over)
         self.present = [name for name in self.parallel_env.agents if name not in self.ended]
@@ -144,54 +165,16 @@ class World(Reactor):
             Its first joint observation.
         """
         returned: Any = self.parallel_env.reset(seed=seed) if seed is not None else self.parallel_env.reset()
-        if not isinstance(returned, tuple) or len(returned) != 2:
-            raise self.broken(
-                "reset",
-                f"reset of a parallel environment returns (observations, infos), a dict each; it returned a {type(returned).__name__}. "
-                f"End it with: return observations, {{agent: {{}} for agent in self.agents}}.",
-            )
-        self.check_keys("observations", returned[0], "reset")
+        seen = unpacked_reset(self.called, returned)
+        check_agents(self.called, self.names, "observations", seen, "reset")
         self.total = 0.0
         self.ended: set[Any] = set()
         self.present = list(self.parallel_env.agents)
         if not self.present:
-            raise self.broken("reset", "after reset its `agents` is empty: nobody can act. Set self.agents in reset.")
-        return self.together(returned[0])
-
-    def check_keys(self, word: str, said: Any, call: str = "step") -> None:
-        """The keys of what an environment says are agents, or words such as `__all__`, which are passed over.
-
-        Raises:
-            ContractError: for another key, or no dict at all.
-        """
-        if not isinstance(said, dict):
-            raise self.broken(call, f"{word} are a dict with an entry for each agent, not a {type(said).__name__}.")
-        for name in said:
-            if name not in self.known and not (isinstance(name, str) and name.startswith("__")):
-                raise self.broken(
-                    call,
-                    f"{word} are for {name!r}, who is not among its possible_agents: {', '.join(map(str, self.names))}.",
-                )
-
-    def reward(self, name: Any, value: Any) -> float:
-        """One agent's.
-
-        Raises:
-            ContractError: if it is no finite number.
-        """
-        try:
-            reward = float(value)
-        except (TypeError, ValueError):
-            reward = np.nan
-        if not np.isfinite(reward):
-            raise self.broken(
-                "step", f"the reward of {name} after {self.taken} steps is {value!r}; it is to be a finite number."
+            raise broken(
+                self.called, "reset", "after reset its `agents` is empty: nobody can act. Set self.agents in reset."
             )
-        return reward
-
-    def broken(self, call: str, what: str) -> ContractError:
-        """What is wrong, with the environment's name."""
-        return ContractError(f"{self.called}: {what}", call=call)
+        return self.together(seen)
 
     @reaction(shutdown)
     def on_shutdown(self) -> None:
@@ -228,7 +211,7 @@ class World(Reactor):
         if not np.isfinite(joint).all():
             at = int(np.flatnonzero(~np.isfinite(joint))[0])
             name = self.names[int(np.searchsorted(np.cumsum(self.sizes), at, side="right"))]
-            raise self.broken("step", f"the observation of {name} holds {joint[at]} after {self.taken} steps.")
+            raise broken(self.called, "step", f"the observation of {name} holds {joint[at]} after {self.taken} steps.")
         return joint
 
 
@@ -282,19 +265,7 @@ class MultiAgent(Reactor):
 
     def compose(self) -> None:
         """Broadcast, gather."""
-        if isinstance(self.env, ParallelEnv) or not callable(self.env):
-            raise UnknownEnvironmentError(
-                f"env is a function that makes a parallel environment, such as `lambda: {type(self.env).__name__}(…)`, not {self.env!r}: "
-                f"the program makes one when it is assembled and one when it starts.",
-                env=self.env,
-            )
-        example = self.env()
-        if not isinstance(example, ParallelEnv):
-            raise UnknownEnvironmentError(
-                f"{name_of(self.env)} made {'None (does it lack its return?)' if example is None else f'a {type(example).__name__}'}, which is no pettingzoo.ParallelEnv; pettingzoo.utils.aec_to_parallel turns an "
-                f"AEC environment into one.",
-                env=self.env,
-            )
+        example = make_parallel(self.env)
         try:
             names = list(example.possible_agents)
             inputs = sum(_size(example.observation_space(name)) for name in names)

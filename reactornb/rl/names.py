@@ -7,13 +7,18 @@ from collections.abc import Callable, Mapping
 
 __all__ = ["RENAMED", "renamed_arguments"]
 
-# Those of CleanRL's names that differ from Stable-Baselines3's, which are used here.
+# Those of CleanRL's names that differ from Stable-Baselines3's, which are used here (of SAC's learning rates SBX's).
 _CLEANRL = {
     "clip_coef": "clip_range",
     "end_e": "exploration_final_eps",
+    "noise_clip": "target_noise_clip",
     "norm_adv": "normalize_advantage",
     "num_envs": "n_envs",
     "num_steps": "n_steps",
+    "policy_frequency": "policy_delay",
+    "policy_lr": "learning_rate",
+    "policy_noise": "target_policy_noise",
+    "q_lr": "qf_learning_rate",
     "start_e": "exploration_initial_eps",
     "target_network_frequency": "target_update_interval",
     "train_frequency": "train_freq",

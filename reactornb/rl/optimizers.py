@@ -49,13 +49,37 @@ class _Optimizer:
                 f"torch.optim.{type(self).__name__} takes many."
             )
         (p,) = given
+        self._steps = 0
+        self._state: tuple[np.ndarray, ...] = ()
         self._weights: np.ndarray
         self._gradient: np.ndarray
         self._weights, self._gradient = p if isinstance(p, tuple) else (p.detach().numpy(), p.grad.numpy())
         self.param_groups: list[dict[str, Any]] = [{"params": given, "lr": lr}]
 
+    def save(self) -> dict[str, Any]:
+        """All but the weights and their gradient, which are not this object's; see `reactornb.durable.objects`."""
+        options = [{name: value for name, value in group.items() if name != "params"} for group in self.param_groups]
+        return {"steps": self._steps, "state": list(self._state), "options": options}
+
+    def load(self, saved: dict[str, Any]) -> None:
+        """Go on from there.
+
+        Raises:
+            ValueError: if that is of another number of weights.
+        """
+        if [own.shape for own in self._state] != [np.shape(array) for array in saved["state"]]:
+            raise ValueError(
+                f"{type(self).__name__}: what was saved is for another number of weights than {self._weights.size}."
+            )
+        for own, array in zip(self._state, saved["state"], strict=True):
+            own[:] = array
+        self._steps = saved["steps"]
+        for group, options in zip(self.param_groups, saved["options"], strict=True):
+            group.update(options)
+
     def _blocks(self, *state: np.ndarray) -> list[tuple[np.ndarray, ...]]:
         """Views of weights, gradient and state, block by block, and a scratch array."""
+        self._state = state
         size = self._weights.size
         scratch = np.empty(min(size, BLOCK), self._weights.dtype)
         whole = (self._weights, self._gradient, *state)
@@ -87,7 +111,6 @@ class Adam(_Optimizer):
         super().__init__(params, lr)
         self._betas = betas
         self._eps = eps
-        self._steps = 0
         self._views = self._blocks(np.zeros_like(self._weights), np.zeros_like(self._weights))
 
     def step(self) -> None:

@@ -8,14 +8,16 @@ count references to the same objects. For a network of a few thousand weights Nu
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from reactornb.rl.envs import EnvSpec
+from reactornb.rl.action_mask import ActionMask
+from reactornb.rl.choices import MultiCategoricalPolicy, gumbel
+from reactornb.rl.env_spec import EnvSpec
+from reactornb.rl.perceptron import Mlp
 
 if TYPE_CHECKING:
     import torch
@@ -25,13 +27,16 @@ __all__ = [
     "EpsilonGreedyPolicy",
     "GaussianPolicy",
     "LinearSchedule",
+    "Memory",
     "Mlp",
+    "MultiCategoricalPolicy",
     "Policy",
     "RandomPolicy",
     "StepByStep",
     "TorchForward",
     "TrajectoryPolicy",
     "by_trajectory",
+    "memory_of",
     "own_draws",
 ]
 
@@ -40,11 +45,11 @@ Forward = Callable[[np.ndarray], np.ndarray]
 
 @contextmanager
 def own_draws(seed: int) -> Iterator[None]:
-    """While a policy is made, torch's draws come from a generator of its own; see `networks.OwnGenerator`. Nothing without torch."""
+    """While a policy is made, torch's draws come from a generator of its own; see `torch_draws.OwnGenerator`. Nothing without torch."""
     if "torch" not in sys.modules:
         yield
         return
-    from reactornb.rl.networks import OwnGenerator
+    from reactornb.rl.torch_draws import OwnGenerator
 
     with OwnGenerator(seed):
         yield
@@ -71,6 +76,19 @@ class Policy(Protocol):
         """The best actions it knows, without chance; [N, *action_shape]."""
 
 
+class Memory(Protocol):
+    """What a policy remembers of the episodes that it plays, one for each row of observations; its attribute `memory`."""
+
+    def forget(self, rows: np.ndarray | None = None) -> None:
+        """New episodes begin: in these rows, bool [N]; None: in all."""
+
+
+def memory_of(policy: Any) -> Memory | None:
+    """Its memory; None where an action depends on the observation alone."""
+    found: Memory | None = getattr(policy, "memory", None)
+    return found
+
+
 class TrajectoryPolicy(Policy, Protocol):
     """A policy that a rollout asks once per trajectory for what does not depend on observations: cheaper than `act` for each step.
 
@@ -78,7 +96,10 @@ class TrajectoryPolicy(Policy, Protocol):
     """
 
     def begin(self, n_steps: int, n: int, rng: np.random.Generator) -> None:
-        """Begin a trajectory of `n_steps` steps of `n` environments: random numbers are drawn for all of it, in the order of the steps."""
+        """Begin a trajectory of `n_steps` steps of `n` environments: random numbers are drawn for all of it, as arrays [n_steps, n, …].
+
+        A rollout's `rng` is an `EnvDraws`: such an array has in column i what environment i's own generator gives.
+        """
 
     def choose(self, t: int, observations: np.ndarray, out: np.ndarray) -> None:
         """Choose the actions of step t; called for 0, 1, … in order.
@@ -148,90 +169,6 @@ class LinearSchedule:
         return f"LinearSchedule({self.start}, {self.end}, {self.steps})"
 
 
-class Mlp:
-    """A multi-layer perceptron in NumPy, reading a copy of the flat weights of its torch twin (`networks.mlp`); for one thread.
-
-    Made for the few rows of a rollout: activations lie row by row and biases are kept once for each row. For 4 rows of CartPole's network
-    that takes half as long as `Dense`, which lays out minibatches for their gradients (7.2 us against 14.0); for 64 they are alike.
-
-    Args:
-        sizes: inputs, hidden layers, outputs.
-        activation: "relu" or "tanh", between layers.
-        offset: where its weights begin.
-        scaling: (offset, span) of its inputs, as in `EnvSpec`; None: as they are.
-    """
-
-    def __init__(
-        self,
-        sizes: Sequence[int],
-        activation: str,
-        offset: int = 0,
-        scaling: tuple[np.ndarray, np.ndarray] | None = None,
-    ) -> None:
-        self.sizes = tuple(sizes)
-        self.offset = offset
-        self._relu = activation == "relu"
-        self._scaling = None if scaling is None else tuple(np.ravel(a) if a.size > 1 else a for a in scaling)
-        self._matrices = [np.zeros((n, m), np.float32) for n, m in pairwise(self.sizes)]
-        self._for_rows(1)
-
-    @property
-    def size(self) -> int:
-        """How many weights."""
-        return sum(n * m + m for n, m in pairwise(self.sizes))
-
-    def _for_rows(self, rows: int) -> None:
-        """Buffers for so many observations: (matrix [n, m], bias [rows, m], output [rows, m]) of each layer."""
-        old = getattr(self, "_layers", [])
-        self._layers = [
-            (w, np.zeros((rows, w.shape[1]), np.float32), np.empty((rows, w.shape[1]), np.float32))
-            for w in self._matrices
-        ]
-        for (_, bias, _), (_, known, _) in zip(self._layers, old, strict=False):
-            bias[:] = known[0]
-        self._prepared = np.empty((rows, self.sizes[0]), np.float32)
-
-    def load(self, weights: np.ndarray) -> None:
-        """Take over a copy: the array is everybody's.
-
-        Raises:
-            ValueError: if there are too few.
-        """
-        own = weights[self.offset : self.offset + self.size]
-        if len(own) < self.size:
-            raise ValueError(
-                f"this perceptron needs {self.offset + self.size} weights, not {len(weights)}: they are of another network."
-            )
-        at = 0
-        for matrix, bias, _ in self._layers:
-            n, m = matrix.shape
-            matrix[:] = own[at : at + n * m].reshape(m, n).T
-            bias[:] = own[at + n * m : at + n * m + m]
-            at += n * m + m
-
-    def __call__(self, x: np.ndarray) -> np.ndarray:
-        """[N, *observation_shape] -> float32 [N, outputs], in a buffer that the next call overwrites; the caller may change it."""
-        if len(x) != len(self._prepared):
-            self._for_rows(len(x))
-        if x.ndim != 2:
-            x = x.reshape(len(x), -1)
-        if self._scaling is not None:
-            x = np.subtract(x, self._scaling[0], out=self._prepared, casting="unsafe")
-            x /= self._scaling[1]
-        elif x.dtype != np.float32:
-            self._prepared[:] = x
-            x = self._prepared
-        dot, add, relu = np.dot, np.add, self._relu
-        *hidden, (matrix, bias, outputs) = self._layers
-        for w, b, z in hidden:
-            dot(x, w, z)
-            add(z, b, z)
-            x = np.maximum(z, 0.0, out=z) if relu else np.tanh(z, z)
-        dot(x, matrix, outputs)
-        add(outputs, bias, outputs)
-        return outputs
-
-
 class TorchForward:
     """A torch module of one's own as a function of arrays, its parameters one flat tensor.
 
@@ -239,6 +176,8 @@ class TorchForward:
         make: makes the module.
         head: the method that is called, such as "logits".
     """
+
+    transient = ("_head",)
 
     def __init__(self, make: Callable[[], torch.nn.Module], head: str = "forward") -> None:
         from reactornb.rl.networks import Flat
@@ -271,6 +210,8 @@ class CategoricalPolicy:
 
     Source: Maddison, Tarlow and Minka 2014, arXiv:1411.0030, section 2 (the Gumbel-max trick).
     """
+
+    transient = ("_logits", "_noise", "_rng", "_rows", "_steps")  # of one trajectory
 
     def __init__(self, forward: Any) -> None:
         self._forward = forward
@@ -310,10 +251,7 @@ class CategoricalPolicy:
         if self._noise.shape != shape:
             self._logits, self._noise = np.empty(shape, np.float32), np.empty(shape, np.float32)
             self._rows = list(zip(self._logits, self._noise, strict=True))
-        # In double precision: an action whose probability is 1e-8 comes that often.
-        drawn = self._rng.standard_exponential(shape)
-        np.maximum(drawn, np.finfo(np.float64).tiny, out=drawn)  # log(0)
-        np.negative(np.log(drawn, out=drawn), out=self._noise, casting="same_kind")
+        gumbel(shape, self._rng, self._noise)
 
     def log_probs(self, actions: np.ndarray) -> np.ndarray:
         """See `TrajectoryPolicy`."""
@@ -338,6 +276,8 @@ class GaussianPolicy:
         at: where the D log-deviations lie in the flat weights.
         shape: the actions' shape, of D numbers.
     """
+
+    transient = ("_log_probs", "_noise")  # of one trajectory
 
     def __init__(self, forward: Any, at: int, shape: tuple[int, ...]) -> None:
         self._forward = forward
@@ -392,17 +332,23 @@ class EpsilonGreedyPolicy:
         forward: observations to values, float32 [N, A]; also has `load`.
         n_actions: A.
         epsilon: epsilon after that many steps of this rollout.
+        mask: where observations say which actions are possible: among these it draws; None: all are.
 
     Attributes:
         fixed: what it is instead, if it is not None.
     """
 
-    def __init__(self, forward: Any, n_actions: int, epsilon: Callable[[float], float]) -> None:
+    transient = ("_all", "_any", "_drawn", "_explores", "_mask")  # of one trajectory, or of the environment
+
+    def __init__(
+        self, forward: Any, n_actions: int, epsilon: Callable[[float], float], mask: ActionMask | None = None
+    ) -> None:
+        self._mask = mask
         self._forward = forward
         self._n_actions = n_actions
         self._schedule = epsilon
         self._steps = 0
-        self._drawn = np.zeros((0, 0), np.int64)
+        self._drawn = np.zeros((0, 0))
         self._explores = np.zeros((0, 0), bool)
         self._any: list[bool] = []
         self._all: list[bool] = []
@@ -435,17 +381,23 @@ class EpsilonGreedyPolicy:
         epsilon = np.array(epsilons)[:, None]
         self._explores = drawn < epsilon
         self._any, self._all = self._explores.any(axis=1).tolist(), self._explores.all(axis=1).tolist()
+        if self._mask is not None:  # how many there will be to choose among, the observations say
+            self._drawn = drawn / np.maximum(epsilon, np.finfo(np.float64).tiny)
+            return
         drawn *= self._n_actions / np.maximum(epsilon, np.finfo(np.float64).tiny)
         self._drawn = np.minimum(drawn, self._n_actions - 1).astype(np.int64)
 
     def choose(self, t: int, observations: np.ndarray, out: np.ndarray) -> None:
         """See `TrajectoryPolicy`."""
+        drawn = self._drawn[t]
+        if self._mask is not None and self._any[t]:
+            drawn = _possible(self._mask.of(observations), drawn)
         if self._all[t]:
-            out[:] = self._drawn[t]
+            out[:] = drawn
             return
         self._forward(observations).argmax(1, out)
         if self._any[t]:
-            np.copyto(out, self._drawn[t], where=self._explores[t])
+            np.copyto(out, drawn, where=self._explores[t], casting="unsafe")
 
     def log_probs(self, actions: np.ndarray) -> None:
         """See `TrajectoryPolicy`; it has none."""
@@ -456,8 +408,19 @@ class EpsilonGreedyPolicy:
         return actions
 
 
+def _possible(allowed: np.ndarray, drawn: np.ndarray) -> np.ndarray:
+    """Of the possible actions of each row, [N, A], the one at this place in [0, 1), float64 [N]; int64 [N]."""
+    allowed = allowed != 0
+    counts = allowed.sum(axis=1)
+    which = np.minimum((drawn * counts).astype(np.int64), counts - 1)
+    chosen: np.ndarray = (allowed.cumsum(axis=1) > which[:, None]).argmax(axis=1)
+    return chosen
+
+
 class RandomPolicy:
     """Any action with the same probability (in a Box: uniform between its bounds, normal where it has none); needs no weights."""
+
+    transient = ("_drawn", "_spec")
 
     def __init__(self, spec: EnvSpec) -> None:
         self._spec = spec
@@ -468,23 +431,38 @@ class RandomPolicy:
 
     def act(self, observations: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray | None]:
         """See `Policy`."""
-        return self._draw((len(observations),), rng), None
+        return self._possible(observations, self._draw((len(observations),), rng)), None
 
     def begin(self, n_steps: int, n: int, rng: np.random.Generator) -> None:
         """See `TrajectoryPolicy`."""
         self._drawn = self._draw((n_steps, n), rng)
 
-    def choose(self, t: int, observations: np.ndarray, out: np.ndarray) -> None:  # noqa: ARG002 - whatever it sees
-        """See `TrajectoryPolicy`."""
-        out[...] = self._drawn[t]
+    def choose(self, t: int, observations: np.ndarray, out: np.ndarray) -> None:
+        """See `TrajectoryPolicy`; of what it sees only masks count."""
+        out[...] = self._possible(observations, self._drawn[t])
+
+    def _possible(self, observations: np.ndarray, drawn: np.ndarray) -> np.ndarray:
+        """What was drawn; where there are masks, places in [0, 1) as possible actions."""
+        mask = self._spec.mask
+        if mask is None:
+            return drawn
+        allowed = mask.of(observations)
+        if not self._spec.choices:
+            return _possible(allowed, drawn)
+        parts = np.split(allowed, np.cumsum(mask.choices)[:-1], axis=1)
+        return np.stack([_possible(part, drawn[:, i]) for i, part in enumerate(parts)], axis=1)
 
     def log_probs(self, actions: np.ndarray) -> None:
         """See `TrajectoryPolicy`; it has none."""
 
     def _draw(self, rows: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
         spec = self._spec
+        if spec.mask is not None:
+            return rng.random((*rows, *spec.action_shape))
         if spec.n_actions is not None:
             return rng.integers(spec.n_actions, size=rows)
+        if spec.choices:
+            return rng.integers(np.array(spec.choices), size=(*rows, len(spec.choices)))
         assert spec.action_low is not None
         assert spec.action_high is not None
         shape = (*rows, *spec.action_shape)
@@ -497,5 +475,7 @@ class RandomPolicy:
         return np.clip(drawn, spec.action_low, spec.action_high).astype(np.float32)
 
     def greedy(self, observations: np.ndarray) -> np.ndarray:
-        """The first action; zeros in a Box."""
+        """The first possible action; zeros in a Box."""
+        if self._spec.mask is not None:
+            return self._possible(observations, np.zeros((len(observations), *self._spec.action_shape)))
         return np.zeros((len(observations), *self._spec.action_shape), self._spec.action_dtype)

@@ -11,8 +11,8 @@ optimization", and CleanRL's ppo.py.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -20,9 +20,12 @@ import numpy as np
 import torch
 
 from reactornb.model import Bank, connect, enclave, per_member
+from reactornb.rl.action_mask import MaskedForward
 from reactornb.rl.analytic import ActorCriticPass, written_out
+from reactornb.rl.bodies import actor_critic
 from reactornb.rl.config import (
-    Config,
+    Rule,
+    TrainingConfig,
     at_least,
     check,
     config_of,
@@ -35,28 +38,40 @@ from reactornb.rl.config import (
     whole,
     widths,
 )
-from reactornb.rl.envs import EnvSpec, spec_of
-from reactornb.rl.learner import Learner, adam
+from reactornb.rl.env_spec import EnvSpec
+from reactornb.rl.envs import spec_of
+from reactornb.rl.layers import check_supported, has_frames
+from reactornb.rl.learner import ActorCriticLearner, adam
 from reactornb.rl.losses import (
     clipped_ppo,
     clipped_ppo_gradient,
     clipped_value,
     clipped_value_gradient,
     gae,
-    normalized,
 )
-from reactornb.rl.networks import ActorCritic, check_supported, is_image
-from reactornb.rl.policies import CategoricalPolicy, GaussianPolicy, Mlp, Policy, TorchForward
-from reactornb.rl.rollout import Evaluator, Rollout
+from reactornb.rl.minibatches import Chosen, Epochs, Minibatch, tensors
+from reactornb.rl.normalization import normalizer_of
+from reactornb.rl.policies import CategoricalPolicy, GaussianPolicy, Mlp, MultiCategoricalPolicy, Policy, TorchForward
+from reactornb.rl.rollout import Rollout
 from reactornb.rl.shards import shards_of
 from reactornb.rl.storage import Trajectory, aligned
-from reactornb.rl.training import Training, rounds_ahead, weights_after
+from reactornb.rl.training import Training, env_of, rounds_ahead, steer, steered_by, weights_after
 
-__all__ = ["PPO", "PPOConfig"]
+__all__ = ["PPO", "Chosen", "Epochs", "Minibatch", "PPOConfig"]
+
+
+PPO_RULES: dict[str, Rule] = {
+    "total_timesteps": whole(1), "n_rollouts": whole(1), "n_envs": whole(1), "n_steps": horizons, "n_epochs": whole(1), "batch_size": whole(1),
+    "learning_rate": at_least(0), "anneal_lr": flag, "adam_eps": number(0, above=True), "gamma": number(0, 1), "gae_lambda": number(0, 1),
+    "clip_range": number(0, above=True), "anneal_clip_range": flag, "clip_vloss": flag, "ent_coef": at_least(0), "vf_coef": at_least(0),
+    "normalize_advantage": flag, "max_grad_norm": optional(number(0, above=True)), "hidden": widths, "log_std_init": number(), "staleness": whole(0),
+    "overlap": flag, "device": device, "shards": optional(whole(1)),
+}  # fmt: skip
+"""What each field of `PPOConfig` may be."""
 
 
 @dataclass(frozen=True, slots=True)
-class PPOConfig(Config):
+class PPOConfig(TrainingConfig):
     """Hyper-parameters; the defaults are CleanRL's ppo.py, those of `for_env` the RL Baselines3 Zoo's ppo.yml.
 
     Attributes:
@@ -85,10 +100,10 @@ class PPOConfig(Config):
             n was played with already, not with those learnt from it; see `Learner`.
         overlap: learn from a round while the next ones are played: the learner is an enclave, and `staleness` at least 1. The result
             depends on the staleness alone.
-        eval_episodes: greedy episodes at the end; 0: none.
         device: of the learner.
         shards: reactors that compute the gradient of one minibatch at the same time; None: as many as `default_shards` says for this network
             and minibatch, on any machine. Results of different numbers differ by rounding, those of one are the same for any number of workers.
+        network, eval_every, …: what all algorithms have; see `TrainingConfig`.
     """
 
     total_timesteps: int = 500_000
@@ -113,18 +128,11 @@ class PPOConfig(Config):
     log_std_init: float = 0.0
     staleness: int = 0
     overlap: bool = False
-    eval_episodes: int = 20
     device: str = "cpu"
     shards: int | None = None
 
     def __post_init__(self) -> None:
-        check(
-            self, total_timesteps=whole(1), n_rollouts=whole(1), n_envs=whole(1), n_steps=horizons, n_epochs=whole(1),
-            batch_size=whole(1), learning_rate=at_least(0), anneal_lr=flag, adam_eps=number(0, above=True), gamma=number(0, 1),
-            gae_lambda=number(0, 1), clip_range=number(0, above=True), anneal_clip_range=flag, clip_vloss=flag, ent_coef=at_least(0),
-            vf_coef=at_least(0), normalize_advantage=flag, max_grad_norm=optional(number(0, above=True)), hidden=widths,
-            log_std_init=number(), staleness=whole(0), overlap=flag, eval_episodes=whole(0), device=device, shards=optional(whole(1)),
-        )  # fmt: skip
+        check(self, **PPO_RULES)
         per_rollout(self)
 
     @property
@@ -147,84 +155,20 @@ PPOConfig.presets = {
         total_timesteps=100_000, n_envs=2, n_steps=1024, n_epochs=10, batch_size=64, learning_rate=1e-3, anneal_lr=False,
         gamma=0.9, ent_coef=0.0, vf_coef=1.0, clip_vloss=False,
     ),
+    # RL Baselines3 Zoo, hyperparams/ppo.yml: 16 environments x 16 steps, normalised.
+    "MountainCar-v0": PPOConfig(
+        total_timesteps=1_000_000, n_envs=8, n_steps=16, batch_size=64, learning_rate=3e-4, anneal_lr=False, gae_lambda=0.98, ent_coef=0.0,
+        vf_coef=1.0, clip_vloss=False, normalize_observations=True, normalize_rewards=True,
+    ),
+    # CleanRL's ppo_continuous_action.py, whose one environment's 2048 steps are played by two.
+    **dict.fromkeys(
+        ("HalfCheetah-v5", "Hopper-v5", "Walker2d-v5"),
+        PPOConfig(
+            total_timesteps=1_000_000, n_envs=1, n_steps=1024, n_epochs=10, batch_size=64, learning_rate=3e-4, ent_coef=0.0,
+            normalize_observations=True, normalize_rewards=True,
+        ),
+    ),
 }  # fmt: skip
-
-
-@dataclass(slots=True)
-class Minibatch:
-    """Steps of an update; arrays where the gradient is `PPOAlgorithm.gradient`'s, tensors on the learner's device where it is autograd's.
-
-    Attributes:
-        observations: [B, *observation_shape].
-        actions: int64 [B], or float32 [B, *action_shape].
-        log_probs: float32 [B], under the policy that played.
-        advantages: float32 [B], normalised already.
-        values: float32 [B], when the round began.
-        returns: float32 [B].
-        clip: `clip_range` in this round.
-    """
-
-    observations: Any
-    actions: Any
-    log_probs: Any
-    advantages: Any
-    values: Any
-    returns: Any
-    clip: float
-
-    def __len__(self) -> int:
-        return len(self.returns)
-
-    def __getitem__(self, rows: Any) -> Minibatch:
-        """The minibatch of these rows, a slice or indices."""
-        return Minibatch(
-            self.observations[rows], self.actions[rows], self.log_probs[rows], self.advantages[rows], self.values[rows], self.returns[rows],
-            self.clip,
-        )  # fmt: skip
-
-    def on(self, device: torch.device) -> Minibatch:
-        """Its arrays as tensors there."""
-        arrays = (self.observations, self.actions, self.log_probs, self.advantages, self.values, self.returns)
-        observations, actions, log_probs, advantages, values, returns = tensors(device, *arrays)
-        return Minibatch(observations, actions, log_probs, advantages, values, returns, self.clip)
-
-
-@dataclass(slots=True)
-class Chosen:
-    """A minibatch that is put together where its gradient is computed: with shards, on several cores.
-
-    Attributes:
-        whole: all steps of the round; arrays.
-        rows: int64 [B], which of them.
-        advantages: float32 [B], theirs, normalised already.
-        device: where autograd wants tensors; None: arrays stay arrays.
-    """
-
-    whole: Minibatch
-    rows: np.ndarray
-    advantages: np.ndarray
-    device: torch.device | None
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def __getitem__(self, part: slice) -> Chosen:
-        """Consecutive ones."""
-        return Chosen(self.whole, self.rows[part], self.advantages[part], self.device)
-
-    def gathered(self) -> Minibatch:
-        """The rows; see `Algorithm`."""
-        whole, rows = self.whole, self.rows
-        minibatch = Minibatch(
-            whole.observations.take(rows, 0), whole.actions.take(rows, 0), whole.log_probs.take(rows), self.advantages,
-            whole.values.take(rows), whole.returns.take(rows), whole.clip,
-        )  # fmt: skip
-        return minibatch if self.device is None else minibatch.on(self.device)
-
-
-def tensors(device: torch.device, *arrays: np.ndarray) -> list[torch.Tensor]:
-    """Arrays as tensors on a device; on the CPU they share the memory."""
-    return [torch.from_numpy(a).to(device) for a in arrays]
 
 
 class ActorCriticAlgorithm:
@@ -241,12 +185,21 @@ class ActorCriticAlgorithm:
     """
 
     target = None
+    transient = ("config",)  # what is live of it, the learner tells anew before each round
+    network: Any  # an `ActorCritic`, or what a subclass puts in its place
+    _own: Any  # the one that was made here
 
     def __init__(self, spec: EnvSpec, config: Any, generator: torch.Generator | None, device: torch.device) -> None:
         self.config = config
         self.device = device
-        self.network = self._own = ActorCritic(spec, config.hidden, generator, config.log_std_init)
-        self._written = ActorCriticPass(spec, config.hidden) if device.type == "cpu" and not is_image(spec) else None
+        self.network = self._own = actor_critic(spec, config.hidden, generator, config.log_std_init, config.network)
+        in_numpy = device.type == "cpu" and config.network is None and not has_frames(spec)
+        self._written = ActorCriticPass(spec, config.hidden) if in_numpy else None
+
+    def retune(self, values: Mapping[str, Any]) -> None:
+        """Go on with other hyper-parameters."""
+        if any(getattr(self.config, name) != value for name, value in values.items()):
+            self.config = replace(self.config, **values)
 
     @property
     def written(self) -> ActorCriticPass | None:
@@ -291,21 +244,11 @@ class PPOAlgorithm(ActorCriticAlgorithm):
 
     config: PPOConfig
 
-    def minibatches(self, received: list[Trajectory], rng: np.random.Generator, progress: float) -> Iterator[Chosen]:
+    def minibatches(self, received: list[Trajectory], rng: np.random.Generator, progress: float) -> Epochs:
         """Advantages first, then `n_epochs` times all steps in a new order."""
         config = self.config
         whole, valid = self.prepare(received, config.clip_range * (1.0 - progress if config.anneal_clip_range else 1.0))
-        steps = np.flatnonzero(valid)
-        if not len(steps):
-            return
-        for _ in range(config.n_epochs):
-            order = rng.permutation(steps)
-            # Parts of nearly one size: a last one of a few steps would be an update on their noise.
-            for part in np.array_split(order, max(1, round(len(order) / config.batch_size))):
-                advantages = whole.advantages.take(part)
-                if config.normalize_advantage:
-                    advantages = normalized(advantages)
-                yield Chosen(whole, part, advantages, None if self.analytic else self.device)
+        return Epochs(whole, np.flatnonzero(valid), rng, config, None if self.analytic else self.device)
 
     def prepare(self, received: list[Trajectory], clip: float) -> tuple[Minibatch, np.ndarray]:
         """All steps of a round as arrays, rows in the order [T, N], and which of them were taken."""
@@ -410,7 +353,9 @@ def estimate(
     return observations, values, advantages, valid
 
 
-def compose_actor_critic(program: Any, config: Any, algorithm: Any, optimizer_class: Any) -> None:
+def compose_actor_critic(
+    program: Any, config: Any, algorithm: Any, optimizer_class: Any, policy: Callable[[EnvSpec], Policy] | None = None
+) -> None:
     """Learner -> rollouts -> learner, and an evaluation at the end: what PPO and A2C have in common.
 
     Args:
@@ -418,13 +363,17 @@ def compose_actor_critic(program: Any, config: Any, algorithm: Any, optimizer_cl
         config: of either.
         algorithm: makes an `Algorithm` from an `EnvSpec`, the configuration, a generator and a device.
         optimizer_class: as for `Learner`.
+        policy: makes what rollouts play with; None: `actor_policy`.
     """
-    c, env = config, program.env
+    c, env = config, env_of(program, config)
     horizon = per_rollout(c)
     spec = spec_of(env)
     check_supported(spec)
-    policy = partial(actor_policy, c.hidden)
-    learner = Learner(
+    normalizer = normalizer_of(c, spec)
+    policy = policy or partial(actor_policy, c.hidden, network=c.network)
+    if normalizer is not None:
+        spec, policy = normalizer.spec, normalizer.policy(policy)
+    learner = ActorCriticLearner(
         algorithm=partial(algorithm, spec, c),
         writers=c.n_rollouts,
         optimizer_class=optimizer_class,
@@ -435,29 +384,54 @@ def compose_actor_critic(program: Any, config: Any, algorithm: Any, optimizer_cl
         staleness=rounds_ahead(c),
         device=c.device,
         shards=shards_of(c, spec, getattr(c, "batch_size", c.n_envs * sum(horizon)), networks=2),
+        normalizer=normalizer,
+        gamma=c.gamma,
+        gae_lambda=c.gae_lambda,
+        ent_coef=c.ent_coef,
+        vf_coef=c.vf_coef,
+        clip_range=getattr(c, "clip_range", None),
+        **steered_by(c),
     )
     program.learner = enclave(learner) if c.overlap else learner
     program.rollouts = Bank(
-        Rollout, c.n_rollouts, env=env, policy=policy, n_envs=c.n_envs, n_steps=per_member(lambda i: horizon[i])
+        Rollout,
+        c.n_rollouts,
+        env=env,
+        policy=policy,
+        n_envs=c.n_envs,
+        n_steps=per_member(lambda i: horizon[i]),
+        normalizer=normalizer,
     )
     connect(program.learner.weights, program.rollouts.weights, after=weights_after(c))
     connect(program.rollouts.trajectory, program.learner.batches)
-    if c.eval_episodes:
-        program.evaluator = Evaluator(env=env, policy=policy, episodes=c.eval_episodes)
-        # A connection without delay from the enclave would let nothing outside it be ahead.
-        connect(program.learner.final, program.evaluator.final, after=weights_after(c) if c.overlap else None)
+    after = weights_after(c)
+    steer(
+        program, c, program.learner, program.learner.weights, program.rollouts.trajectory, c.n_rollouts, policy=policy,
+        after=after, later=after if c.overlap else None, eval_every=c.eval_every, steps_per_round=c.n_envs * sum(horizon),
+        untrained=1 + rounds_ahead(c),
+    )  # fmt: skip
 
 
-def actor_policy(hidden: tuple[int, ...], spec: EnvSpec) -> Policy:
-    """The policy of an `ActorCritic` for a rollout: NumPy, or torch for images."""
-    deviations = 0 if spec.n_actions is not None else int(np.prod(spec.action_shape))
+def actor_policy(hidden: tuple[int, ...], spec: EnvSpec, network: Any = None) -> Policy:
+    """The policy of an `ActorCritic` for a rollout: NumPy, or torch where there are frames, and for a network of the user's own."""
+    deviations = spec.outputs if spec.is_box else 0
     forward: Any
-    if is_image(spec):
-        forward = TorchForward(partial(ActorCritic, spec, hidden, None), "logits")
+    if network is not None or has_frames(spec):
+        forward = TorchForward(partial(actor_critic, spec, hidden, None, 0.0, network), "logits")
     else:
-        outputs = spec.n_actions if spec.n_actions is not None else deviations
-        inputs = int(np.prod(spec.observation_shape))
-        forward = Mlp((inputs, *hidden, outputs), "tanh", offset=deviations, scaling=spec.scaling)
+        seen = spec.unmasked
+        inputs = int(np.prod(seen.observation_shape))
+        forward = Mlp((inputs, *hidden, spec.outputs), "tanh", offset=deviations, scaling=seen.scaling)
+        if spec.mask is not None:
+            forward = MaskedForward(forward, spec.mask)
+    made: Policy = choosing(forward, spec)
+    return made
+
+
+def choosing(forward: Any, spec: EnvSpec) -> Any:
+    """The policy that chooses by a network's outputs, for actions of this kind; log-deviations are the first of the weights."""
+    if spec.choices:
+        return MultiCategoricalPolicy(forward, spec.choices)
     return CategoricalPolicy(forward) if spec.n_actions is not None else GaussianPolicy(forward, 0, spec.action_shape)
 
 
@@ -468,14 +442,14 @@ class PPO(Training, config_type=PPOConfig):
 
     Parameters:
         env: a Gymnasium id ("CartPole-v1" by default), or a function that makes an environment or a vector environment, such as
-            `lambda: MyEnv(size=8)`; each rollout makes its own. Observations of any kind that becomes one array (frames go through the
-            network of Mnih et al. 2015); actions Discrete or a floating Box.
+            `lambda: MyEnv(size=8)`; each rollout makes its own. Observations of any kind that becomes one array (frames, also in a Dict or Tuple, go
+            through the network of Mnih et al. 2015); actions Discrete, a Box, MultiDiscrete, MultiBinary, or a Tuple or Dict of whole numbers.
         config: hyper-parameters, a `PPOConfig` (`PPOConfig?` lists all with their defaults). None, the default:
             `PPOConfig.for_env(env)`, what is known to work for that id.
         learning_rate, gamma, …: each field of `PPOConfig` by its name, instead of what `config` says: `PPO(learning_rate=1e-3)`. `PPO(…).settings` shows
             what comes of both.
 
-    Logs `episode_return`, `episode_length`, `loss`, `policy_loss`, `value_loss`, `entropy`, `kl`, and at the end `eval_return` and `eval_mean`.
+    Logs `episode_return`, `episode_length`, `loss`, `policy_loss`, `value_loss`, `entropy`, `kl`, and with each evaluation `eval_return` and `eval_mean`.
 
     Raises:
         UnknownEnvironmentError: at assembly, for an environment that cannot be made.

@@ -22,14 +22,15 @@ import numpy as np
 from gymnasium import spaces
 
 from reactornb.model import Bank, Input, Output, Reactor, connect, per_member, reaction, startup
-from reactornb.rl.config import Config, check, config_of, horizons, number, per_rollout, whole
-from reactornb.rl.envs import EnvSpec, spec_of
+from reactornb.rl.config import Config, check, config_of, flag, horizons, number, per_rollout, whole
+from reactornb.rl.env_spec import EnvSpec
+from reactornb.rl.envs import spec_of
 from reactornb.rl.errors import SpaceError
 from reactornb.rl.policies import EpsilonGreedyPolicy, LinearSchedule
 from reactornb.rl.rollout import Evaluator, Rollout
 from reactornb.rl.storage import Trajectory
 from reactornb.rl.toy_text import blackjack
-from reactornb.rl.training import Training
+from reactornb.rl.training import Training, env_of
 
 __all__ = ["BriefRollout", "QLearning", "QLearningConfig", "Table", "TableLearner", "strides_of"]
 
@@ -49,6 +50,7 @@ class QLearningConfig(Config):
         exploration_final_eps: and in the last one.
         omega: the step size is visits**-omega, this one counted; in (1/2, 1], where 1 averages all targets alike.
         eval_episodes: greedy episodes after the last round; 0: none.
+        isolate: play each environment in a process of its own; see `isolation`.
     """
 
     total_timesteps: int = 1_280_000
@@ -60,12 +62,13 @@ class QLearningConfig(Config):
     exploration_final_eps: float = 0.2
     omega: float = 0.8
     eval_episodes: int = 100_000
+    isolate: bool = False
 
     def __post_init__(self) -> None:
         check(
             self, total_timesteps=whole(1), n_rollouts=whole(1), n_envs=whole(1), n_steps=horizons, gamma=number(0, 1),
             exploration_initial_eps=number(0, 1), exploration_final_eps=number(0, 1), omega=number(0.5, 1, above=True),
-            eval_episodes=whole(0),
+            eval_episodes=whole(0), isolate=flag,
         )  # fmt: skip
         per_rollout(self)
 
@@ -255,19 +258,20 @@ class QLearning(Training, config_type=QLearningConfig):
     def compose(self) -> None:
         """Learner -> rollouts -> learner, and evaluators at the end."""
         config = config_of(self, QLearningConfig)
-        strides, states = strides_of(self.env)
+        env = env_of(self, config)
+        strides, states = strides_of(env)
         horizon = per_rollout(config)
         policy = [partial(_policy, config, strides, n_steps) for n_steps in horizon]
         self.learner = TableLearner(
             n=config.n_rollouts,
             strides=strides,
             states=states,
-            actions=spec_of(self.env).need_discrete("Q-learning"),
+            actions=spec_of(env).need_discrete("Q-learning"),
             rounds=config.rounds,
             gamma=config.gamma,
             omega=config.omega,
         )
-        common = {"env": self.env, "policy": per_member(lambda i: policy[i])}
+        common = {"env": env, "policy": per_member(lambda i: policy[i])}
         self.rollouts = Bank(
             BriefRollout, config.n_rollouts, n_envs=config.n_envs, n_steps=per_member(lambda i: horizon[i]), **common
         )

@@ -10,6 +10,7 @@ import numpy as np
 from reactornb.model import Fixed, Input, Output, Reactor, reaction, startup
 from reactornb.rl.config import at_least, check_parameters, flag, number, whole
 from reactornb.rl.names import RENAMED
+from reactornb.rl.normalization import Drawn, Measured
 from reactornb.rl.policies import LinearSchedule
 from reactornb.rl.storage import Batch, Ring, SumTree, Trajectory
 
@@ -21,7 +22,8 @@ class ReplayBuffer(Reactor):
 
     Each channel of `trajectories` writes into streams of its own; what came is stored in the order of the channels, so the content
     does not depend on which rollout was ready first. Logs `steps`, the environment steps that arrived. A trajectory's bytes are copied once, into the ring. All minibatches of a round
-    are drawn at once, from the priorities at its beginning.
+    are drawn at once, from the priorities at its beginning. What is stored is as the environments gave it: a learner that normalises does so with what was drawn,
+    and gets the moments of what arrived beside it.
 
     Parameters:
         writers: how many rollouts write.
@@ -41,7 +43,7 @@ class ReplayBuffer(Reactor):
 
     trajectories = Input[Trajectory](width="writers")
     priorities = Input[tuple[Any, ...]](doc="(indices, absolute TD errors) of what was drawn, back from the learner")
-    batches = Output[list[Batch]](doc="one batch per update; none while too little is stored")
+    batches = Output[Any](doc="list[Batch], one per update, none while too little is stored; or these as `Drawn`")
 
     _renamed = RENAMED
 
@@ -56,6 +58,11 @@ class ReplayBuffer(Reactor):
     alpha: float = 0.6
     beta: Fixed[float] = 0.4
     rounds: Fixed[int] = 1
+
+    def check_parameter(self, name: str, value: Any) -> None:
+        """Refuse a value that would end the run."""
+        if name == "gamma" and not 0 <= value <= 1:
+            raise ValueError("a discount is in [0, 1].")
 
     @reaction(startup)
     def on_startup(self) -> None:
@@ -110,7 +117,13 @@ class ReplayBuffer(Reactor):
                 self.tree.set(indices, np.where(trajectory.valid.ravel(), self.highest, 0.0))
                 self.stored_in[indices] = self.round
         count = self.gradient_steps if self.ring.written >= max(self.learning_starts, 2 * self.n_steps) else 0
-        batches.set(self.draw(self.ring, count) if count else [])
+        drawn = self.draw(self.ring, count) if count else []
+        measured = [played for _, played in trajectories.present if isinstance(played, Measured)]
+        if measured:
+            moments = tuple(m.seen for m in measured), tuple(m.returns for m in measured)
+            batches.set(Drawn(drawn, *moments))
+        else:
+            batches.set(drawn)
         self.log(steps=steps)
 
     def make(self, received: list[Trajectory]) -> Ring:

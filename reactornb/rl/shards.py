@@ -20,10 +20,12 @@ import torch
 from torch import nn
 
 from reactornb.model import Fixed, Input, Output, Reactor, reaction, startup
-from reactornb.rl.env_spec import EnvSpec
+from reactornb.rl.env_spec import EnvSpec, frames_in
 from reactornb.rl.errors import ConfigError
 from reactornb.rl.gradients import LossGradient, MakeAlgorithm, Metrics
-from reactornb.rl.networks import Flat, OwnGenerator, frames_of, is_image
+from reactornb.rl.layers import FRAME_FEATURES, frames_of, has_frames
+from reactornb.rl.networks import Flat
+from reactornb.rl.torch_draws import OwnGenerator
 
 __all__ = [
     "GradientShard",
@@ -46,15 +48,24 @@ class Piece:
         share: its rows / those of the whole minibatch.
         weights: float32 [P], read-only, at which the gradient is taken.
         target: float32 [P], read-only, the target network's if it has moved since the last piece; else None.
+        tuned: the learner's parameters that its algorithm is told; None: it has none.
     """
 
-    __slots__ = ("rows", "share", "target", "weights")
+    __slots__ = ("rows", "share", "target", "tuned", "weights")
 
-    def __init__(self, rows: Any, share: float, weights: np.ndarray, target: np.ndarray | None) -> None:
+    def __init__(
+        self,
+        rows: Any,
+        share: float,
+        weights: np.ndarray,
+        target: np.ndarray | None,
+        tuned: dict[str, Any] | None = None,
+    ) -> None:
         self.rows = rows
         self.share = share
         self.weights = weights
         self.target = target
+        self.tuned = tuned
 
 
 class ShardGradient:
@@ -108,6 +119,8 @@ class GradientShard(Reactor):
         sent = piece.value
         if self.target is not None and sent.target is not None:
             self.target.load(sent.target)
+        if sent.tuned is not None:
+            self.algo.retune(sent.tuned)  # type: ignore[attr-defined]  # see `ActorCriticLearner`
         descent = self.descent
         descent.load(sent.weights)
         metrics = descent.compute(sent.rows)
@@ -199,10 +212,10 @@ def shards_of(config: Any, spec: EnvSpec, rows: int, *, networks: int) -> int:
     """
     if config.shards is not None:
         return int(config.shards)
-    if config.device != "cpu":
+    if config.device != "cpu" or config.network is not None:  # what a network of the user's own costs is not known
         return 1
     work = multiply_adds(spec, config.hidden)
-    return default_shards(work if is_image(spec) else networks * work, rows)
+    return default_shards(work if has_frames(spec) else networks * work, rows)
 
 
 def default_shards(work: int, rows: int) -> int:
@@ -235,15 +248,27 @@ def default_shards(work: int, rows: int) -> int:
 def multiply_adds(spec: EnvSpec, hidden: Sequence[int]) -> int:
     """Of one observation on its way to the last hidden layer of a network of ours."""
     frames = frames_of(spec)
-    if frames is None:
-        return sum(n * m for n, m in pairwise((math.prod(spec.observation_shape), *hidden)))
+    if frames is not None:
+        return _convolved(frames)
+    inputs = math.prod(spec.observation_shape)
+    total = 0
+    for _, shape in spec.frames:
+        part = frames_in(shape)
+        assert part is not None
+        total += _convolved(part)
+        inputs += FRAME_FEATURES - math.prod(shape)
+    return total + sum(n * m for n, m in pairwise((inputs, *hidden)))
+
+
+def _convolved(frames: tuple[int, int, int, tuple[int, ...]]) -> int:
+    """Of `nature_cnn`."""
     channels, *sides, _ = frames
     total = 0
     for filters, size, stride in ((32, 8, 4), (64, 4, 2), (64, 3, 1)):
         sides = [(side - size) // stride + 1 for side in sides]
         total += math.prod(sides) * filters * channels * size * size
         channels = filters
-    return total + 512 * channels * math.prod(sides)
+    return total + FRAME_FEATURES * channels * math.prod(sides)
 
 
 def refuse_layers(name: str, network: nn.Module) -> None:

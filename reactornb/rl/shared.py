@@ -20,12 +20,18 @@ from typing import Any
 from reactornb.rl.errors import SharedEnvironmentError
 from reactornb.runtime.workers import current_scheduler
 
-__all__ = ["claim", "innermost", "need_distinct"]
+__all__ = ["claim", "innermost", "is_kept", "need_distinct"]
 
 _lock = threading.Lock()
 _claims: dict[int, tuple[weakref.ref[Any], weakref.ref[Any], str]] = {}
 
 _FIX = "Give each a new one: a function that makes the environment, `lambda: gymnasium.make(…)`, not one that returns what was made before."
+
+
+def is_kept() -> bool:
+    """Whether the run for which this thread works is kept, so that its environments must be able to say where they are."""
+    scheduler = current_scheduler()
+    return scheduler is not None and scheduler.is_kept
 
 
 def innermost(env: Any) -> Any:

@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from reactornb.rl.action_mask import NAME, ActionMask
 from reactornb.rl.env_spec import EnvSpec
 from reactornb.rl.errors import SpaceError
+from reactornb.rl.policy_spaces import DTYPES, Space, space_from_gymnasium
 
 if TYPE_CHECKING:
-    from gymnasium import Space
+    from gymnasium import spaces as gym_spaces
 
 __all__ = ["spec_from"]
 
@@ -30,30 +32,93 @@ def spec_from(env: Any, name: str) -> EnvSpec:
 
     observed, acted = (_space(env, kind, name) for kind in ("observation", "action"))
     shape, dtype, encode = _encoding(observed, name)
-    scaling = _scaling(observed, dtype)
+    seen = {"scaling": _scaling(observed, dtype), **_parts(observed), **_masked(observed, acted, name)}
     if isinstance(acted, spaces.Discrete):
-        return EnvSpec(name, shape, dtype, int(acted.n), (), None, None, encode, int(acted.start), scaling)
-    if isinstance(acted, spaces.Box) and np.issubdtype(acted.dtype, np.floating):
+        return EnvSpec(name, shape, dtype, int(acted.n), (), None, None, encode, int(acted.start), **seen)
+    if isinstance(acted, spaces.Box) and acted.dtype.name in DTYPES:
         low, high = acted.low.astype(np.float32), acted.high.astype(np.float32)
-        return EnvSpec(name, shape, dtype, None, acted.shape, low, high, encode, 0, scaling)
-    raise SpaceError(
-        f"the actions of {name} are {acted}; the algorithms here take Discrete and floating Box spaces. Wrap the environment in a "
-        f"gymnasium.ActionWrapper"
-        + (
-            ": its action_space the Discrete number of all combinations, and action(self, n) "
-            "returning np.array(np.unravel_index(n, nvec))."
-            if isinstance(acted, (spaces.MultiDiscrete, spaces.MultiBinary))
-            else "."
-        ),
-        space=acted,
+        decode = None if acted.dtype == np.float32 else space_from_gymnasium(acted).decode
+        return EnvSpec(name, shape, dtype, None, acted.shape, low, high, encode, 0, decode=decode, **seen)
+    described = _described(acted)
+    if described is None or not described.choices:
+        raise SpaceError(f"the actions of {name} are {acted}; {_WHICH_ACTIONS} {_hint(acted)}", space=acted)
+    choices = described.choices
+    return EnvSpec(
+        name, shape, dtype, None, (len(choices),), None, None, encode, choices=choices, decode=described.decode, **seen
     )
 
 
+_WHICH_ACTIONS = "the algorithms here take Box, Discrete, MultiDiscrete and MultiBinary spaces, and a Tuple or a Dict of the latter three."
+
+
+def _hint(space: Any) -> str:
+    """What helps with actions that no algorithm takes."""
+    from gymnasium import spaces
+
+    inside = list(space.spaces.values()) if isinstance(space, spaces.Dict) else list(getattr(space, "spaces", ()))
+    if any(isinstance(part, spaces.Box) for part in inside):
+        return (
+            "Numbers of a Box and whole numbers in one are not chosen together: make the Box Discrete with a gymnasium.ActionWrapper, as "
+            "gymnasium.wrappers.DiscretizeAction does it for a Box alone; or one Box of all, from which its action(self, a) rounds the whole numbers."
+        )
+    return "Wrap the environment in a gymnasium.ActionWrapper whose action_space is one of them, and whose action(self, a) returns what the environment takes."
+
+
+def _described(space: Any) -> Space | None:
+    """The space as data; None for a kind that this package does not know."""
+    try:
+        return space_from_gymnasium(space)
+    except ValueError:
+        return None
+
+
+def _parts(space: Any) -> dict[str, Any]:
+    """Fields of `EnvSpec`: which parts of an observation are frames, and which of its numbers mean how much."""
+    described = _described(space)
+    return {} if described is None else {"frames": described.frames, "numbers": described.numbers}
+
+
+def _masked(observed: Any, acted: Any, name: str) -> dict[str, Any]:
+    """The field `mask` of `EnvSpec`, and the `numbers` that a mask is none of, for a Dict observation with a part of that name.
+
+    Raises:
+        SpaceError: if that part is no mask for these actions.
+    """
+    described, actions = _described(observed), _described(acted)
+    if described is None or described.kind != "Dict" or NAME not in described.names or actions is None:
+        return {}
+    if not actions.choices:
+        return {}
+    place = described.names.index(NAME)
+    part = described.parts[place]
+    size = sum(actions.choices)
+    bits = part.kind == "MultiBinary" or (
+        part.kind == "Box" and part.dtype in ("bool", "int8", "uint8", "int32", "int64")
+    )
+    if not bits or part.size != size:
+        raise SpaceError(
+            f'{name}: the part "{NAME}" of its observations is {part}; for the actions {acted} it has {size} numbers, 1 where an action is possible and else 0 (of '
+            f"several choices one after the other): spaces.MultiBinary({size}).",
+            space=observed,
+        )
+    mask = ActionMask(sum(other.size for other in described.parts[:place]), actions.choices)
+    if described.size == size:
+        raise SpaceError(
+            f"{name}: its observations are action masks and nothing else: there is nothing to choose by.",
+            space=observed,
+        )
+    numbers = described.numbers
+    assert numbers is not None  # a Dict's
+    numbers = numbers.copy()
+    mask.of(numbers)[:] = False
+    return {"mask": mask, "numbers": numbers}
+
+
 def _space(env: Any, kind: str, name: str) -> Any:
-    from gymnasium import Space
+    import gymnasium
 
     space = getattr(env, f"single_{kind}_space", None) or getattr(env, f"{kind}_space", None)
-    if isinstance(space, Space):
+    if isinstance(space, gymnasium.Space):
         return space
     raise SpaceError(
         f"{name} has no {kind}_space (it is {space!r}): set self.{kind}_space in its __init__, such as "
@@ -63,7 +128,7 @@ def _space(env: Any, kind: str, name: str) -> Any:
 
 
 def _encoding(
-    space: Space[Any], name: str
+    space: gym_spaces.Space[Any], name: str
 ) -> tuple[tuple[int, ...], np.dtype[Any], Callable[[Any], np.ndarray] | None]:
     """Shape and dtype of an encoded observation, and how to get there.
 
@@ -83,16 +148,19 @@ def _encoding(
     except NotImplementedError:  # a space of one's own
         flattenable = False
     if not flattenable:
+        inside = space.spaces if isinstance(space, spaces.Dict) else {}
+        kept = [key for key, part in inside.items() if part.is_np_flattenable]
+        hint = f" gymnasium.wrappers.FilterObservation(env, {kept}) leaves out what cannot." if kept else ""
         raise SpaceError(
             f"the observations of {name} are {space}, which cannot be made one array. Wrap the environment in a "
-            f"gymnasium.ObservationWrapper whose observation_space is a Box.",
+            f"gymnasium.ObservationWrapper whose observation_space is a Box.{hint}",
             space=space,
         )
     flat = spaces.flatten_space(space)
     return flat.shape or (0,), np.dtype(np.float32), lambda seen: np.asarray(spaces.flatten(space, seen))
 
 
-def _scaling(space: Space[Any], dtype: np.dtype[Any]) -> tuple[np.ndarray, np.ndarray] | None:
+def _scaling(space: gym_spaces.Space[Any], dtype: np.dtype[Any]) -> tuple[np.ndarray, np.ndarray] | None:
     """Offset and span of the numbers of an encoded observation; see `EnvSpec`."""
     from gymnasium import spaces
 
@@ -107,7 +175,7 @@ def _scaling(space: Space[Any], dtype: np.dtype[Any]) -> tuple[np.ndarray, np.nd
     return None if plain else (offset, span)
 
 
-def _spans(space: Space[Any]) -> tuple[np.ndarray, np.ndarray]:
+def _spans(space: gym_spaces.Space[Any]) -> tuple[np.ndarray, np.ndarray]:
     """Offset and span, float32 [n], of each number of a flattened observation: of bounded integers their bounds, else 0 and 1."""
     from gymnasium import spaces
 

@@ -15,7 +15,7 @@ import numpy as np
 from reactornb.limits import MOST_STEPS
 from reactornb.rl.env_spec import EnvSpec
 
-__all__ = ["Batch", "Ring", "SumTree", "Trajectory", "aligned", "own"]
+__all__ = ["Batch", "Ring", "SumTree", "Trajectory", "aligned", "episode_sums", "own"]
 
 
 def own(value: Any) -> Any:
@@ -41,7 +41,7 @@ class Trajectory:
 
     Attributes:
         observations: [T + 1, N, *observation_shape], float32 or uint8.
-        actions: int64 [T, N], or float32 [T, N, *action_shape].
+        actions: int64 [T, N] or [T, N, choices], or float32 [T, N, *action_shape].
         rewards: float32 [T, N].
         terminated: bool [T, N]; the episode ended there, nothing follows.
         truncated: bool [T, N]; the episode was cut there, and what would have followed has a value.
@@ -101,8 +101,40 @@ class Trajectory:
         ended: np.ndarray = self.terminated | self.truncated
         return ended
 
+    def begun(self, t: int) -> np.ndarray:
+        """Where the observation that step t led to, `observations[t + 1]`, is the first of an episode; bool [N]."""
+        begun: np.ndarray = ~self.valid[t]
+        for step, i, _ in reversed(self.finals):
+            if step < t:  # they are in the order of the steps
+                break
+            begun[i] |= step == t
+        return begun
+
     def __len__(self) -> int:
         return len(self.rewards)
+
+
+def episode_sums(steps: np.ndarray, ended: np.ndarray, before: np.ndarray) -> tuple[list[Any], np.ndarray]:
+    """Sums over episodes that go on from one trajectory to the next: of rewards, returns; of valid steps, lengths.
+
+    Args:
+        steps: [T, N], what each step adds.
+        ended: bool [T, N].
+        before: [N], float64 or int64, the sums so far of the episodes that have begun before.
+
+    Returns:
+        Those of the episodes that end here, in the order of their ends; and [N], of the episodes that go on.
+    """
+    totals = before + steps.cumsum(axis=0, dtype=before.dtype)
+    t, i = np.nonzero(ended)
+    if not len(t):
+        return [], totals[-1]
+    until = np.zeros_like(before)  # what belongs to episodes that have ended
+    sums = []
+    for column, total in zip(i.tolist(), totals[t, i].tolist(), strict=True):
+        sums.append(total - until[column])
+        until[column] = total
+    return sums, totals[-1] - until
 
 
 def aligned(received: list[Trajectory]) -> list[Trajectory]:
@@ -147,7 +179,7 @@ class Batch:
 
     Attributes:
         observations: [B, *observation_shape].
-        actions: int64 [B], or float32 [B, *action_shape].
+        actions: int64 [B] or [B, choices], or float32 [B, *action_shape].
         rewards: float32 [B]; discounted sums for n-step returns.
         next_observations: [B, *observation_shape].
         discounts: float32 [B]; what the next observation's value counts: gamma**n, or 0 where the episode terminated.

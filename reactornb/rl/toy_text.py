@@ -73,5 +73,16 @@ class _ByIndex:
         self._raw, self._next = [], 0
         return self._generator
 
+    def save(self) -> dict[str, Any]:
+        """Where the generator is; see `reactornb.durable.objects`."""
+        return dict(self._at_rest().bit_generator.state)
+
+    def load(self, saved: dict[str, Any]) -> None:
+        """Let the generator go on from there; of an object that startup did not make, a new one."""
+        self._raw, self._next, self._before = [], 0, None
+        if "_generator" not in vars(self):
+            self._generator = np.random.Generator(np.random.PCG64())
+        self._generator.bit_generator.state = saved
+
     def __getattr__(self, name: str) -> Any:
         return getattr(self._at_rest(), name)

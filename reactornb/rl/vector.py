@@ -73,6 +73,9 @@ class ReactorVectorEnv(SyncVectorEnv):
         ClosedEnvironmentError: from `reset` and `step`, once it is closed.
     """
 
+    # Threads, and what the parts and their environments have as well.
+    transient = ("_asked", "_reset_all", "_step_all", "_team", "_zeros", "env_fns", "finite", "workers")
+
     def __init__(
         self,
         env_fns: Sequence[Callable[[], Env[Any, Any]]],
@@ -177,6 +180,12 @@ class ReactorVectorEnv(SyncVectorEnv):
             np.logical_or(self._terminations, self._truncations, out=self._autoreset_envs)
             self._ended = ended
         return seen, self._rewards.copy(), self._terminations.copy(), self._truncations.copy(), infos
+
+    def replace(self, i: int, env: Env[Any, Any]) -> None:
+        """Put another environment in the place of one, between two calls."""
+        self.envs[i] = env
+        for part in self._parts:
+            part.replace(i, env)
 
     def _rows(self) -> np.ndarray | None:
         """Where the environments are to write their observations."""

@@ -58,6 +58,8 @@ class Part:
         dtype: of an observation.
     """
 
+    transient = ("_numbered", "asked", "dtype", "envs", "failure", "first", "infos", "mode", "rows", "shape")
+
     def __init__(
         self,
         envs: list[Env[Any, Any]],
@@ -81,6 +83,13 @@ class Part:
         self._numbered = [(k, first + k, env) for k, env in enumerate(envs)]
         self.ended = True  # whether a flag of the last step may be set
         self.total = 0.0  # of the last step's rewards, which is not finite if one of them is not
+
+    def replace(self, i: int, env: Env[Any, Any]) -> None:
+        """Put another environment in the place of number i, if that is one of these."""
+        k = i - self.first
+        if 0 <= k < len(self.envs):
+            self.envs[k] = env
+            self._numbered[k] = (k, i, env)
 
     def reset(self) -> None:
         """Reset those that are chosen."""

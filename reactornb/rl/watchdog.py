@@ -49,6 +49,8 @@ class Watch:
         EnvironmentHangError: on leaving, if the time was over.
     """
 
+    transient = ("_ident", "_tag", "env", "expired", "reactor", "seconds", "since", "what")
+
     def __init__(self, reactor: str, what: str, seconds: float) -> None:
         self.reactor = reactor
         self.what = what

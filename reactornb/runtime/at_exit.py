@@ -99,7 +99,7 @@ def end(runs: Sequence[Any]) -> None:
         run.request_stop()
     until = time.monotonic() + PATIENCE_S
     for run in runs:
-        if run._finished.wait(max(until - time.monotonic(), 0.0)):
+        if _wait_for(run, until):
             run._join()
             if run.failure is not None:  # which also marks the failure as reported
                 _say(f"{run.name} failed when the script was over: {run.failure}")
@@ -110,6 +110,18 @@ def end(runs: Sequence[Any]) -> None:
                 f"{run.name} had not ended {PATIENCE_S:g} s after the script: {busy}. Its shutdown reactions did not run; run.stop() "
                 f"waits, and says so earlier."
             )
+
+
+def _wait_for(run: Any, until: float) -> bool:
+    """Whether a run is over by then, or later if its reactions are and what it leaves is still written: a checkpoint may be large."""
+    if run._finished.wait(max(until - time.monotonic(), 0.0)):
+        return True
+    if run._is_written:
+        _say(f"{run.name} has ended; what is left of it is still written to {run.kept}.")
+    while run._is_written:
+        if run._finished.wait(0.5):  # in slices, so that Ctrl-C is noticed
+            return True
+    return False
 
 
 def _say(words: str) -> None:

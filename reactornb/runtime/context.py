@@ -59,6 +59,10 @@ class ReactionContext(Context, Protocol):
         """When the level that runs began, on the clock of `time.perf_counter_ns`."""
         ...
 
+    def elapsed_ns(self) -> int:
+        """Physical time since the start of the run, also where `physical_elapsed_ns` tells that of an earlier one."""
+        ...
+
     @property
     def run_is_over(self) -> bool:
         """Whether every enclave of the run has executed its last tag."""

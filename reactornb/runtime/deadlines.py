@@ -19,14 +19,14 @@ class Deadline:
     Args:
         context: of its enclave.
         limit_ns: by how much physical time may have passed the tag when it begins.
-        late: what runs instead.
+        late: what runs instead; None: the body, which may ask by `check_deadline`.
 
     Attributes:
         limit_ns: likewise; a body may change it.
         missed: how often it began too late.
     """
 
-    def __init__(self, context: ReactionContext, limit_ns: int, late: Callable[[], None]) -> None:
+    def __init__(self, context: ReactionContext, limit_ns: int, late: Callable[[], None] | None) -> None:
         self._context = context
         self.limit_ns = limit_ns
         self.late = late
@@ -34,7 +34,7 @@ class Deadline:
 
     def is_missed(self) -> bool:
         """True once physical time has passed the tag by more than the deadline."""
-        return self._context.physical_elapsed_ns() - self._context.time_ns > self.limit_ns
+        return self._context.elapsed_ns() - self._context.time_ns > self.limit_ns
 
     def guarded(self, body: Callable[[], None], instance: Reactor) -> Callable[[], None]:
         """A call that runs `late` instead of `body` once the deadline is missed."""
@@ -42,8 +42,9 @@ class Deadline:
         def call() -> None:
             if self.is_missed():
                 self.missed += 1
-                self.late()
-                return
+                if self.late is not None:
+                    self.late()
+                    return
             # For check_deadline and update_deadline in the body; reactions of one reactor run one at a time.
             object.__setattr__(instance, "_deadline", self)
             try:

@@ -1,6 +1,7 @@
 """What runs a program: worker threads, the schedule they share, and the schedulers of its enclaves.
 
 # failure       written by `_enclave_over` under _lock; read by whoever waits for the end
+# _holds        who waits for the run to be held at a tag; under _lock
 # _left         likewise: enclaves that have not executed their last tag
 # _built        set once by worker 0 when the schedule exists; orders everything it made before `start` returns and before
 #               any other worker's first step
@@ -10,17 +11,23 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
+from functools import partial
 
-from reactornb.errors import ReactionError
+from reactornb.errors import ReactionError, RunError
 from reactornb.graph import Graph
 from reactornb.runtime import intraop
 from reactornb.runtime.clock import Clock
+from reactornb.runtime.commands import Hold
+from reactornb.runtime.cut import Cut, Keeper
 from reactornb.runtime.enclaves import Gate
 from reactornb.runtime.immortal import immortalize
-from reactornb.runtime.launch import start_all
+from reactornb.runtime.launch import Done, start_all
 from reactornb.runtime.notices import Notices
+from reactornb.runtime.outside import Border, OutsideLog, Replay
+from reactornb.runtime.placing import Placed
 from reactornb.runtime.printed import Printed
 from reactornb.runtime.profile import Profiler
+from reactornb.runtime.restoring import check_fits, restore
 from reactornb.runtime.sampling import Sample, Sampler
 from reactornb.runtime.schedule import Schedule
 from reactornb.runtime.scheduler import Scheduler
@@ -52,6 +59,14 @@ class Engine:
         on_worker: gives the place (its core) at which a worker's thread runs.
         patient: there is a core for each worker: one that waits for another may keep its own for a while.
         name: of the run, for the threads.
+        outside_log: takes what comes from outside; None: it is not recorded.
+        outside_replay: what came from outside to an earlier run, to be repeated.
+        keeper: who keeps cuts of the run, if anybody does.
+        start_from: begin as the run that was cut here, of which `keeper` restores what the program made; `replay` then adds changes at later tags.
+        placed: has some enclaves executed elsewhere; None: all are executed here.
+
+    Raises:
+        RunError: if the cut does not fit the program, or the run's end.
     """
 
     def __init__(
@@ -73,34 +88,60 @@ class Engine:
         on_worker: Callable[[int], Place],
         patient: bool,
         name: str,
+        outside_log: OutsideLog | None = None,
+        outside_replay: Replay | None = None,
+        keeper: Keeper | None = None,
+        start_from: Cut | None = None,
+        placed: Placed | None = None,
     ) -> None:
+        if start_from is not None:
+            check_fits(graph, start_from, timeout, recorder)
         self.graph = graph
         self.clock = clock
+        self._begin_ns = 0 if outside_replay is None else outside_replay.latest_ns(fast=fast)
         self.recorder = recorder
         self.printed = printed
         self.seed = seed
         self._replay = replay
+        self.keeper = keeper
+        self._start_from = start_from
+        self._holds: list[Done] = []
         self.on_end = on_end
         self.failure: BaseException | None = None
-        leaders = min(len(graph.enclaves), workers)
+        borders: list[Border | None] = [None] * len(graph.enclaves)
+        if outside_log is not None or outside_replay is not None:
+            borders = [Border(enclave, outside_log, outside_replay) for enclave in range(len(graph.enclaves))]
+        self._placed = placed
+        elsewhere = frozenset[int]() if placed is None else placed.elsewhere
+        leaders = min(len(graph.enclaves) - len(elsewhere), workers)
         self.workers = make_workers(workers, name, on_worker, leaders, patient=patient)
-        self.schedulers = [
-            Scheduler(
-                graph, enclave, self.workers[enclave % workers], self.workers, clock=clock, timeout=timeout, fast=fast,
-                keepalive=keepalive, recorder=recorder, notices=notices, printed=printed, profiled=profile, on_end=self._enclave_over,
-            )
-            for enclave in range(len(graph.enclaves))
-        ]  # fmt: skip
-        for scheduler in self.schedulers:
-            self.workers[scheduler.enclave % workers].enclaves.append(scheduler)
+        self.schedulers: list[Scheduler] = []
+        for enclave in range(len(graph.enclaves)):
+            leader = self.workers[enclave % workers]
+            make = partial(Scheduler, graph, leader=leader) if enclave not in elsewhere else _of(placed).scheduler
+            scheduler = make(
+                enclave=enclave, workers=self.workers, clock=clock, timeout=timeout, fast=fast, keepalive=keepalive, recorder=recorder,
+                notices=notices, printed=printed, profiled=profile, on_end=self._enclave_over, border=borders[enclave],
+            )  # fmt: skip
+            scheduler.keeper, scheduler.is_kept = keeper, keeper is not None
+            self.schedulers.append(scheduler)
+            if enclave not in elsewhere:
+                leader.enclaves.append(scheduler)
         self.profiler = Profiler(graph, workers) if profile else None
         self._sampler: Sampler | None = None  # made under _lock by who first asks, then only read
         self.gate: Gate | None = None
         if len(self.schedulers) > 1:
             recorder.apart = True
-            self.gate = Gate(graph, self.schedulers, recorder, clock.elapsed_ns, fast=fast)
+            if placed is None:
+                self.gate = Gate(graph, self.schedulers, recorder, clock.elapsed_ns, fast=fast, keeper=keeper)
+            else:
+                self.gate = placed.gate(self.schedulers, recorder, clock.elapsed_ns, fast=fast)
             for scheduler in self.schedulers:
                 scheduler.gate = self.gate
+                if scheduler.border is not None:
+                    scheduler.border.stop_again = self.gate.stop_again
+            if outside_replay is not None:
+                self.gate.promise(outside_replay.horizon[0] + 1)
         for worker in self.workers:
             worker.clock = clock
             worker.holds = True
@@ -110,7 +151,9 @@ class Engine:
         self.schedule: Schedule
         self.workers[0].first = self._open
         self._lock = threading.Lock()
-        self._left = len(self.schedulers)
+        self._left = (
+            len(self.schedulers) if start_from is None else sum(not part.is_over for part in start_from.enclaves)
+        )
         self._built = threading.Event()
         self._broken: BaseException | None = None
         # Set once it is decided that the run begins, or, with `quitting` of all workers, that it does not.
@@ -138,27 +181,48 @@ class Engine:
         if self._broken is not None:
             self.give_up()
             raise self._broken
+        if self._placed is not None:
+            try:
+                self._placed.open(self)
+            except BaseException:
+                self.give_up()
+                raise
 
     def begin(self) -> None:
         """Let the threads go on."""
         self._decided.set()
+        if self._placed is not None:
+            self._placed.begin()
 
     def give_up(self) -> None:
         """End the threads before they have begun."""
         for worker in self.workers:
             worker.quit()
         self._decided.set()
+        if self._placed is not None:
+            self._placed.close()
         self.join()
 
     def _open(self) -> None:
         try:
             self.schedule = Schedule(
                 self.graph, self.schedulers, self.seed, record=self.recorder.records_values,
+                elsewhere=() if self._placed is None else self._placed.elsewhere,
                 timed=self.profiler.timed if self.profiler is not None else None, checks=self.recorder.checks,
             )  # fmt: skip
-            start_time_ns = self.clock.start()
+            cut = self._start_from
+            start_time_ns = self.clock.start(self._begin_ns) if cut is None else cut.start_time_ns
             for scheduler in self.schedulers:
-                scheduler.adopt(self.schedule, start_time_ns, self._replay)
+                scheduler.adopt(self.schedule, start_time_ns)
+            if cut is not None:
+                assert self.keeper is not None
+                restore(
+                    cut, self.graph, self.schedule, self.schedulers, self.workers[0],
+                    keeper=self.keeper, gate=self.gate, recorder=self.recorder, clock=self.clock, begin_ns=self._begin_ns,
+                )  # fmt: skip
+                self._start_from = None  # what it holds may be large
+            for scheduler in self.schedulers:
+                scheduler.change_at(self._replay)
         except BaseException as error:  # noqa: BLE001 - a state factory may raise anything
             self._broken = self.failure = error
             self.workers[0].quitting = True
@@ -173,13 +237,59 @@ class Engine:
 
     def command(self, *, stop: bool = False, paused: bool | None = None, steps: int = 0) -> None:
         """Stop, pause, resume or step; any thread."""
+        if stop and any(s.replays for s in self.schedulers):
+            borders = [s.border for s in self.schedulers if s.border is not None]
+            if borders[0].is_reaction():
+                for border in borders:
+                    border.stop_when_live()
+                return
         if self.gate is not None and stop:
+            self.gate.stop_all()
             for scheduler in self.schedulers:
                 scheduler.commands.give(paused=False)
-            self.gate.stop_all()
             return
         for scheduler in self.schedulers:
-            scheduler.commands.give(stop=stop, paused=paused, steps=steps)
+            scheduler.commands.give(stop=stop, paused=paused, steps=steps, outside=stop)
+
+    def request_cut(self) -> None:
+        """Take a cut of the run when it comes between two tags next, also if it is paused or waits; any thread. `Keeper.taken` gets it.
+
+        Of a run that ends before that, none is taken.
+
+        Raises:
+            RunError: if nobody keeps it.
+        """
+        if self.keeper is None:
+            raise RunError("nobody keeps this run: start it with keep=….")
+        if self.gate is not None:
+            self.gate.ask_cut()
+            for scheduler in self.schedulers:
+                scheduler.wake.set()
+            return
+        self.schedulers[0].commands.cut()
+
+    def run_to(self, tag: tuple[int, int]) -> Done:
+        """Go on, and be held before the first tag that is later than this one; any thread, before `begin` too.
+
+        Args:
+            tag: time in ns and microstep.
+
+        Returns:
+            What happens when the run is held there, paused, or is over.
+        """
+        done = Done()
+        with self._lock:
+            if self._left:
+                self._holds.append(done)
+            else:
+                done.set()
+        hold = Hold(tag, done.set)
+        if self.gate is not None:
+            self.gate.hold(hold)
+            self.command(paused=False)
+        else:
+            self.schedulers[0].commands.hold(hold)
+        return done
 
     def tune(self, targets: Sequence[Target]) -> None:
         """Change parameters; any thread."""
@@ -196,6 +306,8 @@ class Engine:
 
     def join(self) -> None:
         """Wait until every thread is gone, but for the calling one."""
+        if self._placed is not None:
+            self._placed.join()
         here = threading.current_thread()
         for worker in self.workers:
             if worker.thread is not here and worker.thread.ident is not None:
@@ -211,8 +323,12 @@ class Engine:
             self._left -= 1
             last = self._left == 0
         if last:
+            for done in self._holds:
+                done.set()
             for worker in self.workers:
                 worker.quit()
+            if self._placed is not None:
+                self._placed.close()
             self._account_for_failure()
             self.on_end(self.failure)
 
@@ -311,6 +427,11 @@ class Engine:
             return f"physical time: {left:.0f} s until the next tag" if left >= 1 else "physical time"
         actions = [a.name for a in self.graph.actions if a.physical]
         return f"an event from outside{f' ({_few(actions)})' if actions else ''}"
+
+
+def _of(placed: Placed | None) -> Placed:
+    assert placed is not None
+    return placed
 
 
 def _few(names: list[str], most: int = 3) -> str:

@@ -9,6 +9,7 @@ import heapq
 from collections.abc import Container
 from typing import Any
 
+from reactornb.runtime.cut import Named, Values
 from reactornb.runtime.signals import Action, Beat, DelayedEdge, Queued, Signal, TagKey, Timer
 from reactornb.tags import forever
 
@@ -184,3 +185,33 @@ class EventQueue:
             if signal.pending is not None:
                 signal.pending.take_back(tag)
         return taken
+
+    # -- cuts -------------------------------------------------------------------------------------------------------
+
+    def saved(self, values: Values) -> dict[str, Any]:
+        """Between two tags, all that is queued, for a cut: events as (number of the signal, value), their tags in the order in which they
+        came to be on the queue. The stop tag is not among it.
+        """
+
+        def plain(events: list[Queued]) -> list[tuple[int, int]]:
+            return [(signal.order, values.add(value)) for signal, value in events]
+
+        return {
+            "now": self.now,
+            "upcoming": plain(self.upcoming),
+            "events": [(tag, plain(events)) for tag, events in self.events.items()],
+            "periodic": sorted((time_ns, order) for time_ns, order, _ in self.periodic),
+        }
+
+    def load(self, saved: dict[str, Any], named: Named) -> None:
+        """Begin with what `saved` gave; in place, since the loop holds on to the lists."""
+
+        def queued(events: list[tuple[int, int]]) -> list[Queued]:
+            return [(named.signal(order), named.value(place)) for order, place in events]
+
+        self.time_ns, self.microstep = saved["now"]
+        self.upcoming[:] = queued(saved["upcoming"])
+        self.events.clear()
+        self.events.update((tag, queued(events)) for tag, events in saved["events"])
+        self.heap[:] = sorted(self.events)
+        self.periodic[:] = [(time_ns, order, named.timer(order).beat) for time_ns, order in saved["periodic"]]

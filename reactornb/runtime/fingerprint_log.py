@@ -65,6 +65,8 @@ class FingerprintLog:
         self._writers: dict[str, tuple[int, str]] = {}  # by name: level, reaction and its place
         self._times, self._hashes = array("q"), array("Q")
         self._microsteps, self._numbers = array("q"), array("q")
+        self._last = (-1, -1)
+        self._is_ordered = True  # an enclave into which something comes from outside may go back behind others
 
     def introduce(self, graph: Graph) -> None:
         """Take in who writes what."""
@@ -76,9 +78,14 @@ class FingerprintLog:
 
     def add(self, tag: tuple[int, int], written: Iterable[tuple[int, str, int]]) -> None:
         """Add what was written at a tag: (number, name, hash of the value) each."""
+        self._is_ordered = self._is_ordered and self._last <= tag
+        self._last = max(self._last, tag)
         for number, name, hashed in sorted(written):
             self._names[number] = name
             self._append((*tag, number, hashed))
+
+    def look(self, tag: tuple[int, int], name: str, value: Any) -> None:
+        """What is written at a tag, while it is there; any leader. For logs that keep more of values than their hashes."""
 
     def _append(self, row: Row) -> None:
         time_ns, microstep, number, hashed = row
@@ -92,8 +99,8 @@ class FingerprintLog:
         return len(self._hashes)  # appended last: of a run that goes on, these are complete
 
     def _rows(self) -> Iterator[Row]:
-        rows = zip(self._times, self._microsteps, self._numbers, self._hashes, strict=False)
-        return islice(rows, len(self))
+        rows, count = zip(self._times, self._microsteps, self._numbers, self._hashes, strict=False), len(self)
+        return islice(rows, count) if self._is_ordered else iter(sorted(islice(rows, count)))
 
     # -- files ------------------------------------------------------------------------------------------------------------
 

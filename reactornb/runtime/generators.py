@@ -33,7 +33,7 @@ from reactornb.runtime.groups import Group, one_by_one
 from reactornb.runtime.imports import is_under_way
 from reactornb.runtime.reactions import RunningReaction
 
-__all__ = ["Generators", "states"]
+__all__ = ["GENERATORS", "Generators", "states"]
 
 # What to draw from instead.
 _INSTEAD = {
@@ -41,6 +41,9 @@ _INSTEAD = {
     "numpy.random": "self.rng, this reactor's own numpy.random.Generator",
     "torch's global generator": "torch.Generator().manual_seed(self.seed), given as generator=",
 }
+
+GENERATORS = tuple(_INSTEAD)
+"""The generators of the process, in words."""
 
 
 def states() -> tuple[Any, Any, Any]:
@@ -168,6 +171,12 @@ class Generators:
             self._until = max(self.tags, done + self.close)
         return False
 
+    def explained(self, generator: str, reaction: RunningReaction) -> None:
+        """Somebody has said more exactly who draws while reactions of this one's reactor run; any worker."""
+        of_reactor = [r for r in self._context.reactions if r.node.reactor == reaction.node.reactor]
+        with self._lock:
+            self._named.update((generator, _body(r)) for r in of_reactor)
+
     def _begin(self) -> None:
         context = self._context
         seen: Counter[Any] = Counter()
@@ -248,6 +257,8 @@ class Generators:
     def _warn(self, generator: str, reactions: list[RunningReaction]) -> None:
         """Warn that one of these drew."""
         with self._lock:
+            if len(reactions) == 1 and (generator, _body(reactions[0])) in self._named:
+                return
             self._named.update((generator, _body(r)) for r in reactions)
         names = " or ".join(f"{r.name} ({_source(r, generator)})" for r in reactions[:3])
         self._context.notices.add(

@@ -87,6 +87,9 @@ class Inbox:
     def _refuse_beyond_limit(self, queued: int, name: str) -> None:
         if len(self._posts) + queued < self.limit or self._closed:
             return
+        self._refuse(name)
+
+    def _refuse(self, name: str) -> None:
         with self._refusing:
             self.refused += 1
         raise InboxFullError(

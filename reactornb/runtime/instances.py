@@ -14,13 +14,14 @@ from reactornb.runtime.logs import Log
 __all__ = ["first_value", "make_instance"]
 
 
-def make_instance(node: Any, context: Context, seed: int) -> Reactor:
+def make_instance(node: Any, context: Context, seed: int, *, has_state: bool = True) -> Reactor:
     """The instance of a node of the graph.
 
     Args:
         node: the graph's `ReactorNode`.
         context: what its methods ask of the running program; see `Context`.
         seed: the run's.
+        has_state: give it its state variables; not where another process runs it.
     """
     cls: type[Reactor] = node.cls
     instance = object.__new__(cls)
@@ -43,7 +44,7 @@ def make_instance(node: Any, context: Context, seed: int) -> Reactor:
                 put(name, guarded(value, attribute_refusal(cls, name)))
     for name in spec.children:
         put(name, Hidden(name))
-    for state in spec.states.values():
+    for state in spec.states.values() if has_state else ():
         put(state.name, first_value(instance, state))
     return instance
 

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import struct
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy
@@ -129,6 +129,9 @@ class Log:
             row = pack(*tag, kind, _now(), *metrics.values())
         except struct.error:
             row = pack(*tag, kind, _now(), *(_number(name, value) for name, value in metrics.items()))
+        self._append(row)
+
+    def _append(self, row: bytes) -> None:
         done, rows = self._now
         rows.append(row)
         if len(rows) == self.size:
@@ -139,6 +142,48 @@ class Log:
         packer = self._packers[names] = struct.Struct(f"=qqqd{len(names)}d").pack, len(self._kinds)
         self._kinds.append(names)
         return packer
+
+    def declare(self, names: tuple[str, ...]) -> int:
+        """The number of a kind of rows, for `begin_with`."""
+        return (self._packers.get(names) or self._new_kind(names))[1]
+
+    def packed(self, start: int, end: int) -> tuple[list[tuple[str, ...]], bytes]:
+        """The rows from `start` to `end` as bytes, and what their kinds are called: for `extend`, in another process, too."""
+        parts = self._between(start, end)  # a kind is there before its first row
+        return self._kinds[:], b"".join(part.data for part in parts)
+
+    def extend(self, kinds: Sequence[Sequence[str]], data: bytes, shift_s: float) -> int:
+        """Append rows that a log of another process has packed; called by one thread at a time.
+
+        Args:
+            kinds, data: as `packed` gave them.
+            shift_s: what `time.perf_counter` says here minus what it says there.
+
+        Returns:
+            How many there were.
+
+        Raises:
+            ValueError: if the data are not whole rows of these kinds.
+        """
+        numbers = [self.declare(tuple(names)) for names in kinds]
+        at = count = 0
+        while at < len(data):
+            if at + _HEAD_CELLS.size > len(data):
+                raise ValueError("the rows of a log are not whole")
+            time_ns, microstep, kind, wall_s = _HEAD_CELLS.unpack_from(data, at)
+            end = at + 8 * (_HEAD + len(kinds[kind])) if 0 <= kind < len(kinds) else 0
+            if not at < end <= len(data):
+                raise ValueError("the rows of a log are not whole, or of no known kind")
+            head = _HEAD_CELLS.pack(time_ns, microstep, numbers[kind], wall_s + shift_s)
+            self._append(head + data[at + _HEAD_CELLS.size : end])
+            at, count = end, count + 1
+        return count
+
+    def begin_with(self, rows: list[bytes]) -> None:
+        """Rows of the run that goes on here, by tag; before the reactor logs anything."""
+        whole = len(rows) - len(rows) % self.size
+        self._parts = [Part.of(rows[at : at + self.size]) for at in range(0, whole, self.size)]
+        self._now = whole, rows[whole:]
 
     def tag(self, row: int) -> tuple[int, int]:
         """The time in ns and the microstep of a row."""

@@ -3,7 +3,7 @@ It is told what time it is, and asks for it only where a physical connection is 
 
 The scheduler tells it what was asked for and what physical time it is, and is told which tag is open, with its events:
 
-    next(now) -> Open(tag, events, reactions) | Wait(until) | OVER        close()        next(now) -> ...
+    next(now) -> Open(tag, events, starts) | Wait(until) | OVER        close()        next(now) -> ...
 
 The machine owns the event queue, the modes, the timers and the changes of parameters, each of which says in its turn what the next tag
 is (`TagSource`). All of it belongs to the leader of the enclave.
@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final, NamedTuple, Protocol
 
 from reactornb.graph import Graph
+from reactornb.runtime.cut import EnclaveCut, Named
 from reactornb.runtime.events import EventQueue
 from reactornb.runtime.modes import Modes
 from reactornb.runtime.reactions import RunningReaction
@@ -24,7 +25,7 @@ from reactornb.runtime.trace import Recorder
 from reactornb.runtime.tuning import Target, Tuning
 from reactornb.tags import forever
 
-__all__ = ["OVER", "Machine", "Message", "Open", "Over", "Posted", "TagSource", "Wait"]
+__all__ = ["OVER", "Machine", "Message", "Open", "Outside", "Over", "Posted", "TagSource", "Wait", "due_ns"]
 
 
 class Open(NamedTuple):
@@ -33,12 +34,13 @@ class Open(NamedTuple):
     Attributes:
         tag: the current one from now on.
         events: what becomes present.
-        reactions: what is ready besides what the events trigger: startup at the first tag, shutdown at the last.
+        starts: what is ready besides what the events trigger: the startup reactions at the first tag, the shutdown reactions at the last.
+            A tag that is both has both, apart: a reaction may be among both, and together they would be groups that `Schedule` does not know.
     """
 
     tag: TagKey
     events: list[Queued]
-    reactions: Sequence[RunningReaction]
+    starts: tuple[Sequence[RunningReaction], ...]
 
 
 class Wait(NamedTuple):
@@ -84,6 +86,22 @@ class TagSource(Protocol):
         ...
 
 
+class Outside(Protocol):
+    """What stands between a machine and the outside in a run that is recorded or replayed; see `outside.py`."""
+
+    def accept(self, posted: Iterable[Posted], floor_ns: int) -> None:
+        """As `Machine.accept`; takes nothing of `posted` while a replay lasts."""
+        ...
+
+    def arrives(self, edge: DelayedEdge, time_ns: int) -> int:
+        """The time at which a physical connection's value arrives: this one, or that of the run that is replayed."""
+        ...
+
+    def stopped(self, tag: TagKey, *, everywhere: bool) -> None:
+        """The end is asked for from outside, at this tag; `everywhere`: in all enclaves."""
+        ...
+
+
 class Machine:
     """The state machine of one enclave.
 
@@ -93,14 +111,18 @@ class Machine:
 
     Attributes:
         queue: the events.
+        asked: the last tag, if it was asked for: not because a timeout says so.
+        tuning: the changes of parameters; from `adopt` on.
         modes: of the enclave; None without any.
         begun: the first tag has been opened.
         is_over: the last tag has been closed.
         outbox: what is to be sent to other enclaves; emptied by the gate.
+        border: records or replays what comes from outside; None: neither.
     """
 
     __slots__ = (
-        "_elapsed_ns", "_enclave", "_shutdown", "_sources", "_startup", "_timers", "_tuning", "begun", "is_over", "keepalive", "modes", "outbox", "queue",
+        "_elapsed_ns", "_enclave", "_shutdown", "_sources", "_startup", "_timers", "asked", "begun", "border", "is_over", "keepalive", "modes", "outbox", "queue",
+        "tuning",
     )  # fmt: skip
 
     def __init__(self, *, stop_tag: TagKey | None, keepalive: bool) -> None:
@@ -110,7 +132,9 @@ class Machine:
         self.is_over = False
         self.modes: Modes | None = None
         self.outbox: list[Message] = []
-        self._tuning: Tuning | None = None
+        self.border: Outside | None = None
+        self.asked: TagKey | None = None
+        self.tuning: Tuning
         self._sources: tuple[TagSource, ...] = ()
         self._timers: Sequence[Timer] = ()
         self._startup: Sequence[RunningReaction] = ()
@@ -136,12 +160,12 @@ class Machine:
         self._timers = [t for t in schedule.timers if t.enclave == enclave]
         self._startup = [r for r in schedule.startup if r.enclave == enclave]
         self._shutdown = [r for r in schedule.shutdown if r.enclave == enclave]
-        self._tuning = Tuning(graph, schedule, self.queue, recorder, opens_tags=not gated)
+        self.tuning = Tuning(graph, schedule, self.queue, recorder, opens_tags=not gated)
         if graph.modes:
             self.modes = Modes(graph, enclave, schedule, self.queue)
-            self._sources = (self.modes, self._tuning)
+            self._sources = (self.modes, self.tuning)
         else:
-            self._sources = (self._tuning,)
+            self._sources = (self.tuning,)
 
     # -- what is asked for ------------------------------------------------------------------------------------------
 
@@ -152,19 +176,23 @@ class Machine:
             posted: in the order in which it came.
             floor_ns: others were told that nothing comes before this time.
         """
+        if self.border is not None:
+            self.border.accept(posted, floor_ns)
+            return
         for action, posted_ns, delay, value in posted:
             if action is None:
-                assert self._tuning is not None
-                self._tuning.accept(posted_ns, value)
-            elif self.modes is None or self.modes.is_active(action.mode):
-                # As in Lingua Franca, an action of an inactive mode hears nothing from outside.
-                tag = (max(posted_ns + max(int(delay), 0) + action.min_delay, floor_ns), 0)
-                self.queue.schedule(action, tag, value)
+                self.tuning.accept(posted_ns, value)
+            else:
+                self.bring(action, max(due_ns(action, posted_ns, delay), floor_ns), value)
+
+    def bring(self, action: Action, time_ns: int, value: Any) -> None:
+        """Queue an action's event from outside. As in Lingua Franca, an action of an inactive mode hears nothing."""
+        if self.modes is None or self.modes.is_active(action.mode):
+            self.queue.schedule(action, (time_ns, 0), value)
 
     def change_at(self, tag: TagKey, targets: Iterable[Target]) -> None:
         """Change parameters at a tag that is known: a run is replayed."""
-        assert self._tuning is not None
-        for parameter, value in self._tuning.events(targets):
+        for parameter, value in self.tuning.events(targets):
             self.queue.add(tag, parameter, value)
 
     def serve(self, requests: list[tuple[Any, Any, Any]]) -> None:
@@ -191,7 +219,10 @@ class Machine:
             if self.modes is not None and not self.modes.is_active(edge.mode):
                 continue
             if edge.physical:
-                tag = (max(self._elapsed_ns() + edge.after, now[0] + 1), 0)
+                arrives_ns = self._elapsed_ns() + edge.after
+                if self.border is not None:
+                    arrives_ns = self.border.arrives(edge, arrives_ns)
+                tag = (max(arrives_ns, now[0] + 1), 0)
             elif edge.after > 0:
                 tag = (now[0] + edge.after, 0)
             else:
@@ -208,6 +239,28 @@ class Machine:
         queue = self.queue
         if queue.stop_tag is None or tag < queue.stop_tag:
             queue.stop_tag = tag
+        if self.asked is None or tag < self.asked:
+            self.asked = tag
+
+    def stop_from_outside(self, tag: TagKey, *, everywhere: bool) -> None:
+        """The same, because somebody outside of the program wants it.
+
+        Args:
+            everywhere: the other enclaves end at that tag, too.
+        """
+        if self.border is not None:
+            self.border.stopped(tag, everywhere=everywhere)
+        self.stop_by(tag)
+
+    # -- cuts -------------------------------------------------------------------------------------------------------
+
+    def load(self, part: EnclaveCut, named: Named) -> None:
+        """Begin as an enclave that was cut, of a run of the same program."""
+        self.begun, self.is_over = part.begun, part.is_over
+        self.queue.load(part.queue, named)
+        self.tuning.load(part.tuning, named)
+        if self.modes is not None and part.begun and part.modes is not None:
+            self.modes.load(part.modes, named)
 
     # -- tags -------------------------------------------------------------------------------------------------------
 
@@ -246,17 +299,22 @@ class Machine:
             return stop
         return earliest
 
+    def coming(self) -> TagKey | None:
+        """The tag that `next` would open when its time has come; None if nothing is to come."""
+        tag = self.limited(self.earliest())
+        return self.queue.next_microstep if tag is None and not self.keepalive else tag
+
     def open(self, tag: TagKey) -> Open:
         """Open a tag. The caller knows that it is the next one."""
         queue, modes = self.queue, self.modes
         events = queue.take(tag)
         for source in self._sources:
             events += source.take()
-        reactions: Sequence[RunningReaction] = ()
+        starts: tuple[Sequence[RunningReaction], ...] = ()
         if not self.begun:
             self.begun = True
             events += self._begin()
-            reactions = self._startup
+            starts = (self._startup,)
         if modes is not None:
             for signal, _ in events:
                 if signal.period:
@@ -266,8 +324,8 @@ class Machine:
         if tag == queue.stop_tag:
             if modes is not None:
                 modes.release_shutdown()
-            reactions = [*reactions, *self._shutdown]
-        return Open(tag, events, reactions)
+            starts = (*starts, self._shutdown)
+        return Open(tag, events, starts)
 
     def _begin(self) -> list[Queued]:
         """The first tag: the timers without offset are present, the others are queued."""
@@ -293,6 +351,11 @@ class Machine:
             source.close()
         stop = self.queue.stop_tag
         self.is_over = stop is not None and stop <= self.queue.now
+
+
+def due_ns(action: Action, posted_ns: int, delay: int) -> int:
+    """Physical time for which a physical action was scheduled."""
+    return posted_ns + max(int(delay), 0) + action.min_delay
 
 
 def _never_asked() -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 from importlib import import_module
 from typing import Any
@@ -13,9 +13,11 @@ from reactornb.errors import MissingPackageError, UnknownMetricError, suggestion
 from reactornb.runtime.logs import Column, Log, merged
 from reactornb.tags import Tag
 
-__all__ = ["Metric", "Metrics", "metrics_of"]
+__all__ = ["EPISODES", "STEPS", "Metric", "Metrics", "all_of", "metrics_of", "rows_until"]
 
 Array = numpy.ndarray[Any, Any]
+STEPS, EPISODES = "steps", "episode_return"
+"""The metrics that other metrics are counted by: environment steps, and one value for each episode that ended."""
 
 
 class Metric:
@@ -34,13 +36,21 @@ class Metric:
 
     __hash__ = None  # type: ignore[assignment]  # its values are compared
 
-    def __init__(self, name: str, column: Column, began_s: float = 0.0, steps: Column | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        column: Column,
+        began_s: float = 0.0,
+        steps: Column | None = None,
+        episodes: Column | None = None,
+    ) -> None:
         self.name = name
         self.values = _fixed(column.values)
         self.time_ns = _fixed(column.times_ns)
         self.microstep = _fixed(column.microsteps)
         self.wall_s = _fixed(column.wall_s - began_s)
         self._steps = steps
+        self._episodes = episodes
 
     @cached_property
     def steps(self) -> Array:
@@ -48,13 +58,24 @@ class Metric:
         counts = self._steps
         if counts is None:
             return _fixed(numpy.zeros(len(self), numpy.int64))
-        here = len(counts.values)
-        # The counts come before the values of the same tag.
-        is_value = numpy.repeat((False, True), (here, len(self)))
-        microsteps = numpy.concatenate((counts.microsteps, self.microstep))
-        order = numpy.lexsort((is_value, microsteps, numpy.concatenate((counts.times_ns, self.time_ns))))
-        totals = numpy.concatenate((counts.values, numpy.zeros(len(self))))[order].cumsum()
-        return _fixed(numpy.rint(totals[is_value[order]]).astype(numpy.int64))
+        here = rows_until(counts.times_ns, counts.microsteps, self.time_ns, self.microstep)
+        totals = numpy.concatenate(((0.0,), counts.values.cumsum()))
+        return _fixed(numpy.rint(totals[here]).astype(numpy.int64))
+
+    @property
+    def is_of_episodes(self) -> bool:
+        """Whether it was logged together with each `episode_return`: a value for each episode."""
+        return self._episodes is not None and self._episodes.times_ns is self.time_ns
+
+    @cached_property
+    def episodes(self) -> Array:
+        """int64 [n]: which episode each value is of, if it was logged together with `episode_return`; else how many had ended up to and at its tag."""
+        counts = self._episodes
+        if counts is None:
+            return _fixed(numpy.zeros(len(self), numpy.int64))
+        if self.is_of_episodes:
+            return _fixed(numpy.arange(1, len(self) + 1))
+        return _fixed(rows_until(counts.times_ns, counts.microsteps, self.time_ns, self.microstep))
 
     @property
     def tags(self) -> list[Tag]:
@@ -113,7 +134,7 @@ class Metric:
         many = f"{len(self):,} values" if len(self) > 1 else "1 value"
         last = Tag(int(self.time_ns[-1]), int(self.microstep[-1]))
         first = f"from {self.values[0]:.6g} to " if len(self) > 1 else ""
-        return f"<metric {self.name}: {many}, {first}{self.values[-1]:.6g} at {last}; .values, .time_ns, .microstep, .wall_s, .steps are arrays>"
+        return f"<metric {self.name}: {many}, {first}{self.values[-1]:.6g} at {last}; .values, .time_ns, .microstep, .wall_s, .steps, .episodes are arrays>"
 
 
 def _fixed(array: Array) -> Array:
@@ -141,6 +162,26 @@ def metrics_of(logs: Iterable[Log], began_s: float) -> Metrics:
         logs: of each reactor, in their order.
         began_s: the start of the run, by `time.perf_counter`.
     """
-    columns = merged(log.columns() for log in logs)
-    steps = columns.get("steps")
-    return Metrics({name: Metric(name, column, began_s, steps) for name, column in sorted(columns.items())})
+    return all_of(merged(log.columns() for log in logs), began_s)
+
+
+def all_of(columns: Mapping[str, Column], began_s: float = 0.0) -> Metrics:
+    """Columns as metrics, in the order of their names; `began_s` is the start of the run by the clock of their `wall_s`."""
+    steps, episodes = columns.get(STEPS), columns.get(EPISODES)
+    return Metrics({name: Metric(name, own, began_s, steps, episodes) for name, own in sorted(columns.items())})
+
+
+def rows_until(times: Array, microsteps: Array, at_times: Array, at_microsteps: Array) -> Array:
+    """How many of the first tags are not later than each of the second ones; int64, both in their order."""
+    if not len(times) or not len(at_times):
+        return numpy.zeros(len(at_times), numpy.int64)
+    if times[0] == times[-1] == at_times[0] == at_times[-1]:  # a training that knows microsteps only
+        return numpy.searchsorted(microsteps, at_microsteps, "right")
+    if not microsteps.any() and not at_microsteps.any():
+        return numpy.searchsorted(times, at_times, "right")
+    # The first ones come before the second ones of the same tag.
+    asked = numpy.repeat((False, True), (len(times), len(at_times)))
+    order = numpy.lexsort((asked, numpy.concatenate((microsteps, at_microsteps)), numpy.concatenate((times, at_times))))
+    asked = asked[order]
+    counted: Array = numpy.cumsum(~asked)[asked]
+    return counted

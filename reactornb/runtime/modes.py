@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from reactornb.graph import Graph
+from reactornb.runtime.cut import Named, Values
 from reactornb.runtime.events import EventQueue
 from reactornb.runtime.instances import first_value
 from reactornb.runtime.reactions import RunningReaction
@@ -163,9 +164,44 @@ class Modes:
             for r in self._reactions[mode]:
                 r.inactive = not active
         if triggered:
-            self._entry = Signal("mode entry")  # nothing that a trace would show
-            self._entry.triggers = tuple(dict.fromkeys(triggered))
-            self._entry.fanout = Fanout(self._entry.triggers, self._schedule.groups_of(self._entry.triggers))
+            self._entry = self._entry_of(triggered)
+
+    def _entry_of(self, triggered: Iterable[RunningReaction]) -> Signal:
+        entry = Signal("mode entry")  # nothing that a trace would show
+        entry.triggers = tuple(dict.fromkeys(triggered))
+        entry.fanout = Fanout(entry.triggers, self._schedule.groups_of(entry.triggers))
+        return entry
+
+    # -- cuts -------------------------------------------------------------------------------------------------------
+
+    def saved(self, values: Values) -> dict[str, Any]:
+        """Between two tags, which modes are active, and what waits for others; for a cut."""
+        return {
+            "current": list(self.current.items()),
+            "started": list(self._started),
+            "wants_reset": list(self._wants_reset),
+            "left_at": list(self._left_at),
+            "kept": [[r.index for r in kept] for kept in self._kept],
+            "suspended": [[(s.order, values.add(v), tag) for s, v, tag in events] for events in self._suspended],
+            "entry": None if self._entry is None else [r.index for r in self._entry.triggers],
+        }
+
+    def load(self, saved: dict[str, Any], named: Named) -> None:
+        """Begin with what `saved` gave, of an enclave that had begun."""
+        self.current.update(saved["current"])
+        self._started[:], self._wants_reset[:] = saved["started"], saved["wants_reset"]
+        self._left_at[:] = saved["left_at"]
+        self._kept = [[named.reaction(index) for index in kept] for kept in saved["kept"]]
+        self._suspended = [
+            [(named.signal(order), named.value(place), tag) for order, place, tag in events]
+            for events in saved["suspended"]
+        ]
+        self._recompute()
+        for mode, active in enumerate(self.active):
+            for r in self._reactions[mode]:
+                r.inactive = not active
+        entry = saved["entry"]
+        self._entry = None if entry is None else self._entry_of(named.reaction(index) for index in entry)
 
     # -- transitions ------------------------------------------------------------------------------------------------
 

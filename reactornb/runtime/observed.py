@@ -23,6 +23,7 @@ from reactornb.runtime.launch import Done
 from reactornb.runtime.logs import Log
 from reactornb.runtime.metrics import Metric, metrics_of
 from reactornb.runtime.notices import Notices
+from reactornb.runtime.outside import OutsideLog, Row
 from reactornb.runtime.printed import Printed
 from reactornb.runtime.profile import Profile, Profiler
 from reactornb.runtime.sampling import Sample
@@ -49,6 +50,7 @@ class ObservedRun:
         placement: Placement
         _engine: Engine
         _recorder: Recorder
+        _outside_log: OutsideLog | None
         _printed: Printed
         _finished: Done
         _failure: BaseException | None
@@ -99,6 +101,13 @@ class ObservedRun:
     def tag(self) -> Tag:
         """The current tag."""
         return self._engine.tag
+
+    @property
+    def began_s(self) -> float:
+        """The start of the run by `time.perf_counter`, as `Column.wall_s` has it; for this package. Of a resumed run that of its first part, as if
+        it had never been interrupted.
+        """
+        return self._began
 
     @property
     def seconds(self) -> float:
@@ -179,6 +188,18 @@ class ObservedRun:
             self._recorder.changes[:], key=lambda row: row[:2]
         )  # stable: what one tag changed twice stays in order
         return [change for _, _, change in rows]
+
+    @property
+    def outside(self) -> list[Row]:
+        """What came from outside so far, as rows of plain data: physical actions, changes of parameters, expired watchdogs, missed deadlines,
+        clock reads, the stop. `program.start(replay=run.outside)` repeats the run bit for bit, with any number of workers.
+
+        Raises:
+            RunError: if the run records none of that.
+        """
+        if self._outside_log is None:
+            raise RunError(f"{self} does not record what comes from outside; start it with record_outside=True.")
+        return self._outside_log.rows[:]
 
     def parameters(self, path: str) -> dict[str, Any]:
         """The present values of the parameters that a path names (see `set`), by full name.

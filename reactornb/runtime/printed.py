@@ -207,6 +207,13 @@ class Printed:
                 opened.last = displayed(rest[:back]) or opened.last
         return len(text) - len(rest) + back
 
+    def take_lines(self, lines: Sequence[Line]) -> None:
+        """Take whole lines that were printed in another process."""
+        with self._lock:
+            self.version += 1
+            for line in lines:
+                self._add(line)
+
     def _add(self, line: Line) -> None:
         if self._rules and self._is_removed(line):
             return  # printed by a thread that goes on after its run has failed

@@ -13,7 +13,10 @@ from reactornb.model import Reactor
 from reactornb.options import RunOptions, options_of, with_options
 from reactornb.runtime import at_exit
 from reactornb.runtime.fingerprint_log import FingerprintLog
+from reactornb.runtime.kept import Kept, keep
 from reactornb.runtime.launch import Launch, undisturbed
+from reactornb.runtime.outside import OutsideLog, Replay, are_rows
+from reactornb.runtime.placing import Placed, place
 from reactornb.runtime.result import Result
 from reactornb.runtime.run import Run, end_all, register
 from reactornb.runtime.trace import Recorder, refuse_types
@@ -36,6 +39,8 @@ class Program:
         graph: the action-port graph.
         name: the root's name.
     """
+
+    _log_type = FingerprintLog
 
     def __init__(self, root: Reactor | type[Reactor], /, **parameters: Any) -> None:
         if isinstance(root, type) and issubclass(root, Reactor):
@@ -69,20 +74,56 @@ class Program:
         self._check_idle()
         if chosen.fingerprint:
             refuse_types(self.graph)
+        if chosen.keep is None:
+            return self._start(chosen, None)
+        made: list[Kept] = []
+        try:
+            undisturbed(lambda: made.append(keep(self, chosen)))
+        except BaseException:
+            for kept in made:  # the wait was interrupted
+                kept.give_up()
+            raise
+        return self._start(chosen, made[0])
+
+    def _start(self, chosen: RunOptions, kept: Kept | None) -> Run:
+        """Begin a run, new or one that goes on.
+
+        Args:
+            chosen: all options, decided.
+            kept: who keeps it or gives back its state; told to give up if the run does not begin.
+        """
+        run: Run | None = None
+        try:
+            self._check_idle()
+            run = self._made(chosen, kept)
+            run._introduce()
+            run._engine.prepare()
+            at_exit.register(end_all)
+            Launch(lambda launch: self._begin(run, launch)).run()
+        except BaseException:
+            if kept is not None and (run is None or not run._begun):
+                kept.give_up()
+            raise
+        return run
+
+    def _made(self, chosen: RunOptions, kept: Kept | None) -> Run:
         log = None
         if chosen.fingerprint_log:
-            log = FingerprintLog(self.name, chosen.seed)
+            log = self._log_type(self.name, chosen.seed)
             log.introduce(self.graph)
         recorder = Recorder(
             trace=chosen.trace, fingerprint=chosen.fingerprint, fingerprint_log=log, check_values=chosen.check_values
         )
-        changes_to_replay = replayed(self.graph, chosen.replay)
-        run = undisturbed(lambda: Run(self, chosen, recorder, changes_to_replay))
-        run._introduce()
-        run._engine.prepare()
-        at_exit.register(end_all)
-        Launch(lambda launch: self._begin(run, launch)).run()
-        return run
+        to_replay = list(chosen.replay)
+        outside_replay = Replay(to_replay) if are_rows(to_replay) else None
+        changes_to_replay = replayed(self.graph, to_replay if outside_replay is None else ())
+        outside_log = OutsideLog() if chosen.record_outside else None
+        if kept is not None:
+            outside_log, outside_replay = kept.outside_log or outside_log, outside_replay or kept.outside_replay
+        placed: Placed | None = None if chosen.place is None else place(self, chosen)
+        return undisturbed(
+            lambda: Run(self, chosen, recorder, changes_to_replay, outside_log, outside_replay, kept, placed)
+        )
 
     def _decided(self, options: RunOptions) -> RunOptions:
         """The options with what was left open decided for this program and this machine."""
@@ -112,6 +153,8 @@ class Program:
                 return
             self._run = run
             register(run)
+            if run._kept is not None:
+                run._kept.begin(run)
             run._begun = True
             engine.begin()
 

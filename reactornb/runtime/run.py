@@ -11,6 +11,7 @@ import weakref
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, Protocol
 
 from reactornb import cpu
@@ -22,9 +23,12 @@ from reactornb.runtime.busy import BusyWatch
 from reactornb.runtime.clock import RealClock
 from reactornb.runtime.engine import Engine
 from reactornb.runtime.imports import Progress
+from reactornb.runtime.kept import Kept
 from reactornb.runtime.launch import Done
 from reactornb.runtime.notices import Notices
 from reactornb.runtime.observed import ObservedRun
+from reactornb.runtime.outside import OutsideLog, Replay
+from reactornb.runtime.placing import Placed
 from reactornb.runtime.printed import Printed
 from reactornb.runtime.result import Plotted, Result, exit_code
 from reactornb.runtime.standing import StandingWatch
@@ -73,6 +77,7 @@ class Run(ObservedRun, Plotted):
     # _ended, _failure, _seconds   written once, under _ending, before _finished is set, and read after it: by the last leader, or by
     #                              who abandons the run, whichever comes first
     # _begun                       set once by who starts the run, before its first reaction; a failure before that is raised there
+    # _is_written                  set by the last leader when no reaction runs any more and what is left of a kept run is written; read at exit
     # _stop_asked                  set by any thread that asks for the end, before it does; read for display
     """
 
@@ -82,6 +87,10 @@ class Run(ObservedRun, Plotted):
         options: RunOptions,
         recorder: Recorder,
         replay: Sequence[tuple[tuple[int, int], list[Target]]],
+        outside_log: OutsideLog | None = None,
+        outside_replay: Replay | None = None,
+        kept: Kept | None = None,
+        placed: Placed | None = None,
     ) -> None:
         assert options.workers is not None
         assert options.nice is not None
@@ -92,18 +101,20 @@ class Run(ObservedRun, Plotted):
         self.workers = options.workers
         self.options = options
         self._recorder = recorder
+        self._outside_log = outside_log if options.record_outside else None
+        self._kept = kept
         self.notices = Notices(f"run {self.number} of {program.name}")
         self._printed = Printed()
         self._finished = Done()
         self._failure: BaseException | None = None
         self._seconds: float | None = None
-        self._stop_asked = self._abandoned = self._begun = False
+        self._stop_asked = self._abandoned = self._begun = self._is_written = False
         self._ending = threading.Lock()
-        self._began = time.perf_counter()
+        self._began = time.perf_counter() if kept is None else kept.began_s
         self._imports = Progress()
         self.placement = replace(cpu.place(self.workers, options.placement), nice=options.nice)
         self._engine = Engine(
-            program.graph,
+            program.graph if placed is None else placed.graph,
             workers=self.workers,
             seed=self.seed,
             clock=options.clock or RealClock(),
@@ -119,6 +130,11 @@ class Run(ObservedRun, Plotted):
             on_worker=self.placement.pin,
             patient=self.placement.is_roomy,
             name=f"{program.name}-{self.number}",
+            outside_log=outside_log,
+            outside_replay=outside_replay,
+            keeper=kept,
+            start_from=None if kept is None else kept.start_from,
+            placed=placed,
         )
         self._watch = BusyWatch(self._engine)
         self._standing = StandingWatch(self._engine, self.notices, options.until_ns)
@@ -149,6 +165,14 @@ class Run(ObservedRun, Plotted):
             )
 
     def _end(self, failure: BaseException | None) -> None:
+        if self._kept is not None and self._begun:
+            self._is_written = True
+            try:
+                self._kept.ended(failure)
+            except BaseException as error:  # noqa: BLE001 - a fault of ours must not keep who waits for the end waiting
+                self.notices.add(
+                    "keep", f"the end of the run could not be written down ({type(error).__name__}: {error})."
+                )
         with self._ending:
             if self._finished.is_set():  # it was abandoned
                 return
@@ -161,6 +185,9 @@ class Run(ObservedRun, Plotted):
     def _leave_behind(self) -> None:
         """In a forked child, where none of the run's threads is: here the run is over, and no lock of its threads is waited for."""
         self._engine.abandon()
+        if self._kept is not None:
+            self._kept.leave_behind()
+            self._kept = None
         self.notices.release()
         self._printed.release()
         self.program._lock = threading.Lock()
@@ -218,7 +245,36 @@ class Run(ObservedRun, Plotted):
                 self._failure = RunError(f"{self.name} was abandoned at tag {self.tag}: {busy}.")
                 self._seconds = time.perf_counter() - self._began
                 self._finished.set()
+        if self._kept is not None:
+            self._kept.ended(self._failure, abandoned=self._abandoned)
         return self
+
+    def checkpoint(self, name: str | None = None, timeout: float | None = None) -> Any:
+        """Write a checkpoint of a kept run now, and wait until it is safe on the disk.
+
+        Args:
+            name: what it is called: one with a name stays when newer ones come, and `resume(…, at=name)` goes on from it.
+            timeout: seconds to wait; None waits for ever.
+
+        Returns:
+            Its tag, folder and size.
+
+        Raises:
+            RunError: if the run is not kept, is over, or ends before.
+            NotSavableError: if its state cannot be saved now.
+            CheckpointNotWrittenError: if the disk is full or broken.
+            TimeoutError: if it is not written in time; it is written later.
+            TypeError: if the timeout is no number of seconds, such as `ms(10)`.
+        """
+        timeout = seconds_of(timeout)
+        if self._kept is None:
+            raise RunError(f"{self} is not kept, so there is nowhere to put a checkpoint: start it with keep=….")
+        return self._kept.checkpoint(name, timeout)
+
+    @property
+    def kept(self) -> Path | None:
+        """The folder in which the run is kept; None if it is not."""
+        return None if self._kept is None else self._kept.path
 
     def pause(self) -> Run:
         """Hold the run before its next tag."""

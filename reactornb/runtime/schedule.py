@@ -14,7 +14,7 @@ where a level is shared, which is done above 10 µs an item only, and saves one 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from typing import Any, Protocol
 
 from reactornb.graph import Graph
@@ -64,9 +64,9 @@ class Scheduling(ReactionContext, Protocol):
         ...
 
     def with_deadline(
-        self, body: Callable[[], None], late: Callable[[], None], limit_ns: int, instance: Reactor
+        self, body: Callable[[], None], late: Callable[[], None] | None, limit_ns: int, instance: Reactor, name: str
     ) -> Callable[[], None]:
-        """A call that runs `late` instead of `body` once physical time has passed the tag by more than the deadline."""
+        """A call that runs `late` instead of `body` once physical time has passed the tag by more than the deadline; `name`: the reaction's."""
         ...
 
     def watchdog(self, expiry: Action, timeout: int) -> tuple[Callable[..., None], Callable[[], None]]:
@@ -84,6 +84,7 @@ class Schedule:
         record: every written signal is reported at the end of its tag.
         timed: what to wrap around the call of each reaction, for a profile.
         checks: what looks for values that are changed, if that was asked for.
+        elsewhere: enclaves that another process executes: their instances have parameters and a log, and no state.
 
     Attributes:
         buffers: per enclave.
@@ -100,9 +101,13 @@ class Schedule:
         record: bool = False,
         timed: Timed | None = None,
         checks: ValueChecks | None = None,
+        elsewhere: Container[int] = (),
     ) -> None:
         self.graph = graph
-        self.instances = [make_instance(node, contexts[node.enclave], seed) for node in graph.reactors]
+        self.instances = [
+            make_instance(node, contexts[node.enclave], seed, has_state=node.enclave not in elsewhere)
+            for node in graph.reactors
+        ]
         self.reactions = [RunningReaction(n) for n in graph.reactions]
         for r in self.reactions:
             r.enclave = graph.reactors[r.node.reactor].enclave
@@ -342,8 +347,8 @@ class Schedule:
             r.call = functools.partial(r.body, *r.row)
             if node.deadline is not None:
                 handler = node.declaration.handler
-                late = functools.partial(handler, *r.row) if handler is not None else r.call
-                r.call = self._contexts[r.enclave].with_deadline(r.call, late, node.deadline, instance)
+                late = functools.partial(handler, *r.row) if handler is not None else None
+                r.call = self._contexts[r.enclave].with_deadline(r.call, late, node.deadline, instance, r.name)
                 r.body = None
         if self._checks is not None:
             r.call, r.body = self._checks.checked(r, r.call), None

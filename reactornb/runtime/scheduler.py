@@ -11,11 +11,14 @@ want comes through `Inbox` and `Commands`. README.md, beside this file, has the 
 # failure, failed, spoilt
 #               written by the leader before it calls `on_end`, read after the end of the run
 # deadlines     filled before the first tag
+# keeper, is_kept, cutter, discarding
+#               set before the first tag
 """
 
 from __future__ import annotations
 
 import operator
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -23,16 +26,19 @@ from reactornb.graph import Graph
 from reactornb.model import Reactor
 from reactornb.runtime import fused, intraop
 from reactornb.runtime.clock import Clock, Wake
-from reactornb.runtime.commands import Commands
+from reactornb.runtime.commands import Commands, Hold
+from reactornb.runtime.cut import Keeper
+from reactornb.runtime.cutting import Cutter
 from reactornb.runtime.deadlines import Deadline
-from reactornb.runtime.enclaves import Gate
+from reactornb.runtime.gate_cuts import Passage
 from reactornb.runtime.generators import Generators
 from reactornb.runtime.groups import Group
 from reactornb.runtime.handles import OutPort
-from reactornb.runtime.inbox import Inbox
 from reactornb.runtime.level_runner import LevelRunner, ReactionFailed
 from reactornb.runtime.machine import Machine, Open, Over, Wait
 from reactornb.runtime.notices import Notices
+from reactornb.runtime.outside import Border
+from reactornb.runtime.outside_inbox import deadline_behind, inbox_behind
 from reactornb.runtime.printed import Printed
 from reactornb.runtime.reactions import RunningReaction
 from reactornb.runtime.sampling import Window
@@ -65,6 +71,7 @@ class Scheduler:
         printed: what its reactions print.
         profiled: take the time at which each level begins, even where one call runs it.
         on_end: called once, on the leader's thread, when the enclave has executed its last tag.
+        border: records or replays what comes from outside; None: neither.
 
     Attributes:
         wake: the leader's.
@@ -72,14 +79,16 @@ class Scheduler:
         over: the last tag is done.
         failure: what ended the run, or None; `failed` is the number of the reaction that raised it, -1 where none did.
         spoilt: by index, reactors of which a reaction had begun that counts as not run; see `failures.py`.
+        keeper: who keeps cuts of the run, if anybody does, and then `is_kept`; `cutter` takes them here.
+        discarding: the thread, by its number, whose requests for the end count for nothing: it runs startup reactions again; -1: none.
         early: looks at the first tags; None once that is over.
         fused: run the loop of `fused.py`; else the plain one. A class attribute, which tests replace.
     """
 
     __slots__ = (
-        "__weakref__", "_leader", "_workers", "buffers", "clock", "commands", "deadlines", "early", "enclave", "failed", "failure",
-        "fast", "gate", "graph", "inbox", "level_runner", "machine", "notices", "on_end", "over", "printed", "reactions_done", "recorder", "schedule",
-        "spoilt", "start_time_ns", "tags_done", "until", "waiting", "wake", "watchdogs", "width",
+        "__weakref__", "_leader", "_workers", "border", "buffers", "clock", "commands", "cutter", "deadlines", "discarding", "early", "enclave", "failed",
+        "failure", "fast", "gate", "graph", "inbox", "is_kept", "keeper", "level_runner", "machine", "notices", "on_end", "over", "printed", "reactions_done",
+        "recorder", "schedule", "spoilt", "start_time_ns", "tags_done", "until", "waiting", "wake", "watchdogs", "width",
     )  # fmt: skip
 
     fused = True
@@ -100,6 +109,7 @@ class Scheduler:
         printed: Printed,
         profiled: bool,
         on_end: Callable[[Scheduler], None],
+        border: Border | None = None,
     ) -> None:
         self.graph = graph
         self.enclave = enclave
@@ -117,28 +127,29 @@ class Scheduler:
             stop_tag=None if timeout is None else (timeout, 0),
             keepalive=any(a.physical for a in graph.actions) if keepalive is None else keepalive,
         )
-        self.inbox = Inbox(self.wake, clock.elapsed_ns)
+        self.border = self.machine.border = border
+        self.inbox = inbox_behind(border, self.wake, clock.elapsed_ns)
         self.commands = Commands(self.wake)
         self.level_runner = LevelRunner(self, graph, enclave, workers, recorder)
         self.level_runner.profiled = profiled
         self.watchdogs = Watchdogs(self._expired, f"{workers[0].thread.name}-watchdogs-{enclave}")
-        self.gate: Gate | None = None
+        self.gate: Passage | None = None
         self.schedule: Schedule
         self.buffers: TagBuffers
         self.deadlines: list[Deadline] = []
+        self.keeper: Keeper | None = None
+        self.cutter: Cutter | None = None
         self.early: Generators | None = None
         self.start_time_ns = 0
-        self.tags_done = 0
-        self.reactions_done = 0
-        self.until = 0
-        self.over = False
-        self.waiting = False
+        self.is_kept = False  # written by who makes the engine, before it starts
+        self.tags_done = self.reactions_done = self.until = 0
+        self.over = self.waiting = False
         self.failure: BaseException | None = None
-        self.failed = -1
+        self.failed = self.discarding = -1
         self.spoilt: dict[int, RunningReaction] = {}
 
-    def adopt(self, schedule: Schedule, start_time_ns: int, replay: Sequence[tuple[TagKey, list[Target]]] = ()) -> None:
-        """Make the schedule's part of this enclave one's own, and its changes of parameters; before the first tag, on worker 0."""
+    def adopt(self, schedule: Schedule, start_time_ns: int) -> None:
+        """Make the schedule's part of this enclave one's own; before the first tag, on worker 0."""
         self.schedule = schedule
         self.buffers = schedule.buffers[self.enclave]
         self.level_runner.adopt(schedule)
@@ -146,10 +157,20 @@ class Scheduler:
             self.graph, self.enclave, schedule, self.recorder, elapsed_ns=self.clock.elapsed_ns, gated=self.gate is not None
         )  # fmt: skip
         self.start_time_ns = start_time_ns
+        if self.border is not None:
+            self.start_time_ns = self.border.adopt(self, start_time_ns)
         self.early = Generators(self, always=self.recorder.serial)
         self.commands.ask_again()
+        if self.keeper is not None:
+            self.cutter = Cutter(self.graph, schedule, self, self.keeper)
+
+    def change_at(self, replay: Sequence[tuple[TagKey, list[Target]]]) -> None:
+        """Change parameters of the enclave at these tags; before the first tag, on worker 0."""
         for tag, targets in replay:
-            self.machine.change_at(tag, [t for t in targets if self.graph.reactors[t[0]].enclave == self.enclave])
+            mine = [t for t in targets if self.graph.reactors[t[0]].enclave == self.enclave]
+            self.machine.change_at(tag, mine)
+            if self.border is not None and mine:
+                self.border.given(tag, mine)
 
     def abandon(self) -> None:
         """In a forked child, which has none of the threads: what they held is free, what is scheduled is ignored."""
@@ -198,9 +219,14 @@ class Scheduler:
         queue = self.machine.queue
         return Tag(queue.time_ns, queue.microstep)
 
-    def physical_elapsed_ns(self) -> int:
+    def elapsed_ns(self) -> int:
         """Physical time since the start of the run."""
         return self.clock.elapsed_ns()
+
+    def physical_elapsed_ns(self, reader: Reactor | None = None) -> int:
+        """Physical time since the start of the run; `reader`: whose reaction asks, if that is known."""
+        now_ns = self.clock.elapsed_ns()
+        return now_ns if self.border is None else self.border.read(now_ns, reader)
 
     @property
     def run_is_over(self) -> bool:
@@ -209,7 +235,26 @@ class Scheduler:
 
     def request_stop(self) -> None:
         """Stop at the next microstep; from a reaction or from any other thread."""
-        self.commands.give(stop=True)
+        if self.discarding == threading.get_ident():
+            return
+        if self.border is None:
+            self.commands.give(stop=True)
+        else:
+            self.border.request_stop()
+
+    @property
+    def replays(self) -> bool:
+        """Whether what came from outside in an earlier run is still to come."""
+        return self.border is not None and self.border.replays
+
+    def miss_replayed(self) -> None:
+        """Nothing can happen any more, so that never comes.
+
+        Raises:
+            ReplayError: which says so.
+        """
+        assert self.border is not None
+        raise self.border.astray()
 
     def post(self, action: Action, delay: int = 0, value: Any = None) -> None:
         """Schedule a physical action; any thread. See `Inbox.post`."""
@@ -220,24 +265,16 @@ class Scheduler:
         self.commands.watch(window)
 
     def with_deadline(
-        self, body: Callable[[], None], late: Callable[[], None], limit_ns: int, instance: Reactor
+        self, body: Callable[[], None], late: Callable[[], None] | None, limit_ns: int, instance: Reactor, name: str
     ) -> Callable[[], None]:
-        """A call that runs `late` instead of `body` once physical time has passed the tag by more than the deadline."""
-        deadline = Deadline(self, limit_ns, late)
+        """A call that runs `late` instead of `body` once physical time has passed the tag by more than the deadline; `name`: the reaction's."""
+        deadline = deadline_behind(self.border, self, limit_ns, late, name)
         self.deadlines.append(deadline)
         return deadline.guarded(body, instance)
 
     def watchdog(self, expiry: Action, timeout: int) -> tuple[Callable[..., None], Callable[[], None]]:
         """`start` and `stop` of a watchdog, which posts its expiry."""
-        dogs = self.watchdogs
-
-        def start(extra: int = 0) -> None:
-            dogs.start(expiry, timeout + int(extra))
-
-        def stop() -> None:
-            dogs.stop(expiry)
-
-        return start, stop
+        return self.watchdogs.calls(expiry, timeout)
 
     def _expired(self, expiry: Action) -> None:
         self.inbox.put(expiry, 0, None)
@@ -308,7 +345,9 @@ class Scheduler:
         step = self._next()
         if isinstance(step, Open):
             top = self.load(step.events)
-            return range(max(top, self._trigger(step.reactions)) + 1)
+            for reactions in step.starts:
+                top = max(top, self._trigger(reactions))
+            return range(top + 1)
         if isinstance(step, Wait):
             self.until = step.until_ns
         else:
@@ -320,7 +359,7 @@ class Scheduler:
         if self.gate is not None and not machine.is_over:
             return self.gate.next(self.enclave)
         if self.inbox.posts:
-            machine.accept(self.inbox.take())
+            self.accept()
         return machine.next(forever if self.fast else self.clock.elapsed_ns())
 
     def load(self, events: Sequence[Queued]) -> int:
@@ -410,16 +449,42 @@ class Scheduler:
         # Both replace what is called: one after the other, or the window within a look that never ends.
         if window is not None and (early is None or (early.always and early.is_open)) and window.turn(order.goes_on):
             self.commands.window_closed(window)
+        if self.gate is not None:  # cuts, and the end of all enclaves, are its business
+            if order.stop or order.outside:
+                self.gate.stop_from(self.enclave, outside=order.outside)
+            if not order.goes_on:
+                self.gate.cut(self.enclave)
+            return order.goes_on
+        machine = self.machine
         if order.stop:
-            if self.gate is not None:
-                self.gate.stop_from(self.enclave)
-            else:
-                self.machine.stop_by(self.machine.queue.next_microstep)
+            machine.stop_by(machine.queue.next_microstep)
+        if self.cutter is not None and (order.cut or order.outside):
+            self.cutter.take(before_stop=order.outside)
+        if order.outside:
+            machine.stop_from_outside(machine.queue.next_microstep, everywhere=True)
+        elif order.hold is not None and self._is_held_at(order.hold):
+            return False
         return order.goes_on
+
+    def _is_held_at(self, hold: Hold) -> bool:
+        """Whether nothing is left to do up to the tag after which the run is to be held."""
+        self.accept()
+        coming = self.machine.coming()
+        is_held = coming is None or coming > hold.tag
+        if is_held:
+            self.commands.held()
+            hold.reached()
+        return is_held
+
+    def accept(self, floor_ns: int = 0) -> None:
+        """Queue what was posted up to now: the only place where an inbox is emptied. With several enclaves, under the gate's lock."""
+        self.machine.accept(self.inbox.take(), floor_ns)
 
     def _finish(self) -> None:
         """The last tag is done."""
         self.inbox.close()
+        if self.border is not None:
+            self.border.ended()
         if self.gate is not None:
             self.gate.ended(self.enclave)
         self.watchdogs.end()

@@ -87,6 +87,7 @@ class Recorder:
         self.apart = False  # several enclaves report: levels come in any order and are sorted at the end
         self.changes: list[tuple[Tag, int, Any]] = []  # (tag, number of the parameter, `tuning.Change`)
         self._ran: list[tuple[Tag, int, int, str, int]] = []  # tag, level, number, name, enclave
+        self._numbers: list[int] = []  # of the signals in the trace's writes, where several enclaves report
         self._undone: set[tuple[Tag, int]] = set()
 
     @property
@@ -98,6 +99,16 @@ class Recorder:
     def fingerprint(self) -> str | None:
         """The fingerprint of the tags that are done, 64 hexadecimal digits; None where none is kept."""
         return None if self._sum is None else self._sum.hexdigest()
+
+    @property
+    def state(self) -> bytes | None:
+        """The fingerprint's sum, for a cut; None where none is kept."""
+        return None if self._sum is None else self._sum.state
+
+    def load(self, state: bytes | None) -> None:
+        """Begin with that sum."""
+        if self._sum is not None and state is not None:
+            self._sum = Fingerprint(state)
 
     def level(self, tag: Tag, ready: Sequence[RunningReaction]) -> Callable[[RunningReaction], None] | None:
         """Record a level that is about to run. A function that is returned must be called after each of its reactions."""
@@ -128,6 +139,7 @@ class Recorder:
                         added, hashed = term_and_hash(tag, s.order, s.state.value)
                         terms += added
                         logged.append((s.order, s.name, hashed))
+                        self.fingerprint_log.look(tag, s.name, s.state.value)
                 except RefusedValueError as error:
                     raise UnrecordableSignal(s, error) from error
         if self.trace is not None:
@@ -143,6 +155,8 @@ class Recorder:
         if self.trace is not None:
             copies = sorted((c for w in written for c in w.copies), key=_order)
             self.trace.writes += [(Tag(*tag), name, value) for _, name, value in copies]
+            if self.apart:
+                self._numbers += [number for number, _, _ in copies]
 
     def failed(self, tag: Tag, undone: Sequence[RunningReaction]) -> None:
         """Remove these reactions of the level that has just run, the last of its enclave: they count as not run."""
@@ -154,7 +168,8 @@ class Recorder:
             del self.trace.executions[-len(undone) :]
 
     def finish(self, failed: tuple[Tag, int] | None = None) -> None:
-        """The run is over: sort what several enclaves executed by tag.
+        """The run is over: sort what several enclaves executed and wrote by tag. An enclave into which something came from outside may
+        have gone back behind others.
 
         Args:
             failed: the tag at which an enclave failed, and its number: what others executed from that tag on is removed.
@@ -164,6 +179,9 @@ class Recorder:
             if failed is not None:
                 ran = [r for r in ran if r[0] < failed[0] or (r[0] == failed[0] and r[4] == failed[1])]
             self.trace.executions[:] = [(tag, name) for tag, _, _, name, _ in ran]
+        if self.trace is not None and self._numbers:
+            wrote = sorted(zip(self._numbers, self.trace.writes, strict=True), key=lambda row: (row[1][0], row[0]))
+            self.trace.writes[:] = [row for _, row in wrote]
 
 
 class Written(NamedTuple):

@@ -18,6 +18,7 @@ from reactornb.errors import DeclarationError, ParameterError
 from reactornb.graph import Graph, ReactorNode, find_parameter
 from reactornb.model import Reactor, fitting
 from reactornb.model.ownership import owned
+from reactornb.runtime.cut import Named, Values
 from reactornb.runtime.events import EventQueue
 from reactornb.runtime.handles import InPort
 from reactornb.runtime.schedule import Schedule
@@ -138,6 +139,7 @@ class Tuning:
         self._opens_tags = opens_tags
         self._waiting: list[tuple[int, list[Target]]] = []  # (physical time of the call in ns, targets): no tag yet
         self._parameters: dict[tuple[int, str], Parameter] = {}
+        self._made: list[tuple[Tag, int, Change]] = []  # of this enclave; the recorder has those of all
 
     def accept(self, posted_ns: int, targets: list[Target]) -> None:
         """Add changes that were posted at this physical time; they take effect at the next tag that opens."""
@@ -168,6 +170,39 @@ class Tuning:
     def close(self) -> None:
         """See `TagSource`."""
 
+    def saved(self, values: Values) -> dict[str, Any]:
+        """Between two tags, the changes that wait for the next one, and those that were made; for a cut."""
+        return {
+            "waiting": [
+                (posted_ns, [(reactor, name, values.add(value)) for reactor, name, value in targets])
+                for posted_ns, targets in self._waiting
+            ],
+            "made": [
+                (tuple(tag), order, change.path, values.add(change.old), values.add(change.new))
+                for tag, order, change in self._made
+            ],
+        }
+
+    def load(self, saved: dict[str, Any], named: Named) -> None:
+        """Begin with what `saved` gave. The changed parameters themselves are attributes of the instances."""
+        self._waiting[:] = [
+            (posted_ns, [(reactor, name, named.value(place)) for reactor, name, place in targets])
+            for posted_ns, targets in saved["waiting"]
+        ]
+        self._made[:] = [
+            (tag := Tag(*made), order, Change(tag, path, named.value(old), named.value(new)))
+            for made, order, path, old, new in saved["made"]
+        ]
+        self._recorder.changes += self._made
+
+    def numbered(self, order: int) -> Parameter:
+        """The signal of a parameter, by its number."""
+        for reactor, node in enumerate(self._graph.reactors):
+            for name in node.cls._spec.parameters:
+                if self._schedule.parameter_order(reactor, name) == order:
+                    return self._parameter(reactor, name)
+        raise LookupError(f"no parameter has the number {order}")
+
     def _parameter(self, reactor: int, name: str) -> Parameter:
         """The signal of a parameter, which is recorded and triggers reactions; created when the parameter first changes."""
         parameter = self._parameters.get((reactor, name))
@@ -188,7 +223,9 @@ class Tuning:
         tag = Tag(*self._queue.now)
         old = getattr(instance, name)
         object.__setattr__(instance, name, _own(value))
-        self._recorder.changes.append((tag, parameter.order, Change(tag, parameter.name, old, value)))
+        made = (tag, parameter.order, Change(tag, parameter.name, old, value))
+        self._made.append(made)
+        self._recorder.changes.append(made)
         parameter.state.value = value
 
 

@@ -12,9 +12,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection
 from typing import Any
-from uuid import uuid4
 
-import anywidget
 import traitlets
 
 from reactornb.graph import Graph
@@ -24,11 +22,12 @@ from reactornb.viz.assets import asset
 from reactornb.viz.fold import fold
 from reactornb.viz.graph_view import in_page
 from reactornb.viz.heat import Heat
+from reactornb.viz.panel import Panel
 
 __all__ = ["GraphPanel"]
 
 
-class GraphPanel(anywidget.AnyWidget):
+class GraphPanel(Panel):
     """A graph to look at and to unfold.
 
     Args:
@@ -46,10 +45,8 @@ class GraphPanel(anywidget.AnyWidget):
         levels, depth: as given; -1 is a depth chosen by size.
         label, words: the picture's text alternative, short and as an outline.
         error: why there is no picture.
-        twin: identifies the hidden picture below the panel.
         picture: the last picture, drawn by the page or here; not sent to the page.
         on_picture: called when the page has drawn one, on the loop's thread.
-        sent_bytes: about how much the last `refresh` sent.
     """
 
     _esm = asset("page.js", "graph_colors.js", "graph_panel.js")
@@ -62,7 +59,6 @@ class GraphPanel(anywidget.AnyWidget):
     label = traitlets.Unicode("").tag(sync=True)
     words = traitlets.Unicode("").tag(sync=True)
     error = traitlets.Unicode("").tag(sync=True)
-    twin = traitlets.Unicode("").tag(sync=True)
     heat: traitlets.Dict[str, Any] = traitlets.Dict().tag(sync=True)
     following = traitlets.Unicode("").tag(sync=True)
 
@@ -81,7 +77,6 @@ class GraphPanel(anywidget.AnyWidget):
     ) -> None:
         self.graph = graph
         self.run: Run | None = None
-        self.sent_bytes = 0
         self._heat: Heat | None = None
         self._on_seen = seen
         # Views that report to be visible. The run is sampled only while there is one.
@@ -93,7 +88,7 @@ class GraphPanel(anywidget.AnyWidget):
         self._expanded = set(expanded)
         state = self._drawn(levels, depth)
         self.picture = state["svg"]
-        super().__init__(label=dot.label(graph), twin=uuid4().hex, **state, **options)
+        super().__init__(label=dot.label(graph), **state, **options)
         self.on_msg(self._on_message)
 
     def _drawn(self, levels: bool, depth: int | None) -> dict[str, Any]:
@@ -200,11 +195,6 @@ class GraphPanel(anywidget.AnyWidget):
             data["image/svg+xml"] = self.picture
             data["text/html"] = in_page(self.picture, f' data-rnb-of="{self.twin}"')
         return data
-
-    @property
-    def is_open(self) -> bool:
-        """False once the widget was closed."""
-        return self.comm is not None
 
 
 def _shape(graph: Graph) -> list[Any]:

@@ -2,7 +2,7 @@
 
 const BUTTONS = [
   ["pause", "Pause", "hold the run before its next tag"],
-  ["resume", "Resume", "let the run go on"],
+  ["resume", "Resume", "let the run go on: a kept run that is over goes on from its last checkpoint, as if it had never been interrupted"],
   ["step", "Step", "execute one tag"],
   ["stop", "Stop", "end the run at its next microstep, with its shutdown reactions"],
   ["abandon", "Abandon", "give the run up: a reaction does not return. Its program can be started again; the reaction's thread stays behind"],
@@ -10,6 +10,8 @@ const BUTTONS = [
 ];
 const OVER = ["start"];
 const OFFERED = { running: ["pause", "stop"], paused: ["resume", "step", "stop"], finished: OVER, stopped: OVER, abandoned: OVER, failed: OVER };
+
+const DRAWN = ["curves", "points", "axes", "sent", "marks"]; // what of the model the charts show
 
 // Is the kernel there? What a panel of a living run shows is true as of its last message; while runs live one comes every second
 // or so. `word` is what to say instead of "running", null while all is well.
@@ -89,6 +91,7 @@ class RunLine {
     this.group = buttons;
     this.doing = element(head, "span", "rnb-fact rnb-doing");
     this.facts = element(head, "span", "rnb-fact");
+    this.ahead = element(head, "span", "rnb-fact rnb-ahead");
     this.rates = element(head, "span", "rnb-fact");
     this.workers = element(head, "span", "rnb-fact");
     this.use = element(head, "span", "rnb-workers");
@@ -100,7 +103,7 @@ class RunLine {
     this.missed.title = "reactions that began after their deadline";
     this.bar = element(this.root, "div", "rnb-bar");
     this.bar.setAttribute("role", "progressbar");
-    this.bar.setAttribute("aria-label", "share of the logical time at which it ends");
+    this.bar.setAttribute("aria-label", "how much of the run is done");
     this.done = element(this.bar, "div");
     this.warnings = element(this.root, "ul", "rnb-warnings");
     this.warnings.setAttribute("aria-label", "warnings");
@@ -119,19 +122,22 @@ class RunLine {
     this.swatch.style.background = s.color;
     this.state.dataset.state = word ? word.state : s.abandonable ? "hung" : s.state;
     this.group.setAttribute("aria-label", `commands to ${s.title}`);
-    const stood = `${s.state} ${s.tag}`; // a pressed button stays grey until the run has answered
+    const stood = `${s.title} ${s.state} ${s.tag} ${s.told}`; // a pressed button stays grey until the run has answered
     const offered = gone ? [] : [...(OFFERED[s.state] || []), ...(s.abandonable ? ["abandon"] : [])];
     for (const [what, button] of this.buttons) {
       button.hidden = !offered.includes(what) || (what === "start" && !s.restarts);
+      if (what === "resume" && s.resumable && !gone) button.hidden = false;
       if (stood !== this.stood) button.disabled = false;
     }
     this.stood = stood;
-    setText(this.doing, gone ? `was ${s.state}` : [s.doing, s.again].filter(Boolean).join(" · "));
+    const left = s.kept ? `kept as ${s.kept}: %reactor curves ${s.kept} shows it as it ended, %reactor resume ${s.kept} goes on` : "";
+    setText(this.doing, (gone ? [`was ${s.state}`, left] : [s.doing, s.again, s.told]).filter(Boolean).join(" · "));
     const warnings = gone ? [] : s.warnings;
     while (this.warnings.childElementCount > warnings.length) this.warnings.lastChild.remove();
     while (this.warnings.childElementCount < warnings.length) element(this.warnings, "li");
     warnings.forEach((words, i) => setText(this.warnings.children[i], words));
     setText(this.facts, `tag ${s.tag} · physical ${s.seconds.toFixed(1)} s${s.pace ? ` · ${s.pace}` : ""}`);
+    setText(this.ahead, s.alive && !gone ? s.ahead : "");
     setText(this.rates, gone ? "" : s.rates.join(" · "));
     setText(this.workers, s.placement);
     setText(this.seed, `seed ${s.seed}${s.fingerprint ? " · " + s.fingerprint.slice(0, 12) : ""}`);
@@ -155,13 +161,18 @@ class RunLine {
   }
 }
 
-// Smoothing, axes, mean, zoom; `changed` is called when `look` was.
-function controls(parent, look, changed, all) {
+// The x axis, smoothing, logarithms, mean, zoom; `changed` is called when `look` was, `turned` when the axis was chosen.
+function controls(parent, look, changed, turned, all) {
   const row = element(parent, "div", "rnb-controls");
+  const across = element(row, "label", "", "x ");
+  across.title = "what the curves are drawn over; tag is the logical time, or the microstep where that does not move";
+  const axis = element(across, "select");
+  axis.setAttribute("aria-label", "x axis");
+  axis.addEventListener("change", () => { look.axis = axis.value; turned(); });
   const smoothing = element(row, "label", "", "smoothing ");
   const slider = element(smoothing, "input");
   Object.assign(slider, { type: "range", min: 0, max: 0.3, step: 0.01, value: look.smoothing });
-  slider.setAttribute("aria-label", "smoothing: share of the values that each mean is over");
+  slider.setAttribute("aria-label", "smoothing: share of the values that each mean is over; of episodes the last 100 at 3 %, but at most a tenth of all");
   const share = element(smoothing, "span", "", "");
   const said = () => setText(share, ` ${Math.round(look.smoothing * 100)} %`);
   slider.addEventListener("input", () => { look.smoothing = Number(slider.value); said(); changed(); });
@@ -178,11 +189,12 @@ function controls(parent, look, changed, all) {
   check("log x", "logX", "logarithmic x axes; what is at 0 is left out");
   check("log y", "logY", "logarithmic y axes; values up to 0 are left out");
   const mean = check("mean and spread", "mean", "the mean over the runs, with a band from the least to the greatest");
+  const iqm = check("interquartile mean", "iqm", "instead of mean and range the mean of the middle half of the runs (of fewer than four: of all) and its 95 % bootstrap interval");
   const reset = element(row, "button", "", "show all");
   reset.type = "button";
   reset.title = "undo zooming: drag over a chart to zoom, double-click to undo";
   reset.addEventListener("click", all);
-  return { row, mean };
+  return { row, mean, iqm, axis };
 }
 
 function render({ model, el }) {
@@ -193,10 +205,11 @@ function render({ model, el }) {
   const lines = element(root, "div");
   const runs = [];
   const pulse = new Pulse(model);
-  const look = { smoothing: 1 / 30, logX: false, logY: false, mean: true };
+  const look = { smoothing: 1 / 30, logX: false, logY: false, mean: true, iqm: false, axis: null, reach: new Map() };
   const charts = new Map();
   const all = () => charts.forEach((chart) => chart.all());
-  const { row, mean } = controls(root, look, () => charts.forEach((chart) => chart.draw()), all);
+  const menu = new PointMenu(root, (message) => model.send(message));
+  const { row, mean, iqm, axis } = controls(root, look, () => charts.forEach((chart) => chart.draw()), () => showCurves(), all);
   const none = element(root, "div", "rnb-none");
   const grid = element(root, "div", "rnb-charts");
   const printed = element(root, "details", "rnb-printed");
@@ -218,24 +231,42 @@ function render({ model, el }) {
     root.setAttribute("aria-label", shown.map((s) => s.title).join(", "));
   }
 
+  function showAxes(axes, chosen) {
+    const known = JSON.stringify(axes);
+    if (known !== axis.dataset.known) {
+      axis.dataset.known = known;
+      axis.replaceChildren(...axes.map(([name, title]) => new Option(title, name)));
+    }
+    if (axis.value !== chosen) axis.value = chosen;
+  }
+
   function showCurves() {
     const curves = model.get("curves");
-    const axis = model.get("axis");
     const shown = model.get("runs");
+    const axes = model.get("axes");
+    const [chosen, title] = axes.find(([name]) => name === look.axis) || axes[0] || ["tag", ""];
+    showAxes(axes, chosen);
     none.style.display = curves.length ? "none" : "";
     row.style.display = curves.length ? "" : "none";
-    mean.style.display = shown.length > 1 ? "" : "none";
-    const decoded = decode(curves, model.get("points"));
+    mean.style.display = iqm.style.display = shown.length > 1 ? "" : "none";
+    const decoded = decode(curves, model.get("points"), model.get("sent"));
     const metrics = new Map();
     curves.forEach((curve, i) => {
       const of = metrics.get(curve.name) || [];
-      of.push({ ...decoded[i], color: curve.color, last: curve.last, words: curve.words, perBucket: curve.per_bucket, label: shown[curve.run].label, group: shown[curve.run].group, ended: !shown[curve.run].alive });
+      const { legend, label, group, kept, alive } = shown[curve.run];
+      of.push({ ...decoded[i], place: curve.run, kept, color: curve.color, last: curve.last, words: curve.words, count: curve.count, ofEpisodes: curve.of_episodes, label, legend, group, ended: !alive });
       metrics.set(curve.name, of);
     });
+    const marks = model.get("marks").filter(({ at }) => chosen in at);
     for (const [name, own] of metrics) {
-      if (!charts.has(name)) charts.set(name, new Chart(grid, name, look, sync));
-      charts.get(name).update(own, axis);
+      if (!charts.has(name)) charts.set(name, new Chart(grid, name, look, sync, (...where) => menu.open(...where)));
+      const chart = charts.get(name);
+      chart.box.style.order = curves.find((curve) => curve.name === name).place;
+      const color = (run) => (shown.length > 1 ? shown[run].color : "#7c8796");
+      chart.update(own, chosen, title, marks.filter(({ run }) => own.some((one) => one.place === run)).map(({ run, words, at }) => ({ x: at[chosen], words, color: color(run) })));
     }
+    const returns = RETURNS.map((name) => charts.get(name)).filter((chart) => chart && chart.plot);
+    if (returns.length > 1) for (const { plot, zoomed } of returns) if (!zoomed) plot.setData(plot.data, true); // each has seen the other's reach now
     for (const [name, chart] of charts) chart.box.style.display = metrics.has(name) ? "" : "none";
   }
 
@@ -270,7 +301,7 @@ function render({ model, el }) {
   size.observe(grid);
   const theme = new MutationObserver(() => charts.forEach((chart) => chart.plot && chart.plot.redraw()));
   theme.observe(document.body, { attributes: true, attributeFilter: ["data-jp-theme-name", "data-jp-theme-light", "class"] });
-  for (const name of ["curves", "points", "axis"]) model.on(`change:${name}`, drawCurves);
+  for (const name of DRAWN) model.on(`change:${name}`, drawCurves);
   const hear = () => { pulse.hear(); draw(); };
   model.on("change", hear);
   const looks = setInterval(() => { if (model.get("runs").some((s) => s.alive)) showRuns(); }, 1000);
@@ -280,8 +311,9 @@ function render({ model, el }) {
   return () => {
     clearInterval(looks);
     pulse.close();
+    menu.remove();
     model.off("change", hear);
-    for (const name of ["curves", "points", "axis"]) model.off(`change:${name}`, drawCurves);
+    for (const name of DRAWN) model.off(`change:${name}`, drawCurves);
     size.disconnect();
     theme.disconnect();
     charts.forEach((chart) => chart.plot && chart.plot.destroy());

@@ -8,22 +8,34 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from reactornb.errors import ReactionError, ReactorError
-from reactornb.runtime import Run
+from reactornb.runtime import Result, Run
 from reactornb.runtime.busy import Busy
+from reactornb.runtime.outlook import Outlook
 from reactornb.tags import forever, format_ns
-from reactornb.viz.curves import curves_svg, number, told_apart, words
-from reactornb.viz.series import LogReader, Series, axis_of
+from reactornb.viz.axes import axes_of, checked_axis, in_order, resolved, shown
+from reactornb.viz.curves_picture import curves_svg
+from reactornb.viz.labels import Mark, grouped, legends, marks_of, number, told_apart, words
+from reactornb.viz.series import COLUMNS, LogReader, Series
 
-__all__ = ["RunView", "RunsView", "describe_failure"]
+if TYPE_CHECKING:
+    from reactornb.durable.stored import StoredRun
+    from reactornb.viz.labels import AnyRun, SomeRuns
+    from reactornb.viz.stored_view import StoredView
+
+__all__ = ["RESUMABLE", "RunView", "RunsView", "describe_failure"]
+
+RESUMABLE = ("stopped", "failed", "abandoned", "interrupted")
+"""States of a kept run that can go on."""
 
 _WINDOW = 2.0  # seconds over which rates are taken
 _BUSY_S = 2.0  # a reaction that takes longer is named
 _HUNG_S = 10.0  # after this time in one reaction, or after a request to end, the panel offers to abandon the run
+_MOST_MARKS = 200  # the last changes of a run that are marked
 _LAG_S = 1.0  # a larger lag is worth a warning
 
 
@@ -36,11 +48,23 @@ class RunView:
     Attributes:
         run: as given.
         reader: its metrics so far, in buckets.
+        label: names its curves.
+        again: the code that gets the run.
+        is_steered: whether buttons have a meaning: of a stored run (`StoredView`) they do not.
+        kept: the name under which it is kept on disk; "" if it is not.
+        origin: of what run it is a branch; "" unless it is a stored one.
     """
+
+    is_steered = True
+    origin = ""
 
     def __init__(self, run: Run) -> None:
         self.run = run
+        self.kept = "" if run.kept is None else run.kept.name
+        self.label = f"run {run.number}{f' ({self.kept})' if self.kept else ''}, seed {run.seed}"
+        self.again = f"in Python: run = %reactor run {run.name}"
         self.reader = LogReader(run)
+        self._outlook = Outlook(run)
         self._history: deque[tuple[float, int, int, float]] = deque()
         self._use: list[float] = []
         self._used_at = 0.0
@@ -56,14 +80,19 @@ class RunView:
         self._deadlines = any(r.deadline is not None and r.deadline < forever for r in graph.reactions)
 
     @property
+    def is_resumable(self) -> bool:
+        """Whether the run is over and could go on: it was kept, and did not come to its own end."""
+        return bool(self.kept) and self.run.state in RESUMABLE
+
+    @property
     def series(self) -> dict[str, Series]:
         """The metrics by name."""
         return self.reader.series
 
     @property
     def curves(self) -> dict[str, Series]:
-        """The metrics that are drawn: all but "steps", which is shown as a rate."""
-        return {name: series for name, series in self.series.items() if name != "steps"}
+        """The metrics that are drawn; see `axes.shown`."""
+        return {name: self.series[name] for name in shown(self.series)}
 
     def refresh(self) -> bool:
         """Read the values logged since the last call; returns whether there were any."""
@@ -107,8 +136,8 @@ class RunView:
     def status(self) -> dict[str, Any]:
         """Everything but the curves, in types that JSON can represent."""
         run = self.run
-        until_ns = run.options.until_ns
         tag = run.tag
+        ahead = self._outlook.look(self.series["steps"].total if "steps" in self.series else 0.0)
         return {
             "title": f"run {run.number} of {run.program.name}",
             "state": run.state,
@@ -118,7 +147,8 @@ class RunView:
             "empty": self._empty(),
             "tag": f"{format_ns(tag.time_ns)}, microstep {tag.microstep:,}",
             "seconds": round(run.seconds, 2),
-            "progress": min(tag.time_ns / until_ns, 1.0) if until_ns else None,
+            "progress": None if ahead is None else ahead.share,
+            "ahead": "" if ahead is None else " · ".join(ahead.words),
             "rates": [f"{number(float(round(v)))} {name}/s" for name, v in self.rates().items()],
             "workers": run.workers,
             "placement": run.placement.describe(),
@@ -216,8 +246,9 @@ class RunView:
         workers = f"{s['workers']} worker{'s' if s['workers'] > 1 else ''}"
         parts = [f"{s['title']}: {s['state']}", f"tag {s['tag']}", f"{s['seconds']:.1f} s", *s["rates"], workers]
         parts += [s[name] for name in ("pace", "missed", "doing") if s[name]]
+        parts += [f"kept as {self.kept}"] if self.kept else []
         if s["progress"] is not None and self.run.is_alive:
-            parts.insert(1, f"{s['progress']:.0%}")
+            parts.insert(1, s["ahead"])
         return " · ".join(parts)
 
     def text(self) -> str:
@@ -257,39 +288,86 @@ class RunsView:
     """What a panel shows of one run or of several.
 
     Args:
-        runs: the runs.
+        runs: the runs, live ones and stored ones; or such by the names of their groups.
         metrics: names of those that are shown; all unless given.
+        axis: the x axis, see `axes.resolved`.
 
     Attributes:
         views: one for each run.
+        chosen: the x axis that was asked for; None: the default.
     """
 
     def __init__(
         self,
-        runs: Iterable[Run],
+        runs: SomeRuns,
         metrics: Iterable[str] | None = None,
+        axis: str | None = None,
     ) -> None:
-        self.views = [RunView(run) for run in runs]
+        chosen, self._named = grouped(runs)
+        self.views = [_view_of(run) for run in chosen]
+        self.chosen = checked_axis(axis)
         self._metrics = None if metrics is None else list(metrics)
+        self._marks: dict[tuple[int, Mark], dict[str, float]] = {}  # by place in `views`
 
-    def add(self, run: Run) -> None:
-        """Show another run beside them."""
-        self.views.append(RunView(run))
+    def add(self, run: Run | StoredRun, group: str = "") -> None:
+        """Show another run beside them.
+
+        Args:
+            run: the run.
+            group: its group, where groups have names.
+        """
+        self.views.append(_view_of(run))
+        if self._named is not None:
+            self._named.append(group)
+
+    def replace(self, place: int, run: Run | StoredRun) -> None:
+        """Show a run instead of the one that it goes on from."""
+        self.views[place] = _view_of(run)
+
+    @property
+    def _live(self) -> list[Run]:
+        """The runs of this process: what stored ones printed is not kept."""
+        return [view.run for view in self.views if isinstance(view.run, Run)]
 
     def groups(self) -> list[str]:
-        """For each run the parameters, besides the seed, that differ from the other runs, such as "learning_rate=0.01"; "" if none do.
+        """For each run the name of its group; where groups have none the parameters, besides the seed, that differ from the other runs, such as
+        "learning_rate=0.01"; "" if none do.
 
         Runs of one group repeat the same experiment: a mean is taken within a group only.
         """
-        return told_apart([view.run for view in self.views])
+        return told_apart([view.run for view in self.views]) if self._named is None else list(self._named)
+
+    def legends(self, groups: Sequence[str]) -> list[str]:
+        """For each run the shortest label that tells it from the others; see `labels.legends`."""
+        return legends([view.run for view in self.views], groups)
+
+    def marks(self) -> list[tuple[int, str, dict[str, float]]]:
+        """Where parameters were changed: the run's place, words, and where the run stood before, on each of `series.COLUMNS`."""
+        listed = []
+        for place, view in enumerate(self.views):
+            for mark in marks_of(view.run)[-_MOST_MARKS:]:
+                at = self._marks.get((place, mark))
+                if at is None:  # worked out once: a later look has merged what was before it
+                    at = {
+                        axis: max((s.x_before(mark.tag, axis) for s in view.series.values()), default=0.0)
+                        for axis in COLUMNS
+                    }
+                    self._marks[place, mark] = at
+                listed.append((place, mark.words, at))
+        return listed
 
     @property
     def curves(self) -> list[dict[str, Series]]:
         """Per run, the metrics that are drawn."""
         wanted = self._metrics
         if wanted is None:
-            return [view.curves for view in self.views]
+            return [view.curves for view in self.views]  # each in the order of `axes.in_order`
         return [{name: view.series[name] for name in wanted if name in view.series} for view in self.views]
+
+    def names(self) -> list[str]:
+        """The metrics that are drawn, in the order in which they stand: as they were asked for, or returns first."""
+        there = dict.fromkeys(name for run in self.curves for name in run)
+        return in_order(there) if self._metrics is None else [name for name in self._metrics if name in there]
 
     @property
     def is_alive(self) -> bool:
@@ -305,15 +383,15 @@ class RunsView:
         """How many lines the runs have printed, and each run's last lines, after a line that counts the omitted ones."""
         share = max(len(self.views), 1)
         lines = []
-        for run in (view.run for view in self.views):
+        for run in self._live:
             who = f"run {run.number}: " if len(self.views) > 1 else ""
             lines += [f"{who}{line}" for line in run.printed.tail(last, chars // share)]
-        return sum(view.run.printed.count for view in self.views), "\n".join(lines)
+        return sum(run.printed.count for run in self._live), "\n".join(lines)
 
     @property
     def printed_version(self) -> int:
         """Grows whenever a run prints."""
-        return sum(view.run.printed.version for view in self.views)
+        return sum(run.printed.version for run in self._live)
 
     def check(self) -> None:
         """Check the names of the requested metrics; call it after `refresh`.
@@ -332,11 +410,25 @@ class RunsView:
 
     def svg(self) -> str:
         """The panel as a picture."""
-        return curves_svg(self.curves, "\n".join(view.caption() for view in self.views))
+        return curves_svg(self.curves, "\n".join(view.caption() for view in self.views), axis=self.chosen)
 
-    def axis(self) -> str:
-        """What the curves have on their x axes; see `series.axis_of`."""
-        return axis_of(series for run in self.curves for series in run.values())
+    def axes(self) -> dict[str, str]:
+        """The x axes that a user can choose, the default first, and what each is of `axes.AXES`."""
+        shown = [series for run in self.curves for series in run.values()]
+        names = axes_of(shown)
+        if self.chosen is not None:
+            names = [self.chosen, *(name for name in names if name != self.chosen)]
+        return {name: resolved(name, shown) for name in names}
+
+
+def _view_of(run: AnyRun) -> RunView | StoredView:
+    if isinstance(run, Run):
+        return RunView(run)
+    if isinstance(run, Result):
+        raise ReactorError(f"a panel shows runs, and {run!r:.60} is a result: plot(result) draws its curves.")
+    from reactornb.viz.stored_view import StoredView  # which brings the reading of files with it
+
+    return StoredView(run)
 
 
 def describe_failure(failure: BaseException | None) -> str:

@@ -12,9 +12,7 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
-import anywidget
 import numpy
 import traitlets
 
@@ -22,6 +20,7 @@ from reactornb.files import FileError
 from reactornb.runtime.timeline import Lane, Timeline
 from reactornb.tags import Tag
 from reactornb.viz.assets import asset
+from reactornb.viz.panel import Panel
 from reactornb.viz.spans import Drawn
 from reactornb.viz.timeline_view import COLORS, Frame, TimelineView
 
@@ -33,7 +32,7 @@ _SHORTEST_NS = 1000
 _MOST_BINS = 24_000  # of all lanes together
 
 
-class TimelinePanel(anywidget.AnyWidget):
+class TimelinePanel(Panel):
     """Who ran what, when, on which worker and core, with tags and levels; zoomed by the page.
 
     Args:
@@ -51,8 +50,6 @@ class TimelinePanel(anywidget.AnyWidget):
         spans: the data; per lane the tag's time as float64, begin (relative to `from`) and length in ns as float32, reaction and
             microstep as int32; then for crowded pixels number, reaction and count as int32, and the busy share as float32.
         said: the result of the last command, as text.
-        twin: identifies the hidden picture below the panel.
-        sent_bytes: the approximate size of the messages that the last `refresh` sent.
     """
 
     _esm = asset("page.js", "timeline_picture.js", "timeline_panel.js")
@@ -66,7 +63,6 @@ class TimelinePanel(anywidget.AnyWidget):
     frame: traitlets.Dict[str, Any] = traitlets.Dict().tag(sync=True)
     spans = traitlets.Bytes().tag(sync=True)
     said = traitlets.Unicode("").tag(sync=True)
-    twin = traitlets.Unicode("").tag(sync=True)
 
     def __init__(
         self,
@@ -77,13 +73,12 @@ class TimelinePanel(anywidget.AnyWidget):
     ) -> None:
         self.timeline = timeline
         self.view = TimelineView(timeline)
-        self.sent_bytes = 0
         self._later = later
         self._over = False
         self._width = 900
         self._asked = ""  # number of the page's request that the frame answers
         self._look_at_end(last_ns)
-        super().__init__(cores=[lane.core for lane in timeline.lanes], twin=uuid4().hex, **self._all(), **options)
+        super().__init__(cores=[lane.core for lane in timeline.lanes], **self._all(), **options)
         self.on_msg(self._on_message)
 
     def _look_at_end(self, last_ns: int | None) -> None:
@@ -225,18 +220,13 @@ class TimelinePanel(anywidget.AnyWidget):
     def static(self) -> dict[str, str]:
         """The panel's static fallback: MIME type to content."""
         svg = self.view.svg(self._window)
-        html = f'<div data-rnb-of="{self.twin}">{svg}</div>'
+        html = self.below(svg)
         return {"text/plain": self.view.text(self._window), "image/svg+xml": svg, "text/html": html}
 
     @property
     def run_is_alive(self) -> bool:
         """True until the last tag of the run is done."""
         return self.timeline.is_alive
-
-    @property
-    def is_open(self) -> bool:
-        """False once the widget was closed."""
-        return self.comm is not None
 
 
 def _packed(lane: Lane, drawn: Drawn, frame: Frame) -> list[bytes]:

@@ -208,3 +208,41 @@ def test_environments_give_the_same_observations_in_text_and_python(tmp_path):
     assert int(reactions) == 1 + 30 * (3 + 1) + 2 * 3
     figures = json.loads((tmp_path / "found.json").read_text())["figures"]
     assert {f"CartPole-v1, {s}, 2 workers, .lf" for s in ("1 step", "2 steps")} <= set(figures)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(util.find_spec("gymnasium") is None, reason="Gymnasium is not installed")
+def test_what_keeping_a_run_costs_is_measured(tmp_path):
+    file = tmp_path / "found.json"
+    small = ["--mb", "1", "--seconds", "0.3", "--repeats", "1", "--runs", "20", "--json"]
+    command = [sys.executable, "-m", "reactornb", "bench", "keep", *small, str(file)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=150)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(file.read_text())
+    figures = {name.partition(",")[0] + name.partition(":")[2] for name in found["figures"]}
+    assert figures >= {"dqn pause", "ppo pause", "dqn: a copy a copy", "not kept", "kept", "20 runs"}
+    assert {ratio["name"] for ratio in found["ratios"]} >= {
+        "dqn: pause / copy",
+        "kept, one checkpoint a minute / not kept",
+    }
+    assert not list(tmp_path.glob("runs*"))
+
+
+@pytest.mark.skipif(util.find_spec("gymnasium") is None, reason="needs Gymnasium")
+def test_as_published_all_environments_are_one_and_every_observation_is_printed(monkeypatch):
+    from reactornb.bench import broadcast
+    from reactornb.bench.gym import Gym
+
+    printed = []
+    monkeypatch.setattr(broadcast, "show", lambda observations: printed.extend(map(list, observations)))
+    parameters = {"envs": 3, "rounds": 5}
+    found = [
+        Program(Gym, as_published=True, **parameters).run(workers=n, fast=True, fingerprint=True).fingerprint
+        for n in (1, 2, 8)
+    ]
+    assert len(set(found)) == 1
+    assert len(printed) == 3 * 3 * 5
+    assert printed[0] == printed[1] == printed[2]
+    assert printed[0] != printed[3]
+    Program(Gym, **parameters).run(workers=1, fast=True)
+    assert len(printed) == 3 * 3 * 5

@@ -20,7 +20,7 @@ from reactornb.runtime.scheduler import Scheduler
 from reactornb.runtime.sharing import Policy
 from reactornb.testing import FakeClock
 
-__all__ = ["WAYS", "Different", "check", "check_apart"]
+__all__ = ["WAYS", "Different", "check", "check_apart", "compare", "place_once", "put_apart", "without_deadlines"]
 
 DEFAULT_NS = Policy.share_above_ns
 # (workers, the work in ns above which a level is shared, the fused loop): alone, always sharing, and as it comes
@@ -106,15 +106,8 @@ def check_apart(drawn, salt):
     Raises:
         AssemblyError, EndlessError, Different: as `check`.
     """
-    if "deadline=" in drawn.source:
-        return "deadlines"  # the fake clock jumps whenever some enclave waits
-    draw = numpy.random.default_rng(salt)
-    apart = re.sub(
-        r"^(    c\d+ = )(.*)$",
-        lambda m: m[0] if draw.random() < 0.4 else f"{m[1]}enclave({m[2]}, each={draw.random() < 0.3})",
-        drawn.source,
-        flags=re.MULTILINE,
-    )
+    drawn = without_deadlines(drawn)
+    apart = put_apart(drawn.source, salt)
     if apart == drawn.source:
         return "nothing to put apart"
     plain = Program(make(drawn.source))
@@ -150,6 +143,22 @@ def check_apart(drawn, salt):
                 raise Different(f"the trace depends on the workers: {what}:\n{shown!r}")
             first = found.executions, found.writes, this
     return "compared"
+
+
+def without_deadlines(drawn):
+    """The program without its deadlines: with enclaves, the fake clock jumps whenever some enclave waits."""
+    return replace(drawn, source=re.sub(r"(, )?deadline=ns\(\d+\)", "", drawn.source))
+
+
+def put_apart(source, salt):
+    """A program with some of its reactors in enclaves of their own."""
+    draw = numpy.random.default_rng(salt)
+    return re.sub(
+        r"^(    c\d+ = )(.*)$",
+        lambda m: m[0] if draw.random() < 0.4 else f"{m[1]}enclave({m[2]}, each={draw.random() < 0.3})",
+        source,
+        flags=re.MULTILINE,
+    )
 
 
 def before(rows, end):

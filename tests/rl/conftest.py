@@ -12,6 +12,8 @@ if util.find_spec("torch") is None or util.find_spec("gymnasium") is None:
             "bench_learning",
             "bench_train",
             "config",
+            "continuous",
+            "continuous_gradients",
             "dense",
             "envs",
             "gradients_written_out",

@@ -17,12 +17,16 @@ from reactornb.rl import (
     A2C,
     A3C,
     APPO,
+    DDPG,
     DQN,
     IMPALA,
     PPO,
+    SAC,
+    TD3,
     A2CConfig,
     A3CConfig,
     APPOConfig,
+    DDPGConfig,
     DQNConfig,
     Evaluator,
     IMPALAConfig,
@@ -30,12 +34,28 @@ from reactornb.rl import (
     PPOConfig,
     QLearning,
     QLearningConfig,
+    RecurrentPPO,
+    RecurrentPPOConfig,
     ReplayBuffer,
     Rollout,
+    SACConfig,
+    TD3Config,
 )
 from reactornb.rl.errors import ConfigError, UnknownEnvironmentError
 
-CONFIGS = (PPOConfig, A2CConfig, A3CConfig, APPOConfig, DQNConfig, IMPALAConfig, QLearningConfig)
+CONFIGS = (
+    PPOConfig,
+    A2CConfig,
+    A3CConfig,
+    APPOConfig,
+    DQNConfig,
+    IMPALAConfig,
+    RecurrentPPOConfig,
+    QLearningConfig,
+    SACConfig,
+    TD3Config,
+    DDPGConfig,
+)
 FIELDS = [(cls, f.name) for cls in CONFIGS for f in dataclasses.fields(cls)]
 
 
@@ -43,7 +63,12 @@ FIELDS = [(cls, f.name) for cls in CONFIGS for f in dataclasses.fields(cls)]
 def test_no_field_takes_text_infinity_or_a_number_below_its_range(cls, field):
     default = getattr(cls(), field)
     for wrong in ("many", math.nan, -(10**6), object()):
-        if (field, wrong) in (("log_std_init", -(10**6)), ("device", "many")):
+        if (field, wrong) in (
+            ("log_std_init", -(10**6)),
+            ("stop_at_return", -(10**6)),
+            ("target_entropy", -(10**6)),
+            ("device", "many"),
+        ):
             continue  # any number, any name of a device
         with pytest.raises(ConfigError) as caught:
             dataclasses.replace(cls(), **{field: wrong})
@@ -70,6 +95,10 @@ def test_no_field_takes_text_infinity_or_a_number_below_its_range(cls, field):
         (lambda: DQNConfig(total_timesteps=100, learning_starts=200), "there would be no update"),
         (lambda: DQNConfig(tau=0), "tau=0 must be a number above 0 and at most 1"),
         (lambda: DQNConfig(device=0), "name of a torch device"),
+        (lambda: SACConfig(total_timesteps=100), "there would be no update"),
+        (lambda: SACConfig(ent_coef="auto_0"), 'ent_coef=.* must be a number of at least 0, "auto", or "auto_"'),
+        (lambda: SACConfig(learning_rate=0), "the one is a multiple of the other"),
+        (lambda: TD3Config(gradient_steps=-2), "a whole number of at least 1, or -1"),
         (lambda: QLearningConfig(exploration_final_eps=1.5), "exploration_final_eps=1.5 must be a number from 0 to 1"),
         (lambda: QLearningConfig(omega=0.5), "omega=0.5 must be a number above 0.5 and at most 1"),
         (lambda: dataclasses.replace(PPOConfig(), total_timesteps=-5), "total_timesteps=-5"),
@@ -86,7 +115,18 @@ def test_numbers_of_numpy_and_lists_of_widths_are_taken():
     assert (made.n_envs, float(made.learning_rate), list(made.hidden)) == (3, 0.5, [8, 8])
 
 
-ALGORITHMS = {PPO: PPOConfig, A2C: A2CConfig, A3C: A3CConfig, APPO: APPOConfig, DQN: DQNConfig, IMPALA: IMPALAConfig}
+ALGORITHMS = {
+    PPO: PPOConfig,
+    A2C: A2CConfig,
+    A3C: A3CConfig,
+    APPO: APPOConfig,
+    DQN: DQNConfig,
+    IMPALA: IMPALAConfig,
+    RecurrentPPO: RecurrentPPOConfig,
+    SAC: SACConfig,
+    TD3: TD3Config,
+    DDPG: DDPGConfig,
+}
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
@@ -110,7 +150,7 @@ def test_an_unknown_id_gets_no_defaults_unasked(cls):
         with pytest.raises(UnknownEnvironmentError, match="takes a Gymnasium id or a function"):
             cls.for_env(wrong)
     assert cls.for_env(lambda: gymnasium.make("CartPole-v1")) == cls()
-    assert cls.for_env("MountainCar-v0") == cls()
+    assert cls.for_env("Taxi-v4") == cls()
 
 
 def test_an_id_without_a_version_means_the_newest():

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from reactornb.rl.dense import Dense, tanh
-from reactornb.rl.networks import Flat, mlp
+from reactornb.rl.layers import mlp
+from reactornb.rl.networks import Flat
 
 SCALING = np.array([1.0, 0.0, -2.0, 3.0], np.float32), np.array([2.0, 1.0, 4.0, 0.5], np.float32)
 
@@ -55,6 +56,34 @@ def test_two_perceptrons_together_have_the_outputs_and_gradients_of_torchs_two(h
 
 def _size(sizes):
     return sum(n * m + m for n, m in pairwise(sizes))
+
+
+@pytest.mark.parametrize("activation", ["relu", "tanh"])
+@pytest.mark.parametrize("count", [1, 2])
+@pytest.mark.parametrize("hidden", [(), (7,), (8, 5)])
+def test_the_derivative_with_respect_to_some_inputs_is_autograds_and_leaves_the_gradient_alone(
+    hidden, count, activation
+):
+    dense = Dense(4, hidden, ((1,),) * count, activation)
+    weights = weights_of(dense)
+    gradient = np.full_like(weights, 7.0)
+    dense.bind(weights)
+    dense.write_to(gradient)
+    for many in (11, 5, 11):
+        x = torch.from_numpy(rows(many)).requires_grad_()
+        nets = [twin((4, *hidden, 1), activation, flat)[0] for flat in np.split(weights, count)]
+        outputs = dense.forward(x.detach().numpy())
+        d = [np.random.default_rng(i).standard_normal(out.shape).astype(np.float32) for i, out in enumerate(outputs)]
+        sum((net(x).T * torch.from_numpy(one)).sum() for net, one in zip(nets, d, strict=True)).backward()
+        for first in (0, 1, 3):
+            found = dense.backward_to_inputs(d, first)
+            assert np.allclose(found, x.grad.numpy()[:, first:].T, rtol=1e-4, atol=2e-6)
+        counts = [np.arange(i, many, count) for i in range(count)]  # each perceptron counts for rows of its own
+        found = dense.backward_to_inputs(d, 1, counts)
+        for i, own in enumerate(counts):
+            alone = [one if k == i else 0 * one for k, one in enumerate(d)]
+            assert np.allclose(found[:, own], dense.backward_to_inputs(alone, 1)[:, own], atol=1e-6)
+    assert (gradient == 7.0).all()
 
 
 @pytest.mark.parametrize("heads", [((3,),), ((3, 1),), ((2,), (1,)), ((2, 1), (2, 1), (3,))])

@@ -11,8 +11,9 @@ import torch
 
 from reactornb import Program
 from reactornb.rl.a2c import A2C, A2CAlgorithm, A2CConfig
+from reactornb.rl.action_mask import ActionMask
 from reactornb.rl.dqn import DQNAlgorithm, DQNConfig
-from reactornb.rl.envs import EnvSpec
+from reactornb.rl.env_spec import EnvSpec
 from reactornb.rl.networks import Flat
 from reactornb.rl.ppo import PPO, ActorCriticAlgorithm, Minibatch, PPOAlgorithm, PPOConfig
 from reactornb.rl.storage import Batch, Trajectory
@@ -21,6 +22,10 @@ FLOAT = np.dtype(np.float32)
 DISCRETE = EnvSpec("test", (4,), FLOAT, 3, (), None, None, None)
 SCALED = replace(DISCRETE, observation_shape=(2, 2), scaling=(np.ones((), np.float32), np.full(4, 3, np.float32)))
 BOX = EnvSpec("test", (4,), FLOAT, None, (2,), -np.ones(2, np.float32), np.ones(2, np.float32), None)
+SEVERAL = EnvSpec("test", (4,), FLOAT, None, (3,), None, None, None, choices=(3, 2, 4))
+MASKED = replace(DISCRETE, observation_shape=(7,), mask=ActionMask(1, (3,)))
+SEVERAL_MASKED = replace(SEVERAL, observation_shape=(13,), mask=ActionMask(4, SEVERAL.choices))
+SPECS = {"discrete": DISCRETE, "scaled": SCALED, "box": BOX, "several": SEVERAL, "masked": MASKED, "several masked": SEVERAL_MASKED}  # fmt: skip
 FRAMES = EnvSpec("test", (4, 36, 36), np.dtype(np.uint8), 3, (), None, None, None)
 CPU = torch.device("cpu")
 
@@ -56,6 +61,8 @@ def numbers(rng, *shape, scale=1.0):
 
 
 def acted(spec, rng, *shape):
+    if spec.choices:
+        return rng.integers(np.array(spec.choices), size=(*shape, len(spec.choices)))
     return (
         rng.integers(spec.n_actions, size=shape)
         if spec.n_actions is not None
@@ -63,10 +70,21 @@ def acted(spec, rng, *shape):
     )
 
 
+def allowing(spec, observations, actions):
+    """Observations whose masks, if they have some, let these actions be possible, and about half of the others."""
+    if spec.mask is not None:
+        allowed = np.random.default_rng(len(observations)).random((len(observations), spec.mask.size)) < 0.5
+        places = actions.reshape(len(actions), -1) + np.cumsum((0, *spec.mask.choices))[:-1]
+        np.put_along_axis(allowed, places, True, axis=1)
+        spec.mask.of(observations)[:] = allowed
+    return observations
+
+
 def minibatch_of(algorithm, spec, rows, seed):
     """Policies and values that have moved further than they may, in some rows."""
     rng = np.random.default_rng(seed)
     observations, actions = numbers(rng, rows, *spec.observation_shape), acted(spec, rng, rows)
+    allowing(spec, observations, actions)
     with torch.no_grad():
         log_probs, _, values = algorithm.network.evaluate(torch.from_numpy(observations), torch.from_numpy(actions))
     return Minibatch(
@@ -85,7 +103,7 @@ def as_tensors(m):
     return Minibatch(*map(torch.from_numpy, arrays), m.clip)
 
 
-@pytest.mark.parametrize("spec", [DISCRETE, SCALED, BOX], ids=["discrete", "scaled", "box"])
+@pytest.mark.parametrize("spec", SPECS.values(), ids=SPECS)
 @pytest.mark.parametrize("clip_vloss", [True, False])
 @pytest.mark.parametrize("ent_coef", [0.0, 0.05])
 @pytest.mark.parametrize("hidden", [(), (8,), (16, 8)], ids=str)
@@ -98,7 +116,7 @@ def test_ppo(spec, clip_vloss, ent_coef, hidden):
         same(algorithm, flat, m, as_tensors(m))
 
 
-@pytest.mark.parametrize("spec", [DISCRETE, SCALED, BOX], ids=["discrete", "scaled", "box"])
+@pytest.mark.parametrize("spec", SPECS.values(), ids=SPECS)
 @pytest.mark.parametrize("ent_coef", [0.0, 0.05])
 def test_a2c(spec, ent_coef):
     algorithm, flat = made(A2CAlgorithm, spec, A2CConfig(ent_coef=ent_coef, hidden=(16, 8)))
@@ -107,13 +125,14 @@ def test_a2c(spec, ent_coef):
         arrays = (
             numbers(rng, rows, *spec.observation_shape), acted(spec, rng, rows), numbers(rng, rows), numbers(rng, rows),
         )  # fmt: skip
+        allowing(spec, *arrays[:2])
         same(algorithm, flat, arrays, tuple(map(torch.from_numpy, arrays)))
 
 
 @pytest.mark.parametrize("double", [True, False])
 @pytest.mark.parametrize("duelling", [True, False])
 @pytest.mark.parametrize("huber", [True, False])
-@pytest.mark.parametrize("spec", [DISCRETE, SCALED], ids=["discrete", "scaled"])
+@pytest.mark.parametrize("spec", [DISCRETE, SCALED, MASKED], ids=["discrete", "scaled", "masked"])
 def test_dqn(spec, double, duelling, huber):
     config = DQNConfig(double=double, duelling=duelling, huber=huber, prioritised=True, hidden=(16, 8))
     algorithm, flat = made(DQNAlgorithm, spec, config)
@@ -131,6 +150,8 @@ def test_dqn(spec, double, duelling, huber):
             rng.uniform(0.2, 1, rows).astype(np.float32),
             rng.integers(100, size=rows),
         )
+        allowing(spec, batch.observations, batch.actions)
+        allowing(spec, batch.next_observations, batch.actions)
         same(algorithm, flat, batch, batch, target=target)
         # What goes back is one error for each row, by either way.
         indices, errors = algorithm.feedback()

@@ -14,12 +14,16 @@ from reactornb.rl import (
     A2C,
     A3C,
     APPO,
+    DDPG,
     DQN,
     IMPALA,
     PPO,
+    SAC,
+    TD3,
     A2CConfig,
     A3CConfig,
     APPOConfig,
+    DDPGConfig,
     DQNConfig,
     Evaluator,
     Experiment5,
@@ -29,8 +33,12 @@ from reactornb.rl import (
     PPOConfig,
     QLearning,
     QLearningConfig,
+    RecurrentPPO,
+    RecurrentPPOConfig,
     ReplayBuffer,
     Rollout,
+    SACConfig,
+    TD3Config,
     spec_of,
 )
 from reactornb.rl.__main__ import main
@@ -41,7 +49,8 @@ from reactornb.rl.marl import World
 from reactornb.rl.names import RENAMED
 
 PROGRAMS = {
-    A2C: A2CConfig, A3C: A3CConfig, APPO: APPOConfig, DQN: DQNConfig, IMPALA: IMPALAConfig, PPO: PPOConfig, QLearning: QLearningConfig
+    A2C: A2CConfig, A3C: A3CConfig, APPO: APPOConfig, DQN: DQNConfig, IMPALA: IMPALAConfig, PPO: PPOConfig, QLearning: QLearningConfig,
+    SAC: SACConfig, TD3: TD3Config, DDPG: DDPGConfig, RecurrentPPO: RecurrentPPOConfig,
 }  # fmt: skip
 REACTORS = (*PROGRAMS, Evaluator, Experiment5, Learner, MultiAgent, ReplayBuffer, Rollout, SharedWeights, World)
 
@@ -65,7 +74,8 @@ OLD_PARAMETERS = _pairs(REACTORS, lambda c: c._spec.parameters, lambda c: c._ren
 
 
 def test_the_table_has_no_dead_entry():
-    assert {old for _, old, _ in OLD_FIELDS} | {old for _, old, _ in OLD_PARAMETERS} == set(RENAMED)
+    used = {old for _, old, _ in OLD_FIELDS} | {old for _, old, _ in OLD_PARAMETERS}
+    assert used - {"alpha"} == set(RENAMED)  # which is a name of today, but for SAC
 
 
 @pytest.mark.parametrize(("config", "old", "new"), OLD_FIELDS, ids=lambda v: getattr(v, "__name__", v))

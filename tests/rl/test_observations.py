@@ -24,9 +24,10 @@ from reactornb.rl import (
     spec_of,
 )
 from reactornb.rl.dqn import value_policy
-from reactornb.rl.envs import EnvSpec
+from reactornb.rl.env_spec import EnvSpec
 from reactornb.rl.errors import SpaceError
-from reactornb.rl.networks import ActorCritic, Flat, Prepared, QNetwork, frames_of
+from reactornb.rl.layers import Prepared, frames_of
+from reactornb.rl.networks import ActorCritic, Flat, QNetwork
 from reactornb.rl.policies import LinearSchedule, RandomPolicy
 from reactornb.rl.ppo import actor_policy
 
@@ -62,6 +63,10 @@ KINDS = {
     "MultiBinary": spaces.MultiBinary([2, 3]),
     "Tuple of numbers": spaces.Tuple([spaces.Discrete(3), spaces.Discrete(4)]),
     "Tuple": spaces.Tuple([spaces.Discrete(3), spaces.Box(-1, 1, (2,))]),
+    "picture and numbers": spaces.Dict(
+        at=spaces.Box(-1, 1, (2,)), picture=spaces.Box(0, 255, (36, 40, 3), np.uint8), which=spaces.Discrete(3)
+    ),
+    "two pictures": spaces.Tuple([spaces.Box(0, 255, (1, 36, 36), np.uint8), spaces.Box(0, 255, (40, 36), np.uint8)]),
     "Dict": spaces.Dict(
         picture=spaces.Box(0, 255, (6, 6), np.uint8), at=spaces.Box(-1, 1, (2,)), which=spaces.Discrete(3)
     ),
@@ -101,7 +106,7 @@ class Sampled(gymnasium.Env):
         # The network is PPO's.
         *(
             (kind, name)
-            for kind in ("grey", "RAM", "board", "a number", "Dict")
+            for kind in ("grey", "RAM", "board", "a number", "Dict", "picture and numbers")
             for name in ("A2C", "A3C", "IMPALA", "APPO")
         ),
     ],
@@ -210,6 +215,14 @@ def test_channels_last_and_first_are_the_same_picture():
         (spaces.Box(0, 1, (0,), np.float32), "holds no numbers"),
         (spaces.Graph(spaces.Discrete(3), None), "cannot be made one array.*ObservationWrapper"),
         (spaces.Sequence(spaces.Discrete(3)), "cannot be made one array"),
+        (
+            spaces.Dict(words=spaces.Sequence(spaces.Discrete(3)), at=spaces.Box(0, 1, (2,))),
+            r"cannot be made one array.*FilterObservation\(env, \['at'\]\)",
+        ),
+        (
+            spaces.Dict(picture=spaces.Box(0, 255, (1080, 1920, 3), np.uint8), at=spaces.Box(0, 1, (2,))),
+            "1080 x 1920 pixels are too large",
+        ),
     ],
 )
 def test_what_no_network_takes_is_refused_when_the_program_is_assembled(space, words, algorithm):
@@ -247,22 +260,6 @@ def test_continuous_actions_of_any_shape_and_bounds_are_taken(actions):
     drawn, _ = RandomPolicy(spec).act(np.zeros((50, 3), np.float32), np.random.default_rng(1))
     assert all(actions.contains(np.asarray(one, np.float32)) for one in drawn)
     assert len(np.unique(drawn)) > 25
-
-
-@pytest.mark.parametrize("algorithm", SMALL)
-@pytest.mark.parametrize(
-    ("actions", "words"),
-    [
-        (spaces.MultiDiscrete([2, 3]), r"MultiDiscrete.*ActionWrapper.*unravel_index"),
-        (spaces.MultiBinary(3), r"MultiBinary.*ActionWrapper"),
-        (spaces.Box(0, 3, (2,), np.int32), "take Discrete and floating Box spaces"),
-        (spaces.Tuple([spaces.Discrete(2)]), "ActionWrapper"),
-    ],
-)
-def test_other_actions_are_refused_with_the_wrapper_to_use(actions, words, algorithm):
-    reactor, config = SMALL[algorithm]
-    with pytest.raises(SpaceError, match=words):
-        Program(reactor(env=lambda: Steered(actions), config=config))
 
 
 def test_a_rollout_plays_a_box_of_one_number_whether_it_is_a_float_or_an_array():

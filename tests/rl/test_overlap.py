@@ -20,7 +20,7 @@ TINY = {
     "ppo": (PPO, _PPO),
     "ppo, two rounds ahead": (PPO, replace(_PPO, staleness=2)),
     "ppo, two shards": (PPO, replace(_PPO, shards=2)),
-    "a2c": (A2C, A2CConfig(total_timesteps=200, n_envs=2, hidden=(8,), eval_episodes=2)),
+    "a2c": (A2C, A2CConfig(total_timesteps=200, n_envs=2, learning_rate=0.05, hidden=(8,), eval_episodes=2)),
     "impala": (IMPALA, IMPALAConfig(total_timesteps=200, n_envs=2, n_steps=5, hidden=(8,), eval_episodes=2)),
     "appo": (
         APPO,

@@ -5,8 +5,9 @@ import pytest
 import torch
 
 from reactornb.rl.dqn import value_policy
-from reactornb.rl.envs import EnvSpec
-from reactornb.rl.networks import ActorCritic, Flat, QNetwork, mlp
+from reactornb.rl.env_spec import EnvSpec
+from reactornb.rl.layers import mlp
+from reactornb.rl.networks import ActorCritic, Flat, QNetwork
 from reactornb.rl.policies import EpsilonGreedyPolicy, LinearSchedule, Mlp, RandomPolicy
 from reactornb.rl.ppo import actor_policy
 

@@ -202,3 +202,15 @@ def worth(hits):
         for b, q in CARDS.items()
         for up, r in CARDS.items()
     )
+
+
+def test_a_generator_by_index_is_loaded_into_an_object_that_startup_did_not_make():
+    env = blackjack()
+    env.reset(seed=3)
+    one = env.unwrapped.np_random
+    cards = list(range(1, 11))
+    [one.choice(cards) for _ in range(7)]
+    other = object.__new__(type(one))
+    other.load(one.save())
+    assert [other.choice(cards) for _ in range(500)] == [one.choice(cards) for _ in range(500)]
+    assert other.integers(1 << 60) == one.integers(1 << 60)

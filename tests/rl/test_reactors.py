@@ -32,7 +32,7 @@ from reactornb.rl import (
     RandomPolicy,
 )
 from reactornb.rl.errors import DivergenceError, SpaceError, UnknownEnvironmentError
-from reactornb.rl.networks import linear
+from reactornb.rl.layers import linear
 
 # -- the learner ----------------------------------------------------------------------------------------------------------
 

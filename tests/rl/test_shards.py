@@ -18,10 +18,11 @@ from reactornb.errors import ReactionError
 from reactornb.rl import A2C, DQN, PPO, A2CConfig, DQNConfig, Learner, PPOConfig
 from reactornb.rl.a2c import A2CAlgorithm
 from reactornb.rl.dqn import DQNAlgorithm
-from reactornb.rl.envs import EnvSpec
+from reactornb.rl.env_spec import EnvSpec
 from reactornb.rl.errors import ConfigError, DivergenceError
 from reactornb.rl.gradients import LossGradient
-from reactornb.rl.networks import Flat, linear
+from reactornb.rl.layers import linear
+from reactornb.rl.networks import Flat
 from reactornb.rl.ppo import PPOAlgorithm
 from reactornb.rl.shards import cut, multiply_adds, shards_of
 from reactornb.rl.storage import Batch, Trajectory
@@ -254,6 +255,25 @@ def test_a_round_without_minibatches_publishes_all_the_same():
     keep, _ = learn([8, 8], shards=2, algorithm=Nothing)
     assert [tag for tag, _ in keep] == [Tag(1_000_000), Tag(2_000_000), Tag(3_000_000)]
     assert np.array_equal(keep[0][1], keep[-1][1])
+
+
+def test_a_generator_of_minibatches_is_refused_where_a_checkpoint_may_fall_between_two(monkeypatch):
+    monkeypatch.setattr("reactornb.rl.learner.is_kept", lambda: True)
+    with pytest.raises(ReactionError, match=r"Own\.minibatches is a generator.*return a list"):
+        learn([8], shards=2)
+    learn([8], shards=1)
+
+
+def test_a_list_of_minibatches_is_as_good_as_a_generator(monkeypatch):
+    class Listed(Own):
+        def minibatches(self, received, rng, progress):
+            return list(super().minibatches(received, rng, progress))
+
+    monkeypatch.setattr("reactornb.rl.learner.is_kept", lambda: True)
+    listed, _ = learn([8, 8], shards=2, algorithm=Listed)
+    monkeypatch.undo()
+    generated, _ = learn([8, 8], shards=2)
+    assert all(np.array_equal(one, other) for (_, one), (_, other) in zip(listed, generated, strict=True))
 
 
 def test_a_new_learning_rate_counts_from_the_next_update_of_a_round():

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from reactornb import Input, Output, Program, Reactor, Shared, connect, reaction, startup
 from reactornb.rl import Batch, ReplayBuffer, Trajectory, spec_of
-from reactornb.rl.envs import EnvSpec
+from reactornb.rl.env_spec import EnvSpec
 from reactornb.rl.storage import Ring, SumTree
 
 GAMMA = 0.5

@@ -4,15 +4,27 @@ import numpy as np
 import pytest
 import torch
 
+from reactornb.rl.continuous import player
+from reactornb.rl.continuous_networks import ActorAndCritics
 from reactornb.rl.dqn import value_policy
-from reactornb.rl.envs import EnvSpec
+from reactornb.rl.env_spec import EnvSpec
 from reactornb.rl.networks import ActorCritic, Flat, QNetwork
 from reactornb.rl.policies import CategoricalPolicy, LinearSchedule, RandomPolicy, StepByStep, by_trajectory
 from reactornb.rl.ppo import actor_policy
+from reactornb.rl.sac import SACAlgorithm, SACConfig
+from reactornb.rl.td3 import TD3Algorithm, TD3Config
 
 STEPS, N = 7, 3
 DISCRETE = EnvSpec("test", (4,), np.dtype(np.float32), 3, (), None, None, None)
 BOX = EnvSpec("test", (4,), np.dtype(np.float32), None, (2, 1), -np.ones((2, 1), "f"), np.ones((2, 1), "f"), None)
+
+SEVERAL = EnvSpec("test", (4,), np.dtype(np.float32), None, (3,), None, None, None, choices=(3, 2, 4))
+
+
+def several():
+    policy = actor_policy((8,), SEVERAL)
+    policy.load(Flat(ActorCritic(SEVERAL, (8,), torch.Generator().manual_seed(1))).publish())
+    return policy
 
 
 def categorical():
@@ -30,6 +42,18 @@ def gaussian():
 def epsilon_greedy():
     policy = value_policy((8,), False, LinearSchedule(1.0, 0.2, 15), DISCRETE)
     policy.load(Flat(QNetwork(DISCRETE, (8,), False, torch.Generator().manual_seed(1))).publish())
+    return policy
+
+
+def squashed():
+    policy = player(SACAlgorithm, SACConfig(hidden=(8,)), 10, BOX)
+    policy.load(Flat(ActorAndCritics(BOX, (8,), torch.Generator().manual_seed(1), outputs=2)).publish())
+    return policy
+
+
+def noisy():
+    policy = player(TD3Algorithm, TD3Config(hidden=(8,)), 10, BOX)
+    policy.load(Flat(ActorAndCritics(BOX, (8,), torch.Generator().manual_seed(1))).publish())
     return policy
 
 
@@ -52,7 +76,16 @@ def played(policy, spec, rounds=2):
 
 
 @pytest.mark.parametrize(
-    ("make", "spec"), [(categorical, DISCRETE), (gaussian, BOX), (epsilon_greedy, DISCRETE), (random, DISCRETE)]
+    ("make", "spec"),
+    [
+        (categorical, DISCRETE),
+        (gaussian, BOX),
+        (squashed, BOX),
+        (noisy, BOX),
+        (several, SEVERAL),
+        (epsilon_greedy, DISCRETE),
+        (random, DISCRETE),
+    ],
 )
 def test_drawing_for_a_whole_trajectory_gives_the_actions_of_drawing_for_each_step(make, spec):
     at_once, step_by_step = played(make(), spec), played(StepByStep(make()), spec)

@@ -15,7 +15,7 @@ import torch
 from reactornb import Input, Output, Program, Reactor, Shared, Tag, connect, reaction
 from reactornb.errors import ParameterError
 from reactornb.rl import A3C, DQN, PPO, A3CConfig, DQNConfig, Learner, PPOConfig
-from reactornb.rl.networks import linear
+from reactornb.rl.layers import linear
 
 # The first optimizer of a process imports most of torch, which takes a busy machine a minute.
 pytestmark = pytest.mark.timeout(300)

@@ -29,7 +29,7 @@ from reactornb.rl import (
 )
 from reactornb.rl.a2c import A2CAlgorithm
 from reactornb.rl.appo import APPOAlgorithm
-from reactornb.rl.envs import EnvSpec
+from reactornb.rl.env_spec import EnvSpec
 from reactornb.rl.errors import ConfigError
 from reactornb.rl.impala import IMPALAAlgorithm
 from reactornb.rl.ppo import PPOAlgorithm

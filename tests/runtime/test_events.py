@@ -2,8 +2,22 @@
 
 import pytest
 
-from reactornb import Input, LogicalAction, Mode, Output, Reactor, Tag, Timer, connect, ms, reaction, shutdown, startup
-from reactornb.testing import run_to_end
+from reactornb import (
+    Input,
+    LogicalAction,
+    Mode,
+    Output,
+    Program,
+    Reactor,
+    Tag,
+    Timer,
+    connect,
+    ms,
+    reaction,
+    shutdown,
+    startup,
+)
+from reactornb.testing import FakeClock, run_to_end
 
 
 def test_a_tag_whose_events_were_taken_back_does_not_happen():
@@ -186,3 +200,18 @@ def test_a_reaction_in_a_hurry_still_waits_for_what_it_reads_without_being_trigg
         connect(send.out, hurry.inp)
 
     assert run_to_end(Top()).values("hurry.out") == [(Tag(0), 7)]
+
+
+def test_a_body_asks_about_a_deadline_that_has_no_handler():
+    """It called itself again and again in the place of a handler."""
+    clock, seen = FakeClock(), []
+
+    class Slow(Reactor):
+        @reaction(startup, deadline=ms(1))
+        def on_startup(self):
+            seen.append(self.check_deadline())
+            clock.advance(ms(2))
+            seen.append(self.check_deadline())
+
+    Program(Slow).run(clock=clock)
+    assert seen == [False, True]

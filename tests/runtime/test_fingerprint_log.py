@@ -6,6 +6,7 @@ from reactornb import Input, Output, Program, Reactor, Timer, connect, enclave, 
 from reactornb.__main__ import main
 from reactornb.errors import MalformedDataError, RunError
 from reactornb.runtime.fingerprint_log import FingerprintLog
+from reactornb.runtime.trace import Recorder, Written
 from reactornb.tags import Tag
 
 
@@ -157,3 +158,20 @@ def test_the_command_line_says_what_it_cannot_read(tmp_path, capsys, monkeypatch
     assert "text, line 1: this is no fingerprint log" in capsys.readouterr().err
     assert main(["diff", "nowhere", "text"]) == 2
     assert "nowhere: No such file or directory." in capsys.readouterr().err
+
+
+def test_what_an_enclave_writes_that_went_back_behind_others_has_its_place(tmp_path):
+    rows = [((0, 0), (0, "a", 1)), ((5, 0), (0, "a", 2)), ((5, 0), (1, "b", 3)), ((7, 1), (0, "a", 4))]
+    orders = [rows, [rows[0], rows[3], rows[2], rows[1]]]
+    logs = [FingerprintLog("main", 0) for _ in orders]
+    for log, order in zip(logs, orders, strict=True):
+        for tag, row in order:
+            log.add(tag, [row])
+    assert logs[0].difference(logs[1]) is None
+    assert FingerprintLog.load(logs[1].save(tmp_path / "log")).difference(logs[0]) is None
+    recorder = Recorder(trace=True)
+    recorder.apart = True
+    for tag, (number, name, _) in orders[1]:
+        recorder.end_of_tag(tag, [Written(0, [(number, name, None)], [])])
+    recorder.finish()
+    assert recorder.trace.writes == [(Tag(*tag), name, None) for tag, (_, name, _) in rows]

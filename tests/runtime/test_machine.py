@@ -1,5 +1,7 @@
 """The machine of one enclave as tables: what it is told, and what it says comes next. No thread, no clock, no reaction runs."""
 
+import itertools
+
 import pytest
 
 from reactornb import LogicalAction, Mode, PhysicalAction, Reactor, Timer, ns, reaction, reset, shutdown, startup
@@ -37,7 +39,7 @@ class Handled:
         self.machine.close()
         triggered = [r for signal, _ in step.events if signal.name == "mode entry" for r in signal.triggers]
         named = [signal.name for signal, _ in step.events if signal.name != "mode entry"]
-        named += [r.name for r in (*triggered, *step.reactions)]
+        named += [r.name for r in itertools.chain(triggered, *step.starts)]
         return step.tag, sorted(name.rpartition(".")[2] for name in named)
 
     def open(self, now_ns=forever):

@@ -103,17 +103,36 @@ def test_a_sleep_aims_early_by_what_sleeps_are_late_by(overshoots, monkeypatch):
     monkeypatch.setattr(clocks, "time", machine)
     clock = RealClock()
     clock.start()
-    late, spun = [], []
+    late, spun, waits = [], [], []
     for k in range(1, 2001):
-        before = machine.looked
-        clock.wait(ms(20) * k, machine)
-        late.append(clock.elapsed_ns() - ms(20) * k)
+        before, due, calls = machine.looked, ms(20) * k, 0
+        while clock.elapsed_ns() < due:
+            machine.now += us(50)  # the scheduler looks whether anything is due
+            clock.wait(due, machine)
+            calls += 1
+        waits.append(calls)
+        late.append(clock.elapsed_ns() - due)
         spun.append((machine.looked - before) * 100)
     settled, spins = sorted(late[30:]), sorted(spun[30:])
-    assert settled[0] >= 0, "never before its time"
     assert settled[len(settled) // 2] < us(20)
-    assert spins[len(spins) // 2] < us(20), "no long spinning"
-    assert max(spun) <= RealClock.most_early_ns + us(2), "a bound on spinning"
+    assert sorted(waits[30:])[1000] == 2, "the scheduler's code is in the caches when it is time"
+    assert max(waits) == 2
+    assert spins[len(spins) // 2] < us(75), "no long spinning"
+    assert max(spun) <= RealClock.most_early_ns + RealClock.warm_up_ns + us(2), "a bound on spinning"
+
+
+def test_who_waits_for_a_short_time_is_not_let_go_early_to_spin(monkeypatch):
+    machine = Machine([3_000])
+    monkeypatch.setattr(clocks, "time", machine)
+    clock = RealClock()
+    clock.start()
+    spun = []
+    for k in range(1, 1001):
+        before, due = machine.looked, us(500) * k
+        while clock.elapsed_ns() < due:
+            clock.wait(due, machine)
+        spun.append((machine.looked - before) * 100)
+    assert sorted(spun[200:])[400] < us(15), "a 64th of 500 us at most, and what sleeps are late by"
 
 
 def test_an_instant_that_has_passed_is_not_waited_for():

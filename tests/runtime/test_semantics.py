@@ -662,3 +662,34 @@ def test_metrics_are_ordered_by_tag_then_reactor():
 
 def test_forever_is_a_delay_that_never_comes():
     assert probe(forever, until=sec(1)).tags("probe.on_inp") == []
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_at_a_first_tag_that_is_the_last_each_reaction_runs_once_recorded_or_not(workers):
+    """Startup and shutdown made groups of their own there, with a reaction twice in one or in two of them."""
+    ran = []
+
+    class Both(Reactor):
+        @reaction(startup, shutdown)
+        def on_both(self):
+            ran.append("both")
+
+    class Either(Reactor):
+        tick = Timer()
+
+        @reaction(tick, startup)
+        def on_tick(self):
+            ran.append("tick")
+
+    class Last(Reactor):
+        @reaction(shutdown)
+        def on_end(self):
+            ran.append("end")
+
+    class Main(Reactor):
+        first, second, third = Both(), Either(), Last()
+
+    for main in (Main, Both):
+        ran.clear()
+        Program(main).run(until=ms(0), workers=workers)
+        assert sorted(ran) == (["both"] if main is Both else ["both", "end", "tick"])

@@ -89,7 +89,7 @@ PEERS: dict[str, Peer] = {
         Peer(
             "ray",
             ("ray==2.60.0", "gymnasium>=1.1", "pettingzoo>=1.25", "torch>=2.9", "ale-py>=0.12"),
-            ("gym", "atari", "qlearning", "marl", "vector"),
+            ("actors", "objects", "gym", "atari", "qlearning", "marl", "vector"),
             gil=True,
         ),
         # The reference of `bench train`; its versions for the free-threaded build are the same, since it is pure Python.

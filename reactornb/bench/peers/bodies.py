@@ -1,7 +1,7 @@
 """The bodies of clients: the same code is called by reactors, plain loops, threads and peers.
 
 Imported by reactornb's benchmarks as a module of the package, and by a peer's script as its neighbour. Standard library
-only, and Gymnasium where an environment is made.
+only, Gymnasium where an environment is made, and NumPy where an array is.
 """
 
 from __future__ import annotations
@@ -10,10 +10,11 @@ import os
 import statistics
 import threading
 import time
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from functools import cache
+from typing import Any, TextIO
 
-__all__ = ["Player", "lateness", "now", "poke_from_a_thread", "spin", "summary"]
+__all__ = ["Player", "Sender", "lateness", "now", "poke_from_a_thread", "show", "spin", "summary"]
 
 
 def now() -> float:
@@ -68,6 +69,36 @@ class Player:
     def close(self) -> None:
         """Close the environment."""
         self.env.close()
+
+
+def show(observations: Iterable[Any]) -> None:
+    """Print observations, as the paper's programs do within the time they take; to nowhere, so that no terminal is measured."""
+    for observation in observations:
+        print(observation, file=_nowhere())
+
+
+@cache
+def _nowhere() -> TextIO:
+    return open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123 - one for the process
+
+
+class Sender:
+    """Sleeps, then replies with an array of its own.
+
+    Args:
+        size: of the array, float64, in bytes.
+    """
+
+    def __init__(self, size: int) -> None:
+        import numpy as np
+
+        self.array: Any = None  # an actor that is initialised again frees its former array first
+        self.array = np.full(size // 8, 1.0)
+
+    def reply(self, sleep_s: float, copied: bool) -> Any:
+        """The array, float64 [size / 8], or a copy of it, after so many seconds."""
+        time.sleep(sleep_s)
+        return self.array.copy() if copied else self.array
 
 
 def poke_from_a_thread(poke: Callable[[float], object], pokes: int) -> threading.Thread:

@@ -22,10 +22,30 @@ os.environ.setdefault("RAY_DEDUP_LOGS", "0")
 import ray
 from serve import serve
 
-__all__ = ["gym", "marl", "qlearning"]
+__all__ = ["gym", "marl", "qlearning", "senders"]
 
 
 _kept: dict[str, list[Any]] = {}
+_store: dict[str, Any] = {"bytes": 0, "folder": ""}
+"""Of the Ray that runs: the size of its object store, 0 for Ray's own choice; and where its logs and sockets are."""
+
+
+def _start(store_bytes: int = 0) -> None:
+    """Start Ray, or start it anew where its object store is to be of another size."""
+    if ray.is_initialized():
+        if not store_bytes or store_bytes == _store["bytes"]:
+            return
+        _end()
+    _store["bytes"] = store_bytes
+    size = {"object_store_memory": store_bytes} if store_bytes else {}
+    ray.init(include_dashboard=False, log_to_driver=False, logging_level="ERROR", _temp_dir=_store["folder"], **size)
+
+
+def _end() -> None:
+    """End Ray and its actors; the memory of its object store is the system's again."""
+    _kept.clear()
+    ray.shutdown()
+    _store["bytes"] = 0
 
 
 def _actors(cls: type, makings: list[tuple[Any, ...]]) -> list[Any]:
@@ -48,15 +68,47 @@ def _actors(cls: type, makings: list[tuple[Any, ...]]) -> list[Any]:
     return kept[: len(makings)]
 
 
-def gym(*, env: str, envs: int, rounds: int, steps: int) -> dict[str, Any]:
-    """Every client steps an environment."""
-    from bodies import Player
+def gym(*, env: str, envs: int, rounds: int, steps: int, as_published: bool = False) -> dict[str, Any]:
+    """Every client steps an environment; as published, all have one seed and the driver prints what they see."""
+    from bodies import Player, show
 
-    players = _actors(Player, [(env, i) for i in range(envs)])
+    players = _actors(Player, [(env, 0 if as_published else i) for i in range(envs)])
     began = time.perf_counter()
     for _ in range(rounds):
-        ray.get([p.play.remote(steps) for p in players])
+        observations = ray.get([p.play.remote(steps) for p in players])
+        if as_published:
+            show(observations)
     return {"seconds": time.perf_counter() - began}
+
+
+def senders(
+    *, clients: int, size: int, rounds: int, sleep_s: float, copied: bool, store_bytes: int = 0
+) -> dict[str, Any]:
+    """Every client sleeps and returns an array, which Ray puts into its object store: the paper's experiments 1 and 2.
+
+    Args:
+        clients: actors.
+        size: of an array, in bytes.
+        rounds: of the measurement.
+        sleep_s: how long a client sleeps.
+        copied: whether it returns a copy.
+        store_bytes: size of the object store, so that nothing spills; Ray is started for this measurement and ended after it. 0: the Ray
+            that runs already.
+    """
+    from bodies import Sender
+
+    _start(store_bytes)
+    actors = _actors(Sender, [(size,)] * clients)
+    ray.get([a.reply.remote(0.0, copied) for a in actors])  # the store's pages are touched for the first time
+    began = time.perf_counter()
+    for _ in range(rounds):
+        ray.get([a.reply.remote(sleep_s, copied) for a in actors])
+    seconds = time.perf_counter() - began
+    if store_bytes:
+        del actors
+        _end()
+        _start()
+    return {"seconds": seconds}
 
 
 def vector(*, task: str, envs: int, rounds: int, threads: int) -> dict[str, Any]:  # noqa: ARG001 - an actor is a process
@@ -123,6 +175,7 @@ def _borrow(*packages: str) -> None:
 if __name__ == "__main__":
     # Its logs and sockets would stay in /tmp/ray otherwise.
     with tempfile.TemporaryDirectory(prefix="ray-", ignore_cleanup_errors=True) as folder:
-        ray.init(include_dashboard=False, log_to_driver=False, logging_level="ERROR", _temp_dir=folder)
-        serve(gym=gym, atari=gym, qlearning=qlearning, marl=marl, vector=vector)
+        _store["folder"] = folder
+        _start()
+        serve(actors=senders, objects=senders, gym=gym, atari=gym, qlearning=qlearning, marl=marl, vector=vector)
         ray.shutdown()

@@ -56,7 +56,7 @@ def train(
     """A whole training, then an evaluation off the clock.
 
     Args:
-        algorithm: "PPO" or "DQN".
+        algorithm: "PPO", "DQN" or "SAC".
         env: a Gymnasium id, "slow" or "pong".
         steps: of all environments together.
         seed: of everything.
@@ -72,6 +72,7 @@ def train(
     """
     import torch
     from stable_baselines3.common.evaluation import evaluate_policy
+    from stable_baselines3.common.logger import Logger
     from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv
 
     torch.set_num_threads(threads)
@@ -79,6 +80,9 @@ def train(
     kinds = {"dummy": DummyVecEnv, "subproc": SubprocVecEnv}
     envs = _envs(env, settings.pop("n_envs"), seed, kinds[variant])
     model = _model(algorithm, env, envs, seed, settings)
+    model.set_logger(
+        Logger(folder=None, output_formats=[])
+    )  # its own makes a folder in /tmp for each model and leaves it there
     model._stats_window_size = 1_000_000  # SBX takes no `stats_window_size`
     learner = 0.0
     update = model.train

@@ -17,7 +17,7 @@ LACKS = {"PPO": "clip_range_vf", "DQN": "max_grad_norm"}
 def offers(*, algorithm: str, env: str, settings: dict[str, Any]) -> dict[str, Any]:
     """As Stable-Baselines3's, in JAX, whose compiler sets its threads itself."""
     there = sb3_peer.offers(algorithm=algorithm, env=env, settings=settings)
-    lacks = LACKS[algorithm]
+    lacks = LACKS.get(algorithm, "")
     return {
         **there,
         "threads": False,
@@ -28,7 +28,7 @@ def offers(*, algorithm: str, env: str, settings: dict[str, Any]) -> dict[str, A
 
 def train(*, algorithm: str, settings: dict[str, Any], **rest: Any) -> dict[str, Any]:
     """See `sb3_peer.train`."""
-    return sb3_peer.train(algorithm=algorithm, settings=settings, without=(LACKS[algorithm],), **rest)
+    return sb3_peer.train(algorithm=algorithm, settings=settings, without=(LACKS.get(algorithm, ""),), **rest)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from typing import Any
 
 import xronos
 import xronos.experimental
-from bodies import Player, lateness, now, poke_from_a_thread, spin, summary
+from bodies import Player, lateness, now, poke_from_a_thread, show, spin, summary
 from serve import serve
 
 
@@ -21,9 +21,10 @@ class Server(xronos.Reactor):
 
     ask = xronos.OutputPortDeclaration[int]()
 
-    def __init__(self, clients: int, rounds: int, first: Any) -> None:
+    def __init__(self, clients: int, rounds: int, first: Any, shows: bool) -> None:
         super().__init__()
         self.rounds = rounds
+        self.shows = shows
         self.first = first
         self.round = 0
         self.began = self.ended = 0.0
@@ -42,8 +43,7 @@ class Server(xronos.Reactor):
 
     @xronos.reaction
     def on_replies(self, ctx: Any) -> Callable[[], None]:  # noqa: D102
-        for reply in self.replies:
-            ctx.add_trigger(reply)
+        replies = [ctx.add_trigger(reply) for reply in self.replies]
         ask = ctx.add_effect(self.ask)
         shutdown = ctx.add_effect(self.shutdown)
 
@@ -55,7 +55,11 @@ class Server(xronos.Reactor):
                 self.ended = now()
                 shutdown.trigger_shutdown()
 
-        return handler
+        def showing() -> None:
+            show(reply.get() for reply in replies)
+            handler()
+
+        return showing if self.shows else handler
 
 
 class Client(xronos.Reactor):
@@ -73,9 +77,11 @@ class Client(xronos.Reactor):
         return self.make(ctx.add_trigger(self.inp), ctx.add_effect(self.out))
 
 
-def _run(clients: int, rounds: int, make: Callable[[int], Callable[[Any, Any], Callable[[], None]]]) -> dict[str, Any]:
+def _run(
+    clients: int, rounds: int, make: Callable[[int], Callable[[Any, Any], Callable[[], None]]], *, shows: bool = False
+) -> dict[str, Any]:
     env = xronos.Environment(fast=True)
-    server = env.create_reactor("server", Server, clients=clients, rounds=rounds, first=0)
+    server = env.create_reactor("server", Server, clients=clients, rounds=rounds, first=0, shows=shows)
     for i in range(clients):
         client = env.create_reactor(f"client{i}", Client, make=make(i))
         env.connect(server.ask, client.inp, delay=datetime.timedelta(0))
@@ -116,9 +122,9 @@ def heavy(*, clients: int, rounds: int, turns: int) -> dict[str, Any]:
     return _run(clients, rounds, make)
 
 
-def gym(*, env: str, envs: int, rounds: int, steps: int) -> dict[str, Any]:
-    """Every client steps an environment."""
-    players = [Player(env, i) for i in range(envs)]
+def gym(*, env: str, envs: int, rounds: int, steps: int, as_published: bool = False) -> dict[str, Any]:
+    """Every client steps an environment; as published, all have one seed and the server prints what they see."""
+    players = [Player(env, 0 if as_published else i) for i in range(envs)]
 
     def make(index: int) -> Callable[[Any, Any], Callable[[], None]]:
         player = players[index]
@@ -133,7 +139,7 @@ def gym(*, env: str, envs: int, rounds: int, steps: int) -> dict[str, Any]:
         return bind
 
     try:
-        return _run(envs, rounds, make)
+        return _run(envs, rounds, make, shows=as_published)
     finally:
         for player in players:
             player.close()

@@ -1,0 +1,328 @@
+"""`Link`: one connection between hub and host, after the handshake: messages in, messages out, and whether the other side is still there.
+
+Whoever receives reads the socket on its own thread: a message wakes one thread, not two. The other side's life is judged by a thread per process
+(`_Watch`), which never blocks: each second it sends a `Beat` on every link, and a link on which nothing came for `silence_s` is closed. Beats are
+sent unasked, so a host that executes one reaction for minutes, and receives nothing meanwhile, is still alive; a stopped process is not.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import socket
+import threading
+import time
+from collections.abc import Callable
+
+from reactornb.cluster import messages
+from reactornb.cluster.errors import LinkLostError, WireError
+from reactornb.cluster.frames import NORMAL, Limits, receive_frame, send_all
+from reactornb.cluster.wire import Message, from_frame, to_pieces
+
+__all__ = ["BEAT_S", "HOST_SILENCE_S", "HUB_SILENCE_S", "Link", "linked_pair"]
+
+BEAT_S = 1.0
+HUB_SILENCE_S = 10.0
+"""How long the hub waits for a silent host."""
+HOST_SILENCE_S = 30.0
+"""How long a host waits for a silent hub."""
+
+_BEAT = b"".join(to_pieces(messages.Beat()))
+_CLOSED = getattr(
+    select, "POLLRDHUP", 0
+)  # Linux says at once that the other side has closed, even while something is unread
+_OVER = select.POLLHUP | select.POLLERR | select.POLLNVAL | _CLOSED
+_NOT_NOW = (BlockingIOError, InterruptedError)
+
+
+class Link:
+    """One connection. `receive` is for one thread at a time; everything else for any.
+
+    Args:
+        sock: connected, blocking; it belongs to the link from now on.
+        peer: who is at the other end, in words.
+        known: the messages that may come, `messages.FROM_HOST` or `messages.FROM_HUB`.
+        silence_s: the link is closed after so many seconds without a byte.
+        on_lost: called once with the reason, on the thread that notices that the link is over; it must not block.
+        limits: the most that is accepted.
+
+    Attributes:
+        peer: as given.
+        bytes_sent, bytes_received: of whole frames.
+        heard_ns: when the last bytes came, by `time.monotonic_ns`.
+
+    # _sending   held while a frame is given to the system, so that frames are not mixed
+    # _unsent    the rest of a beat that the system took only in part; under _sending
+    # _reading   held by whoever receives; `close` takes both before it gives the descriptor back, so that no thread waits at a number that
+    #            belongs to another file meanwhile
+    # _no_more   nothing can be received any more; under _reading
+    # _lost      written once, under _ending; read by anybody: a string is there or not
+    # heard_ns, bytes_*   written by the thread that holds _reading (sent: _sending), heard_ns also by the watch; read for display and by the watch
+    """
+
+    def __init__(
+        self,
+        sock: socket.socket,
+        peer: str,
+        known: dict[int, type[Message]],
+        *,
+        silence_s: float,
+        on_lost: Callable[[str], None] | None = None,
+        limits: Limits = NORMAL,
+    ) -> None:
+        sock.settimeout(None)
+        with contextlib.suppress(OSError):  # a pair within one machine has no such option
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.peer = peer
+        self.bytes_sent = self.bytes_received = 0
+        self.heard_ns = time.monotonic_ns()
+        self._sock = sock
+        self._known = known
+        self._limits = limits
+        self._silence_ns = int(silence_s * 1e9)
+        self._on_lost = on_lost
+        self._sending = threading.Lock()
+        self._reading = threading.Lock()
+        self._ending = threading.Lock()
+        self._unsent = b""
+        self._lost: str | None = None
+        self._no_more = False
+        self._readable = select.poll()
+        self._readable.register(sock, select.POLLIN)
+        _watch.add(self)
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether the link is over. Messages that came before can still be received."""
+        return self._lost is not None
+
+    @property
+    def lost_reason(self) -> str | None:
+        """Why it is over: "end of file", "silence", "closed here", or the system's words; None while it is not."""
+        return self._lost
+
+    def send(self, message: Message) -> None:
+        """Send a message; waits where the other side does not read. Values are not copied, and may be changed when this returns.
+
+        Raises:
+            LinkLostError: if the link is over. Whether the message arrived is not known then.
+        """
+        pieces = to_pieces(message)
+        with self._sending:
+            if self._lost is not None:
+                raise LinkLostError(self.peer, self._lost)
+            try:
+                if self._unsent:
+                    pieces = [self._unsent, *pieces]
+                    self._unsent = b""
+                self.bytes_sent += send_all(self._sock, pieces)
+            except OSError as error:
+                raise LinkLostError(self.peer, self._end(_words(error))) from error
+
+    def receive(self, timeout_s: float | None = None) -> Message | None:
+        """The next message.
+
+        Args:
+            timeout_s: how long to wait for it; None: until it comes.
+
+        Returns:
+            The message; None if none came in that time.
+
+        Raises:
+            LinkLostError: if the link is over and nothing is left to receive.
+            WireError: if something came that is no message; the link is over.
+        """
+        until_ns = None if timeout_s is None else time.monotonic_ns() + int(timeout_s * 1e9)
+        with self._reading:
+            while not self._no_more:
+                if until_ns is not None:
+                    left_ms = max(0, until_ns - time.monotonic_ns()) / 1e6
+                    if not self._readable.poll(left_ms):
+                        return None
+                message = self._next()
+                if type(message) is not messages.Beat:
+                    return message
+            raise LinkLostError(self.peer, self._lost or "closed here")
+
+    def _next(self) -> Message:
+        try:
+            frame = receive_frame(self._sock, self._limits, self._heard)
+            if frame is None:
+                raise LinkLostError(self.peer, self._end("end of file"))
+            self.bytes_received += frame.nbytes
+            return from_frame(frame, self._known)
+        except WireError as error:
+            self._no_more = True  # where the next frame would begin is not known
+            self._end(f"{error.field} {error.reason}")
+            raise
+        except EOFError as error:
+            raise LinkLostError(self.peer, self._end("end of file")) from error
+        except LinkLostError:
+            raise
+        except OSError as error:
+            raise LinkLostError(self.peer, self._end(_words(error))) from error
+
+    def _heard(self) -> None:
+        self.heard_ns = time.monotonic_ns()
+
+    def close(self) -> None:
+        """End the link, wake whoever waits at it, and give the socket back. May be called again, but not within `on_lost`.
+
+        The system may drop what was sent last and not received yet, where something that came is unread here.
+        """
+        self._end("closed here")
+        _watch.remove(self)
+        with self._sending, self._reading:
+            self._no_more = True
+            self._sock.close()
+
+    def _end(self, reason: str) -> str:
+        """The link is over, for the first reason given. Threads that wait at it return; the descriptor stays theirs."""
+        with self._ending:
+            first = self._lost is None
+            if first:
+                self._lost = reason
+        if first:
+            if reason != "end of file":  # what came before the end can still be received
+                with contextlib.suppress(OSError):
+                    self._sock.shutdown(socket.SHUT_RDWR)
+            if self._on_lost is not None:
+                self._on_lost(reason)
+        return self._lost or reason
+
+    # -- the watch's thread -----------------------------------------------------------------------------------------------
+
+    def _fileno(self) -> int:
+        return self._sock.fileno()
+
+    def _beat(self) -> None:
+        """Send a sign of life if that takes no time: whoever sends a frame now gives one by that."""
+        if self._lost is not None or not self._sending.acquire(blocking=False):
+            return
+        try:
+            waiting = self._unsent or _BEAT
+            sent = self._sock.send(waiting, _DONT_WAIT)
+            self._unsent = waiting[sent:]
+        except _NOT_NOW:
+            pass  # the system's buffers are full
+        except OSError as error:
+            self._end(_words(error))
+        finally:
+            self._sending.release()
+
+    def _judge(self, now_ns: int) -> None:
+        """End the link if nothing came for too long. Bytes that nobody has read yet have come."""
+        if self._lost is None and now_ns - self.heard_ns > self._silence_ns:
+            if self._has_unread():
+                self.heard_ns = now_ns
+            else:
+                self._end("silence")
+
+    def _has_unread(self) -> bool:
+        try:
+            return bool(self._sock.recv(1, socket.MSG_PEEK | _DONT_WAIT))
+        except OSError:
+            return False
+
+
+_DONT_WAIT = getattr(socket, "MSG_DONTWAIT", 0)
+
+
+def _words(error: OSError) -> str:
+    if isinstance(error, (ConnectionResetError, BrokenPipeError)):
+        return "end of file"
+    return error.strerror or type(error).__name__
+
+
+class _Watch:
+    """Signs of life, for all links of a process; its thread is there while a link is.
+
+    # _links, _thread   under _lock
+    # A link is ended outside of the lock: `on_lost` may call anything.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._links: dict[int, Link] = {}
+        self._thread: threading.Thread | None = None
+        self._wake_read, self._wake_write = -1, -1
+
+    def add(self, link: Link) -> None:
+        with self._lock:
+            self._links[id(link)] = link
+            if self._thread is None:
+                self._wake_read, self._wake_write = os.pipe()
+                os.set_blocking(self._wake_write, False)
+                self._thread = threading.Thread(
+                    target=self._go, args=(self._wake_read, self._wake_write), name="reactornb-links", daemon=True
+                )
+                self._thread.start()
+            else:
+                self._wake()
+
+    def remove(self, link: Link) -> None:
+        """Forget a link, which is over by now."""
+        with self._lock:
+            self._links.pop(id(link), None)
+            if self._thread is not None:
+                self._wake()
+
+    def _wake(self) -> None:
+        with contextlib.suppress(BlockingIOError):
+            os.write(self._wake_write, b"\0")
+
+    def _go(self, wake_read: int, wake_write: int) -> None:
+        beat_ns = 0
+        looked_ns = time.monotonic_ns()
+        while True:
+            with self._lock:
+                if not self._links:
+                    self._thread = None
+                    os.close(wake_read)
+                    os.close(wake_write)
+                    return
+                links = [link for link in self._links.values() if not link.is_lost]
+            poller = select.poll()
+            poller.register(wake_read, select.POLLIN)
+            numbers = {}
+            for link in links:
+                number = link._fileno()
+                if number >= 0:
+                    numbers[number] = link
+                    poller.register(number, _CLOSED)
+            now_ns = time.monotonic_ns()
+            beat_due = now_ns >= beat_ns
+            if not beat_due:
+                for number, event in poller.poll((beat_ns - now_ns) / 1e6):
+                    if number == wake_read:
+                        os.read(wake_read, 4096)
+                    elif event & _OVER:
+                        self._with(numbers[number], lambda link: link._end("end of file"))
+            now_ns = time.monotonic_ns()
+            if now_ns - looked_ns > 5 * BEAT_S * 1e9:  # this process was stopped: that is nobody's silence
+                for link in links:
+                    link.heard_ns = now_ns
+            looked_ns = now_ns
+            if beat_due:
+                beat_ns = now_ns + int(BEAT_S * 1e9)
+                for link in links:
+                    self._with(link, Link._beat)
+                    self._with(link, lambda link: link._judge(time.monotonic_ns()))
+
+    def _with(self, link: Link, do: Callable[[Link], object]) -> None:
+        """Do something with a link unless it has been removed."""
+        with self._lock:
+            there = id(link) in self._links
+        if there:
+            do(link)
+
+
+_watch = _Watch()
+
+
+def linked_pair(*, silence_s: float = HUB_SILENCE_S, on_lost: Callable[[str], None] | None = None) -> tuple[Link, Link]:
+    """The hub's and the host's end of a link within this process, over a pair of sockets; for tests and measurements."""
+    ours, theirs = socket.socketpair()
+    hub = Link(ours, "host 0 of a pair", messages.FROM_HOST, silence_s=silence_s, on_lost=on_lost)
+    return hub, Link(theirs, "the hub of a pair", messages.FROM_HUB, silence_s=silence_s)

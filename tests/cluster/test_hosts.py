@@ -1,0 +1,277 @@
+"""Enclaves on hosts of this process: the same results, logs, lines and errors as without; steered like any run; lost hosts are replaced."""
+
+import threading
+import time
+
+import pytest
+from trainings import OPTIONS, Chain, Count, Counting, Train, alone
+
+from reactornb import Input, PhysicalAction, Program, Reactor, connect, enclave, ms, reaction
+from reactornb.cluster import past
+from reactornb.cluster.errors import (
+    HostLostError,
+    NotAnEnclaveError,
+    RemoteError,
+    RemotePhysicalError,
+    ReplayMismatchError,
+)
+from reactornb.cluster.loopback import LoopbackHosts
+from reactornb.errors import ReactionError, RunOptionError
+
+WAIT = 60.0  # seconds; only ever reached when something is broken
+
+
+def start(root, hosts=2, workers=1, name="play", **options):
+    return Program(root).start(workers=workers, place={name: LoopbackHosts(hosts)}, **OPTIONS, **options)
+
+
+def ended(run):
+    try:
+        return run.result(WAIT)
+    finally:
+        run.stop()
+
+
+def wait_until(condition):
+    until = time.monotonic() + WAIT
+    while not condition():
+        assert time.monotonic() < until
+        time.sleep(0.002)
+
+
+def host_threads():
+    return [t.name for t in threading.enumerate() if "reactornb" in t.name]
+
+
+@pytest.mark.parametrize(("hosts", "workers"), [(1, 1), (2, 2), pytest.param(4, 1, marks=pytest.mark.slow)])
+def test_a_training_on_hosts_is_the_one_without(hosts, workers):
+    expected = alone(Train(), until=ms(6))
+    found = ended(start(Train(), hosts, workers, until=ms(6)))
+    assert found.fingerprint == expected.fingerprint
+    assert found.tag == expected.tag
+    assert found.reactions == expected.reactions
+    assert found.metrics == expected.metrics
+
+
+def test_hosts_may_be_as_many_as_members_and_no_thread_is_left():
+    run = start(Train(n=3), 7, until=ms(3))
+    assert len(run._engine._placed.members) == 3
+    ended(run)
+    assert host_threads() == []
+
+
+def test_messages_go_from_host_to_host():
+    expected = alone(Chain())
+    hosts = LoopbackHosts(1)
+    for place in (
+        {"first": hosts},
+        {"first": LoopbackHosts(1), "second": LoopbackHosts(1)},
+        {"first": hosts, "second": hosts},
+    ):
+        run = Program(Chain()).start(workers=1, place=place, **OPTIONS)
+        found = ended(run)
+        assert (found.fingerprint, found.tag) == (expected.fingerprint, expected.tag)
+
+
+def test_a_program_ends_when_nothing_is_left_on_any_host():
+    expected = alone(Counting(most=40))
+    found = ended(start(Counting(most=40), 1, name="count"))
+    assert (found.fingerprint, found.tag) == (expected.fingerprint, expected.tag)
+
+
+def test_an_end_that_a_reaction_on_a_host_asks_for_comes_when_it_does_without_hosts():
+    expected = alone(Train(stop_at=3))
+    for hosts in (1, 2):
+        found = ended(start(Train(stop_at=3), hosts))
+        assert (found.fingerprint, found.tag) == (expected.fingerprint, expected.tag)
+        assert found.metrics == expected.metrics
+
+
+def test_a_reaction_that_raises_on_a_host_is_named_with_its_line():
+    with pytest.raises(ReactionError) as here:
+        alone(Train(fail_at=4))
+    run = start(Train(fail_at=4))
+    with pytest.raises(ReactionError) as there:
+        ended(run)
+    assert str(there.value).partition("raised at")[0] == str(here.value).partition("raised at")[0]
+    assert (there.value.reaction, there.value.tag, there.value.source) == (
+        here.value.reaction,
+        here.value.tag,
+        here.value.source,
+    )
+    assert isinstance(there.value.__cause__, RemoteError)
+    assert there.value.__cause__.kind == "ValueError"
+    assert "round 4" in there.value.__cause__.traceback
+    before = alone(Train(), until=ms(3)).metrics["w"].values
+    assert run.metrics["w"].values.tolist() == before.tolist()
+
+
+def test_a_failure_here_ends_the_hosts():
+    class Fragile(Reactor):
+        inp = Input()
+
+        @reaction(inp)
+        def on_inp(self, inp):
+            if inp.value == 5:
+                raise ZeroDivisionError
+
+    class Simple(Reactor):
+        def compose(self):
+            self.count = enclave(Count())
+            self.fragile = Fragile()
+            connect(self.count.out, self.fragile.inp)
+
+    run = start(Simple(), 1, name="count")
+    with pytest.raises(ReactionError):
+        ended(run)
+    assert host_threads() == []
+
+
+def test_a_run_on_hosts_is_stopped_where_they_are():
+    run = start(Train(), 2)
+    wait_until(lambda: run.tag.time_ns >= ms(4))
+    run.stop(WAIT)
+    assert run.state == "stopped"
+    again = alone(Train(), until=ms(run.tag.time_ns // 1_000_000))
+    assert run.metrics["w"].values[:4].tolist() == again.metrics["w"].values[:4].tolist()
+    assert len(run.metrics["at_end"].values) == 1
+
+
+def test_a_host_that_waits_for_nobody_is_stopped():
+    run = start(Counting(), 1, name="count")
+    wait_until(lambda: run.tag.time_ns >= ms(10))
+    run.stop(WAIT)
+    assert run.state == "stopped"
+    schedulers = run.schedulers
+    assert {s.current_tag() for s in schedulers} == {run.tag}
+
+
+def test_a_paused_run_on_hosts_stands_still_and_goes_on_by_steps():
+    run = start(Counting(), 1, name="count")
+    try:
+        wait_until(lambda: run.tag.time_ns >= ms(3))
+        run.pause()
+        member = run._engine._placed.members[0]
+        wait_until(lambda: run._engine.paused and member._idle and not member.halting)
+        time.sleep(0.05)  # it may have been idle between two batches
+        wait_until(lambda: member._idle and not member.halting)
+        before = member.tags_done
+        time.sleep(0.15)
+        assert member.tags_done == before
+        run.step(2)
+        wait_until(lambda: member.tags_done == before + 2)
+        run.resume()
+        wait_until(lambda: member.tags_done > before + 10)
+    finally:
+        run.stop(WAIT)
+
+
+def test_a_parameter_on_a_host_is_changed_and_the_change_can_be_replayed():
+    run = start(Train(), 2)
+    try:
+        wait_until(lambda: run.tag.time_ns >= ms(3))
+        run.set("play[*].gain", 3.0)
+        wait_until(lambda: len(run.changes) == 4)
+        assert set(run.parameters("play[*].gain").values()) == {3.0}
+        at = max(change.tag for change in run.changes)
+        wait_until(lambda: run.tag > at)
+    finally:
+        run.stop(WAIT)
+    end = run.tag
+    replayed = Program(Train()).start(
+        workers=1, replay=run.changes, until=end.time_ns and ms(end.time_ns // 1_000_000), **OPTIONS
+    )
+    ended(replayed)
+    count = len(replayed.metrics["w"].values) - 1
+    assert run.metrics["w"].values[:count].tolist() == replayed.metrics["w"].values[:count].tolist()
+    assert replayed.changes == run.changes
+    placed = ended(start(Train(), 2, replay=run.changes, until=ms(end.time_ns // 1_000_000)))
+    assert placed.fingerprint == replayed.fingerprint
+
+
+def test_what_is_printed_on_hosts_comes_with_reactor_and_tag():
+    run = start(Train(n=2, say=True), 2, until=ms(2))
+    ended(run)
+    assert [(line.reactor, line.time_ns, line.text) for line in run.printed._lines] == [
+        (f"play[{i}]", ms(k), f"round {k}") for k in range(3) for i in range(2)
+    ]
+
+
+@pytest.mark.parametrize("saved_after", [10_000, 3])
+def test_a_lost_host_is_replaced_and_nobody_notices(saved_after, monkeypatch):
+    monkeypatch.setattr(past, "_MOST_BATCHES", saved_after)
+    expected = alone(Train(), until=ms(12))
+    run = start(Train(), 2, until=ms(12))
+    hub = run._engine._placed
+    (connections,) = hub.connections.values()
+    for k in (2, 5, 8):
+        wait_until(lambda k=k: run.tag.time_ns >= ms(k) or not run.is_alive)
+        connections.kill(k % 2)
+    found = ended(run)
+    assert found.fingerprint == expected.fingerprint
+    assert found.metrics == expected.metrics
+    assert sum(row.restarts for row in hub.rows) == 3
+    assert any(member._past.seq for member in hub.members) == (saved_after == 3)
+
+
+def test_a_body_that_is_not_deterministic_is_found_when_its_host_is_replaced():
+    calls = iter(range(1 << 30))
+    run = start(Train(n=1, outer=lambda *_: next(calls)), 1)
+    (connections,) = run._engine._placed.connections.values()
+    wait_until(lambda: run.tag.time_ns >= ms(4))
+    connections.kill(0)
+    with pytest.raises(ReplayMismatchError, match=r"train\.play\[0\].*not deterministic"):
+        ended(run)
+
+
+def test_a_host_that_is_lost_again_and_again_ends_the_run(monkeypatch):
+    run = start(Train(), 2)
+    hub = run._engine._placed
+    (connections,) = hub.connections.values()
+    made = connections.link
+
+    def dead(*args):
+        link = made(*args)
+        link.cut()
+        return link
+
+    monkeypatch.setattr(connections, "link", dead)
+    connections.kill(1)
+    with pytest.raises(HostLostError, match="host 1 was lost 11 times"):
+        ended(run)
+
+
+def test_what_cannot_be_placed_is_refused_before_anything_runs():
+    hosts = LoopbackHosts(2)
+
+    class Watched(Reactor):
+        outside = PhysicalAction()
+
+        @reaction(outside)
+        def on_outside(self):
+            pass
+
+    class Main(Reactor):
+        def compose(self):
+            self.watched = enclave(Watched())
+            self.plain = Watched()
+
+    with pytest.raises(NotAnEnclaveError, match=r"'plain' is no enclave of main: its enclaves are watched"):
+        Program(Main()).start(place={"plain": hosts})
+    with pytest.raises(RemotePhysicalError, match=r"physical action main\.watched\.outside depends on physical time"):
+        Program(Main()).start(place={"watched": hosts})
+    with pytest.raises(RunOptionError, match="trace and place cannot be combined"):
+        Program(Train()).start(place={"play": hosts}, trace=True)
+    with pytest.raises(RunOptionError, match=r"not 'four'"):
+        Program(Train()).start(place={"play": "four"})
+    assert host_threads() == []
+
+
+def test_a_host_on_which_the_program_cannot_be_made_says_why():
+    class Broken(LoopbackHosts):
+        def unpack(self, name):
+            raise ModuleNotFoundError("no module named things")
+
+    with pytest.raises(RemoteError, match="no module named things"):
+        Program(Train()).start(workers=1, place={"play": Broken(2)}, **OPTIONS)
+    assert host_threads() == []
