@@ -299,8 +299,12 @@ class Gate(GateCuts):
         return end_after(self._graph, me, self._members[me].machine.queue.now)
 
     def stop_again(self, tag: TagKey) -> None:
-        """The run that is replayed was ended from outside, at this tag. Under the lock: called while `next` takes in what is replayed."""
-        self._stop_replayed = True
+        """The run that is replayed was ended from outside, at this tag. Under the lock: called while `next` takes in what is replayed.
+
+        This run may have been stopped earlier meanwhile: then each enclave takes over that end, at once.
+        """
+        if self._stop_tag is None or tag < self._stop_tag:
+            self._stop_replayed = True
         self._stop(tag)
 
     def stop_all(self) -> None:
