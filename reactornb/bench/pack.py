@@ -41,7 +41,7 @@ _ENCODINGS = ("__init__", "aliases", "ascii", "idna", "latin_1", "utf_8", "utf_1
 _FOLDERS = {
     "numpy": (
         "f2py", "include", "_pyinstaller", "pkgconfig", "_core/_simd.", "_core/_multiarray_tests.", "_core/_rational_tests.",
-        "_core/_umath_tests.", "_core/_struct_ufunc_tests.", "_core/_operand_flag_tests.", "_core/lib",
+        "_core/_umath_tests.", "_core/_struct_ufunc_tests.", "_core/_operand_flag_tests.", "_core/lib", "doc", "fft", "ma/", "polynomial",
     ),
     "reactornb": ("viz", "notebook", "durable", "cluster"),
 }  # fmt: skip
