@@ -41,6 +41,7 @@ SHRUNK = {
     "12_runs": "STEPS = 10_000",
     "13_continuous": "COMPARED, TASK_STEPS = 1_500, 1_000",
     "14_sweeps": "STEPS, RATES, TRIALS = 1_000, [0.01, 0.003], 3",
+    "17_paper": "PAUSE_MS, ROUNDS, CLIENTS, SIZES_MB, STEPS, UPDATES = 5.0, 4, (2, 4), (0.001, 1), 80, 20",
     "18_population": "RATES, GENERATIONS, ROUNDS = (0.03, 0.003), 2, 15",
 }
 

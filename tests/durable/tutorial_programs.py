@@ -200,6 +200,10 @@ PROGRAMS = {
         "program": (_of("PPO", total_timesteps=1_000, learning_rate=0.003, n_rollouts=2, eval_episodes=0), {}),
     },
     "15_own_algorithm": {"Reinforce": (_reinforce, {})},
+    "17_paper": {
+        "Blackjack": (_of("Blackjack", batch_size=100, rounds=6, rollouts=3), {}),
+        "Junction": (_of("Junction", steps=55), {}),
+    },
     "18_population": {
         "PPO": (_of("PPO", total_timesteps=1_000, learning_rate=0.03, n_rollouts=2, anneal_lr=False, eval_episodes=0), {}),
     },
@@ -211,6 +215,11 @@ OUTSIDE = {
     "09_lingua_franca": {
         "Button": (_of("Button"), {}, ("times",)),
         "Late": (_of("Late"), {"until": ms(100)}, ("missed", "kept")),
+    },
+    # Their server asks what time it is.
+    "17_paper": {
+        "Actors": (_of("Actors", clients=3, mb=0.01, pause_ms=2.0, rounds=8), {}, ("clients",)),
+        "Players": (_of("Players", players=3, rounds=40), {}, ("players",)),
     },
 }
 # Parameters that a reader of the tutorial changes while the run is on: set where the run is cut.
