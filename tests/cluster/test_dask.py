@@ -4,6 +4,7 @@ import os
 import signal
 import textwrap
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 from test_connections import is_alive, wait_until
@@ -50,6 +51,9 @@ class Command(distributed.WorkerPlugin):
 @pytest.fixture(scope="module")
 def client():
     with (
+        patch.dict(
+            os.environ
+        ),  # Dask sets OMP_NUM_THREADS and the like for its workers, in this process, and leaves them
         distributed.LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None) as cluster,
         distributed.Client(cluster, timeout=120) as client,
     ):
