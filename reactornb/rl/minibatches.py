@@ -13,7 +13,7 @@ import torch
 
 from reactornb.rl.losses import normalized
 
-__all__ = ["Chosen", "Epochs", "Minibatch", "piece", "tensors"]
+__all__ = ["Chosen", "Epochs", "Minibatch", "Pieces", "piece", "tensors"]
 
 
 @dataclass(slots=True)
@@ -88,10 +88,37 @@ class Chosen:
         return minibatch if self.device is None else minibatch.on(self.device)
 
 
-class Epochs:
-    """A round's minibatches: `n_epochs` times all steps, in an order that is drawn when the epoch begins.
+class Pieces:
+    """`epochs` times all items of some arrays, each in an order that is drawn when the epoch begins, in as many pieces as there are minibatches.
 
     An object and no generator, so that a checkpoint can hold it between two minibatches.
+
+    Args:
+        items: int64 [n], of each array.
+        parts: pieces of an epoch.
+        epochs: how many.
+        rng: draws the orders, of one array after the other.
+    """
+
+    def __init__(self, items: list[np.ndarray], parts: int, epochs: int, rng: np.random.Generator) -> None:
+        self._items, self._parts, self._left, self._rng = items, parts, epochs, rng
+        self._orders, self._part = items, parts  # of the epoch that runs, and which piece is next
+
+    def __iter__(self) -> Pieces:
+        return self
+
+    def __next__(self) -> list[np.ndarray]:
+        if self._part == self._parts:
+            if not self._left:
+                raise StopIteration
+            self._left -= 1
+            self._orders, self._part = [self._rng.permutation(items) for items in self._items], 0
+        self._part += 1
+        return [piece(order, self._parts, self._part - 1) for order in self._orders]
+
+
+class Epochs:
+    """A round's minibatches: `n_epochs` times all steps; see `Pieces`.
 
     Args:
         whole: all steps of the round.
@@ -109,24 +136,16 @@ class Epochs:
         config: Any,
         device: torch.device | None,
     ) -> None:
-        self._whole, self._steps, self._rng, self._device = whole, steps, rng, device
-        self._batch_size, self._normalizes = config.batch_size, config.normalize_advantage
-        self._left = config.n_epochs if len(steps) else 0
-        self._order = steps  # of the epoch that runs
-        self._parts = self._part = 0  # into how many minibatches it is cut, and which is next
+        self._whole, self._device = whole, device
+        self._normalizes = config.normalize_advantage
+        parts = max(1, round(len(steps) / config.batch_size))
+        self._pieces = Pieces([steps], parts, config.n_epochs if len(steps) else 0, rng)
 
     def __iter__(self) -> Epochs:
         return self
 
     def __next__(self) -> Chosen:
-        if self._part == self._parts:
-            if not self._left:
-                raise StopIteration
-            self._left -= 1
-            self._order = self._rng.permutation(self._steps)
-            self._parts, self._part = max(1, round(len(self._steps) / self._batch_size)), 0
-        rows = piece(self._order, self._parts, self._part)
-        self._part += 1
+        (rows,) = next(self._pieces)
         advantages = self._whole.advantages.take(rows)
         if self._normalizes:
             advantages = normalized(advantages)

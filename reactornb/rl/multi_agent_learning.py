@@ -21,7 +21,7 @@ import torch
 from torch import nn
 
 from reactornb.rl.losses import normalized
-from reactornb.rl.minibatches import Chosen, Epochs, Minibatch, piece
+from reactornb.rl.minibatches import Chosen, Epochs, Minibatch, Pieces
 from reactornb.rl.multi_agent_groups import Group
 from reactornb.rl.multi_agent_networks import CentralActorCritic, CentralPass
 from reactornb.rl.multi_agent_storage import TeamTrajectory
@@ -95,8 +95,6 @@ class TeamMinibatch:
 class TeamEpochs:
     """A round's minibatches for several groups: as `Epochs`, as many for each group as the one with the most steps has.
 
-    An object and no generator, so that a checkpoint can hold it between two minibatches.
-
     Args:
         wholes: all steps of the round, for each group.
         steps: int64, which of them were taken, likewise.
@@ -113,32 +111,21 @@ class TeamEpochs:
         config: Any,
         device: torch.device | None,
     ) -> None:
-        self._wholes, self._steps, self._rng, self._device = wholes, steps, rng, device
+        self._wholes, self._device = wholes, device
         self._normalizes = config.normalize_advantage
         most = max(map(len, steps))
-        self._left = config.n_epochs if most else 0
-        self._orders = steps  # of the epoch that runs
-        self._most = max(1, round(most / config.batch_size))
-        self._parts = self._part = 0
+        self._pieces = Pieces(steps, max(1, round(most / config.batch_size)), config.n_epochs if most else 0, rng)
 
     def __iter__(self) -> TeamEpochs:
         return self
 
     def __next__(self) -> TeamMinibatch:
-        if self._part == self._parts:
-            if not self._left:
-                raise StopIteration
-            self._left -= 1
-            self._orders = [self._rng.permutation(steps) for steps in self._steps]
-            self._parts, self._part = self._most, 0
         chosen = []
-        for whole, order in zip(self._wholes, self._orders, strict=True):
-            rows = piece(order, self._parts, self._part)
+        for whole, rows in zip(self._wholes, next(self._pieces), strict=True):
             advantages = whole.advantages.take(rows)
             if self._normalizes and len(rows):
                 advantages = normalized(advantages)
             chosen.append(Chosen(whole, rows, advantages, self._device))
-        self._part += 1
         return TeamMinibatch(chosen, [1.0] * len(chosen))
 
 

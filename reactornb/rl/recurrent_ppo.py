@@ -35,7 +35,7 @@ from reactornb.rl.config import (
 from reactornb.rl.env_spec import EnvSpec
 from reactornb.rl.learner import adam
 from reactornb.rl.losses import clipped_ppo, clipped_value, gae, normalized
-from reactornb.rl.minibatches import piece, tensors
+from reactornb.rl.minibatches import Pieces, tensors
 from reactornb.rl.policies import Policy
 from reactornb.rl.ppo import ActorCriticAlgorithm, choosing, compose_actor_critic
 from reactornb.rl.recurrent_networks import RecurrentActorCritic, RecurrentForward
@@ -201,7 +201,7 @@ class ChosenSequences:
 
 
 class SequenceEpochs:
-    """A round's minibatches: `n_epochs` times all environments, in an order that is drawn when the epoch begins; see `minibatches.Epochs`.
+    """A round's minibatches: `n_epochs` times all environments; see `minibatches.Pieces`.
 
     Args:
         whole: all sequences of the round.
@@ -211,25 +211,17 @@ class SequenceEpochs:
     """
 
     def __init__(self, whole: Sequences, rng: np.random.Generator, config: Any, device: torch.device) -> None:
-        self._whole, self._rng, self._device = whole, rng, device
+        self._whole, self._device = whole, device
         self._normalizes = config.normalize_advantage
-        self._envs = np.flatnonzero(whole.valid.any(axis=1))
-        parts = round(np.count_nonzero(whole.valid) / config.batch_size)
-        self._parts = min(max(1, parts), len(self._envs))  # of an epoch
-        self._left = config.n_epochs if len(self._envs) else 0
-        self._order, self._part = self._envs, self._parts  # of the epoch that runs, and which minibatch is next
+        envs = np.flatnonzero(whole.valid.any(axis=1))
+        parts = min(max(1, round(np.count_nonzero(whole.valid) / config.batch_size)), len(envs))
+        self._pieces = Pieces([envs], parts, config.n_epochs if len(envs) else 0, rng)
 
     def __iter__(self) -> SequenceEpochs:
         return self
 
     def __next__(self) -> ChosenSequences:
-        if self._part == self._parts:
-            if not self._left:
-                raise StopIteration
-            self._left -= 1
-            self._order, self._part = self._rng.permutation(self._envs), 0
-        rows = piece(self._order, self._parts, self._part)
-        self._part += 1
+        (rows,) = next(self._pieces)
         advantages, valid = self._whole.advantages.take(rows, 0), self._whole.valid.take(rows, 0)
         if self._normalizes:
             advantages[valid] = normalized(advantages[valid])
