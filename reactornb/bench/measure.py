@@ -98,6 +98,13 @@ def in_threads(count: int, prepare: Callable[[int], Callable[[], object]]) -> fl
     return max(ended) - min(began)
 
 
+def is_met(value: float, at_least: float | None, at_most: float | None) -> bool | None:
+    """Whether a figure meets its bar; None without one."""
+    if at_least is None and at_most is None:
+        return None
+    return (at_least is None or value >= at_least) and (at_most is None or value <= at_most)
+
+
 @dataclass(frozen=True)
 class Ratio:
     """One comparison: the median of `values`, and the bar it must meet, if any.
@@ -123,11 +130,7 @@ class Ratio:
     @property
     def met(self) -> bool | None:
         """Whether the bar is met; None without one."""
-        if self.at_least is None and self.at_most is None:
-            return None
-        return (self.at_least is None or self.median >= self.at_least) and (
-            self.at_most is None or self.median <= self.at_most
-        )
+        return is_met(self.median, self.at_least, self.at_most)
 
 
 @dataclass

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from reactornb.bench.measure import is_met
 from reactornb.bench.paper import published
 from reactornb.bench.paper.experiments import PARTS
 from reactornb.bench.peers import PEERS
@@ -256,11 +257,7 @@ class Row:
     @property
     def met(self) -> bool | None:
         """Whether the bar is met; None without one."""
-        if self.at_least is None and self.at_most is None:
-            return None
-        return (self.at_least is None or self.median >= self.at_least) and (
-            self.at_most is None or self.median <= self.at_most
-        )
+        return is_met(self.median, self.at_least, self.at_most)
 
     @property
     def bar(self) -> str:
