@@ -155,17 +155,7 @@ class Checkpoints:
     def write(
         self, tag: Tag, state: Encoded, extra: Mapping[str, Any] | None = None, name: str | None = None
     ) -> CheckpointInfo:
-        """Write a checkpoint; when this returns, it outlives the machine, and so does the journal up to now.
-
-        Args:
-            tag: time in ns and microstep.
-            state: its buffers must not change before this returns.
-            extra: what JSON can say.
-            name: what the user calls it: any text.
-
-        Raises:
-            CheckpointNotWrittenError: if the disk is full or broken; the earlier ones are as they were.
-        """
+        """See `RunFolder.write_checkpoint`."""
         pieces = self._pieces
         if pieces is None:
             raise ValueError("the folder is not open for writing.")
