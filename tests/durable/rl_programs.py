@@ -25,8 +25,9 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from keeping_runs import outcome
 from recorded_episodes import made_up
+from ticks import Ticks
 
-from reactornb import Bank, Output, Program, Reactor, Timer, connect, ms, reaction, startup
+from reactornb import Bank, Program, Reactor, connect, reaction, startup
 from reactornb.rl import (
     A2C,
     A3C,
@@ -216,17 +217,6 @@ class Pictured(Keys):
 
 
 NORMAL = {"normalize_observations": True, "normalize_rewards": True}
-
-
-class Ticks(Reactor):
-    """Weights that nobody needs, now and then."""
-
-    every = Timer(0, ms(1))
-    weights = Output[np.ndarray]()
-
-    @reaction(every)
-    def on_every(self, weights):
-        weights.set(np.zeros(0, np.float32))
 
 
 class Playing(Reactor):

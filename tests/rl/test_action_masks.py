@@ -14,8 +14,9 @@ import gymnasium
 import torch
 from gymnasium import spaces
 from gymnasium.vector import SyncVectorEnv
+from ticks import Ticks
 
-from reactornb import Output, Program, Reactor, Timer, connect, ms, reaction
+from reactornb import Program, Reactor, connect, ms
 from reactornb.errors import ReactionError
 from reactornb.rl import (
     A2C,
@@ -226,17 +227,6 @@ def test_a_network_of_ones_own_does_not_see_the_mask():
 
     Program(PROGRAMS["A2C"](Own, network=own)).run(seed=1, workers=1)
     assert set(shapes) == {(5,)}  # a, and z as one of three
-
-
-class Ticks(Reactor):
-    """Weights that nobody needs."""
-
-    every = Timer(0, ms(1))
-    weights = Output[np.ndarray]()
-
-    @reaction(every)
-    def on_every(self, weights):
-        weights.set(np.zeros(0, np.float32))
 
 
 class Playing(Reactor):

@@ -12,8 +12,9 @@ gymnasium = pytest.importorskip("gymnasium")
 pytest.importorskip("cloudpickle")
 
 from gymnasium.vector import SyncVectorEnv  # noqa: E402
+from ticks import Ticks  # noqa: E402
 
-from reactornb import Bank, Output, Program, Reactor, Timer, connect, ms, reaction  # noqa: E402
+from reactornb import Bank, Program, Reactor, connect, ms  # noqa: E402
 from reactornb.rl import guards, isolated, spec_of  # noqa: E402
 from reactornb.rl.envs import is_isolated, plain_source  # noqa: E402
 from reactornb.rl.errors import ReproducibilityWarning  # noqa: E402
@@ -82,15 +83,6 @@ class Always(Proper):
 
     def seen(self):
         return np.zeros(1, np.float32)
-
-
-class Ticks(Reactor):
-    every = Timer(0, ms(1))
-    weights = Output()
-
-    @reaction(every)
-    def on_every(self, weights):
-        weights.set(np.zeros(0, np.float32))
 
 
 class Playing(Reactor):

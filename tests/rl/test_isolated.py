@@ -19,8 +19,9 @@ gymnasium = pytest.importorskip("gymnasium")
 pytest.importorskip("cloudpickle")
 
 from gymnasium.vector import SyncVectorEnv  # noqa: E402
+from ticks import Ticks  # noqa: E402
 
-from reactornb import Bank, Output, Program, Reactor, Timer, connect, ms, reaction  # noqa: E402
+from reactornb import Bank, Program, Reactor, connect, ms  # noqa: E402
 from reactornb.errors import ReactionError, ReactorError  # noqa: E402
 from reactornb.rl import ReactorVectorEnv, isolated, spec_of  # noqa: E402
 from reactornb.rl.errors import ConfigError, EnvironmentCrashError, EnvironmentHangError, UnknownEnvironmentError  # noqa: E402
@@ -301,15 +302,6 @@ def test_several_are_stepped_together():
 
 
 # -- in programs --------------------------------------------------------------------------------------------------------------
-
-
-class Ticks(Reactor):
-    every = Timer(0, ms(1))
-    weights = Output[np.ndarray]()
-
-    @reaction(every)
-    def on_every(self, weights):
-        weights.set(np.zeros(0, np.float32))
 
 
 class Playing(Reactor):
