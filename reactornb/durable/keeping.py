@@ -321,11 +321,11 @@ class Keeping(Returning):
         self._write_metrics([reader.before(node.index, lengths[node.index], now_at[node.enclave]) for node in nodes])
         self._write_told()
         now = time.monotonic()
+        assert self._writer is not None
         if not self._tried and run.is_alive:
             self._engine.request_cut()
-        elif now >= self._due:
-            # Where the disk is slow, they are written at most half of the time.
-            assert self._writer is not None
+        elif now >= max(self._due, self._writer.rested):
+            # Where the disk is slow, they are written at most half of the time, and none is asked for again before it can be there.
             self._due = max(self._due + self._every_s, now + 2 * self._writer.wrote_s)
             done = run.reactions
             if done != self._done_before:  # of a run that stands there is one already

@@ -50,7 +50,9 @@ class Writer:
         keep: how many checkpoints without a name stay.
 
     Attributes:
-        wrote_s: how long the last checkpoint took; written and read by the writer's thread.
+        wrote_s: how long the last checkpoint took.
+        rested: the moment (`time.monotonic`) at which the disk has rested for as long as the last checkpoint took. Both are written and read by the
+            writer's thread.
     """
 
     def __init__(
@@ -71,7 +73,7 @@ class Writer:
         self._wake = threading.Condition()
         self._jobs: deque[_Job] = deque()
         self._is_dirty = self._is_closing = self._is_failing = False
-        self.wrote_s = 0.0
+        self.wrote_s = self.rested = 0.0
         self._thread = threading.Thread(target=self._go, name=f"reactornb-keep-{folder.id}", daemon=True)
         self._thread.start()
 
@@ -211,7 +213,9 @@ class Writer:
             job.done.set_exception(error)
             return
         finally:
-            self.wrote_s = time.monotonic() - began
+            ended = time.monotonic()
+            self.wrote_s = ended - began
+            self.rested = ended + self.wrote_s
         job.done.set_result(info)
         try:
             self.folder.prune(self._keep)

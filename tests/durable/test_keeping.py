@@ -188,12 +188,13 @@ class Counts(Reactor):
         self.count += 1
 
 
-def test_where_the_disk_is_slow_checkpoints_are_written_half_of_the_time_at_most(monkeypatch):
+@pytest.mark.parametrize("growth", [1.0, 1.6])
+def test_where_the_disk_is_slow_checkpoints_are_written_half_of_the_time_at_most(monkeypatch, growth):
     write, written = RunFolder.write_checkpoint, []
 
     def slowly(*given):
         began = time.monotonic()
-        time.sleep(0.05)
+        time.sleep(0.05 * growth ** len(written))
         info = write(*given)
         written.append((began, time.monotonic()))
         return info
