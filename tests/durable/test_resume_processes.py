@@ -76,7 +76,8 @@ def gone_on(process, place, tag):
 @pytest.mark.parametrize("root", [Training, Apart])
 def test_a_killed_run_goes_on_by_the_command_line(root, place):
     expected = Program(root).run(workers=1, fingerprint=True, until=END)
-    keep = ["--keep", "pong", "--checkpoint", "100ms", "--fingerprint", "--until", "8s", "-w", "1"]
+    # Often enough that a fast machine, which is done in half a second, has not come to the end before it is killed three times.
+    keep = ["--keep", "pong", "--checkpoint", "20ms", "--fingerprint", "--until", "8s", "-w", "1"]
     process = command(place, "run", "resumable.py", "--main", root.__name__, *keep)
     tag = (0, 0)
     # The last life has one worker: it executes most tags, and on a busy machine two hand over from enclave to enclave for minutes.

@@ -1,6 +1,7 @@
 """A run with inputs from outside, in real time, goes on from a cut with those that came after it: the same run, for any number of workers."""
 
 import threading
+import time
 
 import pytest
 from cut_keeper import Copies, kept, through_codec
@@ -77,6 +78,13 @@ def start(apart, workers, keeper, cut=None, rows=None):
         )
 
 
+def wait_for_a_cut(keeper):
+    until = time.monotonic() + 20.0
+    while not keeper.cuts:
+        assert time.monotonic() < until, "no cut was taken"
+        time.sleep(0.001)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("apart", [False, True])
 def test_what_came_from_outside_after_a_cut_is_replayed_in_the_resumed_run(apart):
@@ -90,6 +98,8 @@ def test_what_came_from_outside_after_a_cut_is_replayed_in_the_resumed_run(apart
         Source.schedule(value=value)
         if value % 50 == 10:
             keeper.engine.request_cut()
+        if value == 10:  # the first one is there before most of what is to be replayed
+            wait_for_a_cut(keeper)
         if value % 90 == 30:
             run.set("source.rate", value)
     run.stop()
