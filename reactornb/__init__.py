@@ -44,6 +44,7 @@ from reactornb.model.decorator import reactor
 from reactornb.tags import Duration, Tag, days, forever, hours, minutes, ms, ns, sec, us, weeks
 
 if TYPE_CHECKING:
+    from reactornb.cluster import Hosts
     from reactornb.durable.resume import resume
     from reactornb.durable.rewind import rewind
     from reactornb.durable.runs import Runs
@@ -61,6 +62,7 @@ __all__ = [
     "Duration",
     "Fixed",
     "Graph",
+    "Hosts",
     "Input",
     "LogicalAction",
     "Mode",
@@ -108,6 +110,7 @@ __all__ = [
 
 _LAZY = {
     "Graph": "graph",
+    "Hosts": "cluster",
     "assemble": "graph",
     "between": "sweeps",
     "Program": "runtime",

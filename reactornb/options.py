@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = [
     "RunOptions",
     "add_arguments",
+    "add_hosts",
     "add_verify_arguments",
     "given_options",
     "option_names",
@@ -53,6 +54,15 @@ def _as_placement(text: str) -> str | list[int]:
     """The name of a policy, or the ids of CPUs: `0,2,4`."""
     words = text.split(",")
     return [int(word) for word in words] if all(word.strip().isdigit() for word in words) else text
+
+
+def _as_places(text: str) -> dict[str, str | None]:
+    """`rollouts=4,learner=tcp://10.0.0.1:8786`: where each enclave is executed; None: the name stands alone."""
+    places = {}
+    for word in filter(None, text.split(",")):
+        name, equals, where = word.partition("=")
+        places[name.strip()] = where.strip() if equals else None
+    return places
 
 
 def _text(
@@ -128,8 +138,9 @@ class RunOptions:
         checkpoint: physical time between two checkpoints of a kept run; None: five minutes.
         replay: `Run.outside` of another run, to be repeated bit for bit; or `Run.changes`, the changes of its parameters alone, to be made
             again at the same tags, with all else from outside as it comes.
-        place: enclaves that are executed on other hosts, by the name that their container has for them: `{"rollouts": Hosts.local(4)}`; see
-            `reactornb.cluster`. The result is the same. None: all is executed in this process.
+        place: enclaves that are executed on other hosts, by the name that their container has for them: `{"rollouts": Hosts.local(4)}`; "*" stands for
+            all banks of enclaves, or for all enclaves where there are none. Instead of `Hosts`: a `distributed.Client`, how many subprocesses, or
+            the address of a Dask scheduler. The result is the same. See `reactornb.cluster`. None: all is executed in this process.
         clock: physical time, from `reactornb.runtime.clock`; a `FakeClock` in tests. None: the machine's.
 
     Raises:
@@ -187,7 +198,12 @@ class RunOptions:
         ),
     )
     place: Mapping[str, Any] | None = field(
-        default=None, metadata=_text("which enclaves are executed on which hosts", python_only=True)
+        default=None,
+        metadata=_text(
+            "enclaves that hosts execute: a number of subprocesses, or a Dask scheduler's address",
+            _as_places,
+            "NAME=WHERE",
+        ),
     )
     clock: Any = field(default=None, metadata=_text("physical time", python_only=True))
 
@@ -222,6 +238,10 @@ class RunOptions:
             object.__setattr__(self, "keep", None)
         if not (self.keep is None or self.keep is True or isinstance(self.keep, str)):
             raise RunOptionError(f"keep is the name under which a run is kept, or True, not {self.keep!r}.")
+        if not (self.place is None or isinstance(self.place, Mapping)):
+            raise RunOptionError(
+                f'place names enclaves and their hosts, such as place={{"rollouts": Hosts.local(4)}}, not {self.place!r:.80}.'
+            )
         if self.nice is not None and not (_is_whole(self.nice) and self.nice >= 0):
             raise RunOptionError(f"nice must be a whole number of at least 0, not {self.nice!r}.")
         flags = ("fast", "keepalive", "fingerprint", "fingerprint_log", "check_values", "profile", "trace")
@@ -312,6 +332,19 @@ def add_arguments(parser: argparse.ArgumentParser, *, process_goes_on: bool, onl
         parser.add_argument(f"--{old}", type=_renamed(old), default=argparse.SUPPRESS, help=argparse.SUPPRESS)
 
 
+def add_hosts(parser: argparse.ArgumentParser) -> None:
+    """Give a command line hosts for what `--place` names without saying where, or for all banks of enclaves; see `given_options`."""
+    import argparse
+
+    parser.add_argument(
+        "--hosts", type=int, metavar="N", default=argparse.SUPPRESS,
+        help="execute all banks of enclaves, or what --place names, in N subprocesses; with --scheduler on N hosts of that cluster",
+    )  # fmt: skip
+    parser.add_argument(
+        "--scheduler", metavar="ADDRESS", default=argparse.SUPPRESS, help="or on a Dask cluster, tcp://HOST:PORT"
+    )
+
+
 def add_verify_arguments(parser: argparse.ArgumentParser) -> None:
     """Give a command line what `runtime.verifying.verify` takes; what was not given is absent from its namespace."""
     import argparse
@@ -343,8 +376,13 @@ def option_table(*, process_goes_on: bool) -> str:
 
 
 def given_options(namespace: Mapping[str, Any]) -> dict[str, Any]:
-    """Those of a parsed command line's values that are options of a run."""
-    return {name: namespace[name] for name in option_names() if name in namespace}
+    """Those of a parsed command line's values that are options of a run; hosts, see `add_hosts`, become part of `place`."""
+    given = {name: namespace[name] for name in option_names() if name in namespace}
+    address, count = namespace.get("scheduler"), namespace.get("hosts")
+    where: Any = count if address is None else address if count is None else (address, count)
+    if where is not None:
+        given["place"] = {name: to or where for name, to in (given.get("place") or {"*": None}).items()}
+    return given
 
 
 def parameter_value(text: str, names: Mapping[str, Any] | None = None) -> Any:

@@ -490,7 +490,7 @@ def completed(cells, text):
         ("%reactor inspect roll", {"%reactor inspect rollouts[0]", "%reactor inspect rollouts[1]"}),
         ("%reactor stop ", {"%reactor stop Main"}),
         ("%reactor curves -m ", {"%reactor curves -m loss"}),
-        ("%reactor start -w 2 --p", {f"%reactor start -w 2 --{p}" for p in ("profile", "placement")}),
+        ("%reactor start -w 2 --p", {f"%reactor start -w 2 --{p}" for p in ("place", "placement", "profile")}),
         ("%reactor profile M", {"%reactor profile Main"}),
         ("%reactor timeline --", {f"%reactor timeline --{o}" for o in ("help", "last", "save")}),
         ("%%reactor --d", {"%%reactor --doc"}),

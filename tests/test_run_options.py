@@ -14,7 +14,7 @@ from reactornb.errors import RunOptionError
 from reactornb.options import add_arguments, given_options, option_names, option_table
 from reactornb.testing import FakeClock
 
-PYTHON_ONLY = {"clock", "place"}
+PYTHON_ONLY = {"clock"}
 OF_A_PROCESS_THAT_GOES_ON = {"trace", "fingerprint_log", "record_outside", "replay"}
 VALUES = {
     "workers": ("2", 2),
@@ -33,6 +33,7 @@ VALUES = {
     "keep": ("pong", "pong"),
     "checkpoint": ("5min", minutes(5)),
     "replay": ("ppo#3", "ppo#3"),
+    "place": ("rollouts=4,learner", {"rollouts": "4", "learner": None}),
 }
 
 

@@ -25,7 +25,7 @@ from reactornb.cli.console import discard_stdout, is_stdout_error
 from reactornb.cli.restart import settle_interpreter
 from reactornb.cli.signals import SignalHandler, Signalled
 from reactornb.errors import AssemblyError, DeclarationError, FileExitedError, LFSyntaxError, ReactorError
-from reactornb.options import add_arguments, add_verify_arguments, parameter_value
+from reactornb.options import add_arguments, add_hosts, add_verify_arguments, parameter_value
 from reactornb.tags import parse_duration
 
 __all__ = ["main"]
@@ -134,6 +134,7 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("parameters", nargs="*", type=_parameter, metavar="NAME=VALUE", help="parameters of the program")
     run.add_argument("--main", metavar="NAME", help="which reactor or program of the file")
     add_arguments(run, process_goes_on=False)
+    add_hosts(run)
     _add_ends(run)
 
     resume = command("resume", resuming.resume, "Go on with a run that was kept (reactornb run --keep NAME).")

@@ -33,11 +33,13 @@ class DaskEngine:
 
     Args:
         client: a `distributed.Client`.
+        closes: close it with the run.
     """
 
-    def __init__(self, client: Any) -> None:
+    def __init__(self, client: Any, *, closes: bool = False) -> None:
         self.ended: Ended = lambda *_: None
         self._client = client
+        self._closes = closes
         self._run = secrets.token_hex(4)
         self._keys = itertools.count()
         self._lock = threading.Lock()
@@ -88,6 +90,8 @@ class DaskEngine:
         for future in futures:
             if not future.done():
                 future.cancel(force=True)
+        if self._closes:
+            self._client.close()
 
 
 def run_on_worker(text: str, key: str) -> str:

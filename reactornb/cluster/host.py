@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import platform
 import traceback
 from collections.abc import Callable
 from typing import Any, Protocol, Self, override
@@ -377,7 +378,7 @@ def _made(link: Link, options: Program, restore: Restore | None, unpack: Callabl
     except BaseException as error:  # noqa: BLE001 - whatever it is, the hub is told
         link.send(Refused(type(error).__name__, f"{error}\n{''.join(traceback.format_exception(error))}"))
         return None
-    link.send(Ready())
+    link.send(Ready(f"{platform.node()}, {os.getpid()}"[:400]))
     share.begin()
     return share
 

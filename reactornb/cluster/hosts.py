@@ -35,7 +35,7 @@ class Hosts:
     """Hosts for parts of a program; one object serves any number of runs.
 
     Args:
-        where: a `distributed.Client`; or how many subprocesses of this machine.
+        where: a `distributed.Client`; the address of a Dask scheduler, "tcp://10.0.0.1:8786"; or how many subprocesses of this machine.
         n: how many hosts; None: one for each worker that the cluster has now.
         workers: threads of each host; None: as many as the run has.
         patience: seconds to wait for a host to come, also for one that replaces another.
@@ -69,12 +69,13 @@ class Hosts:
             if n is not None:
                 raise RunOptionError("Hosts takes one number of hosts: Hosts.local(4), or Hosts(client, n=4).")
             where, n = None, where
-        elif not (hasattr(where, "submit") and hasattr(where, "nthreads")):
+        elif not (_is_client(where) or _is_address(where)):
             raise RunOptionError(
-                f"Hosts takes a distributed.Client, or how many subprocesses, not {where!r:.80}: Hosts(client, n=4), Hosts.local(4)."
+                f"Hosts takes a distributed.Client, the address of a Dask scheduler, or how many subprocesses, not {where!r:.80}: "
+                f'Hosts(client, n=4), Hosts("tcp://10.0.0.1:8786"), Hosts.local(4).'
             )
         if n is None:
-            n = len(where.nthreads())
+            n = _count_workers(where)
             if not n:
                 raise RunOptionError(
                     "the cluster has no workers yet: client.wait_for_workers(4), or say Hosts(client, n=4)."
@@ -126,8 +127,10 @@ class Hosts:
         else:
             from reactornb.cluster.dask_engine import DaskEngine
 
-            engine = DaskEngine(self._client)
-            address = self._address or _own_address(self._client.scheduler.address)
+            is_ours = _is_address(self._client)
+            client = _connected(self._client) if is_ours else self._client
+            engine = DaskEngine(client, closes=is_ours)
+            address = self._address or _own_address(client.scheduler.address)
         return Connections(
             engine,
             address=address,
@@ -138,12 +141,57 @@ class Hosts:
 
 
 def hosts_of(where: Any) -> Any:
-    """What `place=` was given for a name, as hosts: a `Hosts` or the like as it is; a client of a cluster, or a number of subprocesses.
+    """What `place=` was given for a name, as hosts: a `Hosts` or the like as it is; a client of a cluster, a scheduler's address, alone or with how many
+    hosts, or a number of subprocesses, also as text.
 
     Raises:
         RunOptionError: if it is none of them.
+        UnreachableError: if no scheduler answers there.
     """
-    return where if hasattr(where, "count") and hasattr(where, "open") else Hosts(where)
+    if hasattr(where, "open") and type(getattr(where, "count", None)) is int:
+        return where
+    if isinstance(where, str) and where.isdecimal():
+        return Hosts(int(where))
+    return Hosts(*where) if type(where) is tuple and len(where) == 2 else Hosts(where)
+
+
+def _is_client(where: Any) -> bool:
+    return hasattr(where, "submit") and hasattr(where, "nthreads")
+
+
+def _is_address(where: Any) -> bool:
+    return isinstance(where, str) and "://" in where
+
+
+def _connected(address: str) -> Any:
+    """A client of a cluster, for one run.
+
+    Raises:
+        RunOptionError: if Dask is not installed, or this is no address.
+        UnreachableError: if no scheduler answers there.
+    """
+    try:
+        import distributed
+    except ModuleNotFoundError:
+        raise RunOptionError(
+            f"hosts of {address} need Dask: pip install reactornb[cluster]. Hosts.local(4) does without."
+        ) from None
+    try:
+        dask: Any = distributed  # untyped in part
+        return dask.Client(address, set_as_default=False)
+    except ValueError as error:
+        raise RunOptionError(f"{address} is no address of a Dask scheduler: {error}.") from None
+    except OSError as error:
+        raise UnreachableError(
+            f"no Dask scheduler answers at {address} ({error}).", tried={address: str(error)}
+        ) from error
+
+
+def _count_workers(where: Any) -> int:
+    if _is_client(where):
+        return len(where.nthreads())
+    with _connected(where) as client:
+        return len(client.nthreads())
 
 
 def _own_address(scheduler: str) -> str:

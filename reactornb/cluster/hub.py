@@ -13,7 +13,7 @@ import contextlib
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 from reactornb.cluster.errors import LinkLostError
 from reactornb.cluster.gate import HubGate
@@ -25,12 +25,12 @@ from reactornb.cluster.values import Values
 from reactornb.durable.objects import Known
 from reactornb.graph import Graph, grouped
 from reactornb.options import RunOptions
+from reactornb.runtime.placing import HostRow, HostTable
 from reactornb.runtime.scheduler import Scheduler
 from reactornb.runtime.trace import Recorder
 from reactornb.runtime.workers import make_workers
-from reactornb.tags import Tag
 
-__all__ = ["Connections", "HostEngine", "HostRow", "Hub", "ShareSpec"]
+__all__ = ["Connections", "HostEngine", "Hub", "ShareSpec"]
 
 RESTARTS = 10
 
@@ -88,30 +88,6 @@ class ShareSpec:
     enclaves: tuple[int, ...]
     engine: HostEngine
     local: int
-
-
-class HostRow(NamedTuple):
-    """A host, for display.
-
-    Attributes:
-        share: its number.
-        reactors: at the top of what it executes.
-        tag: that it has executed last, as far as the hub knows.
-        tags, reactions: how many it has executed.
-        cpu_s: processor time of its process.
-        bytes_sent, bytes_received: over its link, by the hub.
-        restarts: how often it was replaced.
-    """
-
-    share: int
-    reactors: tuple[str, ...]
-    tag: Tag
-    tags: int
-    reactions: int
-    cpu_s: float
-    bytes_sent: int
-    bytes_received: int
-    restarts: int
 
 
 class Hub:
@@ -254,19 +230,23 @@ class Hub:
         return link
 
     @property
-    def rows(self) -> list[HostRow]:
-        """The hosts, for display; any thread."""
-        return [
-            HostRow(
-                member.share,
-                tuple(self.graph.reactors[top].name for top in self.graph.enclaves[member.enclave]),
-                member.current_tag(),
-                member.tags_done,
-                member.reactions_done,
-                member.cpu_ns / 1e9,
-                getattr(member.link, "bytes_sent", 0),
-                getattr(member.link, "bytes_received", 0),
-                member.attempt,
-            )
-            for member in self.members
-        ]
+    def hosts(self) -> HostTable:
+        """See `Placed`."""
+        latest = max((s.current_tag().time_ns for s in self._engine.schedulers), default=0) if self._engine else 0
+        return HostTable(self._row(member, latest) for member in self.members)
+
+    def _row(self, member: RemoteScheduler, latest_ns: int) -> HostRow:
+        tag, link = member.current_tag(), member.link
+        return HostRow(
+            member.share,
+            member.machine_name,
+            tuple(self.graph.reactors[top].name for top in self.graph.enclaves[member.enclave]),
+            tag,
+            max(latest_ns - tag.time_ns, 0) / 1e9,
+            member.tags_done,
+            member.reactions_done,
+            member.cpu_ns / 1e9,
+            getattr(link, "bytes_sent", 0),
+            getattr(link, "bytes_received", 0),
+            member.attempt,
+        )

@@ -274,9 +274,14 @@ class Bye(Message):
 
 @dataclass(frozen=True, slots=True)
 class Ready(Message):
-    """The share's schedule is built."""
+    """The share's schedule is built.
+
+    Attributes:
+        machine: on which the host is, and the number of its process.
+    """
 
     KIND: ClassVar[int] = 13
+    machine: str = on_wire(string(400), default="")
 
 
 @dataclass(frozen=True, slots=True)

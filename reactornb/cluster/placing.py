@@ -1,7 +1,7 @@
 """What `place=` means: which declared enclaves go to which host. The graph stays as it is: only enclaves can be placed.
 
 A name is that which the container has for an enclave, `rollouts` for `self.rollouts = enclave(…)`; members of `enclave(Bank(…), each=True)` are dealt
-out in blocks of neighbours, a whole enclave goes to one host. What several names give to the same hosts is dealt out together.
+out in blocks of neighbours, a whole enclave goes to one host; "*" is every such bank, or every enclave where there is none. What several names give to the same hosts is dealt out together.
 """
 
 from __future__ import annotations
@@ -68,13 +68,19 @@ def _members(graph: Graph, name: Any) -> list[int]:
     """The enclaves of a name, in the order of the graph."""
     root = graph.reactors[0].name
     known: dict[str, list[int]] = {}
+    banks: list[int] = []
     for enclave, tops in enumerate(graph.enclaves[1:], 1):
         full = graph.reactors[tops[0]].name.removeprefix(f"{root}.")
-        for key in {full, re.sub(r"\[\d+\]$", "", full)}:
+        bank = re.sub(r"\[\d+\]$", "", full)
+        if bank != full and len(tops) == 1:
+            banks.append(enclave)
+        for key in {full, bank}:
             known.setdefault(key, []).append(enclave)
+    if known:
+        known["*"] = banks or list(range(1, len(graph.enclaves)))
     found = known.get(name) if isinstance(name, str) else None
     if found is None:
-        names = tuple(sorted({re.sub(r"\[\d+\]$", "", one) for one in known}))
+        names = tuple(sorted({re.sub(r"\[\d+\]$", "", one) for one in known if one != "*"}))
         listed = f"its enclaves are {', '.join(names)}" if names else "it declares no enclave"
         raise NotAnEnclaveError(
             f"place: {name!r} is no enclave of {root}: {listed}. {suggestion(str(name), names)} Write self.{name} = enclave(…), with each=True for a "

@@ -4,7 +4,7 @@ Its leader, the *driver*, is a worker of its own, which runs no reaction: when w
 the host may go, and tells it. Another thread listens to the link. A host that is lost is replaced here.
 
 # heard       appended to by the thread that listens, each entry with the attempt that it is of; taken from by the driver; a deque's methods are atomic
-# all else    the driver's, but for what is read for display: `attempt`, `cpu_ns`, `halting`
+# all else    the driver's, but for what is read for display: `attempt`, `cpu_ns`, `machine_name`, `halting`
 """
 
 from __future__ import annotations
@@ -51,6 +51,7 @@ class RemoteScheduler(Scheduler):
         link: to the host.
         attempt: how often the host was replaced.
         cpu_ns: processor time of the host's process.
+        machine_name: on which it is, and the number of its process; for display.
         listens: a thread of its own listens to each link; else somebody puts what has come into `heard`. Set before the run begins.
     """
 
@@ -77,6 +78,7 @@ class RemoteScheduler(Scheduler):
         "heard",
         "link",
         "listens",
+        "machine_name",
         "share",
     )  # fmt: skip
 
@@ -101,6 +103,7 @@ class RemoteScheduler(Scheduler):
         self.heard: deque[tuple[int, Message | LinkLostError]] = deque()
         self.link: Any = None
         self.attempt = self.cpu_ns = 0
+        self.machine_name = ""
         self.halting = False
         self.listens = True
         self._connect = connect
@@ -158,6 +161,7 @@ class RemoteScheduler(Scheduler):
         if isinstance(message, Refused):
             raise RemoteError(f"the host of share {self.share}", message.reason, message.text)
         assert isinstance(message, Ready), message
+        self.machine_name = message.machine
 
     def _listen(self) -> None:
         link, attempt = self.link, self.attempt

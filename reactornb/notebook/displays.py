@@ -15,10 +15,12 @@ from reactornb.graph import Graph
 from reactornb.notebook.output import Output
 from reactornb.notebook.pump import Pump, WaitingCell
 from reactornb.runtime import Program, Run, live_runs
+from reactornb.runtime.placing import HostTable
 from reactornb.runtime.profile import Profile
 from reactornb.runtime.timeline import Timeline
 from reactornb.tags import Tag
 from reactornb.viz.graph_view import GraphView
+from reactornb.viz.hosts_table import hosts_html
 from reactornb.viz.profile_table import profile_html
 from reactornb.viz.run_view import RunsView
 from reactornb.viz.timeline_view import TimelineView
@@ -88,6 +90,7 @@ class Displays:
         formatter.ipython_display_formatter.for_type_by_name(*_SWEEP, self.show_sweep)  # likewise
         formatter.ipython_display_formatter.for_type(Timeline, self.show_timeline)
         formatter.formatters["text/html"].for_type(Profile, profile_html)
+        formatter.formatters["text/html"].for_type(HostTable, hosts_html)
         self.shell.events.register("pre_run_cell", self._before_cell)
         self.shell.events.register("post_run_cell", self._after_cell)
         if self.pump is not None and self.output is not None:
@@ -98,7 +101,8 @@ class Displays:
     def uninstall(self) -> None:
         """Undo `install`, and close the panels."""
         formatter = self.shell.display_formatter
-        formatter.formatters["text/html"].pop(Profile, None)
+        for table in (Profile, HostTable):
+            formatter.formatters["text/html"].pop(table, None)
         for kind in (Program, Graph, GraphView, Run, Timeline):
             formatter.mimebundle_formatter.pop(kind, None)
             formatter.ipython_display_formatter.pop(kind, None)

@@ -117,12 +117,14 @@ class Session(Sweeps, KeptRuns, Watching, Verifying, Profiling, Declarations):
         Args:
             name: see `program`.
             parameters: of the class.
-            options: see `reactornb.runtime.RunOptions`; `replay` may be the name of a run, which is repeated.
+            options: see `reactornb.runtime.RunOptions`; `replay` may be the name of a run, which is repeated, `place` may name variables with hosts.
 
         Raises:
             RunError: if it is running already.
         """
         __tracebackhide__ = True
+        if options.get("place"):
+            options["place"] = {at: self._hosts(at, where) for at, where in options["place"].items()}
         if isinstance(options.get("replay"), str):
             options["replay"] = self._changes(options["replay"])
         program = self.program(name, **parameters or {})
@@ -133,6 +135,14 @@ class Session(Sweeps, KeptRuns, Watching, Verifying, Profiling, Declarations):
         self._began[run] = (name or self._used, parameters or {}, options)
         self._say_stale(program.graph)
         return run
+
+    def _hosts(self, name: str, where: Any) -> Any:
+        """What `--place NAME=WHERE` means: a variable of the user's, or what it says."""
+        if where is None:
+            raise UsageError(
+                f"%reactor start: --place {name}=WHERE: how many subprocesses, the address of a Dask scheduler, or a variable with a client or Hosts"
+            )
+        return self.shell.user_ns.get(where, where) if isinstance(where, str) else where
 
     def _changes(self, name: str) -> Any:
         """What `--replay NAME` means: what came to a run from outside, or its changes if it recorded only those; or a variable's list of either."""

@@ -11,7 +11,7 @@ from reactornb.cli.console import Console
 from reactornb.cli.restart import settle_interpreter
 from reactornb.cli.signals import SignalHandler
 from reactornb.errors import suggestion
-from reactornb.options import add_arguments, given_options, parameter_value
+from reactornb.options import add_arguments, add_hosts, given_options, parameter_value
 
 ALGORITHMS = ("a2c", "a3c", "appo", "ddpg", "dqn", "impala", "ppo", "recurrent_ppo", "sac", "td3")
 
@@ -40,6 +40,7 @@ def _train(argv: Sequence[str] | None, signals: SignalHandler) -> int:
         "settings", nargs="*", metavar="NAME=VALUE", help="hyper-parameters, such as learning_rate=3e-4"
     )
     add_arguments(parser, process_goes_on=False)
+    add_hosts(parser)
     chosen = parser.parse_args(argv)
 
     from reactornb import Program, ReactorError, rl

@@ -55,7 +55,7 @@ from reactornb.rl.statistics import Moments
 from reactornb.rl.steering import ACTOR_CRITIC, Learnt, Steered
 from reactornb.rl.storage import Trajectory
 from reactornb.rl.torch_draws import OwnGenerator
-from reactornb.rl.training import Training, env_of, steer, steered_by
+from reactornb.rl.training import Training, env_of, may_be_placed, steer, steered_by
 from reactornb.tags import ms, us
 
 __all__ = ["A3C", "A3CConfig", "Actor", "Gradient", "SharedWeights"]
@@ -417,7 +417,7 @@ class A3C(Training, config_type=A3CConfig):
             **steered_by(c),
         )
         horizon = per_rollout(c, rollouts="n_actors")
-        self.actors = Bank(
+        actors = Bank(
             Actor,
             c.n_actors,
             there=per_member(lambda i: c.delay(i)[0]),
@@ -430,6 +430,7 @@ class A3C(Training, config_type=A3CConfig):
             normalizer=normalizer,
             shows=bool(c.callbacks) or (c.stop_at_return is not None and not c.eval_every),
         )
+        self.actors = may_be_placed(c, actors)
         connect(self.shared.weights, self.actors.weights)
         connect(self.actors.gradient, self.shared.gradients)
         # Without the microstep, an evaluation would have to end the round of which it judges the weights.

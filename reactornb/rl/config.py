@@ -283,6 +283,8 @@ class TrainingConfig(Config):
         video_every: environment steps between two episodes that are filmed while training, likewise; 0: none. The last weights are filmed, too; see `videos`.
         isolate: play each environment in a process of its own: for one that draws from generators of the whole process, or uses a library that threads cannot
             share; see `isolation`.
+        placeable: each rollout is an enclave, so that `start(place={"rollouts": …})` has hosts play; see `reactornb.cluster`. The result is the same, with
+            hosts or without (of A3C, whose actors need not wait for its end, they have played a little further by then); without hosts it costs a little.
         callbacks: `Listener` classes, or functions made to some by `@listener`, that are told of every round.
     """
 
@@ -296,6 +298,7 @@ class TrainingConfig(Config):
     keep_best: bool = False
     video_every: int = 0
     isolate: bool = False
+    placeable: bool = False
     callbacks: tuple[Any, ...] = ()
 
 
@@ -311,6 +314,7 @@ _COMMON = {
     "keep_best": flag,
     "video_every": whole(0),
     "isolate": flag,
+    "placeable": flag,
     "callbacks": Rule(
         "a tuple of Listener classes, or of functions under @listener",
         lambda v: isinstance(v, (tuple, list)) and all(callable(made) for made in v),

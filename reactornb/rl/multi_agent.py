@@ -30,7 +30,7 @@ from reactornb.rl.multi_agent_policies import TeamPolicy
 from reactornb.rl.normalization import normalizer_of
 from reactornb.rl.ppo import PPO_RULES, PPOConfig
 from reactornb.rl.shards import shards_of
-from reactornb.rl.training import Training, rounds_ahead, steer, steered_by, weights_after
+from reactornb.rl.training import Training, may_be_placed, rounds_ahead, steer, steered_by, weights_after
 
 __all__ = ["MultiAgentPPO", "MultiAgentPPOConfig"]
 
@@ -174,7 +174,7 @@ class MultiAgentPPO(Training, config_type=MultiAgentPPOConfig):
             **steered_by(c),
         )
         self.learner = enclave(learner) if c.overlap else learner
-        self.rollouts = Bank(
+        rollouts = Bank(
             TeamRollout,
             c.n_rollouts,
             env=self.env,
@@ -183,6 +183,7 @@ class MultiAgentPPO(Training, config_type=MultiAgentPPOConfig):
             n_steps=per_member(lambda i: horizon[i]),
             normalizer=normalizer,
         )
+        self.rollouts = may_be_placed(c, rollouts)
         after = weights_after(c)
         connect(self.learner.weights, self.rollouts.weights, after=after)
         connect(self.rollouts.trajectory, self.learner.batches)

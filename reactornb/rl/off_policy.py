@@ -10,7 +10,7 @@ from reactornb.rl.config import per_rollout
 from reactornb.rl.learner import Learner
 from reactornb.rl.replay import ReplayBuffer
 from reactornb.rl.rollout import Rollout
-from reactornb.rl.training import env_of, rounds_ahead, steer, steered_by, weights_after
+from reactornb.rl.training import env_of, may_be_placed, rounds_ahead, steer, steered_by, weights_after
 
 __all__ = ["wire"]
 
@@ -42,7 +42,7 @@ def wire(
         **steered_by(c),
     )
     program.learner = enclave(made) if c.overlap else made
-    program.rollouts = Bank(
+    rollouts = Bank(
         Rollout,
         c.n_rollouts,
         env=env_of(program, c),
@@ -51,6 +51,7 @@ def wire(
         n_steps=per_member(lambda i: horizon[i]),
         normalizer=normalizer,
     )
+    program.rollouts = may_be_placed(c, rollouts)
     program.replay = ReplayBuffer(
         writers=c.n_rollouts,
         buffer_size=c.buffer_size,

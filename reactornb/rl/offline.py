@@ -100,6 +100,8 @@ class OfflineConfig(TrainingConfig):
                 "stop_at_return",
                 "eval_every",
             )
+        if self.placeable:
+            raise broken(self, "placeable=True: nothing is played but evaluations. Leave it out.", "placeable")
 
 
 OFFLINE: dict[str, Rule] = {

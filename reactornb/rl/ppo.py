@@ -55,7 +55,7 @@ from reactornb.rl.policies import CategoricalPolicy, GaussianPolicy, Mlp, MultiC
 from reactornb.rl.rollout import Rollout
 from reactornb.rl.shards import shards_of
 from reactornb.rl.storage import Trajectory, aligned
-from reactornb.rl.training import Training, env_of, rounds_ahead, steer, steered_by, weights_after
+from reactornb.rl.training import Training, env_of, may_be_placed, rounds_ahead, steer, steered_by, weights_after
 
 __all__ = ["PPO", "Chosen", "Epochs", "Minibatch", "PPOConfig"]
 
@@ -393,7 +393,7 @@ def compose_actor_critic(
         **steered_by(c),
     )
     program.learner = enclave(learner) if c.overlap else learner
-    program.rollouts = Bank(
+    rollouts = Bank(
         Rollout,
         c.n_rollouts,
         env=env,
@@ -402,6 +402,7 @@ def compose_actor_critic(
         n_steps=per_member(lambda i: horizon[i]),
         normalizer=normalizer,
     )
+    program.rollouts = may_be_placed(c, rollouts)
     connect(program.learner.weights, program.rollouts.weights, after=weights_after(c))
     connect(program.rollouts.trajectory, program.learner.batches)
     after = weights_after(c)

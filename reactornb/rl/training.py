@@ -12,7 +12,7 @@ import inspect
 from dataclasses import fields
 from typing import Any, ClassVar
 
-from reactornb.model import Reactor, connect
+from reactornb.model import Bank, Reactor, connect, enclave
 from reactornb.rl.camera import Camera, films_of
 from reactornb.rl.config import PRESET, Config, TrainingConfig, config_of
 from reactornb.rl.envs import env_source
@@ -22,12 +22,17 @@ from reactornb.rl.steering import Monitor, made_listener
 from reactornb.rl.trained import KeepingEvaluator
 from reactornb.tags import ms
 
-__all__ = ["Training", "env_of", "rounds_ahead", "steer", "steered_by", "weights_after"]
+__all__ = ["Training", "env_of", "may_be_placed", "rounds_ahead", "steer", "steered_by", "weights_after"]
 
 
 def env_of(program: Any, config: Any) -> Any:
     """What makes the environments of a program: its `env`, with `isolate` in processes of their own."""
     return env_source(program.env, config.isolate)
+
+
+def may_be_placed(config: Any, rollouts: Bank) -> Bank:
+    """The rollouts of a program: with `placeable`, each an enclave."""
+    return enclave(rollouts, each=True) if config.placeable else rollouts
 
 
 def rounds_ahead(config: Any) -> int:

@@ -24,7 +24,7 @@ from reactornb.runtime.immortal import immortalize
 from reactornb.runtime.launch import Done, start_all
 from reactornb.runtime.notices import Notices
 from reactornb.runtime.outside import Border, OutsideLog, Replay
-from reactornb.runtime.placing import Placed
+from reactornb.runtime.placing import HostTable, Placed
 from reactornb.runtime.printed import Printed
 from reactornb.runtime.profile import Profiler
 from reactornb.runtime.restoring import check_fits, restore
@@ -401,6 +401,11 @@ class Engine:
     def worker_seconds(self) -> list[float]:
         """CPU seconds that each worker's thread has used; 0 where nobody keeps account (not Linux, before the end)."""
         return [worker.cpu_ns() / 1e9 for worker in self.workers]
+
+    @property
+    def hosts(self) -> HostTable:
+        """See `ObservedRun.hosts`."""
+        return HostTable() if self._placed is None else self._placed.hosts
 
     def sample(self) -> Sample:
         """See `Run.sample`."""

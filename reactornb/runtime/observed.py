@@ -24,6 +24,7 @@ from reactornb.runtime.logs import Log
 from reactornb.runtime.metrics import Metric, metrics_of
 from reactornb.runtime.notices import Notices
 from reactornb.runtime.outside import OutsideLog, Row
+from reactornb.runtime.placing import HostTable
 from reactornb.runtime.printed import Printed
 from reactornb.runtime.profile import Profile, Profiler
 from reactornb.runtime.sampling import Sample
@@ -250,6 +251,11 @@ class ObservedRun:
         """CPU seconds of each worker; 0 where nobody keeps account (before the end where it is not Linux)."""
         return self._engine.worker_seconds
 
+    @property
+    def hosts(self) -> HostTable:
+        """Which hosts execute enclaves of this run, and how they do; empty without `place`. A table, shown as one."""
+        return self._engine.hosts
+
     def status(self) -> dict[str, Any]:
         """State, tag, rates and workers, as plain data.
 
@@ -269,6 +275,7 @@ class ObservedRun:
             "workers": self.workers,
             "placement": self.placement.describe(),
             "worker_seconds": self.worker_seconds,
+            "hosts": [row._asdict() for row in self.hosts],
             "seed": self.seed,
             "lag": self.lag,
             "queue": self.queue,

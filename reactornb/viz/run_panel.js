@@ -105,6 +105,8 @@ class RunLine {
     this.bar.setAttribute("role", "progressbar");
     this.bar.setAttribute("aria-label", "how much of the run is done");
     this.done = element(this.bar, "div");
+    this.hosts = element(this.root, "table", "rnb-hosts");
+    this.hosts.setAttribute("aria-label", "hosts");
     this.warnings = element(this.root, "ul", "rnb-warnings");
     this.warnings.setAttribute("aria-label", "warnings");
     this.failure = element(this.root, "pre", "rnb-failure");
@@ -151,6 +153,7 @@ class RunLine {
     this.used.title = this.use.title = this.use.getAttribute("aria-label");
     s.use.forEach((share, i) => { this.use.children[i].style.height = `${Math.round(share * 100)}%`; });
     setText(this.queues, s.queues);
+    this.showHosts(gone ? [] : s.hosts || []);
     setText(this.missed, s.missed);
     this.missed.dataset.some = String(Boolean(s.missed) && !s.missed.startsWith("0 "));
     this.bar.style.display = s.progress == null ? "none" : "";
@@ -158,6 +161,16 @@ class RunLine {
     this.bar.setAttribute("aria-valuenow", Math.round((s.progress || 0) * 100));
     this.failure.style.display = s.failure ? "" : "none";
     setText(this.failure, s.failure || "");
+  }
+
+  // Rows of words, the first one of titles; none where nothing is executed by hosts.
+  showHosts(rows) {
+    this.hosts.hidden = !rows.length;
+    while (this.hosts.rows.length > rows.length) this.hosts.deleteRow(-1);
+    rows.forEach((words, i) => {
+      const row = this.hosts.rows[i] || this.hosts.insertRow(-1);
+      words.forEach((word, k) => setText(row.cells[k] || element(row, i ? "td" : "th"), word));
+    });
   }
 }
 

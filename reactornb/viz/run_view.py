@@ -156,6 +156,7 @@ class RunView:
             "queues": self._queues(),
             "missed": self._missed(),
             "use": [round(u, 2) for u in self._use] if run.is_alive else [],
+            "hosts": self._hosts(),
             "seed": run.seed,
             "fingerprint": run.fingerprint if not run.is_alive and run.failure is None else None,
             "failure": describe_failure(run.failure),
@@ -240,10 +241,17 @@ class RunView:
         missed = self.run.deadlines_missed
         return f"{missed:,} deadline{'' if missed == 1 else 's'} missed"
 
+    def _hosts(self) -> list[list[str]]:
+        """The table of hosts with its titles; empty if there are none."""
+        hosts = self.run.hosts
+        return [[*hosts.TITLES], *map(list, hosts.cells())] if hosts else []
+
     def heading(self) -> str:
         """One line: what, state, where, how fast."""
         s = self.status()
         workers = f"{s['workers']} worker{'s' if s['workers'] > 1 else ''}"
+        if s["hosts"]:
+            workers += f" · {len(s['hosts']) - 1} host{'s' if len(s['hosts']) > 2 else ''}"
         parts = [f"{s['title']}: {s['state']}", f"tag {s['tag']}", f"{s['seconds']:.1f} s", *s["rates"], workers]
         parts += [s[name] for name in ("pace", "missed", "doing") if s[name]]
         parts += [f"kept as {self.kept}"] if self.kept else []
@@ -254,6 +262,8 @@ class RunView:
     def text(self) -> str:
         """The panel in words."""
         lines = [self.heading(), *(f"warning: {words}" for words in self.warnings())]
+        if self.run.hosts:
+            lines.append(str(self.run.hosts))
         if self.curves:
             lines.append(words(self.curves))
         failure = describe_failure(self.run.failure)

@@ -122,6 +122,7 @@ class StoredView:
             "queues": "",
             "missed": "",
             "use": [],
+            "hosts": [],
             "seed": "" if run.seed is None else run.seed,
             "fingerprint": run.fingerprint,
             "failure": run.failure or "",

@@ -213,7 +213,7 @@ def test_options_that_do_not_fit_are_refused(where, options, words):
 
 
 def test_a_number_or_a_client_is_enough_for_place():
-    assert hosts_of(3).count == 3
+    assert hosts_of(3).count == hosts_of("3").count == 3
     hosts = Hosts.local(2, workers=4)
     assert hosts_of(hosts) is hosts
     assert (hosts.count, hosts.workers) == (2, 4)

@@ -1,5 +1,7 @@
 """Enclaves on hosts of this process: the same results, logs, lines and errors as without; steered like any run; lost hosts are replaced."""
 
+import os
+import platform
 import threading
 import time
 
@@ -17,6 +19,9 @@ from reactornb.cluster.errors import (
 )
 from reactornb.cluster.loopback import LoopbackHosts
 from reactornb.errors import ReactionError, RunOptionError
+from reactornb.runtime.placing import HostTable
+from reactornb.viz.hosts_table import hosts_html
+from reactornb.viz.run_view import RunView
 
 WAIT = 60.0  # seconds; only ever reached when something is broken
 
@@ -58,6 +63,44 @@ def test_hosts_may_be_as_many_as_members_and_no_thread_is_left():
     assert len(run._engine._placed.members) == 3
     ended(run)
     assert host_threads() == []
+
+
+def test_the_hosts_of_a_run_are_a_table_and_rows_of_its_panel():
+    run = start(Train(n=3), 2, until=ms(3))
+    ended(run)
+    first, second = run.hosts
+    assert (first.share, first.reactors, second.reactors) == (0, ("train.play[0]",), ("train.play[1]", "train.play[2]"))
+    assert first.machine == second.machine == f"{platform.node()}, {os.getpid()}"
+    assert first.tag == second.tag == run.tag
+    assert (first.lag, first.restarts) == (0.0, 0)
+    assert (first.tags, first.reactions, second.reactions) == (4, 4 + 1 + 2, 2 * (4 + 1 + 2))
+    assert min(first.bytes_sent, first.bytes_received) > 100
+    title, one, other = str(run.hosts).splitlines()
+    assert title.split()[:4] == ["host", "machine", "share", "tag"]
+    assert "play[0] " in one
+    assert "play[1…2] " in other
+    view = RunView(run)
+    view.refresh()
+    assert view.status()["hosts"] == [[*HostTable.TITLES], *map(list, run.hosts.cells())]
+    assert "2 hosts" in view.heading()
+    assert other in view.text()
+    assert "<td>play[1…2]</td>" in hosts_html(run.hosts)
+    assert run.status()["hosts"][1]["reactors"] == second.reactors
+    without = Program(Train()).start(workers=1, until=ms(1), **OPTIONS)
+    ended(without)
+    assert without.hosts == ()
+    assert RunView(without).status()["hosts"] == []
+
+
+def test_a_star_places_banks_of_enclaves_or_else_all_enclaves():
+    run = start(Train(n=2), 2, name="*", until=ms(2))
+    ended(run)
+    assert [row.reactors for row in run.hosts] == [("train.play[0]",), ("train.play[1]",)]
+    run = start(Chain(), 2, name="*", until=ms(2))
+    ended(run)
+    assert [row.reactors for row in run.hosts] == [("chain.first",), ("chain.second",)]
+    with pytest.raises(NotAnEnclaveError, match=r"'\*' is no enclave of count: it declares no enclave"):
+        Program(Count(most=1)).start(place={"*": LoopbackHosts(2)})
 
 
 def test_messages_go_from_host_to_host():
@@ -210,7 +253,7 @@ def test_a_lost_host_is_replaced_and_nobody_notices(saved_after, monkeypatch):
     found = ended(run)
     assert found.fingerprint == expected.fingerprint
     assert found.metrics == expected.metrics
-    assert sum(row.restarts for row in hub.rows) == 3
+    assert sum(row.restarts for row in run.hosts) == 3
     assert any(member._past.seq for member in hub.members) == (saved_after == 3)
 
 

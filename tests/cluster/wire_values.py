@@ -25,7 +25,7 @@ def one_of_each():
         m.Save(7),
         m.Abort("another host has the share"),
         m.Bye("the run is over"),
-        m.Ready(),
+        m.Ready("node7, 4711"),
         m.Report(
             7, True, (5, 0), (0, -1), False, 12, 96, ((3, 0, b"s" * 32), (3, 1, b"t" * 32)), ((4, 0, 2, 0),), (weights,),
             (9, 0), note, note, note, 123_456,
