@@ -21,6 +21,7 @@ from reactornb.cluster.messages import Batch, Failed, Halt, Ready, Refused, Repo
 from reactornb.cluster.packing import Packed
 from reactornb.cluster.past import Past
 from reactornb.cluster.rows import Incoming
+from reactornb.cluster.times import IncomingTimes
 from reactornb.cluster.values import Values
 from reactornb.cluster.wire import Message
 from reactornb.errors import ReactionError, RunError, Source
@@ -52,6 +53,7 @@ class RemoteScheduler(Scheduler):
         attempt: how often the host was replaced.
         cpu_ns: processor time of the host's process.
         listens: a thread of its own listens to each link; else somebody puts what has come into `heard`. Set before the run begins.
+        times: adds to the profile what the host measures; None: the run is not profiled. Set before the run begins.
     """
 
     __slots__ = (
@@ -78,6 +80,7 @@ class RemoteScheduler(Scheduler):
         "link",
         "listens",
         "share",
+        "times",
     )  # fmt: skip
 
     machine: ShareMachine
@@ -103,6 +106,7 @@ class RemoteScheduler(Scheduler):
         self.attempt = self.cpu_ns = 0
         self.halting = False
         self.listens = True
+        self.times: IncomingTimes | None = None
         self._connect = connect
         self._ears: list[threading.Thread] = []
         self._values = values
@@ -195,6 +199,8 @@ class RemoteScheduler(Scheduler):
             self.attempt += 1
             try:
                 self._past.again()
+                if self.times is not None:
+                    self.times.again()
                 self.open()
                 for batch in self._past.batches:
                     self.link.send(batch)
@@ -248,6 +254,8 @@ class RemoteScheduler(Scheduler):
                 self._take_report(message)
             elif isinstance(message, Saved):
                 self._past.saved(message)
+                if self.times is not None:
+                    self.times.mark()
             elif isinstance(message, Failed):
                 self._fail(message)
 
@@ -255,6 +263,8 @@ class RemoteScheduler(Scheduler):
         machine = self.machine
         self.cpu_ns = told.cpu_ns
         self._incoming.take(told.logs, told.prints)
+        if self.times is not None:
+            self.times.take(told.spans)
         report = self._past.take(told)
         if report is None:
             return
