@@ -21,6 +21,7 @@ __all__ = ["COLORS", "Frame", "TimelineView"]
 COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#882255", "#999933", "#6a5acd", "#44aa99")
 _MUTED = "#7c8796"  # readable on white and on black
 _W, _LEFT, _TOP, _LANE, _BOTTOM = 900, 104, 42, 26, 22
+_LONG = 17  # letters of a label that surely fit into _LEFT
 _MOST_TAGS = 60
 
 
@@ -144,7 +145,9 @@ class TimelineView:
                 room = max(x, _LEFT) + 5.4 * len(words) + 8
         for number, (lane, drawn) in enumerate(zip(self.timeline.lanes, frame.lanes, strict=True)):
             y = _TOP + _LANE * number
-            out.append(f'<text x="4" y="{y + 17}">{html.escape(lane.where.label)}</text>')
+            label = lane.where.label
+            narrow = f' textLength="{_LEFT - 8}" lengthAdjust="spacingAndGlyphs"' if len(label) > _LONG else ""
+            out.append(f'<text x="4" y="{y + 17}"{narrow}>{html.escape(label)}</text>')
             if drawn is not None:
                 out += self._paths(lane, drawn, begin, per_ns, y + 3)
             out.append(f'<path d="M{_LEFT},{y + _LANE - 0.5}h{bins}" stroke="{_MUTED}" stroke-opacity=".35"/>')
