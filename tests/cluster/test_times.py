@@ -145,15 +145,17 @@ class Losing:
 def test_what_a_replacement_executes_again_is_counted_once(saved_after, monkeypatch):
     monkeypatch.setattr(past, "_MOST_BATCHES", saved_after)
     expected = counts(ended(Train(n=2), until=ms(12)))
+    saved = []
     for seed in range(3):
         stepped = Stepped(Train(n=2), ["play"], 2, until=ms(12), profile=True)
         losing = Losing(stepped)
         run = stepped.go(seed, each=losing)
         assert run.failure is None
         assert counts(run) == expected, seed
-        assert [member.attempt for member in stepped.hub.members] == [2, 1]
-        assert any(losing.saved) == (saved_after == 3)
+        saved += losing.saved
         assert sum(lane.count for lane in run.timeline().lanes) > sum(expected.values()), "the timeline has both"
+    assert 6 <= len(saved) <= 9
+    assert any(saved) == (saved_after == 3)
 
 
 def test_a_host_of_a_run_that_is_not_profiled_takes_no_times(monkeypatch):
