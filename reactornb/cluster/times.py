@@ -6,6 +6,8 @@
 A host that replaces another one executes the same again. The profile counts it once: what the lost host told since the last state is taken back when the
 replacement tells for the first time. The timeline shows what happened, so it has the spans of both.
 
+A host keeps as many spans as the hub does; those that it drops before it tells are counted in the profile, but not among the dropped ones of the timeline.
+
 # OutgoingTimes   read by the share's leader between two tags, when no worker runs a reaction of it: what workers wrote is ordered by the batch
 # IncomingTimes   the share's driver
 """
