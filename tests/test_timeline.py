@@ -12,7 +12,7 @@ from reactornb import Bank, Input, Output, Program, Reactor, Timer, connect, ms,
 from reactornb.errors import ReactorError
 from reactornb.runtime import FakeClock
 from reactornb.runtime.profile import Profile, ProfileRow
-from reactornb.runtime.timeline import Lane, SpanLog, Timeline, pack_span
+from reactornb.runtime.timeline import Lane, SpanLog, Timeline, Where, pack_span
 from reactornb.viz.profile_table import profile_html
 from reactornb.viz.spans import decimate, tag_changes
 from reactornb.viz.timeline_file import save_timeline
@@ -62,7 +62,7 @@ def log_of(spans, keep=1_000_000):
 
 
 def lane_of(spans, keep=1_000_000):
-    lane = Lane(log_of(spans, keep), 0, "")
+    lane = Lane(log_of(spans, keep), 0, Where(0))
     lane.refresh()
     return lane
 
@@ -72,7 +72,7 @@ def lane_of(spans, keep=1_000_000):
 
 def test_a_log_keeps_the_newest_spans_and_says_how_many_it_dropped():
     log = log_of([(10 * i, 10 * i + 5) for i in range(10_000)], keep=3000)
-    lane = Lane(log, 0, "")
+    lane = Lane(log, 0, Where(0))
     assert lane.refresh()
     assert not lane.refresh()
     assert lane.dropped + lane.count == 10_000
@@ -83,7 +83,7 @@ def test_a_log_keeps_the_newest_spans_and_says_how_many_it_dropped():
 
 def test_a_lane_that_is_read_often_stays_as_small_and_loses_no_span_in_between():
     log = SpanLog(4096)
-    lane = Lane(log, 0, "")
+    lane = Lane(log, 0, Where(0))
     most = 0
     for i in range(60_000):
         log.last.append(pack_span(i % 7, 10 * i, 10 * i + 4, i, 0))
@@ -102,7 +102,7 @@ def test_a_lane_that_is_read_often_stays_as_small_and_loses_no_span_in_between()
 
 def test_a_reader_that_was_away_too_long_shows_no_hole():
     log = SpanLog(1024)
-    lane = Lane(log, 0, "")
+    lane = Lane(log, 0, Where(0))
     log.last.append(pack_span(0, 1, 2, 0, 0))
     lane.refresh()
     for i in range(10_000):
@@ -127,7 +127,7 @@ def test_spans_read_while_they_are_written_are_whole_and_in_order():
 
     writer = threading.Thread(target=write)
     writer.start()
-    lane = Lane(log, 0, "")
+    lane = Lane(log, 0, Where(0))
     barrier.wait(10)
     while lane.dropped + lane.count < 100_000:
         lane.refresh()
@@ -298,7 +298,9 @@ def test_a_panel_of_a_million_spans_sends_no_more_than_its_pixels_show(run):
     from reactornb.viz.timeline_panel import TimelinePanel
 
     logs = [log_of((1000 * i, 1000 * i + 700, i % 4, i // 100, 0) for i in range(500_000)) for _ in range(2)]
-    timeline = Timeline("run 1 of main", run.program.graph, logs, 0, ["", ""], lambda: [1] * 4, lambda: False)
+    timeline = Timeline(
+        "run 1 of main", run.program.graph, logs, 0, [Where(0), Where(1)], lambda: [1] * 4, lambda: False
+    )
     panel = TimelinePanel(timeline)
     assert sum(len(b) + sum(c) for b, c in unpacked(panel)) == 1_000_000
     assert len(panel.spans) < 150_000

@@ -21,6 +21,7 @@ from reactornb.cluster.rows import Lines, Outgoing
 from reactornb.cluster.saving import ShareKeeper, restore_share, saved_share
 from reactornb.cluster.share import ShareGate
 from reactornb.cluster.ship import unpack_program
+from reactornb.cluster.times import OutgoingTimes
 from reactornb.cluster.values import Values
 from reactornb.cluster.wire import Message
 from reactornb.durable.objects import Known
@@ -31,6 +32,7 @@ from reactornb.runtime import intraop
 from reactornb.runtime.clock import RealClock
 from reactornb.runtime.launch import Done
 from reactornb.runtime.notices import Notices
+from reactornb.runtime.profile import Profiler
 from reactornb.runtime.schedule import Schedule
 from reactornb.runtime.scheduler import Scheduler
 from reactornb.runtime.trace import Recorder
@@ -193,11 +195,13 @@ class Share:
         )  # fmt: skip
         self._lines = Lines()
         self._recorder = Recorder(fingerprint=options.fingerprint)
+        keep = options.kept_spans * options.workers
+        self._profiler = Profiler(graph, options.workers, keep) if keep else None
         self.clock = RealClock()
         self.scheduler = HostScheduler(
             graph, enclave, self.workers[0], self.workers, clock=self.clock, timeout=options.until_ns, fast=True,
             keepalive=options.keepalive, recorder=self._recorder, notices=Notices(f"share {options.share}"), printed=self._lines,
-            profiled=False, on_end=self._ended,
+            profiled=self._profiler is not None, on_end=self._ended,
         )  # fmt: skip
         self._known = Known(dict.fromkeys(node.cls for node in graph.reactors))
         self.gate = ShareGate(graph, declared, self.scheduler, Values(self._known), send, self.saved)
@@ -221,9 +225,11 @@ class Share:
         contexts: list[Any] = [_Elsewhere() for _ in graph.enclaves]
         contexts[self.enclave] = scheduler
         elsewhere = frozenset(range(len(graph.enclaves))) - {self.enclave}
+        profiler = self._profiler
         schedule = Schedule(
-            graph, contexts, self._options.seed, record=self._recorder.records_values, elsewhere=elsewhere
-        )
+            graph, contexts, self._options.seed, record=self._recorder.records_values, elsewhere=elsewhere,
+            timed=None if profiler is None else profiler.timed,
+        )  # fmt: skip
         own = {node.index: schedule.instances[node.index] for node in graph.reactors if node.enclave == self.enclave}
         tops = graph.enclaves[self.enclave]
         scheduler.sole = tops[0] if len(self._options.shares[self._options.share]) == 1 else -1
@@ -235,6 +241,10 @@ class Share:
         if restore is not None:
             restore_share(restore, graph, scheduler, self._keeper, self.workers[0], self.gate)
         self.gate.outgoing = Outgoing(own, self._lines, self._recorder)
+        if profiler is not None:
+            self.gate.times = OutgoingTimes(
+                profiler.own, [i for i, r in enumerate(graph.reactions) if r.reactor in own]
+            )
 
     def start(self, restore: Restore | None = None) -> None:
         """Start the threads, and wait until the schedule is built.

@@ -21,6 +21,7 @@ from reactornb.cluster.host import Link, NoPlace
 from reactornb.cluster.messages import Bye, Program, Restore
 from reactornb.cluster.past import Past
 from reactornb.cluster.remote import RemoteScheduler
+from reactornb.cluster.times import IncomingTimes
 from reactornb.cluster.values import Values
 from reactornb.durable.objects import Known
 from reactornb.graph import Graph, grouped
@@ -106,6 +107,8 @@ class Hub:
         self.elsewhere = frozenset(range(first, len(self.graph.enclaves)))
         self.members: list[RemoteScheduler] = []
         self.connections: dict[int, Connections] = {}
+        assert options.workers is not None
+        self.workers = [share.engine.workers or options.workers for share in shares]
         self._first = first
         self._program = program
         self._declared = declared
@@ -167,6 +170,11 @@ class Hub:
     def prepare(self, engine: Any) -> None:
         """Pack the program, and open the way to the hosts."""
         self._engine = engine
+        if engine.profiler is not None:
+            reactors, reactions = self.graph.reactors, self.graph.reactions
+            for member, times in zip(self.members, engine.profiler.hosts, strict=True):
+                own = [i for i, r in enumerate(reactions) if reactors[r.reactor].enclave == member.enclave]
+                member.times = IncomingTimes(times, own, len(reactions), engine.profiler.began_ns)
         for share in self._shares:
             key = id(share.engine)
             if key not in self.connections:
@@ -212,7 +220,6 @@ class Hub:
         link = self.connections[key].link(spec.local, attempt)
         if past.state is not None:
             link.send(Restore(past.seq, past.state))
-        assert options.workers is not None
         keepalive = self.members[share].machine.keepalive
         link.send(
             Program(
@@ -220,11 +227,12 @@ class Hub:
                 shares=tuple(one.enclaves for one in self._shares),
                 program=self._packed[key],
                 seed=options.seed,
-                workers=spec.engine.workers or options.workers,
+                workers=self.workers[share],
                 until_ns=options.until_ns,
                 fingerprint=options.fingerprint,
                 start_time_ns=self._engine.schedulers[0].start_time_ns,
                 keepalive=keepalive,
+                kept_spans=0 if self._engine.profiler is None else self._engine.profiler.kept,
             )
         )
         return link

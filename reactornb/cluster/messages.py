@@ -156,6 +156,7 @@ class Program(Message):
         program: as `ship.pack_program` gives it.
         seed, workers, until_ns, fingerprint, keepalive: as the run's options.
         start_time_ns: when the run began, in ns since the epoch.
+        kept_spans: how many spans of each worker the run keeps, where it takes the time of every reaction; 0: it does not.
     """
 
     KIND: ClassVar[int] = 5
@@ -168,6 +169,7 @@ class Program(Message):
     fingerprint: bool = on_wire(FLAG)
     start_time_ns: int = on_wire(_COUNT)
     keepalive: bool = on_wire(FLAG)
+    kept_spans: int = on_wire(whole(0, (1 << 31) - 1))
 
     def check(self) -> None:
         """Refuse references to what is not there."""
@@ -298,7 +300,7 @@ class Report(Message):
         sums: time, microstep, and what the tag adds to the fingerprint (32 bytes, little-endian), in the order of tags.
         messages, values: as in `Batch`.
         stop: a reaction has asked for the end, which is this tag; None: no.
-        logs, prints, spans: what was logged and printed, and how long reactions took; None: nothing.
+        logs, prints, spans: what was logged and printed, and how long reactions took, as `rows` and `times` pack it; None: nothing.
         cpu_ns: processor time of the process.
     """
 

@@ -35,7 +35,7 @@ def place(program: Any, options: RunOptions) -> Hub:
 
 
 def _refuse(options: RunOptions) -> None:
-    for name in ("trace", "fingerprint_log", "check_values", "profile", "record_outside", "keep"):
+    for name in ("trace", "fingerprint_log", "check_values", "record_outside", "keep"):
         if getattr(options, name):
             raise RunOptionError(
                 f"{name} and place cannot be combined yet: hosts do not send what it needs. Run without place: the result is the same."

@@ -21,6 +21,7 @@ from reactornb.cluster.messages import Batch, Failed, Halt, Ready, Refused, Repo
 from reactornb.cluster.packing import Packed
 from reactornb.cluster.past import Past
 from reactornb.cluster.rows import Incoming
+from reactornb.cluster.times import IncomingTimes
 from reactornb.cluster.values import Values
 from reactornb.cluster.wire import Message
 from reactornb.errors import ReactionError, RunError, Source
@@ -53,6 +54,7 @@ class RemoteScheduler(Scheduler):
         cpu_ns: processor time of the host's process.
         machine_name: on which it is, and the number of its process; for display.
         listens: a thread of its own listens to each link; else somebody puts what has come into `heard`. Set before the run begins.
+        times: adds to the profile what the host measures; None: the run is not profiled. Set before the run begins.
     """
 
     __slots__ = (
@@ -80,6 +82,7 @@ class RemoteScheduler(Scheduler):
         "listens",
         "machine_name",
         "share",
+        "times",
     )  # fmt: skip
 
     machine: ShareMachine
@@ -106,6 +109,7 @@ class RemoteScheduler(Scheduler):
         self.machine_name = ""
         self.halting = False
         self.listens = True
+        self.times: IncomingTimes | None = None
         self._connect = connect
         self._ears: list[threading.Thread] = []
         self._values = values
@@ -199,6 +203,8 @@ class RemoteScheduler(Scheduler):
             self.attempt += 1
             try:
                 self._past.again()
+                if self.times is not None:
+                    self.times.again()
                 self.open()
                 for batch in self._past.batches:
                     self.link.send(batch)
@@ -252,6 +258,8 @@ class RemoteScheduler(Scheduler):
                 self._take_report(message)
             elif isinstance(message, Saved):
                 self._past.saved(message)
+                if self.times is not None:
+                    self.times.mark()
             elif isinstance(message, Failed):
                 self._fail(message)
 
@@ -259,6 +267,8 @@ class RemoteScheduler(Scheduler):
         machine = self.machine
         self.cpu_ns = told.cpu_ns
         self._incoming.take(told.logs, told.prints)
+        if self.times is not None:
+            self.times.take(told.spans)
         report = self._past.take(told)
         if report is None:
             return

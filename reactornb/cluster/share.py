@@ -18,6 +18,7 @@ from typing import Any
 from reactornb.cluster.messages import Batch, Halt, Report, Save, Saved
 from reactornb.cluster.packing import Packed
 from reactornb.cluster.rows import Outgoing
+from reactornb.cluster.times import OutgoingTimes
 from reactornb.cluster.values import Values
 from reactornb.cluster.wire import Message
 from reactornb.durable.objects import NotSavableError
@@ -52,6 +53,7 @@ class ShareGate:
     Attributes:
         inbox: what has come from the hub.
         askers: reactors of which a reaction asked for the end.
+        outgoing, times: pack what is told of the share besides; `times` is None unless the run is profiled. Set before the first tag.
         seq: of the newest batch that was taken in.
         closed: nothing more is executed, wherever the share is; set by any thread.
         sent: how many messages the share has sent, to other enclaves.
@@ -69,6 +71,7 @@ class ShareGate:
         self.inbox: deque[Message] = deque()
         self.askers: list[int] = []
         self.outgoing: Outgoing
+        self.times: OutgoingTimes | None = None
         self.seq = self.sent = 0
         self.closed = False
         self._graph = graph
@@ -243,7 +246,7 @@ class ShareGate:
             stop=self._stop,
             logs=self.outgoing.logs(),
             prints=self.outgoing.prints(),
-            spans=None,
+            spans=None if self.times is None else self.times.pack(),
             cpu_ns=time.process_time_ns(),
         )
         self._send(report)

@@ -127,7 +127,7 @@ class Engine:
             self.schedulers.append(scheduler)
             if enclave not in elsewhere:
                 leader.enclaves.append(scheduler)
-        self.profiler = Profiler(graph, workers) if profile else None
+        self.profiler = Profiler(graph, workers, hosts=() if placed is None else placed.workers) if profile else None
         self._sampler: Sampler | None = None  # made under _lock by who first asks, then only read
         self.gate: Gate | None = None
         if len(self.schedulers) > 1:

@@ -289,7 +289,8 @@ class ObservedRun:
         }
 
     def profile(self) -> Profile:
-        """Per reaction how often and how long it ran, its share, how long it waited for a worker, and on which it ran; at any time.
+        """Per reaction how often and how long it ran, its share, how long it waited for a worker, and on which it ran; at any time. Those of
+        hosts are in it as far as they have told; their workers are called "h0.1", worker 1 of host 0.
 
         Raises:
             RunError: if the run was not started with profile=True.
@@ -297,7 +298,8 @@ class ObservedRun:
         return self._profiler().profile()
 
     def timeline(self) -> Timeline:
-        """Who ran what, when, on which worker: of a long run about the newest 1,000,000 spans, shared out among the workers (40 MB).
+        """Who ran what, when, on which worker: of a long run about the newest 1,000,000 spans, shared out among the workers (40 MB). The workers
+        of hosts come last, "host 0 · worker 1".
 
         `run.timeline().save("t.json")` writes the Chrome trace format, which Perfetto opens; in a notebook it shows its panel.
 

@@ -100,10 +100,12 @@ class Placed(Protocol):
     Attributes:
         graph: of the run: each share, what is executed together in one other place, is one enclave of it. The others come first.
         elsewhere: the numbers of these enclaves.
+        workers: how many threads each of the places has that execute them, in the order of the shares.
     """
 
     graph: Graph
     elsewhere: frozenset[int]
+    workers: Sequence[int]
 
     @property
     def hosts(self) -> HostTable:

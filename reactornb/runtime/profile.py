@@ -4,8 +4,9 @@ A profiled run times every reaction by itself (about 0.4 µs each) instead of wh
 the same.
 
 # totals   per reaction; written by the worker that runs the reaction. A reaction runs one at a time, and consecutive runs are ordered
-#          by the batch or by the leader. Read by any thread, at any time, for display.
-# logs     per worker, the spans it ran, written by that worker; see timeline.py
+#          by the batch or by the leader. Of a host: written by the driver of its share, which also replaces the whole list, in one store.
+#          Read by any thread, at any time, for display; a reader loads the list once.
+# logs     per worker, the spans it ran, written by that worker, or by the driver of its share; see timeline.py
 """
 
 from __future__ import annotations
@@ -19,10 +20,10 @@ from typing import Any
 from reactornb.graph import Graph
 from reactornb.runtime.context import ReactionContext
 from reactornb.runtime.reactions import RunningReaction
-from reactornb.runtime.timeline import KEPT, SpanLog, Timeline, pack_span
+from reactornb.runtime.timeline import KEPT, SpanLog, Timeline, Where, pack_span
 from reactornb.runtime.workers import current_worker
 
-__all__ = ["Profile", "ProfileRow", "Profiler"]
+__all__ = ["Profile", "ProfileRow", "Profiler", "Times", "worker_order"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +36,7 @@ class ProfileRow:
         seconds: total time of its runs.
         share: of the time of all reactions, 0 to 1.
         waiting: total of the seconds between the beginning of its level and its own: what more or better placed workers could save.
-        workers: worker -> number of runs there.
+        workers: worker -> number of runs there; "h0.1" is worker 1 of host 0.
     """
 
     reaction: str
@@ -43,7 +44,15 @@ class ProfileRow:
     seconds: float
     share: float
     waiting: float
-    workers: dict[int, int]
+    workers: dict[int | str, int]
+
+
+def worker_order(worker: int | str) -> tuple[int, int]:
+    """Sorts the workers of a row: the run's own, then those of each host."""
+    if isinstance(worker, int):
+        return -1, worker
+    host, _, number = worker.removeprefix("h").partition(".")
+    return int(host), int(number)
 
 
 class Profile(tuple[ProfileRow, ...]):
@@ -68,7 +77,7 @@ class Profile(tuple[ProfileRow, ...]):
             (
                 row.reaction, f"{row.count:,}", f"{row.seconds:.3f}", f"{row.share:.1%}",
                 f"{row.seconds / row.count * 1e6:,.1f}" if row.count else "", f"{row.waiting:.3f}",
-                " ".join(f"{w}:{n:,}" for w, n in sorted(row.workers.items())),
+                " ".join(f"{w}:{row.workers[w]:,}" for w in sorted(row.workers, key=worker_order)),
             )
             for row in self
         ]  # fmt: skip
@@ -86,6 +95,29 @@ class Profile(tuple[ProfileRow, ...]):
     __repr__ = __str__
 
 
+class Times:
+    """What was measured in one process.
+
+    Args:
+        reactions: how many the graph has.
+        workers: how many threads.
+        keep: number of spans that each keeps.
+
+    Attributes:
+        totals: of each reaction the number of runs, their ns, the ns waited before them, and {worker: number of runs}.
+        logs: the spans of each worker.
+    """
+
+    def __init__(self, reactions: int, workers: int, keep: int) -> None:
+        self.totals = self.none(reactions)
+        self.logs = [SpanLog(keep) for _ in range(workers)]
+
+    @staticmethod
+    def none(reactions: int) -> list[list[Any]]:
+        """Totals in which nothing has run."""
+        return [[0, 0, 0, {}] for _ in range(reactions)]
+
+
 class Profiler:
     """Times every reaction of one run.
 
@@ -95,17 +127,29 @@ class Profiler:
         graph: what is run.
         workers: how many threads.
         keep: number of spans that all workers together keep for the timeline; each keeps its newest.
+        hosts: how many threads each host has that executes a part of the run.
+
+    Attributes:
+        began_ns: when it was made, by `time.perf_counter_ns`.
+        kept: number of spans that one worker keeps.
+        own: what is measured here.
+        hosts: what each host has told; for who takes that in.
     """
 
-    def __init__(self, graph: Graph, workers: int, keep: int = KEPT) -> None:
+    def __init__(self, graph: Graph, workers: int, keep: int = KEPT, hosts: Sequence[int] = ()) -> None:
         self._graph = graph
-        self._began = time.perf_counter_ns()
-        self._totals: list[list[Any]] = [[0, 0, 0, {}] for _ in graph.reactions]
-        self._logs = [SpanLog(keep // workers) for _ in range(workers)]
+        self.began_ns = time.perf_counter_ns()
+        self.kept = max(keep // (workers + sum(hosts)), 1)
+        self.own = Times(len(graph.reactions), workers, self.kept)
+        self.hosts = [Times(len(graph.reactions), threads, self.kept) for threads in hosts]
+        self._places = [Where(worker, host=host) for host, threads in enumerate(hosts) for worker in range(threads)]
+        self._logs = [
+            log for times in (self.own, *self.hosts) for log in times.logs
+        ]  # one list: a timeline is known by it
 
     def timed(self, r: RunningReaction, call: Callable[[], None], context: ReactionContext) -> Callable[[], None]:
         """`call`, timed; `context` is that of the reaction's enclave."""
-        index, totals, logs, now = r.index, self._totals[r.index], self._logs, time.perf_counter_ns
+        index, totals, logs, now = r.index, self.own.totals[r.index], self.own.logs, time.perf_counter_ns
         pack, full = pack_span, SpanLog.SIZE
 
         def timed_call() -> None:
@@ -128,21 +172,33 @@ class Profiler:
 
     def profile(self) -> Profile:
         """The time of every reaction up to now."""
-        whole = sum(t[1] for t in self._totals) or 1
+        totals = self._totals()
+        whole = sum(t[1] for t in totals) or 1
         rows = [
-            ProfileRow(node.name, count, busy / 1e9, busy / whole, waited / 1e9, dict(workers))
-            for node, (count, busy, waited, workers) in zip(self._graph.reactions, self._totals, strict=True)
+            ProfileRow(node.name, count, busy / 1e9, busy / whole, waited / 1e9, workers)
+            for node, (count, busy, waited, workers) in zip(self._graph.reactions, totals, strict=True)
         ]
         return Profile(sorted(rows, key=lambda row: -row.seconds))
+
+    def _totals(self) -> list[list[Any]]:
+        """Those of all processes, added up; workers of hosts by their names."""
+        added = [[count, busy, waited, dict(workers)] for count, busy, waited, workers in self.own.totals]
+        for host, times in enumerate(self.hosts):
+            for row, (count, busy, waited, workers) in zip(added, times.totals, strict=True):
+                if count:
+                    row[:3] = row[0] + count, row[1] + busy, row[2] + waited
+                    row[3].update((f"h{host}.{worker}", runs) for worker, runs in dict(workers).items())
+        return added
 
     def timeline(self, title: str, cores: Sequence[str], is_alive: Callable[[], bool]) -> Timeline:
         """The spans that are kept.
 
         Args:
             title: of the timeline.
-            cores: per worker, text to append to its number, such as " on P3".
+            cores: per worker of this process, text to append to its number, such as " on P3".
             is_alive: returns whether the run is alive.
         """
+        places = [*(Where(worker, core) for worker, core in enumerate(cores)), *self._places]
         return Timeline(
-            title, self._graph, self._logs, self._began, cores, lambda: [t[1] for t in self._totals], is_alive
+            title, self._graph, self._logs, self.began_ns, places, lambda: [t[1] for t in self._totals()], is_alive
         )

@@ -4,7 +4,8 @@ A worker packs each span into 40 bytes and collects spans in chunks; of a long r
 (`KEPT`), which is 40 MB. A `Timeline` copies each worker's new spans into columns of its own (48 bytes a span, at most a
 quarter more spans than are kept), so it can be refreshed repeatedly, while the run is alive and afterwards.
 
-# chunks      per worker a deque; the worker appends, any thread copies it (and repeats a copy that an append interrupted)
+# chunks      per worker a deque; the worker appends, any thread copies it (and repeats a copy that an append interrupted).
+#             Of a worker of another host the thread that takes in what the host tells is "the worker" here
 # Chunk.data  a list to which its worker appends; once it is full, that worker replaces it by the joined bytes, in one store.
 #             A reader loads the reference once, and sees either form, with the same spans in the same order.
 """
@@ -18,7 +19,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from reactornb.files import whole
 from reactornb.graph import Graph
@@ -29,13 +30,16 @@ if TYPE_CHECKING:
 
     Array = numpy.ndarray[Any, Any]
 
-__all__ = ["KEPT", "Lane", "SpanLog", "Timeline"]
+__all__ = ["KEPT", "Lane", "SpanLog", "Timeline", "Where"]
 
 KEPT = 1_000_000
-"""Number of spans that a run keeps, split evenly among its workers."""
+"""Number of spans that a run keeps, split evenly among its workers, those of its hosts too."""
 
 pack_span = struct.Struct("=5q").pack
 """Reaction, begin and end in ns on the clock of `time.perf_counter_ns`, time and microstep of the tag."""
+
+
+_SPAN_BYTES = struct.calcsize("=5q")
 
 
 class Chunk:
@@ -74,6 +78,13 @@ class SpanLog:
         self.last = following.data  # type: ignore[assignment]
         self._chunks.append(following)
 
+    def extend(self, packed: bytes) -> None:
+        """Append spans that were packed one after another; in place of the worker."""
+        for at in range(0, len(packed), _SPAN_BYTES):
+            self.last.append(packed[at : at + _SPAN_BYTES])
+            if len(self.last) == self.SIZE:
+                self.close()
+
     def since(self, first: int) -> tuple[int, Array]:
         """The kept spans from number `first` on: the number of the first of these, and int64 [n, 5]. Any thread."""
         import numpy
@@ -92,24 +103,54 @@ class SpanLog:
         return begins + skipped, rows[skipped:]
 
 
+class Where(NamedTuple):
+    """Whose spans a lane has.
+
+    Attributes:
+        worker: its number, in its process.
+        core: text to append to that, such as " on P3"; empty: it is not pinned.
+        host: the number of the host that it belongs to; None: it is of the process that has the run.
+    """
+
+    worker: int
+    core: str = ""
+    host: int | None = None
+
+    @property
+    def label(self) -> str:
+        """Such as "worker 0 on P3" and "host 0 · worker 1"."""
+        name = f"worker {self.worker}{self.core}"
+        return name if self.host is None else f"host {self.host} · {name}"
+
+    @property
+    def words(self) -> str:
+        """The label, and that it is not pinned; nothing is said of the cores of hosts."""
+        return f"{self.label}, not pinned to a core" if self.host is None and not self.core else self.label
+
+    @property
+    def process(self) -> int:
+        """A number for its process: 1 for that of the run, 2 and up for hosts."""
+        return 1 if self.host is None else 2 + self.host
+
+
 class Lane:
     """The spans of one worker as columns, in the order of their times; they do not overlap.
 
     Args:
         log: the worker's.
         began_ns: when the run began, on the clock of the log.
-        core: text to append to the worker's number, such as " on P3".
+        where: whose they are.
 
     Attributes:
-        core: as given.
+        where: as given.
         dropped: number of earlier spans that were not kept.
         count: number of spans in the columns.
     """
 
-    def __init__(self, log: SpanLog, began_ns: int, core: str) -> None:
+    def __init__(self, log: SpanLog, began_ns: int, where: Where) -> None:
         import numpy
 
-        self.core = core
+        self.where = where
         self.dropped = 0
         self.count = 0
         self._log = log
@@ -193,13 +234,13 @@ class Timeline:
         graph: of the run.
         logs: the spans of each worker.
         began_ns: when the run began, on the clock of the logs.
-        cores: per worker, text to append to its number.
+        places: per log, whose it is.
         totals: returns the total time of each reaction in ns, kept spans or not.
         is_alive: returns whether more spans may follow.
 
     Attributes:
         title, graph, totals: as given.
-        lanes: the spans of each worker.
+        lanes: the spans of each worker, those of hosts last.
     """
 
     def __init__(
@@ -208,16 +249,16 @@ class Timeline:
         graph: Graph,
         logs: Sequence[SpanLog],
         began_ns: int,
-        cores: Sequence[str],
+        places: Sequence[Where],
         totals: Callable[[], list[int]],
         is_alive: Callable[[], bool],
     ) -> None:
         self.title = title
         self.graph = graph
         self.totals = totals
-        self._source = (logs, began_ns, cores)
+        self._source = (logs, began_ns, places)
         self._is_alive = is_alive
-        self.lanes = [Lane(log, began_ns, core) for log, core in zip(logs, cores, strict=True)]
+        self.lanes = [Lane(log, began_ns, where) for log, where in zip(logs, places, strict=True)]
         self.refresh()
 
     def refresh(self) -> bool:
@@ -260,31 +301,37 @@ class Timeline:
 
     @property
     def events(self) -> list[tuple[int, str, float, float, Tag, int]]:
-        """(worker, reaction's full name, begin and end in seconds since the run began, tag, level), ordered by begin."""
+        """(number of the lane, reaction's full name, begin and end in seconds since the run began, tag, level), ordered by begin."""
         events = [
-            (worker, node.name, begin / 1e9, end / 1e9, Tag(time_ns, microstep), node.level)
-            for worker, node, begin, end, time_ns, microstep in self._rows()
+            (lane, node.name, begin / 1e9, end / 1e9, Tag(time_ns, microstep), node.level)
+            for lane, node, begin, end, time_ns, microstep in self._rows()
         ]
         return sorted(events, key=lambda event: event[2])
 
     def _rows(self) -> Iterator[tuple[int, Any, int, int, int, int]]:
-        for worker, lane in enumerate(self.lanes):
+        for number, lane in enumerate(self.lanes):
             columns = (lane.reaction, lane.begin, lane.end, lane.time_ns, lane.microstep)
             for at in range(0, lane.count, 10_000):  # a million ints at once would take 200 MB
                 for index, *rest in zip(*(column[at : at + 10_000].tolist() for column in columns), strict=True):
-                    yield (worker, self.graph.reactions[index], *rest)
+                    yield (number, self.graph.reactions[index], *rest)
 
     def _trace_events(self) -> Iterator[dict[str, Any]]:
+        places = [lane.where for lane in self.lanes]
         yield {"ph": "M", "name": "process_name", "pid": 1, "tid": 0, "args": {"name": self.title}}
-        for worker, lane in enumerate(self.lanes):
-            name = f"worker {worker}{lane.core}"
-            yield {"ph": "M", "name": "thread_name", "pid": 1, "tid": worker, "args": {"name": name}}
+        for host in dict.fromkeys(where.host for where in places if where.host is not None):
+            pid = Where(0, host=host).process
+            yield {"ph": "M", "name": "process_name", "pid": pid, "tid": 0, "args": {"name": f"host {host}"}}
+        for where in places:
+            name = f"worker {where.worker}{where.core}"  # its host is the process
+            yield {"ph": "M", "name": "thread_name", "pid": where.process, "tid": where.worker, "args": {"name": name}}
+        threads = [(where.process, where.worker) for where in places]
         tag, words = (-1, -1), ""
-        for worker, node, begin, end, time_ns, microstep in self._rows():
+        for lane, node, begin, end, time_ns, microstep in self._rows():
             if tag != (time_ns, microstep):  # many spans have one tag
                 tag, words = (time_ns, microstep), f"{format_ns(time_ns)}, microstep {microstep}"
+            pid, tid = threads[lane]
             yield {
-                "ph": "X", "name": node.name, "cat": "reaction", "pid": 1, "tid": worker, "ts": begin / 1e3, "dur": (end - begin) / 1e3,
+                "ph": "X", "name": node.name, "cat": "reaction", "pid": pid, "tid": tid, "ts": begin / 1e3, "dur": (end - begin) / 1e3,
                 "args": {"tag": words, "level": node.level},
             }  # fmt: skip
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 
-from reactornb.runtime.profile import Profile, ProfileRow
+from reactornb.runtime.profile import Profile, ProfileRow, worker_order
 
 __all__ = ["profile_html"]
 
@@ -30,7 +30,7 @@ _TITLES = (
         "waiting s",
         "between the beginning of its level and its own, in all: what more or better placed workers could save",
     ),
-    ("worker: count", "how often it ran on which worker"),
+    ("worker: count", "how often it ran on which worker; h0.1 is worker 1 of host 0"),
 )
 
 
@@ -61,8 +61,9 @@ def profile_html(profile: Profile) -> str:
 
 
 def _row(row: ProfileRow) -> str:
-    busiest = sorted(row.workers.items(), key=lambda item: (-item[1], item[0]))
-    workers = " &nbsp;".join(f"{worker}: {count:,}" for worker, count in sorted(busiest[:_WORKERS]))
+    busiest = sorted(row.workers.items(), key=lambda item: (-item[1], worker_order(item[0])))
+    shown = sorted(busiest[:_WORKERS], key=lambda item: worker_order(item[0]))
+    workers = " &nbsp;".join(f"{worker}: {count:,}" for worker, count in shown)
     if len(busiest) > _WORKERS:
         workers += f" and {len(busiest) - _WORKERS} more"
     each = f"{row.seconds / row.count * 1e6:,.1f}" if row.count else ""

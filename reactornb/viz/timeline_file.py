@@ -63,7 +63,7 @@ def figure(view: TimelineView, window: tuple[int, int]) -> Plot:
     axes = picture.add_subplot()
     boxes, colors = [], []
     wide = (end - begin) / _BINS
-    for worker, (lane, drawn) in enumerate(zip(lanes, frame.lanes, strict=True)):
+    for number, (lane, drawn) in enumerate(zip(lanes, frame.lanes, strict=True)):
         if drawn is None:
             continue
         rows = [
@@ -81,7 +81,7 @@ def figure(view: TimelineView, window: tuple[int, int]) -> Plot:
                 drawn.bins.tolist(), drawn.busy.tolist(), lane.reaction[drawn.shown].tolist(), strict=True
             )
         ]
-        low, high = worker + 0.12, worker + 0.88
+        low, high = number + 0.12, number + 0.88
         for left, right, index, strength in rows:
             a, b = left / 1e9, right / 1e9
             boxes.append([(a, low), (b, low), (b, high), (a, high)])
@@ -89,9 +89,7 @@ def figure(view: TimelineView, window: tuple[int, int]) -> Plot:
     axes.add_collection(PolyCollection(boxes, facecolors=colors, linewidths=0))
     axes.set_xlim(begin / 1e9, end / 1e9)
     axes.set_ylim(len(lanes), 0)
-    axes.set_yticks(
-        [worker + 0.5 for worker in range(len(lanes))], [f"worker {w}{lane.core}" for w, lane in enumerate(lanes)]
-    )
+    axes.set_yticks([number + 0.5 for number in range(len(lanes))], [lane.where.label for lane in lanes])
     axes.tick_params(labelsize=8, length=2)
     axes.set_xlabel("physical time since the start, s", fontsize=8)
     axes.spines[["top", "right"]].set_visible(False)

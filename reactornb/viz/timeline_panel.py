@@ -43,7 +43,7 @@ class TimelinePanel(Panel):
     Attributes:
         heading, words: the picture's text alternative, short and long.
         kinds: classes of reactions with their colors and their shares of the time.
-        cores: per worker, its core, as text to append to its number.
+        labels: per lane its label and, for the pointer, the same with more words.
         state: whether the run lives, whether the window follows it, and where it ends, in ns.
         frame: describes `spans`: `from`, `to` and `bins` of the data, `window` to be shown; per lane the number of spans and of
             crowded pixels, and the time since which spans are kept; tags; name, kind and level of the reactions in it.
@@ -58,7 +58,7 @@ class TimelinePanel(Panel):
     heading = traitlets.Unicode("").tag(sync=True)
     words = traitlets.Unicode("").tag(sync=True)
     kinds: traitlets.List[Any] = traitlets.List().tag(sync=True)
-    cores: traitlets.List[Any] = traitlets.List().tag(sync=True)
+    labels: traitlets.List[Any] = traitlets.List().tag(sync=True)
     state: traitlets.Dict[str, Any] = traitlets.Dict().tag(sync=True)
     frame: traitlets.Dict[str, Any] = traitlets.Dict().tag(sync=True)
     spans = traitlets.Bytes().tag(sync=True)
@@ -78,7 +78,8 @@ class TimelinePanel(Panel):
         self._width = 900
         self._asked = ""  # number of the page's request that the frame answers
         self._look_at_end(last_ns)
-        super().__init__(cores=[lane.core for lane in timeline.lanes], **self._all(), **options)
+        labels = [[lane.where.label, lane.where.words] for lane in timeline.lanes]
+        super().__init__(labels=labels, **self._all(), **options)
         self.on_msg(self._on_message)
 
     def _look_at_end(self, last_ns: int | None) -> None:

@@ -128,7 +128,7 @@ class Picture {
     }
     ink.restore();
     ink.fillStyle = color;
-    this.model.get("cores").forEach((core, i) => ink.fillText(`worker ${i}${core}`, 2, RULER + (i + 0.5) * this.tall, GUTTER - 8));
+    this.model.get("labels").forEach(([label], i) => ink.fillText(label, 2, RULER + (i + 0.5) * this.tall, GUTTER - 8));
     ink.globalAlpha = 0.7;
     ink.fillText("tag", 2, RULER / 2);
     ink.globalAlpha = 1;
@@ -257,7 +257,7 @@ class Picture {
   }
 
   describe(found) {
-    const lane = this.lanes[found.lane], where = `worker ${found.lane}${this.model.get("cores")[found.lane] || ", not pinned to a core"}`;
+    const lane = this.lanes[found.lane], where = this.model.get("labels")[found.lane][1];
     if (found.index === undefined) {
       const [name] = this.frame.names[lane.shown[found.bin]];
       return `${lane.count[found.bin].toLocaleString("en")} reactions in ${duration(this.step)}, busy ${Math.round(100 * lane.busy[found.bin])} %\nthe longest of them: ${name}\n${where}\nzoom in to tell them apart`;

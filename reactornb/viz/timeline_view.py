@@ -21,6 +21,7 @@ __all__ = ["COLORS", "Frame", "TimelineView"]
 COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#882255", "#999933", "#6a5acd", "#44aa99")
 _MUTED = "#7c8796"  # readable on white and on black
 _W, _LEFT, _TOP, _LANE, _BOTTOM = 900, 104, 42, 26, 22
+_LONG = 17  # letters of a label that surely fit into _LEFT
 _MOST_TAGS = 60
 
 
@@ -95,9 +96,9 @@ class TimelineView:
         """The timeline in words: what each worker did, and which reactions took the time."""
         begin, end = window or self.window()
         lines = [self.heading(), f"from {moment(begin, end - begin)} to {moment(end, end - begin)} after the start:"]
-        for worker, lane in enumerate(self.timeline.lanes):
+        for lane in self.timeline.lanes:
             if not lane.count:
-                lines.append(f"  worker {worker}{lane.core}: nothing yet")
+                lines.append(f"  {lane.where.label}: nothing yet")
                 continue
             first, after = (int(i) for i in lane.begin.searchsorted((begin, end)))
             count = after - first
@@ -107,7 +108,7 @@ class TimelineView:
                 else 0
             )
             share = min(spent / (end - begin), 1.0)
-            lines.append(f"  worker {worker}{lane.core}: {count:,} reactions, busy {share:.0%} of the time")
+            lines.append(f"  {lane.where.label}: {count:,} reactions, busy {share:.0%} of the time")
         costly = sorted(self.shares(), key=lambda row: -row[1])[:10]
         lines += ["share of all reactions' time:", *(f"  {name}  {share:.1%}" for name, share in costly)]
         return "\n".join(lines)
@@ -142,10 +143,11 @@ class TimelineView:
             if max(x, _LEFT) >= room and max(x, _LEFT) + 5.4 * len(words) < _W:
                 out.append(f'<text x="{max(x, _LEFT) + 2:.1f}" y="{_TOP - 4}" font-size="9">{words}</text>')
                 room = max(x, _LEFT) + 5.4 * len(words) + 8
-        for worker, (lane, drawn) in enumerate(zip(self.timeline.lanes, frame.lanes, strict=True)):
-            y = _TOP + _LANE * worker
-            label = html.escape(f"worker {worker}{lane.core}")
-            out.append(f'<text x="4" y="{y + 17}">{label}</text>')
+        for number, (lane, drawn) in enumerate(zip(self.timeline.lanes, frame.lanes, strict=True)):
+            y = _TOP + _LANE * number
+            label = lane.where.label
+            narrow = f' textLength="{_LEFT - 8}" lengthAdjust="spacingAndGlyphs"' if len(label) > _LONG else ""
+            out.append(f'<text x="4" y="{y + 17}"{narrow}>{html.escape(label)}</text>')
             if drawn is not None:
                 out += self._paths(lane, drawn, begin, per_ns, y + 3)
             out.append(f'<path d="M{_LEFT},{y + _LANE - 0.5}h{bins}" stroke="{_MUTED}" stroke-opacity=".35"/>')

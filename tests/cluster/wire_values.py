@@ -16,7 +16,7 @@ def one_of_each():
         m.Hello(3, 2, b"n" * 32, b"p" * 32, {"python": "3.14.7t"}, {"numpy": "ab"}),
         m.Welcome(3, 2, b"q" * 32),
         m.Refused("fenced", "attempt 1 was replaced"),
-        m.Program(1, ((0, 2), (1,)), b"\x80\x05N.", 17, 2, 5_000, True, 1_700_000_000_000_000_000, False),
+        m.Program(1, ((0, 2), (1,)), b"\x80\x05N.", 17, 2, 5_000, True, 1_700_000_000_000_000_000, False, 20_000),
         m.Restore(4, note),
         m.Batch(
             7, FOREVER, (3, 1), (9, 0), 5, ((3, 0, 11, 0), (3, 1, 12, 1), (4, 0, 11, 0)), (weights, note), ((3, 0, 5, "lr", 1),)
