@@ -27,6 +27,7 @@ NEEDS = {
     "torch": "reactornb.rl",
     "gymnasium": "reactornb.rl",
     "ale_py": "ale_py|make_atari|make_frames|ALE/",
+    "distributed": "distributed",
 }  # 13_continuous says itself that MuJoCo is missing
 # What a notebook need not do to be tested. What it asserts must still hold: those that learn keep the steps that takes.
 SHRUNK = {
@@ -41,6 +42,7 @@ SHRUNK = {
     "12_runs": "STEPS = 10_000",
     "13_continuous": "COMPARED, TASK_STEPS = 1_500, 1_000",
     "14_sweeps": "STEPS, RATES, TRIALS = 1_000, [0.01, 0.003], 3",
+    "16_cluster": "ROUNDS, STEPS = 20, 4_000",
     "17_paper": "PAUSE_MS, ROUNDS, CLIENTS, SIZES_MB, STEPS, UPDATES = 5.0, 4, (2, 4), (0.001, 1), 80, 20",
     "18_population": "RATES, GENERATIONS, ROUNDS = (0.03, 0.003), 2, 15",
 }
@@ -220,6 +222,15 @@ def same_after_a_kill(_outputs, text):
     assert len(set(found)) == 1
 
 
+def same_on_hosts(outputs, text):
+    found = re.findall(r"^(?:here|two processes|a machine was lost|cluster)\s+([0-9a-f]{64})$", text, re.MULTILINE)
+    assert len(found) == 6
+    assert len(set(found)) == 2
+    assert "NotAnEnclaveError: " in text
+    restarts = [int(line.split()[-1]) for line in outputs[-1][-1]["data"]["text/plain"].splitlines()[1:]]
+    assert sum(restarts) >= 1
+
+
 def learns(_outputs, text):
     points = int(re.search(r"^(\d+) of at most 500 points", text, re.MULTILINE)[1])
     assert points >= 400
@@ -233,5 +244,6 @@ FACTS = {
     "05_ppo": same_on_any_number_of_workers,
     "09_lingua_franca": lingua_franca,
     "12_runs": same_after_a_kill,
+    "16_cluster": same_on_hosts,
     "15_own_algorithm": learns,
 }
