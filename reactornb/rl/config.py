@@ -283,8 +283,9 @@ class TrainingConfig(Config):
         video_every: environment steps between two episodes that are filmed while training, likewise; 0: none. The last weights are filmed, too; see `videos`.
         isolate: play each environment in a process of its own: for one that draws from generators of the whole process, or uses a library that threads cannot
             share; see `isolation`.
-        placeable: each rollout is an enclave, so that `start(place={"rollouts": …})` has hosts play; see `reactornb.cluster`. The result is the same, with
-            hosts or without (of A3C, whose actors need not wait for its end, they have played a little further by then); without hosts it costs a little.
+        placeable: each rollout is an enclave, so that `start(place={"rollouts": …})` has hosts play, and each of the learner's shards ("learner.shard"), where
+            there are several; see `reactornb.cluster`. The result is the same with hosts and without, where it costs a little. It is also that without
+            `placeable`, but that an update with several shards takes two microsteps, and that A3C's actors have played a little further at its end.
         callbacks: `Listener` classes, or functions made to some by `@listener`, that are told of every round.
     """
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from reactornb.model import Bank, Fixed, Input, LogicalAction, Output, reaction, startup
+from reactornb.model import Bank, Fixed, Input, LogicalAction, Output, connect, enclave, reaction, startup
 from reactornb.rl.config import at_least, check_parameters, flag, number, optional, whole
 from reactornb.rl.dynamo import defer
 from reactornb.rl.errors import ConfigError, DivergenceError
@@ -23,7 +23,7 @@ from reactornb.rl.names import RENAMED
 from reactornb.rl.networks import Flat
 from reactornb.rl.normalization import Normalizer
 from reactornb.rl.optimizers import Adam, RMSprop
-from reactornb.rl.shards import GradientShard, Piece, cut, weighted
+from reactornb.rl.shards import GradientShard, Piece, PieceSender, cut, weighted
 from reactornb.rl.shared import is_kept
 from reactornb.rl.steering import ACTOR_CRITIC, Learnt, Steered
 from reactornb.rl.torch_draws import OwnGenerator
@@ -59,6 +59,7 @@ class Learner(Steered):
         device: "cpu" or "cuda" ("cuda:1").
         shards: reactors that compute the gradient of one minibatch at the same time, each for a block of its rows; see `shards.py`. The
             result depends on it by rounding, and never on the number of workers. 1: the learner's own reaction computes it.
+        placeable: shards are enclaves, which hosts may execute: `start(place={"learner.shard": …})`. Their pieces take a microstep more.
         normalizer: what of observations and rewards is normalised before it is learnt from, by statistics that are published at the end of the weights; None:
             nothing. The rollouts have the same one.
         listens_to, reports, max_seconds: see `Steered`.
@@ -92,6 +93,7 @@ class Learner(Steered):
     staleness: Fixed[int] = 0
     device: Fixed[str] = "cpu"
     shards: Fixed[int] = 1
+    placeable: Fixed[bool] = False
     normalizer: Fixed[Normalizer | None] = None
 
     def compose(self) -> None:
@@ -102,7 +104,11 @@ class Learner(Steered):
                 f"{type(self).__name__}: shards={self.shards} on device={self.device!r}: shards share the cores of the CPU. Set shards=1.",
                 fields=("shards", "device"),
             )
-        self.shard = Bank(GradientShard, self.shards if self.shards > 1 else 0, algorithm=self.algorithm)
+        count = self.shards if self.shards > 1 else 0
+        self.sender = Bank(PieceSender, count)
+        shard = Bank(GradientShard, count, algorithm=self.algorithm)
+        self.shard = enclave(shard, each=True) if self.placeable else shard
+        connect(self.sender.sent, self.shard.piece, after=0 if self.placeable else None)
 
     def check_parameter(self, name: str, value: Any) -> None:
         """Refuse a value that would end the run."""
@@ -198,8 +204,8 @@ class Learner(Steered):
             self.minibatch = next(self.minibatches, None)
         self.end(weights, final, feedback, learnt)
 
-    @reaction(next_update, effects="shard.piece")
-    def on_update(self, weights: Any, final: Any, feedback: Any, learnt: Any, next_update: Any, shard: Any) -> None:
+    @reaction(next_update, effects="sender.piece")
+    def on_update(self, weights: Any, final: Any, feedback: Any, learnt: Any, next_update: Any, sender: Any) -> None:
         """Send each shard its piece of the next minibatch."""
         if self.over:
             return
@@ -217,7 +223,7 @@ class Learner(Steered):
         if self.target is not None and self.outdated:
             target = self.target.publish()
         for i, (rows, share) in enumerate(pieces):
-            shard[i].piece.set(Piece(rows, share, values, target if i in self.outdated else None, tuned))
+            sender[i].piece.set(Piece(rows, share, values, target if i in self.outdated else None, tuned))
         if target is not None:
             self.outdated -= set(range(len(pieces)))
 

@@ -171,6 +171,7 @@ class MultiAgentPPO(Training, config_type=MultiAgentPPOConfig):
             ent_coef=c.ent_coef,
             vf_coef=c.vf_coef,
             clip_range=c.clip_range,
+            placeable=c.placeable,
             **steered_by(c),
         )
         self.learner = enclave(learner) if c.overlap else learner

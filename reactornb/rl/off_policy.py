@@ -39,6 +39,7 @@ def wire(
         staleness=rounds_ahead(c),
         device=c.device,
         normalizer=normalizer,
+        placeable=c.placeable,
         **steered_by(c),
     )
     program.learner = enclave(made) if c.overlap else made

@@ -100,8 +100,6 @@ class OfflineConfig(TrainingConfig):
                 "stop_at_return",
                 "eval_every",
             )
-        if self.placeable:
-            raise broken(self, "placeable=True: nothing is played but evaluations. Leave it out.", "placeable")
 
 
 OFFLINE: dict[str, Rule] = {
@@ -329,6 +327,7 @@ def wire(program: Any, c: Any, found: Recorded, *, gamma: float, policy: Any, le
         rounds=c.rounds,
         device=c.device,
         normalizer=found.normalizer,
+        placeable=c.placeable,
         **steered_by(c),
     )
     program.sampler = DatasetSampler(

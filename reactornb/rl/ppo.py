@@ -390,6 +390,7 @@ def compose_actor_critic(
         ent_coef=c.ent_coef,
         vf_coef=c.vf_coef,
         clip_range=getattr(c, "clip_range", None),
+        placeable=c.placeable,
         **steered_by(c),
     )
     program.learner = enclave(learner) if c.overlap else learner

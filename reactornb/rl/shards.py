@@ -1,9 +1,10 @@
 """`GradientShard`: computes the gradient for a piece of each of the learner's minibatches, so that several cores learn.
 
-    learner.on_update ──piece──▶ shard[0], shard[1], … (one level, so at the same time) ──gradient──▶ learner.on_gradients
+    learner.on_update ──piece──▶ sender[i] ──▶ shard[0], shard[1], … (one level, so at the same time) ──gradient──▶ learner.on_gradients
 
 The pieces are row blocks that depend on the number of shards alone, and the learner adds the gradients in the order of the shards: the
-sum is the same for any number of workers. It differs from that of another number of shards by rounding.
+sum is the same for any number of workers. It differs from that of another number of shards by rounding. Shards that hosts may
+execute are enclaves, to which a piece takes a microstep: it stands on the connections from the senders.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from reactornb.rl.torch_draws import OwnGenerator
 __all__ = [
     "GradientShard",
     "Piece",
+    "PieceSender",
     "ShardGradient",
     "cut",
     "default_shards",
@@ -127,6 +129,18 @@ class GradientShard(Reactor):
         if not descent.analytic:
             metrics = {name: m.item() if isinstance(m, torch.Tensor) else m for name, m in metrics.items()}
         gradient.set(ShardGradient(descent.times(sent.share), sent.share, metrics, self.algo.feedback()))
+
+
+class PieceSender(Reactor):
+    """Passes pieces on to a shard: a connection from here may have a delay, which what a reaction writes into a contained reactor cannot."""
+
+    piece = Input[Piece]()
+    sent = Output[Piece](copy=False)
+
+    @reaction(piece)
+    def on_piece(self, piece: Any, sent: Any) -> None:
+        """Pass it on."""
+        sent.set(piece.value)
 
 
 def weighted(shards: Iterable[ShardGradient]) -> dict[str, float]:

@@ -6,7 +6,6 @@ pytest.importorskip("torch")
 
 from reactornb import Program, rl
 from reactornb.cluster.loopback import LoopbackHosts
-from reactornb.errors import ReactorError
 
 SMALL = {"eval_episodes": 2, "hidden": (8,)}
 ALGORITHMS = {
@@ -24,10 +23,14 @@ ALGORITHMS = {
 }  # fmt: skip
 
 
-def fingerprint(name, place=None, **changes):
+def result(name, place=None, **changes):
     algorithm, settings = ALGORITHMS[name]
     program = Program(algorithm, **{**SMALL, **settings, **changes})
-    return program.run(workers=1, fast=True, fingerprint=True, placement="none", place=place).fingerprint
+    return program.run(workers=1, fast=True, fingerprint=True, placement="none", place=place)
+
+
+def fingerprint(name, place=None, **changes):
+    return result(name, place, **changes).fingerprint
 
 
 @pytest.mark.slow
@@ -58,6 +61,14 @@ def test_actors_of_a3c_on_hosts_end_where_they_end_as_enclaves():
     assert (there.fingerprint, there.tag) == (here.fingerprint, here.tag)
 
 
-def test_what_plays_nothing_cannot_be_placeable():
-    with pytest.raises(ReactorError, match=r"placeable=True: nothing is played"):
-        rl.BCConfig(placeable=True)
+@pytest.mark.slow
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("name", ["ppo", "sac", "multi-agent"])
+def test_gradients_of_shards_on_hosts_are_added_in_their_order(name):
+    here = result(name, shards=3)
+    apart = result(name, shards=3, placeable=True)
+    there = result(name, {"learner.shard": LoopbackHosts(2), "rollouts": LoopbackHosts(1)}, shards=3, placeable=True)
+    assert there.fingerprint == apart.fingerprint
+    for metric in ("loss", "gradient_norm", "eval_return"):
+        assert there.metrics[metric].values.tolist() == apart.metrics[metric].values.tolist(), metric
+        assert there.metrics[metric].values.tolist() == here.metrics[metric].values.tolist(), metric
