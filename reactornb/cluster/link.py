@@ -184,9 +184,9 @@ class Link:
             if first:
                 self._lost = reason
         if first:
-            if reason != "end of file":  # what came before the end can still be received
-                with contextlib.suppress(OSError):
-                    self._sock.shutdown(socket.SHUT_RDWR)
+            # What came before the end can still be received; but who sends would wait for ever for a peer that has closed only its own side.
+            with contextlib.suppress(OSError):
+                self._sock.shutdown(socket.SHUT_WR if reason == "end of file" else socket.SHUT_RDWR)
             if self._on_lost is not None:
                 self._on_lost(reason)
         return self._lost or reason
