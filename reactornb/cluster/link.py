@@ -23,8 +23,8 @@ from reactornb.cluster.wire import Message, from_frame, to_pieces
 __all__ = ["BEAT_S", "HOST_SILENCE_S", "HUB_SILENCE_S", "Link", "linked_pair"]
 
 BEAT_S = 1.0
-HUB_SILENCE_S = 10.0
-"""How long the hub waits for a silent host."""
+HUB_SILENCE_S = 9.0
+"""How long the hub waits for a silent host. It looks once a second: silence is noticed within ten."""
 HOST_SILENCE_S = 30.0
 """How long a host waits for a silent hub."""
 

@@ -281,21 +281,21 @@ class Proxied(LocalEngine):
 
 
 class Boundaries:
-    """Loses the host whose link has the message of a number, of all that the hub sends and hears.
+    """Loses the host whose link has the message of a number, of all that the hub sends or hears.
 
     Args:
         connections: of the run; its links are wrapped.
-        at: the number; "sent" or "heard"; before or after that message.
+        at: the numbers; `which`: "sent" or "heard"; before or after that message.
         lose: called with the share and the link.
 
     Attributes:
-        reached: there was such a message.
+        reached: how many of them there were.
 
     # _count   under _lock; by drivers, and by the threads that listen
     """
 
     def __init__(self, connections, at, which, *, before, lose):
-        self.reached = False
+        self.reached = 0
         self._lock = threading.Lock()
         self._count = 0
         self._at, self._which, self._before, self._lose = at, which, before, lose
@@ -312,8 +312,8 @@ class Boundaries:
             return False
         with self._lock:
             self._count += 1
-            found = self._count == self._at
-            self.reached = self.reached or found
+            found = self._count in self._at
+            self.reached += found
         return found
 
 
