@@ -58,6 +58,7 @@ class HostLostError(RunError):
     Attributes:
         host: its number.
         restarts: how often it was started again.
+        reason: why it was lost the last time.
     """
 
     def __init__(self, host: int, restarts: int, reason: str) -> None:
@@ -66,6 +67,7 @@ class HostLostError(RunError):
         )
         self.host = host
         self.restarts = restarts
+        self.reason = reason
 
 
 class RefusedHostError(ReactorError, ConnectionError):

@@ -388,7 +388,11 @@ def _made(link: Link, options: Program, restore: Restore | None, unpack: Callabl
     except BaseException as error:  # noqa: BLE001 - whatever it is, the hub is told
         link.send(Refused(type(error).__name__, f"{error}\n{''.join(traceback.format_exception(error))}"))
         return None
-    link.send(Ready(f"{platform.node()}, {os.getpid()}"[:400]))
+    try:
+        link.send(Ready(f"{platform.node()}, {os.getpid()}"[:400]))
+    except LinkLostError:
+        share.end()
+        raise
     share.begin()
     return share
 

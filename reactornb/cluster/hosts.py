@@ -39,6 +39,7 @@ class Hosts:
         n: how many hosts; None: one for each worker that the cluster has now.
         workers: threads of each host; None: as many as the run has.
         patience: seconds to wait for a host to come, also for one that replaces another.
+        restarts: how often the host of each part is replaced, after which its loss ends the run.
         ship: names of modules whose code travels with the program, because hosts cannot import them.
         canary: "error": a host whose CPU rounds otherwise is refused; "warn": it is taken, and the fingerprint may be another one.
         address: where this process listens for hosts; None: on loopback, unless the cluster is elsewhere: then at the address at which this
@@ -50,7 +51,7 @@ class Hosts:
 
     Attributes:
         count: how many hosts.
-        workers: as given.
+        workers, restarts: as given.
     """
 
     def __init__(
@@ -60,6 +61,7 @@ class Hosts:
         *,
         workers: int | None = None,
         patience: float = 60.0,
+        restarts: int = 10,
         ship: Sequence[str] = (),
         canary: str = "error",
         address: str | None = None,
@@ -90,8 +92,11 @@ class Hosts:
             raise RunOptionError(f'ship= is a list of names of modules, such as ["{ship}"].')
         if not patience > 0:
             raise RunOptionError(f"patience= is a number of seconds above 0, not {patience!r}.")
+        if not (type(restarts) is int and restarts >= 0):
+            raise RunOptionError(f"restarts= is a whole number of at least 0, not {restarts!r}.")
         self.count = n
         self.workers = workers
+        self.restarts = restarts
         self._client = where
         self._patience_s = float(patience)
         self._ship = tuple(ship)

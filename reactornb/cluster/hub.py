@@ -33,8 +33,6 @@ from reactornb.runtime.workers import make_workers
 
 __all__ = ["Connections", "HostEngine", "Hub", "ShareSpec"]
 
-RESTARTS = 10
-
 
 class Connections(Protocol):
     """The links of one run to its hosts."""
@@ -58,10 +56,12 @@ class HostEngine(Protocol):
     Attributes:
         count: how many hosts there are to be.
         workers: threads of each; None: as many as the run has.
+        restarts: how often the host of a share is replaced until the run is given up.
     """
 
     count: int
     workers: int | None
+    restarts: int
 
     def pack(self, program: Any) -> bytes:
         """A program for the way to such a host.
@@ -131,8 +131,8 @@ class Hub:
         share = enclave - self._first
         driver = self._drivers[share]
         member = RemoteScheduler(
-            self.graph, enclave, driver, share=share, values=self._values, elsewhere=self.elsewhere, restarts=RESTARTS,
-            connect=lambda attempt, past: self._connect(share, attempt, past), **options,
+            self.graph, enclave, driver, share=share, values=self._values, elsewhere=self.elsewhere,
+            restarts=self._shares[share].engine.restarts, connect=lambda attempt, past: self._connect(share, attempt, past), **options,
         )  # fmt: skip
         driver.enclaves.append(member)
         driver.clock = options["clock"]

@@ -23,8 +23,8 @@ from reactornb.cluster.wire import Message, from_frame, to_pieces
 __all__ = ["BEAT_S", "HOST_SILENCE_S", "HUB_SILENCE_S", "Link", "linked_pair"]
 
 BEAT_S = 1.0
-HUB_SILENCE_S = 10.0
-"""How long the hub waits for a silent host."""
+HUB_SILENCE_S = 9.0
+"""How long the hub waits for a silent host. It looks once a second: silence is noticed within ten."""
 HOST_SILENCE_S = 30.0
 """How long a host waits for a silent hub."""
 
@@ -184,9 +184,9 @@ class Link:
             if first:
                 self._lost = reason
         if first:
-            if reason != "end of file":  # what came before the end can still be received
-                with contextlib.suppress(OSError):
-                    self._sock.shutdown(socket.SHUT_RDWR)
+            # What came before the end can still be received; but who sends would wait for ever for a peer that has closed only its own side.
+            with contextlib.suppress(OSError):
+                self._sock.shutdown(socket.SHUT_WR if reason == "end of file" else socket.SHUT_RDWR)
             if self._on_lost is not None:
                 self._on_lost(reason)
         return self._lost or reason

@@ -101,13 +101,15 @@ class LoopbackHosts:
     Args:
         count: how many.
         workers: of each; None: as many as the run has.
+        restarts: see `HostEngine`.
 
     # _programs   written by who starts a run, read by its hosts; a dict's methods are atomic
     """
 
-    def __init__(self, count: int, workers: int | None = None) -> None:
+    def __init__(self, count: int, workers: int | None = None, restarts: int = 10) -> None:
         self.count = count
         self.workers = workers
+        self.restarts = restarts
         self._programs: dict[bytes, Any] = {}
 
     def pack(self, program: Any) -> bytes:

@@ -83,6 +83,15 @@ class ShareMachine(Machine):
         if messages:
             self._unknown.append((seq, min(tag for tag, _, _ in messages)))
 
+    def again(self, sent: Iterable[tuple[int, Iterable[TagKey]]]) -> None:
+        """The host is replaced, and takes in again what was sent: numbers of batches, and the tags of their messages.
+
+        What it tells before it has taken in all of them may leave a message out that the lost one had told of.
+        """
+        done = self.queue.now if self.begun else (0, -1)
+        later = [(seq, [tag for tag in tags if tag > done]) for seq, tags in sent]
+        self._unknown = deque((seq, min(tags)) for seq, tags in later if tags)
+
     def told(self, seq: int, head: TagKey | None, done: TagKey) -> None:
         """The host has taken in all batches up to that one; its next event, and the tag that it has executed last."""
         while self._unknown and self._unknown[0][0] <= seq:

@@ -33,9 +33,10 @@ class Past:
         incoming: adds rows and lines to the run.
 
     Attributes:
-        batches: those that are not in `state`.
+        batches: those that are not in `state`; before them the last that is, empty: it may be halted after the state was saved.
         state: the last that was saved; None: the share begins at its first tag. `seq`: the batches up to here are in it.
         done: the tag that was executed last, as told.
+        is_behind: the present host has not come as far again. It is not to be halted there: nobody would know it to stand still.
     """
 
     def __init__(self, share: int, reactors: tuple[str, ...], incoming: Incoming) -> None:
@@ -43,6 +44,7 @@ class Past:
         self.state: Packed | None = None
         self.seq = 0
         self.done: TagKey = (0, -1)
+        self.is_behind = False
         self._share = share
         self._reactors = reactors
         self._incoming = incoming
@@ -66,14 +68,17 @@ class Past:
         return wanted
 
     def halted(self, head: TagKey | None) -> None:
-        """The host stands before this tag, and has executed all that the last batch lets it execute again."""
-        if self.batches and head is not None and head < self.batches[-1].below:
-            self.batches[-1] = replace(self.batches[-1], below=head)
+        """The host stands before this tag, though batches let it go on: a replacement is to stand there, too, however it takes them in."""
+        if head is not None:
+            self.batches = deque(replace(batch, below=head) if head < batch.below else batch for batch in self.batches)
 
     def saved(self, saved: Saved) -> None:
-        """The state has come: what led to it is needed no more."""
+        """The state has come: what led to it is needed no more, but for how far the last batch in it lets the host go."""
+        last = None
         while self.batches and self.batches[0].seq <= saved.seq:
-            self.batches.popleft()
+            last = self.batches.popleft()
+        if last is not None:
+            self.batches.appendleft(replace(last, messages=(), changes=(), values=()))
         self.state, self.seq = saved.state, saved.seq
         self._bytes = sum(value.nbytes for batch in self.batches for value in batch.values)
         # A host that was replaced may be saved before it has told all that was told before.
@@ -84,7 +89,7 @@ class Past:
     def again(self) -> None:
         """The host is replaced: what was told since the state is told again."""
         self._sums_told = self._messages_told = 0
-        self._asked = False
+        self._asked, self.is_behind = False, True
         self._incoming.again(self._rows)
 
     def take(self, report: Report) -> Report | None:
@@ -111,7 +116,7 @@ class Past:
         self._messages += [message[:3] for message in messages[known:]]
         if report.done < self.done:
             return None
-        self.done = report.done
+        self.done, self.is_behind = report.done, False
         return replace(report, sums=sums[repeated:], messages=messages[known:])
 
     def _differ(self, tag: TagKey, what: str) -> None:

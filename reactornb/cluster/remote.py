@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, override
 
-from reactornb.cluster.errors import HostLostError, LinkLostError, RemoteError
+from reactornb.cluster.errors import HostLostError, LinkLostError, RemoteError, WireError
 from reactornb.cluster.gate import Grant, HubGate
 from reactornb.cluster.machine import ShareMachine
 from reactornb.cluster.messages import Batch, Failed, Halt, Ready, Refused, Report, Save, Saved
@@ -35,6 +35,8 @@ from reactornb.runtime.workers import Worker
 from reactornb.tags import Tag, forever
 
 __all__ = ["RemoteScheduler"]
+
+_LOST = (LinkLostError, HostLostError, WireError)  # of one attempt: another may be made
 
 
 class RemoteScheduler(Scheduler):
@@ -150,11 +152,17 @@ class RemoteScheduler(Scheduler):
     # -- the host -----------------------------------------------------------------------------------------------------------
 
     def open(self) -> None:
-        """Connect to a host, and wait until it is ready; before the run begins.
+        """Connect to a host, and wait until it is ready; before the run begins. One that is lost by then is replaced.
 
         Raises:
             ReactorError: if there is none, or the share cannot run there.
         """
+        try:
+            self._reach()
+        except _LOST as lost:
+            self._replace(lost.reason)
+
+    def _reach(self) -> None:
         self.link = self._connect(self.attempt, self._past)
         if self.listens:
             self._await_ready()
@@ -194,26 +202,28 @@ class RemoteScheduler(Scheduler):
             self.heard.append((attempt, lost))
             self.wake.set()
 
-    def _replace(self, lost: LinkLostError) -> None:
-        """Have another host go on from the last state, and send it all that the lost one was sent since."""
+    def _replace(self, reason: str) -> None:
+        """Have another host go on from the last state, and send it all that the lost one was sent since. It may be lost, too, also before it came."""
         while True:
-            self.link.close()
+            if self.link is not None:
+                self.link.close()
             if self.attempt >= self._restarts:
-                raise HostLostError(self.share, self.attempt, lost.reason)
+                raise HostLostError(self.share, self.attempt, reason)
             self.attempt += 1
             try:
                 self._past.again()
                 if self.times is not None:
                     self.times.again()
-                self.open()
+                self._reach()
                 for batch in self._past.batches:
                     self.link.send(batch)
-            except LinkLostError as error:
-                lost = error
+            except _LOST as lost:
+                reason = lost.reason
                 continue
             break
         self.halting = False
-        self._idle = not self._past.batches
+        self._idle = False  # until it says so itself: what it was saved with may let it go on without a batch
+        self.machine.again((batch.seq, [message[:2] for message in batch.messages]) for batch in self._past.batches)
 
     # -- the driver ---------------------------------------------------------------------------------------------------------
 
@@ -228,7 +238,7 @@ class RemoteScheduler(Scheduler):
                 if not self._is_ending():
                     until = self._exchange()
             except LinkLostError as lost:
-                self._replace(lost)
+                self._replace(lost.reason)
                 until = 0
         except BaseException as error:  # noqa: BLE001 - as `Scheduler.go`
             self.failure = error
@@ -309,7 +319,8 @@ class RemoteScheduler(Scheduler):
             self._is_stepping = one_tag
             self._send(step)
             return forever
-        if not self._idle and not self.halting and (not goes_on or self._hub_gate.must_halt(self.machine)):
+        may_halt = not self._idle and not self.halting and not self._past.is_behind
+        if may_halt and (not goes_on or self._hub_gate.must_halt(self.machine)):
             self.halting = True
             self.link.send(Halt(self._seq))
         assert isinstance(step, Wait)

@@ -261,11 +261,10 @@ class ShareGate:
             "bounds": list(self._bounds),
             "seen": self._seen,
             "final": self._final,
-            "below": self._below,
         }
 
     def load(self, saved: dict[str, Any]) -> None:
-        """Begin with what `saved` gave."""
-        self.seq, self.sent, self._final, self._below = saved["seq"], saved["sent"], saved["final"], saved["below"]
+        """Begin with what `saved` gave. How far the share may go the hub says again, with the last batch: it may have been halted since."""
+        self.seq, self.sent, self._final = saved["seq"] - 1, saved["sent"], saved["final"]
         self._bounds, self._seen = deque(saved["bounds"]), saved["seen"]
         self._bound()

@@ -204,7 +204,7 @@ def test_a_ticket_is_one_line_and_keeps_its_secret_to_itself():
     ("where", "options", "words"),
     [
         (0, {}, "from 1"), (-1, {}, "from 1"), ("four", {}, "distributed.Client"), (2, {"n": 3}, "one number"), (2, {"workers": 0}, "workers="),
-        (2, {"canary": "no"}, "canary="), (2, {"ship": "mine"}, "ship="), (2, {"patience": 0}, "patience="), (True, {}, "distributed.Client"),
+        (2, {"canary": "no"}, "canary="), (2, {"ship": "mine"}, "ship="), (2, {"patience": 0}, "patience="), (2, {"restarts": -1}, "restarts="), (True, {}, "distributed.Client"),
     ],
 )  # fmt: skip
 def test_options_that_do_not_fit_are_refused(where, options, words):

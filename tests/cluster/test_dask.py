@@ -54,7 +54,7 @@ def client():
         patch.dict(
             os.environ
         ),  # Dask sets OMP_NUM_THREADS and the like for its workers, in this process, and leaves them
-        distributed.LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None) as cluster,
+        distributed.LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=":0") as cluster,
         distributed.Client(cluster, timeout=120) as client,
     ):
         yield client

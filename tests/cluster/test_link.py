@@ -133,6 +133,21 @@ def test_closing_wakes_who_sends_to_a_peer_that_does_not_read():
     assert isinstance(result[0], LinkLostError)
 
 
+def test_who_sends_to_a_peer_that_has_closed_its_own_side_and_does_not_read_is_told(raw):
+    link, theirs = raw
+    state = pack(numpy.zeros(4_000_000))
+    thread, result = in_thread(lambda: link.send(m.Saved(1, state)))
+    while not link._sending.locked():
+        time.sleep(0.001)
+    theirs.sendall(b"".join(m.frame(m.Ready())))
+    theirs.shutdown(socket.SHUT_WR)  # as a proxy does whose other connection has ended
+    assert isinstance(link.receive(10), m.Ready)
+    with pytest.raises(LinkLostError, match="end of file"):
+        link.receive(10)
+    thread.join(10)
+    assert isinstance(result[0], LinkLostError)
+
+
 def test_who_does_not_receive_is_told_of_the_end_at_once():
     told = threading.Event()
     reasons = []

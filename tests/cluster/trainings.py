@@ -15,10 +15,11 @@ from reactornb import (
     reaction,
     shutdown,
     startup,
+    us,
 )
 from reactornb.runtime.workers import current_scheduler
 
-__all__ = ["OPTIONS", "Chain", "Count", "Counting", "Train", "alone"]
+__all__ = ["OPTIONS", "Chain", "Count", "Counting", "Pipe", "Train", "alone"]
 
 OPTIONS = {"fast": True, "fingerprint": True, "placement": "none"}
 
@@ -116,11 +117,12 @@ class Count(Reactor):
 class Add(Reactor):
     inp = Input()
     out = Output()
+    gain: int = 1
     total = State(0)
 
     @reaction(inp)
     def on_inp(self, inp, out):
-        self.total += inp.value
+        self.total += self.gain * inp.value
         out.set(self.total)
 
 
@@ -146,6 +148,27 @@ class Chain(Reactor):
         connect(self.count.out, self.first.inp)
         connect(self.first.out, self.second.inp)
         connect(self.second.out, self.last.inp, after=ms(1))
+
+
+class Clocked(Add):
+    """Adds, and looks at the sum when nobody asks."""
+
+    t = Timer(us(500), ms(1))
+
+    @reaction(t)
+    def on_t(self):
+        self.log(total=self.total)
+
+
+class Pipe(Reactor):
+    """What is placed stands between two that go on by themselves."""
+
+    def compose(self):
+        self.count = enclave(Count(most=30))
+        self.first = enclave(Add())
+        self.last = enclave(Clocked())
+        connect(self.count.out, self.first.inp)
+        connect(self.first.out, self.last.inp)
 
 
 def alone(root, **options):
