@@ -53,7 +53,7 @@ def ended(run):
         found = run.result(WAIT)
     finally:
         run.stop()
-    return (found.fingerprint, found.tag, found.metrics), sum(row.restarts for row in run._engine._placed.rows)
+    return (found.fingerprint, found.tag, found.metrics), sum(row.restarts for row in run.hosts)
 
 
 def engine_of(run):
