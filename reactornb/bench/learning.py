@@ -112,7 +112,7 @@ TARGETS = {
     "mappo": Target(
         "MultiAgentPPO",
         "reactornb.rl.simple_spread",
-        None,
+        -32.2,
         "-29.3 ± 1.5, which is -133.54 ± 3.08 of MAPPO with shared parameters in Papoudakis et al. 2021, arXiv:2006.07869, maximum returns: there an agent's "
         "reward is twice this one's, and each agent collides with itself, 75 an episode",
     ),
