@@ -248,6 +248,8 @@ def _heavy(report: Report, chosen: argparse.Namespace) -> None:
     for limit in ("2 workers", "2 threads"):
         report.speed("2 hosts", limit, label, at_least=0.9)
     report.details["heavy, turns of a body"] = turns
+    if (report.machine["load_average"] or 0) > 0.5:
+        report.notes.append("heavy: hosts come out too fast here: a busy Linux divides its cores among sessions first, and each host is one")  # fmt: skip
 
 
 def _delay(report: Report, chosen: argparse.Namespace) -> None:

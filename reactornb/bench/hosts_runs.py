@@ -105,7 +105,11 @@ def _running(
     try:
         yield run
     finally:
-        run.stop(60)
+        try:
+            run.stop(20)
+        except RunError:
+            run.abandon()  # hosts end with this process
+            raise
 
 
 def round_seconds(
@@ -114,20 +118,18 @@ def round_seconds(
     *,
     workers: int = 1,
     fingerprint: bool = False,
-    warm: int | None = None,
     **parameters: Any,
 ) -> list[float]:
     """How long each round took.
 
     Args:
         hosts: where the players are; None: here.
-        rounds: that are measured.
+        rounds: that are measured; a tenth as many come before.
         workers: of this process.
         fingerprint: of all that is sent.
-        warm: rounds before; None: a tenth as many.
         parameters: of `Rounds`.
     """
-    before = 1 + (rounds // 10 if warm is None else warm)
+    before = 1 + rounds // 10
     with _running(hosts, before + rounds, workers, parameters, fingerprint) as run:
         run.result(WAIT_S)
         learner: Any = run.instance("learner")
