@@ -7,6 +7,7 @@ more messages.
 from __future__ import annotations
 
 import statistics
+import tempfile
 import time
 from typing import Any
 
@@ -25,7 +26,10 @@ def hosts(*, actors: int, players: int, hosts: int, rounds: int, size: int, floa
     """
     dask: Any = distributed  # untyped in part
     with (
-        dask.LocalCluster(n_workers=hosts, threads_per_worker=1, processes=True, dashboard_address=None) as cluster,
+        tempfile.TemporaryDirectory(prefix="dask-", ignore_cleanup_errors=True) as folder,
+        dask.LocalCluster(
+            n_workers=hosts, threads_per_worker=1, processes=True, dashboard_address=None, local_directory=folder
+        ) as cluster,
         dask.Client(cluster) as client,
     ):
         client.wait_for_workers(hosts, timeout=60)
