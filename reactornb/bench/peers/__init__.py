@@ -89,9 +89,11 @@ PEERS: dict[str, Peer] = {
         Peer(
             "ray",
             ("ray==2.60.0", "gymnasium>=1.1", "pettingzoo>=1.25", "torch>=2.9", "ale-py>=0.12"),
-            ("actors", "objects", "gym", "atari", "qlearning", "marl", "vector"),
+            ("actors", "objects", "gym", "atari", "qlearning", "marl", "vector", "hosts"),
             gil=True,
         ),
+        # Its actors; we only have it place hosts. The release that we do that with, on the same interpreter.
+        Peer("dask", ("distributed==2026.8.0", "numpy>=2.1"), ("hosts",)),
         # The reference of `bench train`; its versions for the free-threaded build are the same, since it is pure Python.
         Peer(
             "sb3",

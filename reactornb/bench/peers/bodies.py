@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 from typing import Any, TextIO
 
-__all__ = ["Player", "Sender", "lateness", "now", "poke_from_a_thread", "show", "spin", "summary"]
+__all__ = ["Answers", "Player", "Sender", "lateness", "now", "poke_from_a_thread", "show", "spin", "summary"]
 
 
 def now() -> float:
@@ -99,6 +99,28 @@ class Sender:
         """The array, float64 [size / 8], or a copy of it, after so many seconds."""
         time.sleep(sleep_s)
         return self.array.copy() if copied else self.array
+
+
+class Answers:
+    """Players of one place, each of which answers weights with an array.
+
+    Args:
+        players: how many.
+        floats: of an answer, float32.
+    """
+
+    def __init__(self, players: int, floats: int) -> None:
+        self.players, self.floats = players, floats
+
+    def answer(self, weights: Any) -> Any:
+        """One player's answer, float32 [floats]."""
+        import numpy as np
+
+        return np.full(self.floats, weights[0], np.float32)
+
+    def answers(self, weights: Any) -> list[Any]:
+        """Those of all players."""
+        return [self.answer(weights) for _ in range(self.players)]
 
 
 def poke_from_a_thread(poke: Callable[[float], object], pokes: int) -> threading.Thread:

@@ -7,6 +7,7 @@ actor needs are handed on by reference, not through the driver.
 from __future__ import annotations
 
 import os
+import statistics
 import sys
 import tempfile
 import time
@@ -22,7 +23,7 @@ os.environ.setdefault("RAY_DEDUP_LOGS", "0")
 import ray
 from serve import serve
 
-__all__ = ["gym", "marl", "qlearning", "senders"]
+__all__ = ["gym", "hosts", "marl", "qlearning", "senders"]
 
 
 _kept: dict[str, list[Any]] = {}
@@ -111,6 +112,33 @@ def senders(
     return {"seconds": seconds}
 
 
+def hosts(*, actors: int, players: int, hosts: int, rounds: int, size: int, floats: int) -> dict[str, Any]:  # noqa: ARG001 - an actor is a process
+    """All players answer weights, other ones each round; the median of the rounds.
+
+    Args:
+        actors: how many, each with its part of the players.
+        players: how many.
+        hosts: how many.
+        rounds: of the measurement; a tenth as many come before.
+        size: of the weights, in bytes.
+        floats: of an answer.
+    """
+    import numpy as np
+    from bodies import Answers
+
+    there = _actors(Answers, [(len(range(i, players, actors)), floats) for i in range(actors)])
+    weights = np.zeros(size // 4, np.float32)
+    taken = []
+    for number in range(-(rounds // 10) - 1, rounds):
+        began = time.perf_counter()
+        weights = weights + 1
+        shared = ray.put(weights)
+        ray.get([actor.answers.remote(shared) for actor in there])
+        if number >= 0:
+            taken.append(time.perf_counter() - began)
+    return {"seconds": statistics.median(taken)}
+
+
 def vector(*, task: str, envs: int, rounds: int, threads: int) -> dict[str, Any]:  # noqa: ARG001 - an actor is a process
     """All environments take a step, again and again."""
     return gym(env=task, envs=envs, rounds=rounds, steps=1)
@@ -177,5 +205,7 @@ if __name__ == "__main__":
     with tempfile.TemporaryDirectory(prefix="ray-", ignore_cleanup_errors=True) as folder:
         _store["folder"] = folder
         _start()
-        serve(actors=senders, objects=senders, gym=gym, atari=gym, qlearning=qlearning, marl=marl, vector=vector)
+        serve(
+            actors=senders, objects=senders, gym=gym, atari=gym, hosts=hosts, qlearning=qlearning, marl=marl, vector=vector
+        )  # fmt: skip
         ray.shutdown()
