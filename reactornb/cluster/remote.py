@@ -222,7 +222,7 @@ class RemoteScheduler(Scheduler):
                 continue
             break
         self.halting = False
-        self._idle = False  # until it says so itself: what it was saved with may let it go on without a batch
+        self._idle = False  # until it says so itself
         self.machine.again((batch.seq, [message[:2] for message in batch.messages]) for batch in self._past.batches)
 
     # -- the driver ---------------------------------------------------------------------------------------------------------

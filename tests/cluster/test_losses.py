@@ -208,8 +208,8 @@ def test_a_process_is_killed_at_every_message(which, before, expected):
 
     for at in range(1, 10_000):
         hosts = Losing(2, LocalEngine())
-        found, restarts = ended(start(hosts, 4))
-        assert found == expected(4), at
+        found, restarts = ended(start(hosts, 8))
+        assert found == expected(8), at
         assert restarts <= hosts.boundaries.reached
         if not hosts.boundaries.reached:
             break
