@@ -101,15 +101,17 @@ def _running(
     """A run of so many rounds, which is over afterwards, and its hosts with it."""
     until = ms(rounds + parameters.get("staleness", 0))
     place = {} if hosts is None else {"place": {"player": hosts}}
-    run = Program(Rounds, **parameters).start(workers=workers, fingerprint=fingerprint, until=until, **place)
+    program = Program(Rounds, **parameters)
     try:
-        yield run
+        yield program.start(workers=workers, fingerprint=fingerprint, until=until, **place)
     finally:
-        try:
-            run.stop(20)
-        except RunError:
-            run.abandon()  # hosts end with this process
-            raise
+        run = program.last_run  # there even if the end of `start` was interrupted
+        if run is not None:
+            try:
+                run.stop(20)
+            except RunError:
+                run.abandon()  # hosts end with this process
+                raise
 
 
 def round_seconds(
