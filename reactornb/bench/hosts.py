@@ -10,7 +10,7 @@ wire: 100 KB of weights one way, 8 answers of 1 KB the other, over loopback, eac
 rounds: the same as a placed program: 8 players on 1 and 2 hosts, and in this process; the median round, as in wire. `--peers ray,dask` measures eight actors and an actor for each of two
 hosts that has four players. Ray has no free-threaded build and runs on its own Python, with a GIL; Dask on ours, its eight actors on two workers.
 
-heavy: 8 bodies of 20 ms on 2 hosts of one worker, beside two workers of one process, and two threads that never wait for each other.
+heavy: 8 bodies of 20 ms on hosts of one worker each, beside one and two workers of one process, and two threads that never wait for each other.
 
 delay: 2 hosts behind a relay that keeps everything back for 0, 5 and 50 ms each way. Weights are one round old, a round is 40 ms on each host: of bodies that
 wait, so that nothing else of this machine counts, and of bodies that compute.
@@ -36,7 +36,7 @@ from typing import Any
 import numpy
 
 from reactornb.bench.hosts_runs import in_two_threads, recovery, round_seconds, turns_of
-from reactornb.bench.measure import Report, interleave, options, peers_asked_for, positive
+from reactornb.bench.measure import Report, interleave, numbers, options, peers_asked_for, positive
 from reactornb.bench.slow_link import SlowHosts
 from reactornb.cluster import messages
 from reactornb.cluster.hosts import Hosts
@@ -236,17 +236,19 @@ def _heavy(report: Report, chosen: argparse.Namespace) -> None:
         return statistics.mean(round_seconds(where, count, workers=workers, **sizes))
 
     label = "heavy, "
-    seconds = interleave(
-        {
-            "2 hosts": lambda: mean(Hosts.local(2, workers=1), 1),
-            "2 workers": lambda: mean(None, 2),
-            "2 threads": lambda: in_two_threads(count, **sizes),
-        },
-        chosen.repeats,
-    )
+    variants: dict[str, Callable[[], float]] = {
+        _hosts_word(hosts): partial(mean, Hosts.local(hosts, workers=1), 1) for hosts in chosen.hosts
+    }
+    variants |= {
+        "1 worker": partial(mean, None, 1),
+        "2 workers": partial(mean, None, 2),
+        "2 threads": lambda: in_two_threads(count, **sizes),
+    }
+    seconds = interleave(variants, chosen.repeats)
     report.add({label + name: [1e3 * s for s in values] for name, values in seconds.items()}, "ms")
-    for limit in ("2 workers", "2 threads"):
-        report.speed("2 hosts", limit, label, at_least=0.9)
+    if 2 in chosen.hosts:
+        for limit in ("2 workers", "2 threads"):
+            report.speed("2 hosts", limit, label, at_least=0.9)
     report.details["heavy, turns of a body"] = turns
     if (report.machine["load_average"] or 0) > 0.5:
         report.notes.append("heavy: hosts come out too fast here: a busy Linux divides its cores among sessions first, and each host is one")  # fmt: skip
@@ -338,8 +340,8 @@ def main(argv: Sequence[str]) -> int:
         argv: words of the command line.
     """
     if list(argv[:1]) == ["--peer"]:
-        kind, *numbers = argv[1:]
-        _peer(kind, *map(int, numbers))
+        kind, *sizes = argv[1:]
+        _peer(kind, *map(int, sizes))
         return 0
     parser = options("hosts", __doc__, repeats=5, workers=None)
     parser.add_argument("--only", type=_parts, default=[*_PARTS], metavar="PART,PART", help=f"({','.join(_PARTS)})")
@@ -347,12 +349,13 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--bytes", type=positive, default=100_000, help="of weights (%(default)s)")
     parser.add_argument("--replies", type=positive, default=8, help="of 1 KB each, one of each player (%(default)s)")
     parser.add_argument("--body", type=float, default=20.0, metavar="MS", help="of a player, in heavy and delay (%(default)s)")  # fmt: skip
+    parser.add_argument("--hosts", type=numbers, default=[2], metavar="1,2,4", help="of heavy (2)")
     parser.add_argument("--heavy-rounds", type=positive, default=10, metavar="N", help="(%(default)s)")
     parser.add_argument("--delay-rounds", type=positive, default=25, metavar="N", help="(%(default)s)")
     parser.add_argument("--delays", type=_seconds, default=[5.0, 50.0], metavar="MS,MS", help="each way (5,50)")
     parser.add_argument("--kills", type=_seconds, default=[1.0, 2.0, 4.0], metavar="S,S", help="(1,2,4)")
     chosen: argparse.Namespace = parser.parse_args(argv)
-    names = ("only", "rounds", "bytes", "replies", "body", "heavy_rounds", "delay_rounds", "delays", "kills")
+    names = ("only", "rounds", "bytes", "replies", "body", "hosts", "heavy_rounds", "delay_rounds", "delays", "kills")
     report = Report("hosts", {name: getattr(chosen, name) for name in names})
     for name in chosen.only:
         _PARTS[name](report, chosen)

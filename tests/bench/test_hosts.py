@@ -98,7 +98,7 @@ PARTS = {
         | {f"rounds, {peer}, {actors}" for peer in ("ray", "dask") for actors in ("4 actors", "an actor per host")}
         | {"rounds, here"},
     ),
-    "heavy": ("--heavy-rounds 2", {f"heavy, {what}" for what in ("2 hosts", "2 workers", "2 threads")}),
+    "heavy": ("--heavy-rounds 2", {f"heavy, {what}" for what in ("2 hosts", "1 worker", "2 workers", "2 threads")}),
     "delay": (
         "--delay-rounds 3 --delays 5",
         {f"delay, bodies that {do}, {d}" for do in ("wait", "compute") for d in ("no relay", "0 ms", "5 ms")},

@@ -30,8 +30,9 @@ FIGURES = {
     5: {f"K = {k}, {what}": 300.0 if what == "ray" else 50.0 for k in (500, 2000) for what in Q},
     6: {f"{n} agents, {what}": 6000.0 if what == "ray" else 300.0 for n in (4, 10) for what in MARL},
     7: {f"64x64, 256 rows, {s} shards, {w}": 40.0 + s for s in (1, 2) for w in WORKERS},
+    8: {f"heavy, {what}": 170.0 for what in ("1 host", "2 hosts", "1 worker", "2 workers", "2 threads")},
 }
-FASTER = {"2 workers": 0.5, "same bodies, 2 workers": 0.5, "2 free threads": 0.5}
+FASTER = {"2 hosts": 0.5, "2 threads": 0.5, "2 workers": 0.5, "same bodies, 2 workers": 0.5, "2 free threads": 0.5}
 
 
 def found(number, settings=None):
@@ -69,7 +70,7 @@ def folder(tmp_path):
 
 def test_there_is_one_part_for_each_experiment_and_each_is_a_benchmark():
     there = {path.stem for path in Path(command.__file__).parent.parent.glob("*.py")}
-    assert [one.number for one in PARTS] == [1, 2, 3, 4, 5, 6, 7]
+    assert [one.number for one in PARTS] == [1, 2, 3, 4, 5, 6, 7, 8]
     assert {one.benchmark for one in PARTS} <= there
     assert set(published.PUBLISHED) == {1, 2, 3, 4, 5, 6}
 
@@ -78,7 +79,7 @@ def test_a_part_takes_the_peers_that_it_has_and_variants_where_there_are_some():
     settings = Settings(peers=("ray", "xronos"), as_published=True)
     assert part(3).words(settings)[-3:] == ["--peers", "ray,xronos", "--as-published"]
     assert part(6).words(settings)[-2:] == ["--peers", "ray"]
-    assert not {"--peers", "--as-published"} & set(part(7).words(settings))
+    assert not {"--peers", "--as-published"} & {*part(7).words(settings), *part(8).words(settings)}
     assert "--as-published" not in part(5).words(
         settings
     )  # there it would draw no batches at random, instead of as well
@@ -174,7 +175,7 @@ def test_a_result_without_a_peer_that_was_asked_for_is_measured_again(tmp_path):
 
 def test_there_is_a_chart_for_each_experiment_in_the_units_of_the_paper(folder):
     charts = {chart.title: chart for chart in results.charts(results.read(folder))}
-    assert [chart.number for chart in charts.values()] == [1, 2, 3, 4, 5, 6, 7, 7]
+    assert [chart.number for chart in charts.values()] == [1, 2, 3, 4, 5, 6, 7, 7, 8]
 
     def median(title, system, group):
         return next(series for series in charts[title].series if series.name == system).points[group][0]
@@ -260,13 +261,13 @@ def test_the_page_needs_no_other_file_and_each_figure_has_its_points_beside_it(f
         (folder / f"{one.stem}.json").unlink()
     assert main(["paper", "--draw", "--out", str(folder)]) == 0
     text = (folder / "index.html").read_text(encoding="utf-8")
-    assert text.count('src="data:image/svg+xml;base64,') == 4
+    assert text.count('src="data:image/svg+xml;base64,') == 5
     assert not re.search(r'(src|href)="?(https?:)?//', text)
     assert "a note &lt;of&gt; it" in text
     assert "reactornb bench marl --made-up" in text
     assert "abacus" in text
     for ending in ("svg", "png", "json"):
-        assert len(list(folder.glob(f"figure-*.{ending}"))) == 4
+        assert len(list(folder.glob(f"figure-*.{ending}"))) == 5
     points = json.loads((folder / "figure-6-multi-agent-inference.json").read_text())
     assert points["published"]["Ray"]["10 agents"] == 917.0
     for name in re.findall(r"href='([^']+)'", text):
@@ -324,7 +325,7 @@ def test_markdown_without_marks_is_left_as_it_is(folder, tmp_path):
     assert path.read_text() == "mine\n"
 
 
-@pytest.mark.parametrize("words", [["--peers", "dask"], ["--only", "8"], ["--only", "a"], ["--nothing"]])
+@pytest.mark.parametrize("words", [["--peers", "dask"], ["--only", "9"], ["--only", "a"], ["--nothing"]])
 def test_mistakes_in_the_command_line_are_named(words, capsys):
     with pytest.raises(SystemExit) as ended:
         main(["paper", *words])
@@ -342,6 +343,7 @@ TINY = {
     5: "--batch 20 --rollouts 2 --steps 10 --rounds 1",
     6: "--cars 4 --rounds 2",
     7: "--networks 8x8 --rows 16 --shards 1,2 --updates 3",
+    8: "--only heavy --hosts 1,2 --heavy-rounds 1 --body 1",
 }
 
 
@@ -364,7 +366,7 @@ def test_what_the_parts_measure_is_drawn(number, tmp_path):
             names = [series.name for series in other.series if series.name != "Ray"]
             assert [series.name for series in chart.series] == names
         assert all(abs(value) > 0 for series in chart.series for point in series.points.values() for value in point)
-    if number <= 6:
+    if number != 7:
         assert results.rows(there)
     if number == 3:
         assert "Blackjack-v1, as published, 2 workers: times the plain loop's speed" in {

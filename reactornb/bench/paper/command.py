@@ -71,7 +71,7 @@ def _parsed(argv: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="reactornb paper", description=ABOUT, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    there = sorted({name for part in PARTS for name in names_for(part.benchmark)})
+    there = sorted({name for part in PARTS if part.takes_peers for name in names_for(part.benchmark)})
     parser.add_argument("--quick", action="store_true", help="short sizes")
     parser.add_argument(
         "--peers",

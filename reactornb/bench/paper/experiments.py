@@ -34,7 +34,7 @@ class Part:
     """One experiment: the benchmark that measures it.
 
     Attributes:
-        number: of the experiment in the paper; 7 is ours.
+        number: of the experiment in the paper; 7 and 8 are ours.
         benchmark: of `reactornb bench`.
         title: for a reader.
         about: one or two sentences: what a client does, and what the sizes are.
@@ -42,6 +42,7 @@ class Part:
         seconds: of (full, quick), about, on two idle cores.
         peer_seconds: the same for Ray, in addition.
         takes_workers: whether numbers of workers are an option of the benchmark.
+        takes_peers: whether peers are measured beside it.
         has_published: whether --as-published is one that measures more, instead of something else.
     """
 
@@ -54,6 +55,7 @@ class Part:
     seconds: tuple[float, float]
     peer_seconds: tuple[float, float] = (0.0, 0.0)
     takes_workers: bool = True
+    takes_peers: bool = True
     has_published: bool = False
 
     @property
@@ -66,7 +68,7 @@ class Part:
         words = [self.benchmark, *(self.quick if settings.quick else self.full).split()]
         if self.takes_workers:
             words += ["--workers", ",".join(map(str, worker_counts()))]
-        there = [name for name in settings.peers if name in names_for(self.benchmark)]
+        there = [name for name in settings.peers if self.takes_peers and name in names_for(self.benchmark)]
         if there:
             words += ["--peers", ",".join(there)]
         if settings.as_published and self.has_published:
@@ -164,6 +166,17 @@ PARTS = (
         full="--networks 64x64,256x256 --shards 1,2,4 --repeats 5",
         quick="--networks 256x256 --shards 1,2 --repeats 3",
         seconds=(60, 15),
+    ),
+    Part(
+        8,
+        "hosts",
+        "More hosts",
+        "Eight players of 20 ms each, on 1, 2 and 4 hosts: processes of this machine with one worker each. Beside them workers of one process.",
+        full="--only heavy --hosts 1,2,4 --heavy-rounds 20 --repeats 5",
+        quick="--only heavy --hosts 1,2,4 --heavy-rounds 5 --repeats 2",
+        seconds=(150, 35),
+        takes_workers=False,
+        takes_peers=False,
     ),
 )
 

@@ -120,6 +120,8 @@ def charts(results: Mapping[int, Result]) -> list[Chart]:
         drawn.append(scaling)
     if 7 in results:
         drawn.append(_shards(results[7]))
+    if 8 in results:
+        drawn.append(_hosts(results[8]))
     return [chart for chart in drawn if chart.series]
 
 
@@ -230,6 +232,20 @@ def _shards(result: Result) -> Chart:
     return Chart(7, "A learner in shards", "network, rows of a minibatch, shards", "µs per update", series)
 
 
+def _hosts(result: Result) -> Chart:
+    """Speed with hosts, and with workers of one process, over that of one worker."""
+    one = result.values("heavy, 1 worker")
+    found: dict[str, dict[str, tuple[float, float, float]]] = {"workers": {}, "hosts": {}, "threads": {}}
+    for name in result.data["figures"]:
+        count, _, what = name.removeprefix("heavy, ").partition(" ")
+        values = result.values(name)
+        if one is not None and values is not None:
+            found[f"{what.removesuffix('s')}s"][count] = _ratio(one, values)
+    words = {"threads": "threads that never wait", "workers": "workers of one process", "hosts": "hosts of one worker"}
+    series = [Series(words[what], "limit" if what == "threads" else "ours", found[what]) for what in words]
+    return Chart(8, "More hosts", "how many", "times one worker", series, more_is_better=True)
+
+
 # -- ratios ---------------------------------------------------------------------------------------------------------------
 
 
@@ -269,12 +285,16 @@ class Row:
 
 def rows(results: Mapping[int, Result]) -> list[Row]:
     """The comparisons that the page shows, experiment by experiment."""
-    return [row for number, result in sorted(results.items()) if number <= 6 for row in _rows(result)]
+    return [row for number, result in sorted(results.items()) if number != 7 for row in _rows(result)]
 
 
 def _rows(result: Result) -> Iterator[Row]:
     make = _Rows(result)
     number = result.number
+    if number == 8:
+        what = "2 hosts of one worker: of the speed of threads that never wait"
+        yield from make.speed(what, "heavy", "2 hosts", "2 threads", at_least=0.9)
+        return
     if number <= 2:
         yield from make.senders()
         return
