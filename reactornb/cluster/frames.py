@@ -169,9 +169,6 @@ def receive_frame(sock: socket.socket, limits: Limits, progress: Callable[[], No
         return None
     kind, total, count = _checked_header(head, limits)
     start = HEADER_BYTES + 8 * count
-    sizes = bytearray(8 * count - 8)
-    _fill(sock, memoryview(sizes), progress)
-    places = _places(head[HEADER_BYTES:] + sizes, count, total, limits)
     # The memory begins where the header would, at a multiple of 64, so that each value's arrays do, too. It is not touched before bytes come.
     try:
         raw: Any = numpy.empty(total + _ALIGNMENT, numpy.uint8)
@@ -179,7 +176,12 @@ def receive_frame(sock: socket.socket, limits: Limits, progress: Callable[[], No
         raise WireError("frame.length", f"says {total:,} bytes, for which there is no memory here") from None
     shift = -raw.ctypes.data % _ALIGNMENT
     memory = memoryview(raw)[shift : shift + total]
-    _fill(sock, memory[start:], progress)
+    memory[: len(head)] = head
+    came = len(head)
+    if start > came:  # what comes with the lengths is taken, too; the rest only after they were checked
+        came += _fill(sock, memory[came:], progress, least=start - came)
+    places = _places(memory[HEADER_BYTES:start], count, total, limits)
+    _fill(sock, memory[came:], progress)
     return _taken(kind, total, start, places, memory.toreadonly())
 
 
@@ -242,19 +244,27 @@ def _taken(kind: int, total: int, start: int, places: list[tuple[int, int]], vie
     return Frame(kind, bytes(view[first[0] : first[1]]), tuple(view[begin:after] for begin, after in others), total)
 
 
-def _fill(sock: socket.socket, view: memoryview, progress: Callable[[], None] | None, *, may_end: bool = False) -> bool:
-    """Receive exactly as many bytes; false if the stream ended before the first, and may."""
+def _fill(
+    sock: socket.socket,
+    view: memoryview,
+    progress: Callable[[], None] | None,
+    *,
+    least: int | None = None,
+    may_end: bool = False,
+) -> int:
+    """Receive as many bytes, or at least `least` of them; returns how many, 0 only if the stream ended before the first, and may."""
     at, size = 0, view.nbytes
-    while at < size:
-        got = sock.recv_into(view[at:])
+    least = size if least is None else least
+    while at < least:
+        got = sock.recv_into(view[at:] if at else view)
         if not got:
             if may_end and not at:
-                return False
+                return 0
             raise EOFError("the stream ended within a frame")
         at += got
         if progress is not None:
             progress()
-    return True
+    return at
 
 
 def _aligned(end: int) -> int:
