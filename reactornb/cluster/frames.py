@@ -22,7 +22,7 @@ import socket
 import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy
 
@@ -45,6 +45,7 @@ _header = struct.Struct("<4sHHQII")
 HEADER_BYTES = _header.size
 _ALIGNMENT = 64
 _MOST_PIECES = 512  # of one `sendmsg`; systems take 1024
+_DONT_WAIT = getattr(socket, "MSG_DONTWAIT", 0)
 _JOINED = 2048  # shorter pieces are cheaper to copy than to list
 
 Buffer = bytes | bytearray | memoryview
@@ -125,12 +126,13 @@ def parts_of(kind: int, fields: bytes, values: Sequence[tuple[int, Sequence[Buff
     return pieces
 
 
-def send_all(sock: socket.socket, pieces: Sequence[Buffer]) -> int:
+def send_all(sock: socket.socket, pieces: Sequence[Buffer], is_full: Callable[[], None] | None = None) -> int:
     """Give a frame to the system; waits where the other side does not read.
 
     Args:
         sock: a blocking socket; one thread at a time.
         pieces: as `parts_of` gives them.
+        is_full: called when the system takes no more at present, to wait until it does; None: `sendmsg` waits.
 
     Returns:
         How many bytes.
@@ -140,8 +142,14 @@ def send_all(sock: socket.socket, pieces: Sequence[Buffer]) -> int:
     """
     total, at = 0, 0
     waiting = list(pieces)
+    flags = 0 if is_full is None else _DONT_WAIT
     while at < len(waiting):
-        sent = sock.sendmsg(waiting[at : at + _MOST_PIECES])
+        try:
+            sent = sock.sendmsg(waiting[at : at + _MOST_PIECES], (), flags)
+        except BlockingIOError:
+            assert is_full is not None
+            is_full()
+            continue
         total += sent
         while at < len(waiting) and sent >= (left := len(waiting[at])):
             sent -= left
@@ -151,7 +159,15 @@ def send_all(sock: socket.socket, pieces: Sequence[Buffer]) -> int:
     return total
 
 
-def receive_frame(sock: socket.socket, limits: Limits, progress: Callable[[], None] | None = None) -> Frame | None:
+class Source(Protocol):
+    """What a frame is received from, such as a socket."""
+
+    def recv_into(self, buffer: Any, /) -> int:
+        """As a socket's: how many bytes; 0: it is over."""
+        ...
+
+
+def receive_frame(sock: Source, limits: Limits, progress: Callable[[], None] | None = None) -> Frame | None:
     """The next frame; None at the end of the stream, between two frames.
 
     Args:
@@ -245,7 +261,7 @@ def _taken(kind: int, total: int, start: int, places: list[tuple[int, int]], vie
 
 
 def _fill(
-    sock: socket.socket,
+    sock: Source,
     view: memoryview,
     progress: Callable[[], None] | None,
     *,

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 from collections.abc import Callable
 from typing import Protocol, override
 
@@ -38,6 +39,11 @@ class Bell:
         """Wake who waits, or will."""
         with contextlib.suppress(BlockingIOError):  # it was rung more often than anybody counts
             os.write(self._write, b"\0")
+
+    def wait(self, timeout_s: float | None = None) -> None:
+        """Wait until it is rung, at most so many seconds."""
+        select.select([self._read], (), (), timeout_s)
+        self.quiet()
 
     def quiet(self) -> None:
         """Take note."""
