@@ -22,7 +22,7 @@ import socket
 import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy
 
@@ -45,6 +45,7 @@ _header = struct.Struct("<4sHHQII")
 HEADER_BYTES = _header.size
 _ALIGNMENT = 64
 _MOST_PIECES = 512  # of one `sendmsg`; systems take 1024
+_DONT_WAIT = getattr(socket, "MSG_DONTWAIT", 0)
 _JOINED = 2048  # shorter pieces are cheaper to copy than to list
 
 Buffer = bytes | bytearray | memoryview
@@ -125,12 +126,13 @@ def parts_of(kind: int, fields: bytes, values: Sequence[tuple[int, Sequence[Buff
     return pieces
 
 
-def send_all(sock: socket.socket, pieces: Sequence[Buffer]) -> int:
+def send_all(sock: socket.socket, pieces: Sequence[Buffer], is_full: Callable[[], None] | None = None) -> int:
     """Give a frame to the system; waits where the other side does not read.
 
     Args:
         sock: a blocking socket; one thread at a time.
         pieces: as `parts_of` gives them.
+        is_full: called when the system takes no more at present, to wait until it does; None: `sendmsg` waits.
 
     Returns:
         How many bytes.
@@ -140,8 +142,14 @@ def send_all(sock: socket.socket, pieces: Sequence[Buffer]) -> int:
     """
     total, at = 0, 0
     waiting = list(pieces)
+    flags = 0 if is_full is None else _DONT_WAIT
     while at < len(waiting):
-        sent = sock.sendmsg(waiting[at : at + _MOST_PIECES])
+        try:
+            sent = sock.sendmsg(waiting[at : at + _MOST_PIECES], (), flags)
+        except BlockingIOError:
+            assert is_full is not None
+            is_full()
+            continue
         total += sent
         while at < len(waiting) and sent >= (left := len(waiting[at])):
             sent -= left
@@ -151,7 +159,15 @@ def send_all(sock: socket.socket, pieces: Sequence[Buffer]) -> int:
     return total
 
 
-def receive_frame(sock: socket.socket, limits: Limits, progress: Callable[[], None] | None = None) -> Frame | None:
+class Source(Protocol):
+    """What a frame is received from, such as a socket."""
+
+    def recv_into(self, buffer: Any, /) -> int:
+        """As a socket's: how many bytes; 0: it is over."""
+        ...
+
+
+def receive_frame(sock: Source, limits: Limits, progress: Callable[[], None] | None = None) -> Frame | None:
     """The next frame; None at the end of the stream, between two frames.
 
     Args:
@@ -169,9 +185,6 @@ def receive_frame(sock: socket.socket, limits: Limits, progress: Callable[[], No
         return None
     kind, total, count = _checked_header(head, limits)
     start = HEADER_BYTES + 8 * count
-    sizes = bytearray(8 * count - 8)
-    _fill(sock, memoryview(sizes), progress)
-    places = _places(head[HEADER_BYTES:] + sizes, count, total, limits)
     # The memory begins where the header would, at a multiple of 64, so that each value's arrays do, too. It is not touched before bytes come.
     try:
         raw: Any = numpy.empty(total + _ALIGNMENT, numpy.uint8)
@@ -179,7 +192,12 @@ def receive_frame(sock: socket.socket, limits: Limits, progress: Callable[[], No
         raise WireError("frame.length", f"says {total:,} bytes, for which there is no memory here") from None
     shift = -raw.ctypes.data % _ALIGNMENT
     memory = memoryview(raw)[shift : shift + total]
-    _fill(sock, memory[start:], progress)
+    memory[: len(head)] = head
+    came = len(head)
+    if start > came:  # what comes with the lengths is taken, too; the rest only after they were checked
+        came += _fill(sock, memory[came:], progress, least=start - came)
+    places = _places(memory[HEADER_BYTES:start], count, total, limits)
+    _fill(sock, memory[came:], progress)
     return _taken(kind, total, start, places, memory.toreadonly())
 
 
@@ -242,19 +260,27 @@ def _taken(kind: int, total: int, start: int, places: list[tuple[int, int]], vie
     return Frame(kind, bytes(view[first[0] : first[1]]), tuple(view[begin:after] for begin, after in others), total)
 
 
-def _fill(sock: socket.socket, view: memoryview, progress: Callable[[], None] | None, *, may_end: bool = False) -> bool:
-    """Receive exactly as many bytes; false if the stream ended before the first, and may."""
+def _fill(
+    sock: Source,
+    view: memoryview,
+    progress: Callable[[], None] | None,
+    *,
+    least: int | None = None,
+    may_end: bool = False,
+) -> int:
+    """Receive as many bytes, or at least `least` of them; returns how many, 0 only if the stream ended before the first, and may."""
     at, size = 0, view.nbytes
-    while at < size:
-        got = sock.recv_into(view[at:])
+    least = size if least is None else least
+    while at < least:
+        got = sock.recv_into(view[at:] if at else view)
         if not got:
             if may_end and not at:
-                return False
+                return 0
             raise EOFError("the stream ended within a frame")
         at += got
         if progress is not None:
             progress()
-    return True
+    return at
 
 
 def _aligned(end: int) -> int:

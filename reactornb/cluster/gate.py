@@ -97,6 +97,7 @@ class HubGate(Gate):
         member = self._members[me]
         with self._lock:
             self._held[me] = True  # a driver is always woken
+            before = self._busy[me], self._real[me]
             self._last[me] = machine.queue.now
             self._busy[me] = not idle
             self._take_sums(machine)
@@ -124,7 +125,8 @@ class HubGate(Gate):
                 self._wake_others(me)
                 return OVER
             wait = self._wait_for(me, tag)
-            if has_news or idle:
+            # An idle share that has nothing new wakes nobody: the drivers of two would wake each other without end.
+            if has_news or before != (self._busy[me], self._real[me]):
                 self._wake_others(me)
             if wait is None and (not may_go or self._stopping or (not idle and self._must_halt(machine))):
                 wait = NEVER[0]

@@ -23,6 +23,7 @@ from reactornb.cluster.share import ShareGate
 from reactornb.cluster.ship import unpack_program
 from reactornb.cluster.times import OutgoingTimes
 from reactornb.cluster.values import Values
+from reactornb.cluster.waking import Bell, LinkWake
 from reactornb.cluster.wire import Message
 from reactornb.durable.objects import Known
 from reactornb.errors import ReactionError
@@ -53,8 +54,8 @@ class Link(Protocol):
         """
         ...
 
-    def receive(self, timeout_s: float | None = None) -> Message | None:
-        """The next message; None after so many seconds without one. One thread.
+    def receive(self, timeout_s: float | None = None, bell: Bell | None = None) -> Message | None:
+        """The next message; None after so many seconds without one, or once the bell is rung. One thread.
 
         Raises:
             LinkLostError: if the link is closed.
@@ -88,7 +89,7 @@ class HostScheduler(Scheduler):
             until = super().go(me)
             if not self.over:
                 gate.report()
-        except LinkLostError:  # who listens to the link ends the share
+        except LinkLostError:  # it is told as what came last, which ends the share
             gate.closed = True
             return forever
         return until
@@ -175,15 +176,18 @@ class Share:
 
     Attributes:
         over: happens when the share's execution has ended, or has failed.
+        left: happens when the hub has nothing more to say, or is gone; `left_by` is the error, if it was one.
 
     # _broken   written by worker 0 before _built, read after it
+    # left_by   written by worker 0 before left, read after it
     """
 
     def __init__(self, declared: Graph, options: Program, send: Callable[[Message], None]) -> None:
         graph = grouped(declared, options.shares)
         enclave = len(graph.enclaves) - len(options.shares) + options.share
         self.enclave = enclave
-        self.over = Done()
+        self.over, self.left = Done(), Done()
+        self.left_by: Exception | None = None
         self._graph = graph
         self._declared = declared
         self._options = options
@@ -193,6 +197,8 @@ class Share:
         self.workers = make_workers(
             options.workers, f"share-{options.share}", lambda _: NoPlace(), 1, patient=(os.cpu_count() or 1) >= options.workers
         )  # fmt: skip
+        self._wake = LinkWake()
+        self.workers[0].wake, self.workers[0].spins = self._wake, False
         self._lines = Lines()
         self._recorder = Recorder(fingerprint=options.fingerprint)
         keep = options.kept_spans * options.workers
@@ -204,7 +210,7 @@ class Share:
             profiled=self._profiler is not None, on_end=self._ended,
         )  # fmt: skip
         self._known = Known(dict.fromkeys(node.cls for node in graph.reactors))
-        self.gate = ShareGate(graph, declared, self.scheduler, Values(self._known), send, self.saved)
+        self.gate = ShareGate(graph, declared, self.scheduler, Values(self._known), send, self.saved, self._wake.look)
         self.scheduler.gate = self.scheduler.share_gate = self.gate
         self.scheduler.keeper = self._keeper = ShareKeeper(self._known)
         self.workers[0].enclaves.append(self.scheduler)
@@ -265,8 +271,14 @@ class Share:
             self.end()
             raise self._broken
 
-    def begin(self) -> None:
-        """Let the threads go on."""
+    def begin(self, link: Link | None = None) -> None:
+        """Let the threads go on.
+
+        Args:
+            link: to the hub, at which the leader waits from now on; None: somebody else calls `take`.
+        """
+        if link is not None:
+            self._wake.listen(link, self._hear)
         self._begun.set()
 
     def _build(self) -> None:
@@ -289,6 +301,16 @@ class Share:
         """Something has come from the hub; any thread."""
         self.gate.inbox.append(message)
         self.scheduler.wake.set()
+
+    def _hear(self, message: Message | Exception) -> None:
+        """Something has come from the hub, or the link is over; on the leader."""
+        if isinstance(message, Exception):
+            self.left_by = message
+        if isinstance(message, (Bye, Abort, Exception)):
+            self.gate.closed = True
+            self.left.set()
+        else:
+            self.gate.inbox.append(message)
 
     def move(self) -> None:
         """What the leader does when it is woken; for who has no threads."""
@@ -371,12 +393,12 @@ def serve(link: Link, unpack: Callable[[bytes], Any] = unpack_program) -> None:
     except LinkLostError:
         return
     try:
-        _listen(link, share)
-    except LinkLostError:
-        pass
+        share.left.wait()
     finally:
         share.end()
         link.close()
+    if share.left_by is not None and not isinstance(share.left_by, LinkLostError):
+        raise share.left_by
 
 
 def _made(link: Link, options: Program, restore: Restore | None, unpack: Callable[[bytes], Any]) -> Share | None:
@@ -393,14 +415,5 @@ def _made(link: Link, options: Program, restore: Restore | None, unpack: Callabl
     except LinkLostError:
         share.end()
         raise
-    share.begin()
+    share.begin(link)
     return share
-
-
-def _listen(link: Link, share: Share) -> None:
-    while True:
-        message = link.receive()
-        if isinstance(message, (Bye, Abort)):
-            return
-        if message is not None:
-            share.take(message)

@@ -23,6 +23,7 @@ from reactornb.cluster.past import Past
 from reactornb.cluster.remote import RemoteScheduler
 from reactornb.cluster.times import IncomingTimes
 from reactornb.cluster.values import Values
+from reactornb.cluster.waking import LinkWake
 from reactornb.durable.objects import Known
 from reactornb.graph import Graph, grouped
 from reactornb.options import RunOptions
@@ -130,6 +131,7 @@ class Hub:
         """See `Placed`."""
         share = enclave - self._first
         driver = self._drivers[share]
+        driver.wake, driver.spins = LinkWake(), False
         member = RemoteScheduler(
             self.graph, enclave, driver, share=share, values=self._values, elsewhere=self.elsewhere,
             restarts=self._shares[share].engine.restarts, connect=lambda attempt, past: self._connect(share, attempt, past), **options,

@@ -1,6 +1,7 @@
 """`Link`: one connection between hub and host, after the handshake: messages in, messages out, and whether the other side is still there.
 
-Whoever receives reads the socket on its own thread: a message wakes one thread, not two. The other side's life is judged by a thread per process
+Whoever receives reads the socket on its own thread: a message wakes one thread, not two. A thread may both send and receive: while the other
+side does not read, `send` takes the bytes that come from there, so that two sides which send much at once do not wait for each other. The other side's life is judged by a thread per process
 (`_Watch`), which never blocks: each second it sends a `Beat` on every link, and a link on which nothing came for `silence_s` is closed. Beats are
 sent unasked, so a host that executes one reaction for minutes, and receives nothing meanwhile, is still alive; a stopped process is not.
 """
@@ -13,11 +14,13 @@ import select
 import socket
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 
 from reactornb.cluster import messages
 from reactornb.cluster.errors import LinkLostError, WireError
 from reactornb.cluster.frames import NORMAL, Limits, receive_frame, send_all
+from reactornb.cluster.waking import Bell
 from reactornb.cluster.wire import Message, from_frame, to_pieces
 
 __all__ = ["BEAT_S", "HOST_SILENCE_S", "HUB_SILENCE_S", "Link", "linked_pair"]
@@ -33,6 +36,9 @@ _CLOSED = getattr(
     select, "POLLRDHUP", 0
 )  # Linux says at once that the other side has closed, even while something is unread
 _OVER = select.POLLHUP | select.POLLERR | select.POLLNVAL | _CLOSED
+_ASK_AGAIN_MS = 100
+_SHORT_NS = 20_000_000
+_SELECTABLE = 512  # `select` takes descriptors below 1024; a bell's is near its link's
 _NOT_NOW = (BlockingIOError, InterruptedError)
 
 
@@ -57,6 +63,7 @@ class Link:
     # _reading   held by whoever receives; `close` takes both before it gives the descriptor back, so that no thread waits at a number that
     #            belongs to another file meanwhile
     # _no_more   nothing can be received any more; under _reading
+    # _source    the socket, behind the bytes that came while something was sent; under _reading
     # _lost      written once, under _ending; read by anybody: a string is there or not
     # heard_ns, bytes_*   written by the thread that holds _reading (sent: _sending), heard_ns also by the watch; read for display and by the watch
     """
@@ -88,8 +95,10 @@ class Link:
         self._unsent = b""
         self._lost: str | None = None
         self._no_more = False
+        self._source = _Source(sock)
         self._readable = select.poll()
         self._readable.register(sock, select.POLLIN)
+        self._bell: Bell | None = None  # registered, too
         _watch.add(self)
 
     @property
@@ -116,15 +125,30 @@ class Link:
                 if self._unsent:
                     pieces = [self._unsent, *pieces]
                     self._unsent = b""
-                self.bytes_sent += send_all(self._sock, pieces)
+                self.bytes_sent += send_all(self._sock, pieces, self._make_room)
             except OSError as error:
                 raise LinkLostError(self.peer, self._end(_words(error))) from error
 
-    def receive(self, timeout_s: float | None = None) -> Message | None:
+    def _make_room(self) -> None:
+        """Wait until the system takes more. The other side may not read before it has sent something itself: take its bytes meanwhile."""
+        reads = self._reading.acquire(blocking=False)  # else there is a thread that does
+        try:
+            takes = reads and not self._source.is_over
+            either = select.poll()
+            either.register(self._sock, select.POLLOUT | (select.POLLIN if takes else 0))
+            if either.poll(None if reads else _ASK_AGAIN_MS) and takes:
+                self._source.take()
+                self._heard()
+        finally:
+            if reads:
+                self._reading.release()
+
+    def receive(self, timeout_s: float | None = None, bell: Bell | None = None) -> Message | None:
         """The next message.
 
         Args:
             timeout_s: how long to wait for it; None: until it comes.
+            bell: wait no longer once it is rung; always the same one.
 
         Returns:
             The message; None if none came in that time.
@@ -136,18 +160,37 @@ class Link:
         until_ns = None if timeout_s is None else time.monotonic_ns() + int(timeout_s * 1e9)
         with self._reading:
             while not self._no_more:
-                if until_ns is not None:
-                    left_ms = max(0, until_ns - time.monotonic_ns()) / 1e6
-                    if not self._readable.poll(left_ms):
-                        return None
+                if not (until_ns is None and bell is None) and not self._wait(until_ns, bell):
+                    return None
                 message = self._next()
                 if type(message) is not messages.Beat:
                     return message
             raise LinkLostError(self.peer, self._lost or "closed here")
 
+    def _wait(self, until_ns: int | None, bell: Bell | None) -> bool:
+        """Wait for bytes, at most until then, or until the bell is rung; returns whether some came."""
+        if self._source.chunks:
+            return True
+        if bell is not None and self._bell is None:
+            self._bell = bell
+            self._readable.register(bell, select.POLLIN)
+        own = self._sock.fileno()
+        left_ns = None if until_ns is None else max(0, until_ns - time.monotonic_ns())
+        if (
+            left_ns is not None and 0 < left_ns < _SHORT_NS and own < _SELECTABLE
+        ):  # `poll` would wait whole milliseconds
+            ready = select.select([own] if bell is None else [own, bell.fileno()], (), (), left_ns / 1e9)[0]
+        else:
+            ready = [number for number, _ in self._readable.poll(None if left_ns is None else left_ns / 1e6)]
+        if own in ready:
+            return True
+        if bell is not None and ready:  # not before: what has come may be a beat, after which this waits again
+            bell.quiet()
+        return False
+
     def _next(self) -> Message:
         try:
-            frame = receive_frame(self._sock, self._limits, self._heard)
+            frame = receive_frame(self._source, self._limits, self._heard)
             if frame is None:
                 raise LinkLostError(self.peer, self._end("end of file"))
             self.bytes_received += frame.nbytes
@@ -226,6 +269,48 @@ class Link:
             return False
 
 
+class _Source:
+    """What can be received: first what was taken before its time, then what the socket gives.
+
+    Attributes:
+        chunks: taken before its time.
+        is_over: nothing more can be taken so.
+    """
+
+    __slots__ = ("_sock", "chunks", "is_over", "recv_into")
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+        self.chunks: deque[memoryview] = deque()
+        self.is_over = False
+        self.recv_into: Callable[[memoryview], int] = sock.recv_into
+
+    def take(self) -> None:
+        """Take what has come, if anything has."""
+        try:
+            chunk = self._sock.recv(_CHUNK, _DONT_WAIT)
+        except _NOT_NOW:
+            return
+        except OSError:
+            chunk = b""
+        if chunk:
+            self.chunks.append(memoryview(chunk))
+            self.recv_into = self._first
+        else:
+            self.is_over = True
+
+    def _first(self, view: memoryview) -> int:
+        chunk = self.chunks.popleft()
+        count = min(len(chunk), len(view))
+        view[:count] = chunk[:count]
+        if count < len(chunk):
+            self.chunks.appendleft(chunk[count:])
+        elif not self.chunks:
+            self.recv_into = self._sock.recv_into
+        return count
+
+
+_CHUNK = 1 << 20
 _DONT_WAIT = getattr(socket, "MSG_DONTWAIT", 0)
 
 

@@ -2,7 +2,7 @@
 
 For tests, and to try how a program does on hosts before there are any. `Pair` has the two ends of a link.
 
-# _frames, _closed   under _changed: written by the other end's threads, read by the one that receives
+# _frames, _closed, _bell   under _changed: written by the other end's threads, read by the one that receives
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Any
 from reactornb.cluster.errors import LinkLostError
 from reactornb.cluster.host import serve
 from reactornb.cluster.messages import FROM_HOST, FROM_HUB, frame, parse
+from reactornb.cluster.waking import Bell
 from reactornb.cluster.wire import Message
 from reactornb.runtime.program import Program
 
@@ -37,6 +38,7 @@ class LoopbackLink:
         self._changed = threading.Condition()
         self._frames: deque[bytes] = deque()
         self._closed = ""
+        self._bell: Bell | None = None
 
     def send(self, message: Message) -> None:
         """See `Link`."""
@@ -49,10 +51,23 @@ class LoopbackLink:
             if self._closed:
                 raise LinkLostError(self.other.peer, self._closed)
             self._frames.append(data)
-            self._changed.notify()
+            self._changes()
 
-    def receive(self, timeout_s: float | None = None) -> Message | None:
+    def _changes(self) -> None:
+        """Wake who receives."""
+        self._changed.notify_all()
+        if self._bell is not None:
+            self._bell.ring()
+
+    def receive(self, timeout_s: float | None = None, bell: Bell | None = None) -> Message | None:
         """See `Link`. What was sent before the link was closed still comes."""
+        if bell is not None:
+            with self._changed:
+                self._bell = bell  # rung for what comes from now on, too
+                has_come = self._frames or self._closed
+            if not has_come:
+                bell.wait(timeout_s)
+            timeout_s = 0
         with self._changed:
             self._changed.wait_for(lambda: self._frames or self._closed, timeout_s)
             if not self._frames:
@@ -79,7 +94,7 @@ class LoopbackLink:
         for end in (self, self.other):
             with end._changed:
                 end._closed = end._closed or reason
-                end._changed.notify_all()
+                end._changes()
 
 
 class Pair:

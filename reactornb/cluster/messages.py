@@ -30,6 +30,7 @@ from reactornb.cluster.wire import (
     on_wire,
     optional,
     row,
+    rows,
     string,
     table,
     to_pieces,
@@ -66,12 +67,15 @@ SUM_BYTES = 32
 _TagKey = tuple[int, int]
 _COUNT = whole()
 _MOST_SHARES = (1 << 16) - 1
-_MESSAGES = items(row(time_ns=whole(), microstep=whole(), edge=whole(0, (1 << 31) - 1), value=whole()))
+_MOST = (1 << 63) - 1
+_MESSAGES = rows(time_ns=(0, _MOST), microstep=(0, _MOST), edge=(0, (1 << 31) - 1), value=(0, _MOST))
 _FACTS = table(string(400), 64)
 
 
 def _refer(field: str, numbers: Sequence[int], values: Sequence[Packed]) -> None:
     """Refuse a number of a value that is not there."""
+    if max(numbers, default=0) < len(values):
+        return
     for at, number in enumerate(numbers):
         if number >= len(values):
             raise MisfitError(f"is {number}, and there are {len(values)} values", f"{field}[{at}].value")

@@ -1,15 +1,14 @@
 """A share, as the run of the hub has it: to everyone but the gate a scheduler like others, that executes nothing itself.
 
-Its leader, the *driver*, is a worker of its own, which runs no reaction: when woken it takes in what the host has reported, asks the gate how far
-the host may go, and tells it. Another thread listens to the link. A host that is lost is replaced here.
+Its leader, the *driver*, is a worker of its own, which runs no reaction: it waits at the link, and for who wakes it; then it takes in what the host
+has reported, asks the gate how far the host may go, and tells it. A host that is lost is replaced here.
 
-# heard       appended to by the thread that listens, each entry with the attempt that it is of; taken from by the driver; a deque's methods are atomic
+# heard       what has come, each entry with the attempt that it is of
 # all else    the driver's, but for what is read for display: `attempt`, `cpu_ns`, `machine_name`, `halting`
 """
 
 from __future__ import annotations
 
-import threading
 from collections import deque
 from collections.abc import Callable
 from typing import Any, override
@@ -23,6 +22,7 @@ from reactornb.cluster.past import Past
 from reactornb.cluster.rows import Incoming
 from reactornb.cluster.times import IncomingTimes
 from reactornb.cluster.values import Values
+from reactornb.cluster.waking import LinkWake
 from reactornb.cluster.wire import Message
 from reactornb.errors import ReactionError, RunError, Source
 from reactornb.runtime.machine import OVER, Wait
@@ -55,13 +55,12 @@ class RemoteScheduler(Scheduler):
         attempt: how often the host was replaced.
         cpu_ns: processor time of the host's process.
         machine_name: on which it is, and the number of its process; for display.
-        listens: a thread of its own listens to each link; else somebody puts what has come into `heard`. Set before the run begins.
+        listens: the driver listens to its link; else somebody puts what has come into `heard`. Set before the run begins.
         times: adds to the profile what the host measures; None: the run is not profiled. Set before the run begins.
     """
 
     __slots__ = (
         "_connect",
-        "_ears",
         "_elsewhere",
         "_hub_gate",
         "_idle",
@@ -113,7 +112,6 @@ class RemoteScheduler(Scheduler):
         self.listens = True
         self.times: IncomingTimes | None = None
         self._connect = connect
-        self._ears: list[threading.Thread] = []
         self._values = values
         self._elsewhere = elsewhere
         self._restarts = restarts
@@ -176,31 +174,18 @@ class RemoteScheduler(Scheduler):
         self.machine_name = message.machine
 
     def _listen(self) -> None:
-        link, attempt = self.link, self.attempt
-        ear = threading.Thread(
-            target=self._hear, args=(link, attempt), name=f"reactornb-hear-{self.share}-{attempt}", daemon=True
-        )
-        self._ears.append(ear)
-        ear.start()
+        assert isinstance(self.wake, LinkWake)
+        self.wake.listen(self.link, self._hear)
+
+    def _hear(self, message: Message | Exception) -> None:
+        if isinstance(message, Exception) and not isinstance(message, LinkLostError):
+            message = LinkLostError(f"share {self.share}", str(message))
+        self.heard.append((self.attempt, message))
 
     def close(self) -> None:
-        """The run is over, and the driver with it: nobody listens any more."""
+        """The run is over, and the driver with it."""
         if self.link is not None:
             self.link.close()
-        for ear in self._ears:
-            ear.join()
-
-    def _hear(self, link: Any, attempt: int) -> None:
-        try:
-            while True:
-                message = link.receive()
-                if message is not None:
-                    self.heard.append((attempt, message))
-                    self.wake.set()
-        except Exception as error:  # noqa: BLE001 - a link that says what it should not is as good as lost
-            lost = error if isinstance(error, LinkLostError) else LinkLostError(f"share {self.share}", str(error))
-            self.heard.append((attempt, lost))
-            self.wake.set()
 
     def _replace(self, reason: str) -> None:
         """Have another host go on from the last state, and send it all that the lost one was sent since. It may be lost, too, also before it came."""
@@ -258,6 +243,9 @@ class RemoteScheduler(Scheduler):
         return self.over or self.failure is not None
 
     def _take_in(self) -> None:
+        if self.listens:
+            assert isinstance(self.wake, LinkWake)
+            self.wake.look()
         while self.heard and not self._is_ending():
             attempt, message = self.heard.popleft()
             if attempt != self.attempt:

@@ -3,7 +3,7 @@
 The share executes every tag below `below` unasked. What it sends may come back: a message at tag m to another enclave bounds it to m plus the
 distance from there, until a batch says that the hub has taken the message in.
 
-# inbox          appended to by whoever receives from the link, taken from by the leader; a deque's methods are atomic
+# inbox          appended to by who receives from the link, the leader or a test; taken from by the leader
 # askers         appended to by any worker that runs a reaction which asks for the end; taken by the leader
 # all else       the leader's
 """
@@ -49,6 +49,7 @@ class ShareGate:
         values: how values travel.
         send: sends a message to the hub.
         saved: takes the share's state.
+        look: puts what has come into the inbox, without waiting.
 
     Attributes:
         inbox: what has come from the hub.
@@ -67,6 +68,7 @@ class ShareGate:
         values: Values,
         send: Callable[[Message], None],
         saved: Callable[[], Saved],
+        look: Callable[[], None],
     ) -> None:
         self.inbox: deque[Message] = deque()
         self.askers: list[int] = []
@@ -80,6 +82,7 @@ class ShareGate:
         self._values = values
         self._send = send
         self._saved = saved
+        self._look = look
         self._is_to_save = False
         self._below: TagKey = (0, 0)
         self._limit: TagKey = (0, 0)
@@ -145,6 +148,7 @@ class ShareGate:
         machine = self._scheduler.machine
         if machine.outbox:
             self._collect()
+        self._look()
         if self.inbox:
             self.take_in()
         if self._is_to_save and machine.begun:

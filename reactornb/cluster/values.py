@@ -1,7 +1,8 @@
 """How the values of one program travel between hub and hosts.
 
-What `codec` knows, with the program's own classes declared, travels as it is. What else a program may send, such as an object of another
-package, goes the way of checkpoints (`durable.objects`). Nothing that comes is unpickled, and nothing that data name is executed.
+What `packing` knows, with the program's own classes declared, travels as it is. What else a program may send, such as an object of another
+package, goes the way of checkpoints (`durable.objects`), behind a head of its own. Nothing that comes is unpickled, and nothing that data name is
+executed.
 
 # _lock   around `durable.objects.restore`, which notes what it has seen; held by any thread that receives such a value
 """
@@ -11,7 +12,6 @@ from __future__ import annotations
 import threading
 from typing import Any
 
-from reactornb.cluster.errors import WireError
 from reactornb.cluster.packing import Packed, checked, pack
 from reactornb.durable.objects import Known, capture, restore
 from reactornb.errors import UnencodableValueError
@@ -49,10 +49,10 @@ class Values:
             UnencodableValueError: if it cannot travel.
         """
         try:
-            return pack((True, value), self._classes)
+            return pack(value, self._classes)
         except UnencodableValueError as plain:
             try:
-                return pack((False, capture((), self._known, values=[value])))
+                captured = pack(capture((), self._known, values=[value]))
             except Exception as error:
                 raise UnencodableValueError(
                     f"{name}: a value cannot travel to another host: {plain} Send plain data, arrays, tensors or dataclasses, or leave "
@@ -60,6 +60,7 @@ class Values:
                     path=plain.path,
                     kind=plain.kind,
                 ) from error
+            return Packed((_CAPTURED, *captured.pieces), len(_CAPTURED) + captured.nbytes)
 
     def value(self, packed: Packed, field: str) -> Any:
         """What arrives.
@@ -71,14 +72,12 @@ class Values:
         Raises:
             WireError: if it is none of `pack`'s.
         """
-        kind, value = _pair(checked(field, packed, self._classes), field)
-        if kind:
-            return value
+        captured = packed.behind(_CAPTURED)
+        if captured is None:
+            return checked(field, packed, self._classes)
+        value = checked(field, captured, self._classes)
         with self._lock:
             return restore([value], (), self._known)[0][0]
 
 
-def _pair(value: Any, field: str) -> tuple[bool, Any]:
-    if type(value) is not tuple or len(value) != 2 or type(value[0]) is not bool:
-        raise WireError(field, "is no value with its kind")
-    return value
+_CAPTURED = b"\x93RNO" + bytes(60)  # as long as arrays behind it need to begin at a multiple of 64

@@ -11,6 +11,7 @@ import binascii
 import dataclasses
 import json
 from collections.abc import Callable
+from operator import attrgetter
 from typing import Any, ClassVar, NamedTuple
 
 from reactornb.cluster.errors import WireError
@@ -33,6 +34,7 @@ __all__ = [
     "on_wire",
     "optional",
     "row",
+    "rows",
     "string",
     "table",
     "to_pieces",
@@ -97,16 +99,12 @@ class Kind(NamedTuple):
     """What a field may be.
 
     Attributes:
-        write: from the field's value to JSON.
+        write: from the field's value to JSON; None: it is JSON as it is, where a tuple counts as a list.
         read: from JSON to the value; raises `MisfitError`.
     """
 
-    write: Callable[[Any, _Sending], Any]
+    write: Callable[[Any, _Sending], Any] | None
     read: Callable[[Any, _Received], Any]
-
-
-def _same(value: Any, _: _Sending) -> Any:
-    return value
 
 
 def whole(low: int = 0, high: int = _I64 - 1) -> Kind:
@@ -119,7 +117,7 @@ def whole(low: int = 0, high: int = _I64 - 1) -> Kind:
             raise MisfitError(f"is {_short(given)}, where {low} to {high} are accepted")
         return given
 
-    return Kind(_same, read)
+    return Kind(None, read)
 
 
 def string(most: int = 1 << 20) -> Kind:
@@ -143,7 +141,7 @@ def choice(*known: str) -> Kind:
             raise MisfitError(f"is {_short(given)} and none of {', '.join(known)}")
         return given
 
-    return Kind(_same, read)
+    return Kind(None, read)
 
 
 def digest(length: int) -> Kind:
@@ -162,18 +160,16 @@ def digest(length: int) -> Kind:
 
 def optional(kind: Kind) -> Kind:
     """That, or None."""
+    write_one, read_one = kind
     return Kind(
-        lambda value, sending: None if value is None else kind.write(value, sending),
-        lambda given, received: None if given is None else kind.read(given, received),
+        None if write_one is None else lambda value, sending: None if value is None else write_one(value, sending),
+        lambda given, received: None if given is None else read_one(given, received),
     )
 
 
 def items(kind: Kind, most: int = 1 << 20) -> Kind:
     """A tuple of any length up to `most`."""
     write_one, read_one = kind
-
-    def write(value: Any, sending: _Sending) -> Any:
-        return [write_one(one, sending) for one in value]
 
     def read(given: Any, received: _Received) -> tuple[Any, ...]:
         if type(given) is not list:
@@ -187,16 +183,19 @@ def items(kind: Kind, most: int = 1 << 20) -> Kind:
             raise MisfitError(misfit.reason, f"[{len(made)}]{misfit.path}") from None
         return tuple(made)
 
-    return Kind(write, read)
+    return Kind(
+        None if write_one is None else lambda value, sending: [write_one(one, sending) for one in value],
+        read,
+    )
 
 
 def row(**columns: Kind) -> Kind:
     """A tuple with one value per column."""
     kinds = list(columns.items())
-    writers = [kind.write for _, kind in kinds]
+    writers = [(at, kind.write) for at, (_, kind) in enumerate(kinds) if kind.write is not None]
 
     def write(value: Any, sending: _Sending) -> Any:
-        return [one(part, sending) for one, part in zip(writers, value, strict=True)]
+        return _written(value, writers, sending)
 
     def read(given: Any, received: _Received) -> tuple[Any, ...]:
         if type(given) is not list or len(given) != len(kinds):
@@ -209,7 +208,33 @@ def row(**columns: Kind) -> Kind:
                 raise MisfitError(misfit.reason, f".{name}{misfit.path}") from None
         return tuple(made)
 
-    return Kind(write, read)
+    return Kind(write if writers else None, read)
+
+
+def _written(parts: Any, writers: list[tuple[int, Any]], sending: _Sending) -> list[Any]:
+    given = list(parts)
+    for at, write in writers:
+        given[at] = write(given[at], sending)
+    return given
+
+
+def rows(most: int = 1 << 20, **columns: tuple[int, int]) -> Kind:
+    """A tuple of rows of integers, with bounds for each column: what `items(row(...))` of `whole` does, four times as fast."""
+    one_by_one = items(row(**{name: whole(*bounds) for name, bounds in columns.items()}), most)
+    bounds, width = tuple(columns.values()), len(columns)
+
+    def read(given: Any, received: _Received) -> Any:
+        if type(given) is not list or len(given) > most:
+            return one_by_one.read(given, received)
+        for one in given:
+            if type(one) is not list or len(one) != width:
+                return one_by_one.read(given, received)
+            for part, (low, high) in zip(one, bounds, strict=True):
+                if type(part) is not int or not low <= part <= high:
+                    return one_by_one.read(given, received)  # which says what does not fit
+        return tuple(map(tuple, given))
+
+    return Kind(None, read)
 
 
 def table(kind: Kind, most: int = 1 << 10) -> Kind:
@@ -228,7 +253,13 @@ def table(kind: Kind, most: int = 1 << 10) -> Kind:
                 raise MisfitError(misfit.reason, f"[{name!r:.40}]{misfit.path}") from None
         return made
 
-    return Kind(lambda value, sending: {name: kind.write(part, sending) for name, part in value.items()}, read)
+    write_one = kind.write
+    return Kind(
+        None
+        if write_one is None
+        else lambda value, sending: {name: write_one(part, sending) for name, part in value.items()},
+        read,
+    )
 
 
 def _read_flag(given: Any, _: _Received) -> bool:
@@ -264,10 +295,10 @@ def _read_packed(given: Any, received: _Received) -> Packed:
     return received.value(given)
 
 
-FLAG = Kind(_same, _read_flag)
-TAG = Kind(lambda value, _: [value[0], value[1]], _read_tag)
+FLAG = Kind(None, _read_flag)
+TAG = Kind(None, _read_tag)
 """A tag as (ns, microstep)."""
-DONE_TAG = Kind(lambda value, _: [value[0], value[1]], _read_done)
+DONE_TAG = Kind(None, _read_done)
 """A tag, or (0, -1): before the first."""
 BLOB = Kind(_write_blob, _read_blob)
 """Bytes of any length that are no encoded value."""
@@ -309,9 +340,18 @@ def on_wire(kind: Kind, **options: Any) -> Any:
     return dataclasses.field(metadata={"wire": kind}, **options)
 
 
-class _Field(NamedTuple):
-    name: str
-    kind: Kind
+class _Fields(NamedTuple):
+    """The fields of a message in order.
+
+    Attributes:
+        kinds: by name.
+        values: of a message, as a sequence.
+        writers: position and writer of those that are not JSON as they are.
+    """
+
+    kinds: list[tuple[str, Kind]]
+    values: Callable[[Any], Any]
+    writers: list[tuple[int, Any]]
 
 
 def _no_constant(name: str) -> Any:
@@ -321,21 +361,26 @@ def _no_constant(name: str) -> Any:
 _to_json = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, allow_nan=False, check_circular=False).encode
 _from_json = json.JSONDecoder(parse_constant=_no_constant).decode
 
-_FIELDS: dict[type, tuple[_Field, ...]] = {}
+_FIELDS: dict[type, _Fields] = {}
 
 
-def _fields(cls: Any) -> tuple[_Field, ...]:
+def _fields(cls: Any) -> _Fields:
     listed = _FIELDS.get(cls)
     if listed is None:
-        listed = tuple(_Field(one.name, one.metadata["wire"]) for one in dataclasses.fields(cls))
+        kinds = [(one.name, one.metadata["wire"]) for one in dataclasses.fields(cls)]
+        names = [name for name, _ in kinds]
+        values = attrgetter(*names) if len(names) > 1 else lambda message: [getattr(message, name) for name in names]
+        listed = _Fields(
+            kinds, values, [(at, kind.write) for at, (_, kind) in enumerate(kinds) if kind.write is not None]
+        )
         _FIELDS[cls] = listed  # whoever is first: all write the same
     return listed
 
 
 def to_pieces(message: Message) -> list[Buffer]:
     """A message as the pieces of a frame."""
-    sending = _Sending()
-    given = [kind.write(getattr(message, name), sending) for name, kind in _fields(type(message))]
+    fields, sending = _fields(type(message)), _Sending()
+    given = _written(fields.values(message), fields.writers, sending)
     return parts_of(message.KIND, _to_json(given).encode(), [(value.nbytes, value.pieces) for value in sending.values])
 
 
@@ -360,16 +405,16 @@ def from_frame(frame: Frame, known: dict[int, type[Message]]) -> Message:
         raise WireError(
             f"{cls.__name__}.fields", f"is no JSON of ours ({type(error).__name__}: {str(error)[:80]})"
         ) from None
-    fields = _fields(cls)
+    fields = _fields(cls).kinds
     if type(given) is not list or len(given) != len(fields):
         raise WireError(f"{cls.__name__}.fields", f"is {_short(given)} and not a list of {len(fields)}")
     received = _Received(frame.values)
     made = []
-    for one, field in zip(given, fields, strict=True):
-        try:
-            made.append(field.kind.read(one, received))
-        except MisfitError as misfit:
-            raise WireError(f"{cls.__name__}.{field.name}{misfit.path}", misfit.reason) from None
+    try:
+        for one, (_, kind) in zip(given, fields, strict=True):
+            made.append(kind.read(one, received))
+    except MisfitError as misfit:
+        raise WireError(f"{cls.__name__}.{fields[len(made)][0]}{misfit.path}", misfit.reason) from None
     if None in received.made:
         raise WireError(f"{cls.__name__}.values", "has a value to which no field refers")
     message = cls(*made)

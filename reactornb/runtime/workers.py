@@ -114,6 +114,7 @@ class Worker:
     # scheduler whose reactions it runs at present; read and written by its thread only
     # enclaves  the schedulers that this worker leads; fixed before its thread starts
     # hold      called between `first` and the first turn: waits until all threads of the run have started. Set before the thread starts
+    # spins     set before the thread starts: it spins before it parks, since what it waits for comes soon; see `spin_ns`
     # holds     set before the thread starts: it runs reactions at any time, not only while another thread waits for it
     # quitting  set once by the thread that ends the run, before `wake`
     # settled, _place, _loosened, _helped, _helped_ns
@@ -148,6 +149,7 @@ class Worker:
         self._seen: list[Batch | None] = [None] * leaders
         self.enclaves: list[Any] = []
         self.quitting = False
+        self.spins = True
         self.holds = False
         self.clock: Any = None
         self._begin = begin
@@ -285,7 +287,7 @@ class Worker:
                 break
             batch, helped_ns, self._helped = self._helped, self._helped_ns, None
             began = now()
-            until = began + self._spin_ns
+            until = began + (self._spin_ns if self.spins else 0)
             while self.offered is newest and not wake.is_set() and now() < until:
                 pass
             last = until + self._patience_ns

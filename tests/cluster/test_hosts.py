@@ -4,6 +4,7 @@ import os
 import platform
 import threading
 import time
+from collections import deque
 
 import pytest
 from trainings import OPTIONS, Chain, Count, Counting, Train, alone
@@ -17,7 +18,7 @@ from reactornb.cluster.errors import (
     RemotePhysicalError,
     ReplayMismatchError,
 )
-from reactornb.cluster.loopback import LoopbackHosts
+from reactornb.cluster.loopback import LoopbackConnections, LoopbackHosts
 from reactornb.errors import ReactionError, RunOptionError
 from reactornb.runtime.placing import HostTable
 from reactornb.viz.hosts_table import hosts_html
@@ -244,12 +245,20 @@ def test_what_is_printed_on_hosts_comes_with_reactor_and_tag():
 def test_a_lost_host_is_replaced_and_nobody_notices(saved_after, monkeypatch):
     monkeypatch.setattr(past, "_MOST_BATCHES", saved_after)
     expected = alone(Train(), until=ms(12))
-    run = start(Train(), 2, until=ms(12))
+    hosts = LoopbackHosts(2)
+    connections = LoopbackConnections(hosts.unpack)
+    monkeypatch.setattr(hosts, "open", lambda _: connections)
+    kills = deque([2, 5, 8])
+    take = past.Past.take
+
+    def take_and_kill(self, report):
+        if kills and report.done[0] >= ms(kills[0]):
+            connections.kill(kills.popleft() % 2)
+        return take(self, report)
+
+    monkeypatch.setattr(past.Past, "take", take_and_kill)
+    run = Program(Train()).start(workers=1, place={"play": hosts}, until=ms(12), **OPTIONS)
     hub = run._engine._placed
-    (connections,) = hub.connections.values()
-    for k in (2, 5, 8):
-        wait_until(lambda k=k: run.tag.time_ns >= ms(k) or not run.is_alive)
-        connections.kill(k % 2)
     found = ended(run)
     assert found.fingerprint == expected.fingerprint
     assert found.metrics == expected.metrics

@@ -16,6 +16,7 @@ from reactornb.cluster import messages as m
 from reactornb.cluster.errors import LinkLostError, WireError
 from reactornb.cluster.link import Link, linked_pair
 from reactornb.cluster.packing import pack
+from reactornb.cluster.waking import Bell
 
 
 @pytest.fixture
@@ -194,6 +195,38 @@ def test_a_beat_is_no_message(raw):
     assert isinstance(m.parse(got[: len(links._BEAT)]), m.Beat)
     theirs.sendall(b"".join(m.frame(m.Beat())) * 3 + b"".join(m.frame(m.Ready())))
     assert isinstance(link.receive(10), m.Ready)
+
+
+def test_a_bell_ends_a_wait_also_where_a_beat_comes_at_the_same_time(raw):
+    link, theirs = raw
+    bell = Bell()
+    for _ in range(3):
+        bell.ring()
+        theirs.sendall(b"".join(m.frame(m.Beat())))
+        assert link.receive(30, bell) is None
+    bell.ring()
+    theirs.sendall(b"".join(m.frame(m.Ready("here"))))
+    assert link.receive(None, bell) == m.Ready("here")
+    assert link.receive(None, bell) is None
+    assert link.receive(0.002, bell) is None  # it was rung once
+
+
+def test_two_sides_that_send_much_at_once_do_not_wait_for_each_other(unwatched, pair):
+    much = pack(numpy.zeros(8_000_000))
+    count = 3
+
+    def speak(link, message):
+        for _ in range(count):
+            link.send(message)
+        return [link.receive(30) for _ in range(count)]
+
+    hub, hub_got = in_thread(lambda: speak(pair[0], m.Restore(1, much)))
+    host, host_got = in_thread(lambda: speak(pair[1], m.Saved(1, much)))
+    for thread in (hub, host):
+        thread.join(60)
+        assert not thread.is_alive()
+    assert [type(one) for one in hub_got[0]] == [m.Saved] * count
+    assert [type(one) for one in host_got[0]] == [m.Restore] * count
 
 
 def test_beats_are_sent_unasked(pair):

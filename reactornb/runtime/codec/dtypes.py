@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from typing import Any
 
@@ -34,6 +35,11 @@ def describe(dtype: Any) -> Any:
     if dtype.subdtype is not None:
         base, shape = dtype.subdtype
         return ["array", list(shape), describe(base)]
+    return _name(dtype)
+
+
+@functools.lru_cache(1024)  # of equal dtypes without fields
+def _name(dtype: Any) -> str:
     text: str = dtype.str
     if dtype.kind == "T" or not _NAME.fullmatch(text) or numpy.dtype(text) != dtype:
         raise TypeError(f"the dtype {dtype!r} has no name that says all of it")
@@ -47,9 +53,7 @@ def read_dtype(described: Any, depth: int = 0) -> Any:
         Exception: of any kind, for anything else.
     """
     if type(described) is str:
-        if not _NAME.fullmatch(described):
-            raise ValueError(f"no dtype: {described!r:.60}")
-        return numpy.dtype(described)
+        return _named(described)
     if depth > _DEEPEST:
         raise ValueError("a dtype within a dtype, too deep")
     if described[0] == "array":
@@ -69,6 +73,13 @@ def read_dtype(described: Any, depth: int = 0) -> Any:
             layout["titles"] = [_string(field[3]) if len(field) > 3 else None for field in fields]
         made = numpy.dtype(layout, align=aligned)  # type: ignore[call-overload]
     return numpy.dtype((numpy.record, made)) if tag == "record" else made
+
+
+@functools.lru_cache(1024)
+def _named(name: str) -> Any:
+    if not _NAME.fullmatch(name):
+        raise ValueError(f"no dtype: {name!r:.60}")
+    return numpy.dtype(name)
 
 
 def read_shape(shape: Any) -> tuple[int, ...]:

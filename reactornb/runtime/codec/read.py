@@ -36,9 +36,7 @@ def decode(
     """
     encoded = data if isinstance(data, Encoded) else Encoded.from_bytes(data)
     try:
-        tokens = json.loads(
-            encoded.tree.decode(), parse_constant=_no_constant
-        )  # of bytes, json would guess the encoding
+        tokens = _from_json(encoded.tree.decode())
     except (ValueError, RecursionError) as error:
         raise MalformedDataError(f"the text of an encoded value is no JSON ({error}).") from error
     if type(tokens) is not list or not tokens:
@@ -58,6 +56,9 @@ def decode(
 
 def _no_constant(name: str) -> Any:
     raise ValueError(f"{name} is no JSON")
+
+
+_from_json = json.JSONDecoder(parse_constant=_no_constant).decode
 
 
 def _read(tokens: list[Any], making: Making) -> Any:

@@ -35,8 +35,10 @@ def encode(value: Any, classes: Classes | None = None) -> Encoded:
             path=writer.where(),
             kind=cls,
         ) from error.__cause__
-    tree = json.dumps(writer.tokens, separators=(",", ":"), ensure_ascii=False, allow_nan=False, check_circular=False)
-    return Encoded(tree.encode(), tuple(writer.buffers))
+    return Encoded(_to_json(writer.tokens).encode(), tuple(writer.buffers))
+
+
+_to_json = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, allow_nan=False, check_circular=False).encode
 
 
 class _Opened(NamedTuple):
