@@ -291,7 +291,7 @@ class Boundaries:
     Attributes:
         reached: how many of them there were.
 
-    # _count   under _lock; by drivers, and by the threads that listen
+    # _count   under _lock; by drivers
     """
 
     def __init__(self, connections, at, which, *, before, lose):
@@ -337,9 +337,9 @@ class LosingLink:
         if found and not boundaries._before:
             boundaries._lose(self._share, self._of)
 
-    def receive(self, timeout_s=None):
+    def receive(self, timeout_s=None, bell=None):
         """See `Link`. A message before which the host is lost was never received."""
-        message = self._of.receive(timeout_s)
+        message = self._of.receive(timeout_s, bell)
         if message is not None and self._boundaries.is_at("heard"):
             self._boundaries._lose(self._share, self._of)
             if self._boundaries._before:
