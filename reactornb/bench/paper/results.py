@@ -241,8 +241,11 @@ def _hosts(result: Result) -> Chart:
         values = result.values(name)
         if one is not None and values is not None:
             found[f"{what.removesuffix('s')}s"][count] = _ratio(one, values)
-    words = {"threads": "threads that never wait", "workers": "workers of one process", "hosts": "hosts of one worker"}
-    series = [Series(words[what], "limit" if what == "threads" else "ours", found[what]) for what in words]
+    words = {"workers": "workers of one process", "hosts": "hosts of one worker", "threads": "threads that never wait"}
+    series = [
+        Series(words[what], "limit" if what == "threads" else "ours", dict(sorted(found[what].items())))
+        for what in words
+    ]
     return Chart(8, "More hosts", "how many", "times one worker", series, more_is_better=True)
 
 
