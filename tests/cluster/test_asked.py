@@ -1,5 +1,7 @@
 """Hosts as they are asked for in a notebook and on the command line: the same fingerprint as without."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -94,6 +96,20 @@ def test_the_command_line_has_hosts_of_its_own(capsys):
     for hosts in (["--hosts", "2"], ["--place", "rollouts", "--hosts", "1"]):
         assert main([*words, *hosts]) == 0
         assert capsys.readouterr().out == expected
+
+
+def test_who_asks_for_no_cluster_imports_none():
+    code = (
+        "import sys, reactornb\n"
+        "from reactornb import Bank, Program, Reactor\n"
+        "class Main(Reactor):\n    pass\n"
+        "Program(Main).run(workers=1, fast=True)\n"
+        "assert not [name for name in sys.modules if name.startswith('reactornb.cluster')]\n"
+        "assert reactornb.Hosts.local(2).count == 2\n"
+        "assert not {'dask', 'distributed', 'cloudpickle'} & {*sys.modules}\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize(
