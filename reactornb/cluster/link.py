@@ -131,17 +131,21 @@ class Link:
 
     def _make_room(self) -> None:
         """Wait until the system takes more. The other side may not read before it has sent something itself: take its bytes meanwhile."""
-        reads = self._reading.acquire(blocking=False)  # else there is a thread that does
+        either = select.poll()
+        if not self._reading.acquire(blocking=False):  # there is a thread that reads
+            either.register(self._sock, select.POLLOUT)
+            either.poll(_ASK_AGAIN_MS)
+            return
         try:
-            takes = reads and not self._source.is_over
-            either = select.poll()
-            either.register(self._sock, select.POLLOUT | (select.POLLIN if takes else 0))
-            if either.poll(None if reads else _ASK_AGAIN_MS) and takes:
+            either.register(self._sock, select.POLLOUT | select.POLLIN)
+            if either.poll(_ASK_AGAIN_MS):
                 self._source.take()
                 self._heard()
         finally:
-            if reads:
-                self._reading.release()
+            self._reading.release()
+        # A peer that has closed its own side may never read: once this side is shut down, too, the next try fails.
+        if self._source.is_over:
+            self._end("end of file")
 
     def receive(self, timeout_s: float | None = None, bell: Bell | None = None) -> Message | None:
         """The next message.

@@ -200,6 +200,10 @@ PROGRAMS = {
         "program": (_of("PPO", total_timesteps=1_000, learning_rate=0.003, n_rollouts=2, eval_episodes=0), {}),
     },
     "15_own_algorithm": {"Reinforce": (_reinforce, {})},
+    "16_cluster": {
+        "Search": (_of("Search", players=3, rounds=5), {}),
+        "PPO": (_of("PPO", total_timesteps=1_500, n_rollouts=4, eval_episodes=0, overlap=True, placeable=True), {}),
+    },
     "17_paper": {
         "Blackjack": (_of("Blackjack", batch_size=100, rounds=6, rollouts=3), {}),
         "Junction": (_of("Junction", steps=55), {}),

@@ -49,9 +49,9 @@ def test_every_bar_of_the_issue_is_held():
     bars = {name: target.bar for name, target in learning.TARGETS.items() if target.bar is not None}
     assert bars == {
         "dqn": 475, "ppo": 475, "ppo-acrobot": -100, "ppo-pendulum": -300, "a2c": 450, "impala": 475, "appo": 475, "sac": -245, "td3": -242, "bc": 475,
-        "recurrent-ppo": 400,
+        "recurrent-ppo": 400, "mappo": -32.2,
     }  # fmt: skip
-    assert set(learning.DEFAULT) == set(bars)
+    assert set(learning.DEFAULT) == set(bars) - {"mappo"}  # which takes half an hour a seed
 
 
 @pytest.mark.slow
