@@ -48,7 +48,8 @@ _MOST_PIECES = 512  # of one `sendmsg`; systems take 1024
 _DONT_WAIT = getattr(socket, "MSG_DONTWAIT", 0)
 _JOINED = 2048  # shorter pieces are cheaper to copy than to list
 
-Buffer = bytes | bytearray | memoryview
+Buffer = Any
+"""Something with bytes in a row."""
 _ZEROS = bytes(_ALIGNMENT)
 
 
@@ -81,13 +82,14 @@ class Frame:
     Attributes:
         kind: of the message.
         fields: the first part.
-        values: the other parts; views of the frame's memory, read-only.
+        values: the other parts; views of the frame's memory, read-only. Arrays, uint8, and no memoryviews: free-threaded CPython 3.14 miscounts views of
+            one memoryview where threads make or free them at one time, and what is decoded of these is freed by any thread.
         nbytes: of the whole frame.
     """
 
     kind: int
     fields: bytes
-    values: tuple[memoryview, ...]
+    values: tuple[Any, ...]
     nbytes: int
 
 
@@ -114,7 +116,7 @@ def parts_of(kind: int, fields: bytes, values: Sequence[tuple[int, Sequence[Buff
         head += _ZEROS[: _aligned(end) - end]
         for piece in given:
             if len(piece) <= _JOINED:
-                head += piece
+                head += bytes(piece)
             else:
                 if head:
                     pieces.append(head)
@@ -198,7 +200,10 @@ def receive_frame(sock: Source, limits: Limits, progress: Callable[[], None] | N
         came += _fill(sock, memory[came:], progress, least=start - came)
     places = _places(memory[HEADER_BYTES:start], count, total, limits)
     _fill(sock, memory[came:], progress)
-    return _taken(kind, total, start, places, memory.toreadonly())
+    memory.release()
+    whole = raw[shift : shift + total]
+    whole.setflags(write=False)
+    return _taken(kind, total, start, places, whole)
 
 
 def frame_in(data: Buffer, limits: Limits) -> Frame:
@@ -207,7 +212,8 @@ def frame_in(data: Buffer, limits: Limits) -> Frame:
     Raises:
         WireError: as `receive_frame`.
     """
-    view = memoryview(data).cast("B").toreadonly()
+    view: Any = numpy.frombuffer(data, numpy.uint8)
+    view.setflags(write=False)
     if view.nbytes < HEADER_BYTES + 8:
         raise WireError("frame.length", f"is {view.nbytes} bytes, fewer than a header has")
     kind, total, count = _checked_header(view, limits)
@@ -250,10 +256,10 @@ def _places(sizes: Buffer, count: int, total: int, limits: Limits) -> list[tuple
     return places
 
 
-def _taken(kind: int, total: int, start: int, places: list[tuple[int, int]], view: memoryview) -> Frame:
+def _taken(kind: int, total: int, start: int, places: list[tuple[int, int]], view: Any) -> Frame:
     end = start
     for begin, after in places:
-        if view[end:begin] != _ZEROS[: begin - end]:
+        if view[end:begin].any():
             raise WireError("frame.padding", "is not zero")
         end = after
     first, *others = places

@@ -30,7 +30,8 @@ class Packed:
     """An encoded value: made once by `pack` for all that it is sent to, or a part of a received frame.
 
     Attributes:
-        pieces: its bytes in order. Arrays are the memory of the value itself: nobody may change it while this is held.
+        pieces: its bytes in order, bytes and arrays of uint8, since threads may not share a memoryview (`frames.Frame`). Arrays are the memory of the
+            value itself: nobody may change it while this is held.
         nbytes: how many bytes.
 
     # Both are written before anybody else sees the object; many threads may send it at once.
@@ -54,7 +55,7 @@ class Packed:
             MalformedDataError: if the bytes are none that `pack` gives with these classes.
         """
         data = self._data()
-        if data[:4] == _MAGIC:
+        if bytes(data[:4]) == _MAGIC:
             array = _array_in(data)
             return array.copy() if copy else array
         return decode(data, classes, copy=copy, device=device)
@@ -62,7 +63,7 @@ class Packed:
     def behind(self, head: bytes) -> Packed | None:
         """What follows these first bytes; None if it begins with others."""
         data = self._data()
-        return Packed((data[len(head) :],), self.nbytes - len(head)) if data[: len(head)] == head else None
+        return Packed((data[len(head) :],), self.nbytes - len(head)) if bytes(data[: len(head)]) == head else None
 
     def _data(self) -> Buffer:
         return self.pieces[0] if len(self.pieces) == 1 else b"".join(self.pieces)
@@ -88,9 +89,10 @@ def pack(value: Any, classes: Classes | None = None) -> Packed:
     if type(value) is numpy.ndarray:
         head = _head_of(value)
         if head is not None:
-            return Packed((head, memoryview(value).cast("B")), _HEAD_BYTES + value.nbytes)
+            return Packed((head, value.reshape(-1).view(numpy.uint8)), _HEAD_BYTES + value.nbytes)
     encoded = encode(value, classes)
-    return Packed(tuple(encoded.parts()), encoded.nbytes)
+    parts = (part if type(part) is bytes else numpy.frombuffer(part, numpy.uint8) for part in encoded.parts())
+    return Packed(tuple(parts), encoded.nbytes)
 
 
 def checked(field: str, packed: Packed, classes: Classes | None = None, **options: Any) -> Any:

@@ -84,7 +84,7 @@ class _Received:
 
     __slots__ = ("made", "views")
 
-    def __init__(self, views: tuple[memoryview, ...]) -> None:
+    def __init__(self, views: tuple[Any, ...]) -> None:
         self.views = views
         self.made: list[Packed | None] = [None] * len(views)
 

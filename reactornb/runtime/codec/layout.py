@@ -22,6 +22,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import numpy
+
 from reactornb.errors import MalformedDataError
 
 __all__ = ["HEADER_BYTES", "Encoded", "total_bytes"]
@@ -31,7 +33,8 @@ _header = struct.Struct("<4sHHQQII")
 HEADER_BYTES = _header.size
 ALIGNMENT = 64
 
-Buffer = bytes | bytearray | memoryview
+Buffer = Any
+"""Something with bytes in a row."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +44,12 @@ class Encoded:
     Attributes:
         tree: JSON text, UTF-8.
         buffers: memory of arrays and long byte strings. After `encode` it is the value's own memory: whoever
-            goes on changing the value writes the bytes first.
+            goes on changing the value writes the bytes first. Of `from_bytes` they are arrays, uint8: what is decoded of them is freed by any
+            thread, and free-threaded CPython 3.14 miscounts views of one memoryview where threads make or free them at one time.
     """
 
     tree: bytes
-    buffers: tuple[memoryview, ...]
+    buffers: tuple[Any, ...]
 
     @property
     def nbytes(self) -> int:
@@ -78,7 +82,7 @@ class Encoded:
         Raises:
             MalformedDataError: if it is not exactly one encoded value.
         """
-        view = memoryview(data).cast("B")
+        view: Any = numpy.frombuffer(data, numpy.uint8)
         total = total_bytes(view)
         if total != view.nbytes:
             raise MalformedDataError(
@@ -95,7 +99,7 @@ class Encoded:
             start = _aligned(end)
             if start + size > total:
                 raise MalformedDataError("a buffer of an encoded value reaches past its end.")
-            if any(view[end:start]):
+            if view[end:start].any():
                 raise MalformedDataError("between the buffers of an encoded value stands something.")
             buffers.append(view[start : start + size])
             end = start + size

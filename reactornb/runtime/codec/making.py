@@ -62,7 +62,7 @@ class Making:
     """
 
     def __init__(
-        self, classes: Classes, buffers: tuple[memoryview, ...], text: int, *, copy: bool, device: str | None
+        self, classes: Classes, buffers: tuple[Any, ...], text: int, *, copy: bool, device: str | None
     ) -> None:
         self.classes = classes
         self.copy = copy
@@ -72,7 +72,7 @@ class Making:
         self.nbytes = text + sum(buffer.nbytes for buffer in buffers)
         self._buffers = buffers
 
-    def data(self, where: Any) -> bytes | memoryview:
+    def data(self, where: Any) -> Any:
         """The bytes that `data_of` wrote."""
         if type(where) is str:
             return base64.b64decode(where, validate=True)
