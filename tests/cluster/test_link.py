@@ -229,29 +229,6 @@ def test_two_sides_that_send_much_at_once_do_not_wait_for_each_other(unwatched, 
     assert [type(one) for one in host_got[0]] == [m.Restore] * count
 
 
-def test_one_value_is_sent_by_two_threads_at_once(unwatched):
-    """Views of one memoryview are miscounted there: it was released, and each link that had the value was lost."""
-    much = pack(numpy.zeros(2_000_000))
-    for _ in range(5):
-        pairs = [linked_pair() for _ in range(2)]
-        barrier = threading.Barrier(2)
-
-        def send(hub, barrier=barrier):
-            barrier.wait(10)
-            for _ in range(5):
-                hub.send(m.Restore(1, much))
-
-        threads = [in_thread(lambda hub=hub: send(hub)) for hub, _ in pairs]
-        for _, host in pairs:
-            for _ in range(5):
-                assert host.receive(30).state.nbytes == much.nbytes
-        for (thread, result), (hub, host) in zip(threads, pairs, strict=True):
-            thread.join(30)
-            assert result == [None]
-            hub.close()
-            host.close()
-
-
 def test_beats_are_sent_unasked(pair):
     hub, host = pair
     heard_ns = hub.heard_ns
