@@ -77,7 +77,7 @@ def test_a_run_is_watched_while_it_goes_on_and_by_its_name(cells):
     pytest.importorskip("torch")
     cells.ok("from reactornb.rl import PPO, Rollout")
     cells.ok(
-        "run = %reactor start PPO env=Two total_timesteps=100000 n_steps=16 batch_size=32 hidden=(8,) eval_episodes=0 --workers 1"
+        "run = %reactor start PPO env=Two total_timesteps=100000000 n_steps=16 batch_size=32 hidden=(8,) eval_episodes=0 --workers 1"
     )
     run = cells.names["run"]
     while not run.metrics.get("loss"):
