@@ -238,9 +238,10 @@ class RunOptions:
             object.__setattr__(self, "keep", None)
         if not (self.keep is None or self.keep is True or isinstance(self.keep, str)):
             raise RunOptionError(f"keep is the name under which a run is kept, or True, not {self.keep!r}.")
-        if not (self.place is None or isinstance(self.place, Mapping)):
+        place: Any = self.place
+        if place is not None and not (isinstance(place, Mapping) and place):
             raise RunOptionError(
-                f'place names enclaves and their hosts, such as place={{"rollouts": Hosts.local(4)}}, not {self.place!r:.80}.'
+                f'place names enclaves and their hosts, such as place={{"rollouts": Hosts.local(4)}}, not {place!r:.80}.'
             )
         if self.nice is not None and not (_is_whole(self.nice) and self.nice >= 0):
             raise RunOptionError(f"nice must be a whole number of at least 0, not {self.nice!r}.")

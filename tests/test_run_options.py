@@ -191,3 +191,9 @@ def test_the_panel_starts_a_run_again_with_all_the_options_it_had(monkeypatch):
     assert run.options.fingerprint
     assert run.options.profile
     assert run.options.check_values
+
+
+@pytest.mark.parametrize("place", [{}, [], 4, "rollouts"])
+def test_place_names_enclaves_and_their_hosts(place):
+    with pytest.raises(RunOptionError, match=r'such as place=\{"rollouts": Hosts\.local\(4\)\}, not '):
+        RunOptions(place=place)

@@ -27,6 +27,7 @@ from typing import Any, Protocol
 import numpy
 
 from reactornb.cluster.errors import WireError
+from reactornb.runtime.codec.layout import Buffer
 
 __all__ = [
     "BEFORE_PROOF",
@@ -48,8 +49,6 @@ _MOST_PIECES = 512  # of one `sendmsg`; systems take 1024
 _DONT_WAIT = getattr(socket, "MSG_DONTWAIT", 0)
 _JOINED = 2048  # shorter pieces are cheaper to copy than to list
 
-Buffer = Any
-"""Something with bytes in a row."""
 _ZEROS = bytes(_ALIGNMENT)
 
 
@@ -82,14 +81,13 @@ class Frame:
     Attributes:
         kind: of the message.
         fields: the first part.
-        values: the other parts; views of the frame's memory, read-only. Arrays, uint8, and no memoryviews: free-threaded CPython 3.14 miscounts views of
-            one memoryview where threads make or free them at one time, and what is decoded of these is freed by any thread.
+        values: the other parts; views of the frame's memory, read-only. Arrays of uint8, see `Buffer`: what is decoded of them is freed by any thread.
         nbytes: of the whole frame.
     """
 
     kind: int
     fields: bytes
-    values: tuple[Any, ...]
+    values: tuple[Buffer, ...]
     nbytes: int
 
 

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from reactornb.cluster.frames import NORMAL, Buffer, frame_in
+from reactornb.cluster.frames import NORMAL, frame_in
 from reactornb.cluster.packing import Packed
 from reactornb.cluster.wire import (
     BLOB,
@@ -36,6 +36,7 @@ from reactornb.cluster.wire import (
     to_pieces,
     whole,
 )
+from reactornb.runtime.codec.layout import Buffer
 
 __all__ = [
     "FROM_HOST",

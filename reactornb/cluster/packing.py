@@ -19,9 +19,9 @@ from typing import Any
 import numpy
 
 from reactornb.cluster.errors import WireError
-from reactornb.cluster.frames import Buffer
 from reactornb.errors import MalformedDataError
 from reactornb.runtime.codec import Classes, decode, encode
+from reactornb.runtime.codec.layout import Buffer
 
 __all__ = ["Packed", "checked", "pack"]
 
@@ -30,8 +30,8 @@ class Packed:
     """An encoded value: made once by `pack` for all that it is sent to, or a part of a received frame.
 
     Attributes:
-        pieces: its bytes in order, bytes and arrays of uint8, since threads may not share a memoryview (`frames.Frame`). Arrays are the memory of the
-            value itself: nobody may change it while this is held.
+        pieces: its bytes in order, bytes and arrays of uint8, see `Buffer`. Arrays are the memory of the value itself: nobody may change it while this
+            is held.
         nbytes: how many bytes.
 
     # Both are written before anybody else sees the object; many threads may send it at once.

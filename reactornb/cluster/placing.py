@@ -29,7 +29,7 @@ def place(program: Any, options: RunOptions) -> Hub:
         AssemblyError: if two hosts would wait for each other without a delay.
     """
     _refuse(options)
-    shares = _dealt(program.graph, options.place or {})
+    shares = _dealt(program.graph, options.place)
     _refuse_physical(program.graph, {enclave for share in shares for enclave in share.enclaves})
     return Hub(program, options, shares)
 
@@ -43,8 +43,6 @@ def _refuse(options: RunOptions) -> None:
 
 
 def _dealt(graph: Graph, placed: Any) -> list[ShareSpec]:
-    if not placed:
-        raise RunOptionError('place names enclaves and their hosts, such as place={"rollouts": Hosts.local(4)}.')
     by_engine: dict[int, tuple[HostEngine, list[int]]] = {}
     taken: dict[int, str] = {}
     for name, where in placed.items():

@@ -66,7 +66,6 @@ class RemoteScheduler(Scheduler):
         "_idle",
         "_incoming",
         "_is_stepping",
-        "_packed",
         "_past",
         "_replay",
         "_restarts",
@@ -118,7 +117,6 @@ class RemoteScheduler(Scheduler):
         self._hub_gate: HubGate
         self._incoming: Incoming
         self._past: Past
-        self._packed: dict[int, tuple[Any, Packed]] = {}
         self._replay: list[tuple[TagKey, Target]] = []
         self._idle = True
         self._is_stepping = False  # what was granted last is one tag, of a paused run
@@ -327,7 +325,7 @@ class RemoteScheduler(Scheduler):
         def place(value: Any, name: str) -> int:
             if id(value) not in places:
                 places[id(value)] = len(values)
-                values.append(value if type(value) is Packed else self._pack(value, name))
+                values.append(value if type(value) is Packed else self._values.pack(value, name))
             return places[id(value)]
 
         self._seq += 1
@@ -355,9 +353,6 @@ class RemoteScheduler(Scheduler):
         self.link.send(batch)
         if is_time:
             self.link.send(Save(self._seq))
-
-    def _pack(self, value: Any, name: str) -> Packed:
-        return self._values.pack(value, name)
 
     def _fail(self, failed: Failed) -> None:
         """A reaction raised there."""

@@ -15,8 +15,10 @@ from operator import attrgetter
 from typing import Any, ClassVar, NamedTuple
 
 from reactornb.cluster.errors import WireError
-from reactornb.cluster.frames import Buffer, Frame, parts_of
+from reactornb.cluster.frames import Frame, parts_of
 from reactornb.cluster.packing import Packed
+from reactornb.runtime.codec.layout import Buffer
+from reactornb.runtime.codec.write import to_json
 
 __all__ = [
     "BLOB",
@@ -358,7 +360,6 @@ def _no_constant(name: str) -> Any:
     raise ValueError(f"{name:.20} is none of our numbers")
 
 
-_to_json = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, allow_nan=False, check_circular=False).encode
 _from_json = json.JSONDecoder(parse_constant=_no_constant).decode
 
 _FIELDS: dict[type, _Fields] = {}
@@ -381,7 +382,7 @@ def to_pieces(message: Message) -> list[Buffer]:
     """A message as the pieces of a frame."""
     fields, sending = _fields(type(message)), _Sending()
     given = _written(fields.values(message), fields.writers, sending)
-    return parts_of(message.KIND, _to_json(given).encode(), [(value.nbytes, value.pieces) for value in sending.values])
+    return parts_of(message.KIND, to_json(given).encode(), [(value.nbytes, value.pieces) for value in sending.values])
 
 
 def from_frame(frame: Frame, known: dict[int, type[Message]]) -> Message:

@@ -262,8 +262,9 @@ class RunView:
     def text(self) -> str:
         """The panel in words."""
         lines = [self.heading(), *(f"warning: {words}" for words in self.warnings())]
-        if self.run.hosts:
-            lines.append(str(self.run.hosts))
+        hosts = self.run.hosts
+        if hosts:
+            lines.append(str(hosts))
         if self.curves:
             lines.append(words(self.curves))
         failure = describe_failure(self.run.failure)

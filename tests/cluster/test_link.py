@@ -70,6 +70,15 @@ def in_thread(call):
     return thread, result
 
 
+def blocked_sender(link):
+    """A thread that sends more than the system takes, and what becomes of it; once it has begun."""
+    state = pack(numpy.zeros(4_000_000))
+    thread, result = in_thread(lambda: link.send(m.Saved(1, state)))
+    while not link._sending.locked():
+        time.sleep(0.001)
+    return thread, result
+
+
 def test_messages_pass_in_both_directions_and_in_order(unwatched, pair):
     hub, host = pair
     for seq in range(5):
@@ -136,10 +145,7 @@ def test_closing_wakes_who_sends_to_a_peer_that_does_not_read():
 
 def test_who_sends_to_a_peer_that_has_closed_its_own_side_and_does_not_read_is_told(raw):
     link, theirs = raw
-    state = pack(numpy.zeros(4_000_000))
-    thread, result = in_thread(lambda: link.send(m.Saved(1, state)))
-    while not link._sending.locked():
-        time.sleep(0.001)
+    thread, result = blocked_sender(link)
     theirs.sendall(b"".join(m.frame(m.Ready())))
     theirs.shutdown(socket.SHUT_WR)  # as a proxy does whose other connection has ended
     assert isinstance(link.receive(10), m.Ready)
@@ -259,10 +265,7 @@ def test_silence_ends_a_link_and_bytes_that_wait_are_no_silence(raw):
 
 def test_silence_wakes_who_sends(raw):
     link, _theirs = raw
-    state = pack(numpy.zeros(4_000_000))
-    thread, result = in_thread(lambda: link.send(m.Saved(1, state)))
-    while not link._sending.locked():
-        time.sleep(0.001)
+    thread, result = blocked_sender(link)
     link._judge(link.heard_ns + 31_000_000_000)
     thread.join(10)
     assert result[0].reason == "silence"

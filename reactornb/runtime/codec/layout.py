@@ -33,8 +33,10 @@ _header = struct.Struct("<4sHHQQII")
 HEADER_BYTES = _header.size
 ALIGNMENT = 64
 
-Buffer = Any
-"""Something with bytes in a row."""
+Buffer = bytes | bytearray | memoryview | numpy.ndarray[Any, Any]
+"""Bytes in a row. Where threads share them they are `bytes` or an array of uint8: free-threaded CPython 3.14 miscounts the views of one memoryview where
+threads make and free them at one time, and releases it while it is used.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +46,7 @@ class Encoded:
     Attributes:
         tree: JSON text, UTF-8.
         buffers: memory of arrays and long byte strings. After `encode` it is the value's own memory: whoever
-            goes on changing the value writes the bytes first. Of `from_bytes` they are arrays, uint8: what is decoded of them is freed by any
-            thread, and free-threaded CPython 3.14 miscounts views of one memoryview where threads make or free them at one time.
+            goes on changing the value writes the bytes first. Of `from_bytes` they are arrays: what is decoded of them is freed by any thread.
     """
 
     tree: bytes

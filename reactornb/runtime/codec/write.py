@@ -12,7 +12,7 @@ from reactornb.runtime.codec.layout import Encoded
 from reactornb.runtime.codec.parts import LEAVES, NUMBERED, Part, RefusedPartError, tokens_of_many
 from reactornb.runtime.codec.write_objects import WRITERS, find_writer
 
-__all__ = ["encode"]
+__all__ = ["encode", "to_json"]
 
 
 def encode(value: Any, classes: Classes | None = None) -> Encoded:
@@ -35,10 +35,10 @@ def encode(value: Any, classes: Classes | None = None) -> Encoded:
             path=writer.where(),
             kind=cls,
         ) from error.__cause__
-    return Encoded(_to_json(writer.tokens).encode(), tuple(writer.buffers))
+    return Encoded(to_json(writer.tokens).encode(), tuple(writer.buffers))
 
 
-_to_json = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, allow_nan=False, check_circular=False).encode
+to_json = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, allow_nan=False, check_circular=False).encode
 
 
 class _Opened(NamedTuple):
