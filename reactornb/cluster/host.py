@@ -348,6 +348,7 @@ class Share:
         for worker in self.workers:
             if worker.thread.ident is not None:
                 worker.thread.join()
+        self._wake.close()
         intraop.heal()
 
 

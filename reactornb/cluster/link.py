@@ -38,7 +38,7 @@ _CLOSED = getattr(
 _OVER = select.POLLHUP | select.POLLERR | select.POLLNVAL | _CLOSED
 _ASK_AGAIN_MS = 100
 _SHORT_NS = 20_000_000
-_SELECTABLE = 512  # `select` takes descriptors below 1024; a bell's is near its link's
+_SELECTABLE = 1024  # `select` takes descriptors below
 _NOT_NOW = (BlockingIOError, InterruptedError)
 
 
@@ -179,11 +179,11 @@ class Link:
             self._bell = bell
             self._readable.register(bell, select.POLLIN)
         own = self._sock.fileno()
+        numbers = [own] if bell is None else [own, bell.fileno()]
         left_ns = None if until_ns is None else max(0, until_ns - time.monotonic_ns())
-        if (
-            left_ns is not None and 0 < left_ns < _SHORT_NS and own < _SELECTABLE
-        ):  # `poll` would wait whole milliseconds
-            ready = select.select([own] if bell is None else [own, bell.fileno()], (), (), left_ns / 1e9)[0]
+        # For a short time; `poll` would wait whole milliseconds.
+        if left_ns is not None and 0 < left_ns < _SHORT_NS and max(numbers) < _SELECTABLE:
+            ready = select.select(numbers, (), (), left_ns / 1e9)[0]
         else:
             ready = [number for number, _ in self._readable.poll(None if left_ns is None else left_ns / 1e6)]
         if own in ready:
@@ -222,6 +222,7 @@ class Link:
         _watch.remove(self)
         with self._sending, self._reading:
             self._no_more = True
+            self._bell = None
             self._sock.close()
 
     def _end(self, reason: str) -> str:

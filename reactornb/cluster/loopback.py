@@ -63,7 +63,7 @@ class LoopbackLink:
         """See `Link`. What was sent before the link was closed still comes."""
         if bell is not None:
             with self._changed:
-                self._bell = bell  # rung for what comes from now on, too
+                self._bell = None if self._closed else bell  # rung for what comes from now on, too
                 has_come = self._frames or self._closed
             if not has_come:
                 bell.wait(timeout_s)
@@ -95,6 +95,7 @@ class LoopbackLink:
             with end._changed:
                 end._closed = end._closed or reason
                 end._changes()
+                end._bell = None
 
 
 class Pair:

@@ -184,6 +184,8 @@ class RemoteScheduler(Scheduler):
         """The run is over, and the driver with it."""
         if self.link is not None:
             self.link.close()
+        if isinstance(self.wake, LinkWake):
+            self.wake.close()
 
     def _replace(self, reason: str) -> None:
         """Have another host go on from the last state, and send it all that the lost one was sent since. It may be lost, too, also before it came."""

@@ -42,7 +42,9 @@ class Bell:
 
     def wait(self, timeout_s: float | None = None) -> None:
         """Wait until it is rung, at most so many seconds."""
-        select.select([self._read], (), (), timeout_s)
+        poller = select.poll()
+        poller.register(self._read, select.POLLIN)
+        poller.poll(None if timeout_s is None else timeout_s * 1e3)
         self.quiet()
 
     def quiet(self) -> None:
@@ -71,11 +73,12 @@ class LinkWake(Wake):
     """A flag as `Wake`; who waits for it takes messages of a link meanwhile. `took` is called with each, and last with the error that ended the link.
 
     # _link, _took   written and read by the thread that waits; or written before that has started
+    # _bell          None once nobody waits any more; written by who has joined that thread. Who rings at that moment holds the bell itself
     """
 
     def __init__(self) -> None:
         super().__init__()
-        self._bell = Bell()
+        self._bell: Bell | None = Bell()
         self._link: Receiving | None = None
         self._took: Callable[[Message | Exception], None]
 
@@ -92,7 +95,9 @@ class LinkWake(Wake):
                 self._taken.release()
             except RuntimeError:  # another thread has just released it, and rings
                 return
-            self._bell.ring()
+            bell = self._bell
+            if bell is not None:
+                bell.ring()
 
     @override
     def wait(self, timeout: float | None = None) -> bool:
@@ -102,6 +107,10 @@ class LinkWake(Wake):
         if self._link is None:
             return super().wait(timeout)
         return self._receive(timeout) or self.is_set()
+
+    def close(self) -> None:
+        """The thread that waited is gone. Its descriptors go now, and not with the last reference to the run."""
+        self._link = self._bell = None
 
     def look(self) -> None:
         """Take the messages that have come, without waiting."""

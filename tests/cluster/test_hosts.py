@@ -1,10 +1,13 @@
 """Enclaves on hosts of this process: the same results, logs, lines and errors as without; steered like any run; lost hosts are replaced."""
 
+import contextlib
+import gc
 import os
 import platform
 import threading
 import time
 from collections import deque
+from pathlib import Path
 
 import pytest
 from trainings import OPTIONS, Chain, Count, Counting, Train, alone
@@ -91,6 +94,28 @@ def test_the_hosts_of_a_run_are_a_table_and_rows_of_its_panel():
     ended(without)
     assert without.hosts == ()
     assert RunView(without).status()["hosts"] == []
+
+
+def pipes():
+    found = set()
+    for one in Path("/proc/self/fd").iterdir():
+        with contextlib.suppress(OSError):  # closed meanwhile
+            found.add(str(one.readlink()))
+    return {link for link in found if link.startswith("pipe:")}
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="needs Linux's /proc")
+def test_a_run_on_hosts_that_is_over_holds_no_descriptor_however_long_it_is_kept():
+    gc.collect()
+    before, runs = pipes(), []
+    gc.disable()
+    try:
+        for _ in range(3):
+            runs.append(start(Train(n=2), 2, until=ms(2)))
+            ended(runs[-1])
+        assert pipes() <= before
+    finally:
+        gc.enable()
 
 
 def test_a_star_places_banks_of_enclaves_or_else_all_enclaves():

@@ -235,6 +235,40 @@ def test_two_sides_that_send_much_at_once_do_not_wait_for_each_other(unwatched, 
     assert [type(one) for one in host_got[0]] == [m.Restore] * count
 
 
+@pytest.fixture
+def many_descriptors():
+    """So many are open that new ones have numbers above those that `select` takes."""
+    resource = pytest.importorskip("resource")
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if limits[1] < 2000:
+        pytest.skip("the system gives fewer than 2,000 descriptors")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(limits[0], 2000), limits[1]))
+    taken = [os.dup(2)]
+    try:
+        while taken[-1] < 1100:
+            taken.append(os.dup(2))
+        yield
+    finally:
+        for one in taken:
+            os.close(one)
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+
+
+def test_a_link_and_its_bell_have_any_number_as_descriptors(many_descriptors, unwatched):
+    hub, host = linked_pair()
+    bell = Bell()
+    assert min(bell.fileno(), hub._sock.fileno()) > 1024
+    assert hub.receive(0.005, bell) is None
+    host.send(m.Ready())
+    assert isinstance(hub.receive(0.005, bell), m.Ready)
+    bell.ring()
+    assert hub.receive(10, bell) is None
+    bell.ring()
+    bell.wait(10)
+    hub.close()
+    host.close()
+
+
 def test_beats_are_sent_unasked(pair):
     hub, host = pair
     heard_ns = hub.heard_ns

@@ -245,14 +245,16 @@ def test_what_comes_is_copied_once_and_nothing_is_allocated_for_it():
     size = made.observations.nbytes
     assert size > 20e6
     ring = Ring(made.observations[0, 0], made.actions[0, 0], 3 * frames, 1, 4)
-    tracemalloc.start()
-    try:
-        for _ in range(4):  # past the end, so that both blocks are taken
-            ring.write(0, made)
-        _, peak = tracemalloc.get_traced_memory()
-    finally:
-        tracemalloc.stop()
-    assert peak < 0.01 * size
+    peaks = []
+    for _ in range(3):  # what this allocates it allocates each time; other threads of this process do at times
+        tracemalloc.start()
+        try:
+            for _ in range(4):  # past the end, so that both blocks are taken
+                ring.write(0, made)
+            peaks.append(tracemalloc.get_traced_memory()[1])
+        finally:
+            tracemalloc.stop()
+    assert min(peaks) < 0.01 * size
     assert not np.shares_memory(ring.observations, made.observations)
     assert (ring.observations[5] == 7).all()
 
