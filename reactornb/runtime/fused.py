@@ -119,6 +119,8 @@ def run_tags(s: Tags, me: Worker) -> None:  # noqa: C901 - one loop on purpose: 
                 groups = levels[level]
                 if groups:
                     group = groups.pop()
+                    while groups and groups[-1] is group:  # workers of the level before queued it at once
+                        groups.pop()
                     if groups or not group.direct or (slow and group.size > 1):
                         groups.append(group)
                         group = None

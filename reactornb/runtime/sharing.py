@@ -36,6 +36,8 @@ class Policy:
         uneven_rounds: outlier rounds, at least, before a plan with pieces is replaced because its level turned out to be uneven.
         retry_after: measured rounds after which the slower of sharing and running alone is tried again, for the first time.
         retry_most: and at most; doubled in between.
+        trial_rounds: how many rounds a trial takes. In the first the other workers wake up, and find no code in their caches nor any of it specialised
+            for their threads: it took 10 µs per reaction where the fourth took 5.
         clear_win: if running alone took so many times as long as sharing, it is tried again after `retry_most` rounds only.
         long_time_weight: a round that took longer than expected moves the estimate of a trial by one part in so many.
         replan_after: profile rounds after which a new plan is made, for the first time.
@@ -51,13 +53,14 @@ class Policy:
     smallest_item_ns: int = 10_000
     profile_ns: int = 30_000
     overhead: int = 100
-    most_rounds: int = 32
+    most_rounds: int = 64
     outlier_factor: int = 4
     cost_weight: int = 4
     uneven_above: int = 8
     uneven_rounds: int = 4
     retry_after: int = 8
     retry_most: int = 256
+    trial_rounds: int = 4
     clear_win: float = 1.2
     long_time_weight: int = 8
     replan_after: int = 16
@@ -190,7 +193,7 @@ class History:
         if both_known:
             self.retry_in -= 1
         changed = paid != self.sharing_pays
-        if self.retry_in < 0 or changed:
+        if self.retry_in <= -policy.trial_rounds or changed:
             if changed:
                 after = policy.retry_after
             elif self.alone_ns > policy.clear_win * self.shared_ns:

@@ -102,7 +102,7 @@ def test_who_gets_what(costs, width, policy, parts):
     [
         (15 * US, 0, Policy(), 1),
         (15 * US, 4, Policy(), 5),
-        (15 * US, 100, Policy(), 32),
+        (15 * US, 100, Policy(), 64),
         (15 * US, 100, Policy(most_rounds=7), 7),
         (60 * US, 100, Policy(), 25),  # 30 µs are a hundredth of 25 rounds of 240 µs on two workers
         (60 * US, 100, Policy(profile_ns=3_000), 2),
