@@ -257,7 +257,7 @@ def _places(sizes: Buffer, count: int, total: int, limits: Limits) -> list[tuple
 def _taken(kind: int, total: int, start: int, places: list[tuple[int, int]], view: Any) -> Frame:
     end = start
     for begin, after in places:
-        if view[end:begin].any():
+        if view[end:begin].tobytes() != _ZEROS[: begin - end]:  # less than 64 bytes: a third of the time of `any()`
             raise WireError("frame.padding", "is not zero")
         end = after
     first, *others = places
