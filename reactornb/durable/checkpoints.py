@@ -32,7 +32,7 @@ from reactornb.runtime.codec import Encoded
 
 __all__ = ["CheckpointInfo", "Checkpoints"]
 
-_FORMAT = 1
+_FORMAT = 2
 _FIELDS: dict[str, tuple[type, ...]] = {
     "name": (str, type(None)),
     "nbytes": (int,),

@@ -36,7 +36,7 @@ from reactornb.runtime.codec import Encoded
 
 __all__ = ["CheckpointInfo", "RunFolder", "run_folders", "runs_root"]
 
-_FORMAT = 1
+_FORMAT = 2  # 1: fingerprints and pieces by BLAKE2b
 
 
 def runs_root() -> Path:
@@ -244,11 +244,15 @@ class RunFolder:
         at = f"{self.id}/run.json"
         content = read_sealed(self._storage, at)
         cells = content.get("cells")
-        if content.get("format") != _FORMAT:
+        written = content.get("format")
+        if written != _FORMAT:
+            older = type(written) is int and written < _FORMAT
             raise DamagedRunError(
                 self._storage.path(at),
-                f"it has format {content.get('format')!r:.40}, and this reactornb reads {_FORMAT}",
-                "Perhaps a newer reactornb wrote it.",
+                f"it has format {written!r:.40}, and this reactornb reads {_FORMAT}",
+                "An older reactornb wrote it, and can go on with it."
+                if older
+                else "Perhaps a newer reactornb wrote it.",
             )
         if type(content.get("about")) is not dict or type(cells) is not dict or not all(map(is_name, cells)):
             raise DamagedRunError(self._storage.path(at), "something is missing in it")

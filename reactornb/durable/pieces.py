@@ -1,10 +1,10 @@
 """Large buffers as pieces that checkpoints share: of a replay buffer, only what changed since the last checkpoint is written.
 
-A buffer is cut into pieces of 128 KiB at fixed places; a piece is known by its BLAKE2b-256. Those that no kept checkpoint has are written
+A buffer is cut into pieces of 128 KiB at fixed places; a piece is known by its SHA-256. Those that no kept checkpoint has are written
 one behind the other into one new file, `segments/<number>.seg`, so a checkpoint costs one sync however many pieces it has. A table says
 where each piece of a state lies, 48 bytes each:
 
-    bytes 0..31   BLAKE2b-256 of the piece                        all numbers are little-endian and unsigned
+    bytes 0..31   SHA-256 of the piece                            all numbers are little-endian and unsigned
           32..35  number of the segment
           36..39  length
           40..47  where it begins in the segment
@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable, Iterator, Sequence
-from hashlib import blake2b
+from hashlib import sha256
 from typing import NamedTuple
 
 from reactornb.durable.errors import DamagedRunError
@@ -133,7 +133,7 @@ class Pieces:
             for buffer in buffers:
                 for at in range(0, buffer.nbytes, PIECE):
                     piece = buffer[at : at + PIECE]
-                    digest = blake2b(piece, digest_size=32).digest()
+                    digest = sha256(piece).digest()
                     extent = new.get(digest) or self._where.get(digest)
                     if extent is None or extent.segment in self._sparse:
                         if file is None:
@@ -192,7 +192,7 @@ def read_buffer(storage: Storage, folder: str, extents: Iterator[Extent], length
             piece = storage.read(at, extent.at, extent.length)
         except FileNotFoundError:
             raise DamagedRunError(storage.path(at), "it is missing") from None
-        if len(piece) != extent.length or blake2b(piece, digest_size=32).digest() != extent.digest:
+        if len(piece) != extent.length or sha256(piece).digest() != extent.digest:
             raise DamagedRunError(storage.path(at), f"the piece at byte {extent.at:,} is not what was written there")
         data += piece
     return data

@@ -288,13 +288,16 @@ def test_what_is_no_file_is_damage_and_nothing_waits_for_it(folder, make):
         list(folder.journal.records())
 
 
-def test_a_format_of_the_future_is_told(folder):
+@pytest.mark.parametrize(
+    ("written", "who"), [(99, "newer reactornb"), ("?", "newer reactornb"), (1, "older reactornb")]
+)
+def test_another_format_is_told(folder, written, who):
     from reactornb.durable.sealed import seal
 
     content = json.loads((folder.path / "run.json").read_text())
     del content["seal"]
-    (folder.path / "run.json").write_bytes(seal({**content, "format": 2}))
-    with pytest.raises(DamagedRunError, match="newer reactornb"):
+    (folder.path / "run.json").write_bytes(seal({**content, "format": written}))
+    with pytest.raises(DamagedRunError, match=who):
         RunFolder.open(folder.path)
 
 

@@ -1,14 +1,17 @@
-"""What was sent, in 32 bytes: the sum modulo 2^256 of BLAKE2b-256(tag, order, value) over all writes.
+"""What was sent, in 32 bytes: the sum modulo 2^256 of SHA-256(tag, order, value) over all writes.
 
 A sum needs no order: workers, enclaves and machines each add up what they saw, `merge` puts the parts together, and `state` can be
 stored half-way. (Bellare and Micciancio, "A New Paradigm for Collision-Free Hashing", 1997, call it AdHASH.) `values` says when two
 values are equal and how each becomes bytes, `walk` goes through a value. `trace.py` decides what is added, and when.
+
+SHA-256 and not BLAKE2b, since processors have instructions for it: here 53 µs for 100 KB where BLAKE2b takes 167, and 0.3 µs for a
+number where that takes 0.6.
 """
 
 from __future__ import annotations
 
 import struct
-from hashlib import blake2b
+from hashlib import sha256
 from typing import Any
 
 import numpy
@@ -81,7 +84,7 @@ def term(tag: tuple[int, int], order: int, value: Any) -> int:
     else:
         leaf = LEAVES.get(kind)
         written = _place(*tag, order) + (leaf(value) if leaf is not None else Walk().encode(value))
-    return int.from_bytes(blake2b(written, digest_size=HASH_BYTES).digest(), "little")
+    return int.from_bytes(sha256(written).digest(), "little")
 
 
 def term_and_hash(tag: tuple[int, int], order: int, value: Any) -> tuple[int, int]:
@@ -94,8 +97,8 @@ def term_and_hash(tag: tuple[int, int], order: int, value: Any) -> tuple[int, in
         RefusedValueError: if it cannot be compared.
     """
     encoded = Walk().encode(value)
-    added = blake2b(_place(*tag, order) + encoded, digest_size=HASH_BYTES).digest()
-    return int.from_bytes(added, "little"), int.from_bytes(blake2b(encoded, digest_size=8).digest(), "big")
+    added = sha256(_place(*tag, order) + encoded).digest()
+    return int.from_bytes(added, "little"), int.from_bytes(sha256(encoded).digest()[:8], "big")
 
 
 def digest(value: Any, *, strict: bool = True) -> str:
@@ -108,4 +111,4 @@ def digest(value: Any, *, strict: bool = True) -> str:
     Raises:
         RefusedValueError: if it cannot be compared, and `strict`.
     """
-    return blake2b(Walk(strict=strict).encode(value), digest_size=HASH_BYTES).hexdigest()
+    return sha256(Walk(strict=strict).encode(value)).hexdigest()

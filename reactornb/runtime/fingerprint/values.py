@@ -37,7 +37,7 @@ import typing
 import weakref
 from collections import abc
 from collections.abc import Callable, Iterable, Iterator
-from hashlib import blake2b
+from hashlib import sha256
 from typing import Any, Protocol
 
 from reactornb.model.ownership import Guarded
@@ -116,7 +116,7 @@ def _sized(tag: bytes, raw: bytes) -> bytes:
 
 
 def _short(encoded: bytes) -> bytes:
-    return encoded if len(encoded) <= LIMIT else b"#" + blake2b(encoded, digest_size=HASH_BYTES).digest()
+    return encoded if len(encoded) <= LIMIT else b"#" + sha256(encoded).digest()
 
 
 def _of_text(value: str) -> bytes:

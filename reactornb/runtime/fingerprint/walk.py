@@ -7,7 +7,7 @@ cycles together.
 from __future__ import annotations
 
 import struct
-from hashlib import blake2b
+from hashlib import sha256
 from typing import Any
 
 from reactornb.runtime.arrays import Node
@@ -138,12 +138,12 @@ class Walk:
         self._path.discard(me)
         parts = node.parts
         if node.unordered:
-            total = sum(int.from_bytes(blake2b(part, digest_size=HASH_BYTES).digest(), "little") for part in parts)
+            total = sum(int.from_bytes(sha256(part).digest(), "little") for part in parts)
             encoded = node.head + _count(len(parts)) + (total % MODULUS).to_bytes(HASH_BYTES, "little")
         else:
             encoded = b"".join((node.head, _count(len(parts)), *parts))
         if len(encoded) > LIMIT:
-            encoded = b"#" + blake2b(encoded, digest_size=HASH_BYTES).digest()
+            encoded = b"#" + sha256(encoded).digest()
             if node.closed:
                 self._known[me] = (node.value, encoded)
         return encoded
