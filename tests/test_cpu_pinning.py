@@ -1,20 +1,31 @@
 """Pinning: for real on this machine's threads (Linux), and on stand-ins for the calls of macOS and Windows."""
 
+import contextlib
 import os
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from reactornb import LogicalAction, Program, Reactor, cpu, ms, reaction, startup
-from reactornb.cpu import _pinning
+from reactornb.cpu import _pinning, _placement
 from reactornb.errors import RunError
 
 linux = pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="threads are pinned by mask on Linux only")
 two_cpus = pytest.mark.skipif(len(cpu.usable_cpus()) == 1, reason="needs two CPUs")
+
+
+@pytest.fixture(autouse=True)
+def alone_on_the_machine(monkeypatch):
+    """Other tests' runs have pins of their own."""
+    monkeypatch.setattr(_pinning, "pinned_elsewhere", frozenset)
+    monkeypatch.setattr(_placement, "pinned_elsewhere", frozenset)
+
+
+pinned_elsewhere = _pinning.pinned_elsewhere  # the real one
 
 
 def a_cpu(number: int, kind: cpu.Kind) -> cpu.Cpu:
@@ -217,6 +228,81 @@ def test_a_forked_child_of_a_pinned_thread_is_free():
         assert os.sched_getaffinity(0) == everywhere
     """
     subprocess.run([sys.executable, "-W", "ignore", "-c", code], timeout=30, check=True)
+
+
+HOLDS = """if 1:
+    import sys, threading
+    from reactornb import cpu
+
+    def work(number):
+        with cpu.pin_current_thread(number):
+            ready.wait()
+            sys.stdin.read()
+
+    numbers = [int(word) for word in sys.argv[2:]]
+    ready = threading.Barrier(len(numbers) + 1)
+    for number in numbers:
+        threading.Thread(target=work, args=(number,), name=f"{sys.argv[1]}-{number}").start()
+    ready.wait()
+    print("ready", flush=True)
+"""
+
+
+@contextlib.contextmanager
+def another_process(name: str, *cpus: int) -> Iterator[set[int]]:
+    """A process whose threads of that name are pinned to these CPUs; gives what others see of it."""
+    command = [sys.executable, "-c", HOLDS, name, *map(str, cpus)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"ready\n"
+        yield _pinning._pins_of(str(process.pid), os.getuid())
+
+
+named = pytest.mark.skipif(sys.version_info < (3, 14), reason="threads have no names that the system knows")
+
+
+@linux
+@two_cpus
+@named
+def test_two_processes_do_not_share_a_cpu_while_another_is_free(monkeypatch):
+    mine = sorted(os.sched_getaffinity(0))
+    with another_process("somebody", mine[0]) as seen:
+        assert seen == set()
+    with another_process("reactornb-run", mine[0]) as seen:
+        assert seen == {mine[0]}
+        assert seen <= pinned_elsewhere()
+        monkeypatch.setattr(_placement, "pinned_elsewhere", lambda: frozenset(seen))
+        (chosen,) = cpu.place(1).cpus
+        assert chosen is not None
+        assert chosen.id != mine[0]
+        assert cpu.place(1).is_roomy
+        assert not cpu.place(len(mine)).is_roomy
+
+
+@linux
+@named
+def test_where_another_process_has_all_cpus_workers_are_left_to_the_system(monkeypatch):
+    mine = sorted(os.sched_getaffinity(0))
+    with another_process("reactornb-run", *mine):
+        monkeypatch.setattr(_placement, "pinned_elsewhere", pinned_elsewhere)
+        placed = cpu.place(1)
+    assert placed.describe() == "1 worker: unpinned"
+    assert not placed.is_roomy
+
+
+@linux
+@two_cpus
+def test_a_worker_whose_cpu_was_taken_during_its_startup_stays_loose(monkeypatch):
+    placed = cpu.place(1)
+
+    def work():
+        with placed.pin(0) as pin:
+            pin.loosen()
+            monkeypatch.setattr(_pinning, "pinned_elsewhere", lambda: frozenset({pin.cpu}))
+            pin.tighten()
+            return os.sched_getaffinity(0)
+
+    assert in_thread(work) == placed.allowed
 
 
 class FakeLibSystem:

@@ -11,6 +11,7 @@ program starts up: so a worker's thread is `loosen`ed during startup, and pinned
 
 import contextlib
 import os
+import re
 import sys
 import threading
 from collections.abc import Callable
@@ -23,7 +24,8 @@ from reactornb.cpu._records import Cpu, format_ids
 # _pinned_cpus  native thread id -> CPU, for all threads that are pinned now; an entry is written and deleted by its thread
 #
 # Single operations on a dict are atomic with and without the GIL, and readers copy it first. A slightly old copy is good
-# enough: two runs that start at the same moment may share a CPU, which costs time, but does not change results.
+# enough: two runs that start at the same moment may share a CPU, which costs time, but does not change results. The same holds of other
+# processes, which are looked at when a run is placed, and again when a worker is pinned after its startup.
 # Linux only: other systems do not tell a thread's CPU. A fork copies both, and the child clears them.
 _pinned_cpus: dict[int, int] = {}
 
@@ -66,8 +68,8 @@ class Pin:
         return self.cpu is not None and bool(self.allowed) and _set_mask(self.allowed)
 
     def tighten(self) -> None:
-        """Pin the thread to its CPU again."""
-        if self.cpu is not None:
+        """Pin the thread to its CPU again, unless another process has taken that meanwhile: then the thread stays as it is."""
+        if self.cpu is not None and self.cpu not in pinned_elsewhere():
             _set_mask(frozenset({self.cpu}))
 
     def release(self) -> None:
@@ -139,6 +141,43 @@ def nice_current_thread(levels: int) -> None:
 def pinned_cpus() -> frozenset[int]:
     """The CPUs that threads of this process are pinned to now, so that a second run can stay clear of them (Linux)."""
     return frozenset(_pinned_cpus.copy().values())
+
+
+def pinned_elsewhere() -> frozenset[int]:
+    """The CPUs that workers of this user's other processes are pinned to now, such as those of another notebook's kernel (Linux).
+
+    They are known by their threads' names, which CPython tells the system from 3.14 on. It takes half a millisecond where there are a
+    hundred processes, most of which have one thread and are not looked into.
+    """
+    if sys.platform != "linux":
+        return frozenset()
+    own, user = str(os.getpid()), os.getuid()
+    others = (name for name in os.listdir("/proc") if name.isdecimal() and name != own)  # noqa: PTH208 - see `_text`
+    return frozenset(cpu for process in others for cpu in _pins_of(process, user))
+
+
+def _pins_of(process: str, user: int) -> set[int]:
+    """The CPUs that our threads of a process are pinned to, if it is this user's."""
+    found: set[int] = set()
+    folder = f"/proc/{process}/task"
+    with contextlib.suppress(OSError):  # it may end meanwhile
+        about = os.stat(folder)  # noqa: PTH116 - see `_text`
+        if about.st_nlink > _ONE_THREAD and about.st_uid == user:
+            for thread in os.listdir(folder):  # noqa: PTH208 - see `_text`
+                with contextlib.suppress(OSError):
+                    if _text(f"{folder}/{thread}/comm").startswith(_NAME):
+                        found.update(map(int, _ONE_CPU.findall(_text(f"{folder}/{thread}/status"))))
+    return found
+
+
+_NAME = "reactornb-"  # how the names of all our threads begin
+_ONE_CPU = re.compile(r"^Cpus_allowed_list:\s*(\d+)$", re.MULTILINE)
+_ONE_THREAD = 3  # links of the folder of a process's threads: two of its own, and one of each thread
+
+
+def _text(path: str) -> str:
+    with open(path, encoding="utf-8", errors="replace") as file:  # noqa: PTH123 - hundreds of them at the start of a run
+        return file.read()
 
 
 def unpinned_affinity() -> frozenset[int] | None:

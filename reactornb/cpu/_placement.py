@@ -9,7 +9,14 @@ from typing import Literal
 from reactornb.cpu._detect import topology as read_topology
 from reactornb.cpu._limits import Limits, usable_cpus
 from reactornb.cpu._limits import limits as read_limits
-from reactornb.cpu._pinning import Pin, free_current_thread, nice_current_thread, pin_current_thread, pinned_cpus
+from reactornb.cpu._pinning import (
+    Pin,
+    free_current_thread,
+    nice_current_thread,
+    pin_current_thread,
+    pinned_cpus,
+    pinned_elsewhere,
+)
 from reactornb.cpu._records import KINDS, LETTERS, Cpu, Topology, format_ids
 from reactornb.errors import PlacementError
 
@@ -26,7 +33,7 @@ class Placement:
         allowed: ids of the CPUs that unpinned workers may use.
         topology: the machine that was placed on.
         reason: why workers are unpinned although pinning was requested, with what to do; "" otherwise.
-        shared: whether a quota grants less than these CPUs, so that other groups of processes use them too.
+        shared: whether others use these CPUs too: a quota grants less than all of them, or other processes' workers leave too few.
         nice: levels of niceness by which workers' threads run at lower priority than others (Linux; elsewhere it does nothing).
     """
 
@@ -124,9 +131,9 @@ def place(
         n_workers: how many, at least 1.
         placement: a policy, or the ids of the CPUs to use, one for each worker in order (further ids are left unused, so one
             list serves runs of different width).
-        topology: the machine; None reads this one.
+        topology: the machine; None reads this one, and looks which of its CPUs other processes use.
         limits: the process's limits; None reads this process's.
-        taken: ids of CPUs to avoid while others are free; None means those that runs of this process use now.
+        taken: ids of CPUs to avoid while others are free; None means those that runs of this process, and of this user's other processes, use now.
 
     Returns:
         The placement, a plan only; `Placement.pin` carries it out in each worker's thread.
@@ -137,6 +144,7 @@ def place(
     """
     if isinstance(n_workers, bool) or n_workers < 1:
         raise PlacementError(f"workers={n_workers!r} is not a number of workers; use 1 or more", workers=n_workers)
+    elsewhere = pinned_elsewhere() if topology is None and taken is None else frozenset()
     topology = topology or _machine()
     limits = limits or read_limits()
     allowed = frozenset(usable_cpus(topology, limits))
@@ -161,12 +169,12 @@ def place(
             f"with other groups; to pin all the same, list the CPUs: placement={sorted(allowed)[:n_workers]}",
             shared,
         )
-    order = _order(
-        topology, allowed, n_workers, pinned_cpus() if taken is None else taken, spread=placement == "spread"
-    )
+    if taken is None:
+        taken = pinned_cpus() | elsewhere
+    order = _order(topology, allowed, n_workers, taken, spread=placement == "spread")
     cpus = (*order[:n_workers], *nobody[len(order) :])
     reason = "" if len(order) >= n_workers else f"more workers ({n_workers}) than free CPUs ({len(order)})"
-    return Placement(cpus, allowed, topology, reason)
+    return Placement(cpus, allowed, topology, reason, shared=bool(elsewhere) and n_workers > len(allowed - elsewhere))
 
 
 def _order(
