@@ -202,6 +202,8 @@ class LevelRunner:
             )
         history = shared.history
         history.now_ns = self.level_began_ns
+        if shared.calls is not None and history.is_stale:
+            shared.calls.spread_costs()
         plan = decide(items, history, self._width)
         if plan.parts is None:
             history.ran(shared=False, each_ns=self._run_alone(items, count, check) // count)

@@ -124,6 +124,13 @@ class SharedCalls:
         self.prebuilt_batches = [Batch(self.parts, self._scheduler, self._leader) for _ in range(rounds)]
         return batch
 
+    def spread_costs(self) -> None:
+        """Give the reactions of each group that was handed out, and timed, their share of its cost; a new plan is made of them."""
+        for part in self.parts:
+            for item in part:
+                for reaction in getattr(item, "reactions", ()):
+                    reaction.cost_ns = item.cost_ns // item.size
+
     @property
     def cost_ns(self) -> int:
         """The estimated cost of all items together."""

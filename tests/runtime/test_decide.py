@@ -74,7 +74,11 @@ def test_what_is_shared(costs, history, shared):
 @pytest.mark.parametrize(
     ("costs", "width", "policy", "parts"),
     [
-        pytest.param(reactions(5, 9, 7), 2, ALWAYS, [[[1]], [[2], [0]]], id="the longest first"),
+        pytest.param(reactions(5, 9, 7), 2, ALWAYS, [[[2], [0]], [[1]]], id="in turn, the longest first"),
+        pytest.param(reactions(9, 2, 9, 1), 2, ALWAYS, [[[0], [1]], [[2], [3]]], id="by cost where in turn takes longer"),
+        pytest.param(
+            reactions(5, 9, 7), 2, replace(ALWAYS, even_within=0), [[[1]], [[2], [0]]], id="by cost in any case"
+        ),
         pytest.param(reactions(1, 1, 1, 1, 8), 2, ALWAYS, [[[4]], [[0], [1], [2], [3]]], id="one long reaction"),
         pytest.param(reactions(6, 6, 6), 4, ALWAYS, [[[0]], [[1]], [[2]], []], id="more workers than reactions"),
         pytest.param([group(*[4 * US] * 16)], 2, Policy(), [[[0, 2, 4, 6], [8, 10, 12], [14]], [[1, 3, 5, 7], [9, 11, 13], [15]]],
