@@ -133,9 +133,9 @@ PARTS = (
         "atari",
         "Atari",
         "15 games take one step a round, frames of 210×160×3, with a random policy.",
-        full="--envs 15 --rounds 40 --repeats 5",
-        quick="--envs 15 --rounds 20 --repeats 2",
-        seconds=(170, 60),
+        full="--envs 15 --rounds 200 --repeats 5",
+        quick="--envs 15 --rounds 40 --repeats 2",
+        seconds=(230, 60),
         peer_seconds=(160, 90),
     ),
     Part(
