@@ -66,7 +66,7 @@ class Policy:
     long_time_weight: int = 8
     replan_after: int = 16
     replan_most: int = 4096
-    even_within: float = 1.2
+    even_within: float = 1.1
     pieces: bool = True
     trials: bool = True
     replanning: bool = True
