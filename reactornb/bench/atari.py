@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from reactornb import Output
-from reactornb.bench.broadcast import compare
+from reactornb import Output, per_member
+from reactornb.bench.broadcast import compare, wire
 from reactornb.bench.gym import Gym, Rollout, plain_client
 from reactornb.bench.measure import Report, options, peers_asked_for, threads_word, workers_word
 from reactornb.rl.atari import missing
@@ -25,6 +25,15 @@ class Screens(Rollout):
     """Replies with the screen, as ALE gave it."""
 
     out = Output[Any](copy=False)
+
+
+class Games(Gym):
+    """`Gym` with screens."""
+
+    def compose(self) -> None:
+        """Broadcast, gather."""
+        number = per_member(lambda index: index)
+        wire(self, Screens, self.envs, self.rounds, env=self.env, steps=self.steps, number=number)
 
 
 def main(argv: Sequence[str]) -> int:
@@ -51,9 +60,9 @@ def main(argv: Sequence[str]) -> int:
         compare(
             report,
             chosen,
-            Gym,
+            Games,
             lambda index, env=env: plain_client(env, index, chosen.steps),  # type: ignore[misc]
-            {"env": env, "envs": chosen.envs, "rounds": chosen.rounds, "steps": chosen.steps, "rollout": Screens},
+            {"env": env, "envs": chosen.envs, "rounds": chosen.rounds, "steps": chosen.steps},
             clients=chosen.envs,
             units=chosen.rounds * chosen.envs * chosen.steps,
             unit="µs per step",

@@ -348,7 +348,6 @@ def test_no_other_vector_environment_gets_its_metadata(closing):
 
 
 @pytest.mark.slow
-@pytest.mark.soak
 def test_the_benchmark_measures_each_game_against_a_loop_and_threads(tmp_path):
     from reactornb.bench.atari import main
 
