@@ -194,9 +194,10 @@ class Share:
         self._send = send
         self._built, self._begun = Done(), Done()
         self._broken: BaseException | None = None
+        crowded = options.workers > (os.cpu_count() or 1)
         self.workers = make_workers(
-            options.workers, f"share-{options.share}", lambda _: NoPlace(), 1, patient=(os.cpu_count() or 1) >= options.workers
-        )  # fmt: skip
+            options.workers, f"share-{options.share}", lambda _: NoPlace(), 1, patient=not crowded, crowded=crowded
+        )
         self._wake = LinkWake()
         self.workers[0].wake, self.workers[0].spins = self._wake, False
         self._lines = Lines()

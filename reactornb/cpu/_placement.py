@@ -49,6 +49,11 @@ class Placement:
         """Whether each worker has a CPU at all times, so that a waiting worker may keep its CPU busy."""
         return not self.shared and len(self.cpus) <= len(self.allowed)
 
+    @property
+    def is_crowded(self) -> bool:
+        """Whether there are more workers than CPUs: one that waits busily would keep another from running."""
+        return len(self.cpus) > len(self.allowed)
+
     def pin(self, worker: int) -> Pin:
         """Pin the calling thread to this worker's CPU; call it first in the worker's thread.
 

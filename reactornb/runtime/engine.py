@@ -58,6 +58,7 @@ class Engine:
         on_end: called once, on a worker, with the failure or None.
         on_worker: gives the place (its core) at which a worker's thread runs.
         patient: there is a core for each worker: one that waits for another may keep its own for a while.
+        crowded: there are more workers than cores: none spins while it waits.
         name: of the run, for the threads.
         outside_log: takes what comes from outside; None: it is not recorded.
         outside_replay: what came from outside to an earlier run, to be repeated.
@@ -87,6 +88,7 @@ class Engine:
         on_end: Callable[[BaseException | None], None],
         on_worker: Callable[[int], Place],
         patient: bool,
+        crowded: bool,
         name: str,
         outside_log: OutsideLog | None = None,
         outside_replay: Replay | None = None,
@@ -114,7 +116,7 @@ class Engine:
         self._placed = placed
         elsewhere = frozenset[int]() if placed is None else placed.elsewhere
         leaders = min(len(graph.enclaves) - len(elsewhere), workers)
-        self.workers = make_workers(workers, name, on_worker, leaders, patient=patient)
+        self.workers = make_workers(workers, name, on_worker, leaders, patient=patient, crowded=crowded)
         self.schedulers: list[Scheduler] = []
         for enclave in range(len(graph.enclaves)):
             leader = self.workers[enclave % workers]

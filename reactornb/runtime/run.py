@@ -129,6 +129,7 @@ class Run(ObservedRun, Plotted):
             on_end=self._end,
             on_worker=self.placement.pin,
             patient=self.placement.is_roomy,
+            crowded=self.placement.is_crowded,
             name=f"{program.name}-{self.number}",
             outside_log=outside_log,
             outside_replay=outside_replay,

@@ -66,7 +66,7 @@ class Team:
 
     def __init__(self, workers: int, name: str) -> None:
         place = replace(cpu.place(workers), nice=cpu.default_nice())
-        self.workers = make_workers(workers, name, place.pin, 1, patient=place.is_roomy)
+        self.workers = make_workers(workers, name, place.pin, 1, patient=place.is_roomy, crowded=place.is_crowded)
         intraop.hold()
         self.close = weakref.finalize(self, _end, ())
         if workers == 1:

@@ -119,6 +119,7 @@ class Worker:
     # quitting  set once by the thread that ends the run, before `wake`
     # settled, _place, _loosened, _helped, _helped_ns
     #           read and written by this worker only
+    # _spin_ns  fixed before the thread starts
     # _has_news set by any thread that registered a library in `intraop`; cleared by this worker before it reads that register
     # _used_ns  written once by the thread, as its last step
 
@@ -311,6 +312,20 @@ class Worker:
         self.parked = False
 
 
-def make_workers(count: int, name: str, begin: Callable[[int], Place], leaders: int, *, patient: bool) -> list[Worker]:
-    """The workers of a run or a team; arguments as those of `Worker`, the name without `reactornb` and index."""
-    return [Worker(i, f"reactornb-{name}-{i}", begin, leaders, patient=patient) for i in range(count)]
+def make_workers(
+    count: int, name: str, begin: Callable[[int], Place], leaders: int, *, patient: bool, crowded: bool = False
+) -> list[Worker]:
+    """The workers of a run or a team.
+
+    Args:
+        count: how many.
+        name: theirs, without `reactornb` and index.
+        begin, leaders, patient: as those of `Worker`.
+        crowded: there are more workers than cores. None spins then: sixteen that sleep and answer spent a third of a round's overhead keeping each
+            other from running.
+    """
+    workers = [Worker(i, f"reactornb-{name}-{i}", begin, leaders, patient=patient) for i in range(count)]
+    if crowded:
+        for worker in workers:
+            worker._spin_ns = 0
+    return workers

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from reactornb import Bank, Input, Output, Program, Reactor, connect, per_member, reaction, startup
+from reactornb import Bank, Input, Output, Program, Reactor, connect, cpu, per_member, reaction, startup
 from reactornb.errors import ReactionError
 from reactornb.runtime import level_runner, shared_calls, workers
 from reactornb.runtime.batch import Batch
@@ -527,6 +527,14 @@ def test_a_parked_worker_is_woken_by_an_offer_and_another_is_not_disturbed():
     waits.join(WAIT)
     assert not waits.is_alive()
     assert worker.wake.is_set()
+
+
+def test_no_worker_spins_where_there_are_more_of_them_than_cores():
+    crowd = workers.make_workers(2, "test", lambda _: None, 1, patient=False, crowded=True)
+    assert [w._spin_ns for w in crowd] == [0, 0]
+    placed = cpu.place(len(cpu.usable_cpus()) + 1)
+    assert placed.is_crowded
+    assert not cpu.place(1).is_crowded
 
 
 @pytest.mark.parametrize("patient", [True, False])
