@@ -41,6 +41,11 @@ def pytest_collection_finish(session):
 @pytest.fixture(autouse=True)
 def nothing_left_behind():
     yield
+    watchdog = sys.modules.get("reactornb.rl.watchdog")
+    if watchdog is not None:  # its thread lingers for half a second, for which each test of a training would wait here
+        watchdog._LINGER_S = 0.02
+        with watchdog._changed:
+            watchdog._changed.notify_all()
     until = time.monotonic() + 5.0
     while (left := _ours()) and time.monotonic() < until:
         left[0].join(0.05)
