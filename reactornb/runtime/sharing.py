@@ -272,7 +272,7 @@ def assign(items: Sequence[Any], width: int, even_within: float = Policy.even_wi
     """A list of items per worker: about the same work for each, the costliest first.
 
     Estimates differ by chance, above all the first ones, and items that cost the same would be dealt out otherwise each time. So they are dealt out in
-    turn, whatever they seem to cost, unless that would take much longer: sixteen CartPoles with one step a round take 4.3 µs a step
+    turn, whatever they seem to cost, unless one of them is far longer than most, or that would take much longer: sixteen CartPoles with one step a round take 4.3 µs a step
     so, and 4.8 by their costs, where both workers get as many.
 
     Else the longest first (Graham, "Bounds on Multiprocessing Timing Anomalies", 1969): a worker that is done takes
@@ -294,7 +294,11 @@ def assign(items: Sequence[Any], width: int, even_within: float = Policy.even_wi
         lists[worker].append(item)
     in_turn = [sorted(items[worker::width], key=_cost, reverse=True) for worker in range(width)]
     longest = max(sum(max(item.cost_ns, 1) for item in part) for part in in_turn)
-    return in_turn if longest <= even_within * max(loads) else lists
+    alike = not by_cost or by_cost[0].cost_ns <= _ALIKE * max(by_cost[len(by_cost) // 2].cost_ns, 1)
+    return in_turn if alike and longest <= even_within * max(loads) else lists
+
+
+_ALIKE = 3  # times as long as the median one: longer is not by chance
 
 
 def pieces(part: Sequence[Any], least: int) -> Iterator[tuple[Any, ...]]:
