@@ -292,8 +292,10 @@ def test_where_another_process_has_all_cpus_workers_are_left_to_the_system(monke
 
 @linux
 @two_cpus
-def test_a_worker_whose_cpu_was_taken_during_its_startup_stays_loose(monkeypatch):
-    placed = cpu.place(1)
+@pytest.mark.parametrize("listed", [False, True])
+def test_a_worker_whose_cpu_was_taken_during_its_startup_stays_loose_unless_it_was_asked_for(listed, monkeypatch):
+    own = min(os.sched_getaffinity(0))
+    placed = cpu.place(1, [own] if listed else "performance")
 
     def work():
         with placed.pin(0) as pin:
@@ -302,7 +304,7 @@ def test_a_worker_whose_cpu_was_taken_during_its_startup_stays_loose(monkeypatch
             pin.tighten()
             return os.sched_getaffinity(0)
 
-    assert in_thread(work) == placed.allowed
+    assert in_thread(work) == ({own} if listed else placed.allowed)
 
 
 class FakeLibSystem:

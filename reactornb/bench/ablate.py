@@ -37,7 +37,7 @@ from reactornb.runtime.sharing import Policy
 
 __all__ = ["CASES", "HEURISTICS", "Asked", "main"]
 
-HEURISTICS = ("pieces", "trials", "replanning", "outliers", "even_within")
+HEURISTICS = ("pieces", "trials", "replanning", "outliers", "in_turn")
 
 
 class Asker(Reactor):

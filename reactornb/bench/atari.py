@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from reactornb import Output, per_member
-from reactornb.bench.broadcast import compare, wire
+from reactornb import Output
+from reactornb.bench.broadcast import compare
 from reactornb.bench.gym import Gym, Rollout, plain_client
 from reactornb.bench.measure import Report, options, peers_asked_for, threads_word, workers_word
 from reactornb.rl.atari import missing
@@ -30,10 +30,7 @@ class Screens(Rollout):
 class Games(Gym):
     """`Gym` with screens."""
 
-    def compose(self) -> None:
-        """Broadcast, gather."""
-        number = per_member(lambda index: index)
-        wire(self, Screens, self.envs, self.rounds, env=self.env, steps=self.steps, number=number)
+    rollout = Screens
 
 
 def main(argv: Sequence[str]) -> int:

@@ -60,13 +60,14 @@ class Gym(Reactor):
     rounds: int = 100
     steps: int = 1
     as_published: bool = False
+    rollout = Rollout
 
     def compose(self) -> None:
         """Broadcast, gather."""
         published = self.as_published
         numbered = per_member(lambda index: 0 if published else index)
         server = Showing if published else Server
-        wire(self, Rollout, self.envs, self.rounds, server=server, env=self.env, steps=self.steps, number=numbered)
+        wire(self, self.rollout, self.envs, self.rounds, server=server, env=self.env, steps=self.steps, number=numbered)
 
 
 def plain_client(env: str, number: int, steps: int) -> Body:

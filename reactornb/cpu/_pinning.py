@@ -49,9 +49,11 @@ class Pin:
         cpu: the CPU that the thread is pinned to; None if it is not pinned.
         reason: why it is not pinned, in words; "" if it is.
         allowed: the CPUs it may use while it is loosened; empty if it cannot be loosened.
+        gives_way: it stays loose if another process's worker has taken the CPU meanwhile.
     """
 
     allowed: frozenset[int] = frozenset()
+    gives_way = False
 
     def __init__(self, cpu: int | None, reason: str, undo: Callable[[], None] | None) -> None:
         """Made by `pin_current_thread` and `Placement.pin`, not by hand."""
@@ -68,8 +70,8 @@ class Pin:
         return self.cpu is not None and bool(self.allowed) and _set_mask(self.allowed)
 
     def tighten(self) -> None:
-        """Pin the thread to its CPU again, unless another process has taken that meanwhile: then the thread stays as it is."""
-        if self.cpu is not None and self.cpu not in pinned_elsewhere():
+        """Pin the thread to its CPU again; or leave it as it is, see `gives_way`."""
+        if self.cpu is not None and not (self.gives_way and self.cpu in pinned_elsewhere()):
             _set_mask(frozenset({self.cpu}))
 
     def release(self) -> None:

@@ -34,6 +34,7 @@ class Placement:
         topology: the machine that was placed on.
         reason: why workers are unpinned although pinning was requested, with what to do; "" otherwise.
         shared: whether others use these CPUs too: a quota grants less than all of them, or other processes' workers leave too few.
+        listed: whether the CPUs were given one by one: then a worker is pinned to its own whoever else is.
         nice: levels of niceness by which workers' threads run at lower priority than others (Linux; elsewhere it does nothing).
     """
 
@@ -42,6 +43,7 @@ class Placement:
     topology: Topology
     reason: str = ""
     shared: bool = False
+    listed: bool = False
     nice: int = 0
 
     @property
@@ -70,6 +72,7 @@ class Placement:
             return free_current_thread(self.allowed)
         pin = pin_current_thread(cpu)
         pin.allowed = self.allowed
+        pin.gives_way = not self.listed
         return pin
 
     def describe_each(self) -> list[str]:
@@ -149,14 +152,15 @@ def place(
     """
     if isinstance(n_workers, bool) or n_workers < 1:
         raise PlacementError(f"workers={n_workers!r} is not a number of workers; use 1 or more", workers=n_workers)
-    elsewhere = pinned_elsewhere() if topology is None and taken is None else frozenset()
+    is_here = topology is None
     topology = topology or _machine()
     limits = limits or read_limits()
     allowed = frozenset(usable_cpus(topology, limits))
     nobody: tuple[Cpu | None, ...] = (None,) * n_workers
     shared = limits.quota is not None and limits.quota < len(allowed)
     if not isinstance(placement, str):
-        return Placement(_explicit(n_workers, placement, topology, allowed), allowed, topology, shared=shared)
+        listed = _explicit(n_workers, placement, topology, allowed)
+        return Placement(listed, allowed, topology, shared=shared, listed=True)
     if placement not in _POLICIES:
         names = ", ".join(f'"{name}"' for name in _POLICIES)
         raise PlacementError(
@@ -174,6 +178,7 @@ def place(
             f"with other groups; to pin all the same, list the CPUs: placement={sorted(allowed)[:n_workers]}",
             shared,
         )
+    elsewhere = pinned_elsewhere() if is_here and taken is None else frozenset()
     if taken is None:
         taken = pinned_cpus() | elsewhere
     order = _order(topology, allowed, n_workers, taken, spread=placement == "spread")

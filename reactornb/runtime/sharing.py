@@ -42,11 +42,13 @@ class Policy:
         long_time_weight: a round that took longer than expected moves the estimate of a trial by one part in so many.
         replan_after: profile rounds after which a new plan is made, for the first time.
         replan_most: and at most; doubled in between, because estimates settle.
-        even_within: items are dealt out in turn unless that takes so many times as long, by the estimates, as by their costs.
+        even_within: items are dealt out in turn unless that takes so many times as long, by the estimates, as by their costs,
+        alike: or one of them takes more than so many times as long as the median one, which is not by chance.
         pieces: hand out cheap reactions several at a time.
         trials: compare sharing with running alone where reactions are cheap.
         replanning: make a new plan when costs have changed, or after `replan_after` profile rounds.
         outliers: ignore a time that is far off once, and believe it the second time.
+        in_turn: deal out in turn what costs about the same; else always by the estimates.
     """
 
     share_above_ns: int = 40_000
@@ -67,10 +69,12 @@ class Policy:
     replan_after: int = 16
     replan_most: int = 4096
     even_within: float = 1.1
+    alike: int = 3
     pieces: bool = True
     trials: bool = True
     replanning: bool = True
     outliers: bool = True
+    in_turn: bool = True
 
 
 class Costed(Protocol):
@@ -260,7 +264,7 @@ def decide(costs: Sequence[Costed], history: History, width: int) -> Plan:
     plan = history.plan
     if plan is not None and not history.is_stale:
         return Plan(plan.parts, plan.in_pieces, unmeasured)
-    lists = assign([r for item in costs for r in getattr(item, "reactions", (item,))], width, policy.even_within)
+    lists = assign([r for item in costs for r in getattr(item, "reactions", (item,))], width, policy)
     # Not where times vary: in a piece, a cheap reaction may have to wait for one that takes unusually long.
     in_pieces = policy.pieces and hasattr(costs[0], "reactions") and cheap and not history.is_uneven
     least = policy.smallest_item_ns // max(total_ns // count, 1) + 1
@@ -268,12 +272,12 @@ def decide(costs: Sequence[Costed], history: History, width: int) -> Plan:
     return Plan(parts, in_pieces, unmeasured)
 
 
-def assign(items: Sequence[Any], width: int, even_within: float = Policy.even_within) -> list[list[Any]]:
+def assign(items: Sequence[Any], width: int, policy: Policy) -> list[list[Any]]:
     """A list of items per worker: about the same work for each, the costliest first.
 
-    Estimates differ by chance, above all the first ones, and items that cost the same would be dealt out otherwise each time. So they are dealt out in
-    turn, whatever they seem to cost, unless one of them is far longer than most, or that would take much longer: sixteen CartPoles with one step a round take 4.3 µs a step
-    so, and 4.8 by their costs, where both workers get as many.
+    Estimates differ by chance, above all the first ones, and items that cost the same would be dealt out otherwise each time. So they are dealt
+    out in turn, whatever they seem to cost, unless one of them is far longer than most, or that would take much longer: sixteen
+    CartPoles with one step a round take 4.3 µs a step so, and 4.8 by their costs, where both workers get as many.
 
     Else the longest first (Graham, "Bounds on Multiprocessing Timing Anomalies", 1969): a worker that is done takes
     over what the others have not begun, so all finish within one of the shortest items of each other. Which worker ran an item last is
@@ -283,7 +287,7 @@ def assign(items: Sequence[Any], width: int, even_within: float = Policy.even_wi
     Args:
         items: in the level's order.
         width: the number of workers.
-        even_within: see `Policy`.
+        policy: says what is about the same.
     """
     by_cost = sorted(items, key=_cost, reverse=True)
     lists: list[list[Any]] = [[] for _ in range(width)]
@@ -292,13 +296,11 @@ def assign(items: Sequence[Any], width: int, even_within: float = Policy.even_wi
         worker = loads.index(min(loads))
         loads[worker] += max(item.cost_ns, 1)
         lists[worker].append(item)
+    if not (policy.in_turn and items) or by_cost[0].cost_ns > policy.alike * max(by_cost[len(items) // 2].cost_ns, 1):
+        return lists
     in_turn = [sorted(items[worker::width], key=_cost, reverse=True) for worker in range(width)]
     longest = max(sum(max(item.cost_ns, 1) for item in part) for part in in_turn)
-    alike = not by_cost or by_cost[0].cost_ns <= _ALIKE * max(by_cost[len(by_cost) // 2].cost_ns, 1)
-    return in_turn if alike and longest <= even_within * max(loads) else lists
-
-
-_ALIKE = 3  # times as long as the median one: longer is not by chance
+    return in_turn if longest <= policy.even_within * max(loads) else lists
 
 
 def pieces(part: Sequence[Any], least: int) -> Iterator[tuple[Any, ...]]:

@@ -129,6 +129,8 @@ class Worker:
         begin: returns the `Place` of the worker with an index.
         leaders: workers 0 to `leaders` - 1 may offer batches.
         patient: there is a core for each worker; see `patience_ns`.
+        crowded: there are more workers than cores. None spins then: sixteen that sleep and answer spent a third of a round's overhead keeping each
+            other from running.
     """
 
     # How long an idle worker spins before it parks. Handing over to a spinning worker costs about a microsecond, waking
@@ -139,7 +141,16 @@ class Worker:
     # long without yielding was tried: a kernel's trivial cell took 230 ms instead of 60.)
     patience_ns = 5_000_000
 
-    def __init__(self, index: int, name: str, begin: Callable[[int], Place], leaders: int, *, patient: bool) -> None:
+    def __init__(
+        self,
+        index: int,
+        name: str,
+        begin: Callable[[int], Place],
+        leaders: int,
+        *,
+        patient: bool,
+        crowded: bool = False,
+    ) -> None:
         self.index = index
         self.scheduler: ReactionContext | None = None
         self.wake = Wake()
@@ -165,7 +176,7 @@ class Worker:
         self._used_ns = 0
         self._has_news = True
         gil = getattr(sys, "_is_gil_enabled", lambda: True)()
-        self._spin_ns = 0 if gil else self.spin_ns
+        self._spin_ns = 0 if gil or crowded else self.spin_ns
         self._patience_ns = self.patience_ns if patient and not gil else 0
         self._helped: Batch | None = None
         self._helped_ns = 0
@@ -315,17 +326,5 @@ class Worker:
 def make_workers(
     count: int, name: str, begin: Callable[[int], Place], leaders: int, *, patient: bool, crowded: bool = False
 ) -> list[Worker]:
-    """The workers of a run or a team.
-
-    Args:
-        count: how many.
-        name: theirs, without `reactornb` and index.
-        begin, leaders, patient: as those of `Worker`.
-        crowded: there are more workers than cores. None spins then: sixteen that sleep and answer spent a third of a round's overhead keeping each
-            other from running.
-    """
-    workers = [Worker(i, f"reactornb-{name}-{i}", begin, leaders, patient=patient) for i in range(count)]
-    if crowded:
-        for worker in workers:
-            worker._spin_ns = 0
-    return workers
+    """The workers of a run or a team; arguments as those of `Worker`, the name without `reactornb` and index."""
+    return [Worker(i, f"reactornb-{name}-{i}", begin, leaders, patient=patient, crowded=crowded) for i in range(count)]

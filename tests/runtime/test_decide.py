@@ -77,7 +77,7 @@ def test_what_is_shared(costs, history, shared):
         pytest.param(reactions(5, 9, 7), 2, ALWAYS, [[[2], [0]], [[1]]], id="in turn, the longest first"),
         pytest.param(reactions(9, 2, 9, 1), 2, ALWAYS, [[[0], [1]], [[2], [3]]], id="by cost where in turn takes longer"),
         pytest.param(
-            reactions(5, 9, 7), 2, replace(ALWAYS, even_within=0), [[[1]], [[2], [0]]], id="by cost in any case"
+            reactions(5, 9, 7), 2, replace(ALWAYS, in_turn=False), [[[1]], [[2], [0]]], id="by cost in any case"
         ),
         pytest.param(reactions(1, 1, 1, 1, 8), 2, ALWAYS, [[[4]], [[0], [1], [2], [3]]], id="one long reaction"),
         pytest.param(reactions(6, 6, 6), 4, ALWAYS, [[[0]], [[1]], [[2]], []], id="more workers than reactions"),
@@ -120,7 +120,7 @@ def test_how_many_rounds_pass_until_times_are_taken_again(cost_ns, profiled, pol
     assert decide(reactions(*[cost_ns] * 4), history, 2).unmeasured == unmeasured
 
 
-def test_a_trial_is_one_round():
+def test_a_round_of_a_trial_is_measured():
     costs = [group(*[US] * 100)]
     assert decide(costs, known(profiled=9), 2).unmeasured == 0
     assert decide(costs, known(profiled=9, shared_ns=900, alone_ns=800, retry_in=0), 2).unmeasured == 0

@@ -34,17 +34,19 @@ def loads(lists):
 
 
 def test_the_longest_comes_first_and_the_work_is_even():
-    lists = assign(items(*[10] * 15, 100), 2)
+    lists = assign(items(*[10] * 15, 100), 2, Policy())
     assert loads(lists) == [120, 130]
     assert all(part[0].cost_ns == max(item.cost_ns for item in part) for part in lists)
-    assert loads(assign(items(7, 6, 5, 4, 3, 2), 3, even_within=1.0)) == [9, 9, 9]
-    assert sorted(map(len, assign(items(*[-1] * 7), 4))) == [1, 2, 2, 2]  # nothing known yet
+    assert loads(assign(items(7, 6, 5, 4, 3, 2), 3, Policy(even_within=1.0))) == [9, 9, 9]
+    assert sorted(map(len, assign(items(*[-1] * 7), 4, Policy()))) == [1, 2, 2, 2]  # nothing known yet
 
 
 def test_what_costs_the_same_but_for_chance_is_dealt_out_in_turn():
-    dealt = assign(items(9, 7, 8, 10, 8, 9, 7, 11), 2)
+    dealt = assign(items(9, 7, 8, 10, 8, 9, 7, 11), 2, Policy())
     assert [[item.cost_ns for item in part] for part in dealt] == [[9, 8, 8, 7], [11, 10, 9, 7]]
-    assert loads(assign(items(*[90, 10] * 4), 2)) == [200, 200], "in turn, one worker would get all that is long"
+    assert loads(assign(items(*[90, 10] * 4), 2, Policy())) == [200, 200], (
+        "in turn, one worker would get all that is long"
+    )
 
 
 def rounds_of(history, alone, shared, count):
