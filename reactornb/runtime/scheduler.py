@@ -456,6 +456,10 @@ class Scheduler:
                 self.gate.cut(self.enclave)
             return order.goes_on
         machine = self.machine
+        if order.outside and not machine.begun:
+            # It comes after the first tag, where it is the same. What is scheduled beyond an end is dropped, so no cut may come between.
+            self.commands.give(stop=True, outside=True)
+            order = order._replace(outside=False)
         if order.stop:
             machine.stop_by(machine.queue.next_microstep)
         if self.cutter is not None and (order.cut or order.outside):

@@ -1,6 +1,7 @@
 """A kept run that was stopped goes on, in this process: with the values, the fingerprint and the metrics of one that was never interrupted."""
 
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -12,7 +13,21 @@ sys.path.insert(0, str(Path(__file__).parent))
 from keeping_runs import ended, held, kept_until, whole
 from resumable import Apart, Ends, Fails, Light, Listening, Sample, Training, Watched
 
-from reactornb import Program, ReactorError, Tag, ms, resume, rewind
+from reactornb import (
+    LogicalAction,
+    Program,
+    Reactor,
+    ReactorError,
+    Run,
+    State,
+    Tag,
+    enclave,
+    ms,
+    reaction,
+    resume,
+    rewind,
+    startup,
+)
 from reactornb.durable import canary
 from reactornb.durable.errors import (
     AnotherProcessorError,
@@ -26,7 +41,7 @@ from reactornb.durable.errors import (
 from reactornb.durable.folder import RunFolder
 from reactornb.durable.history import History
 from reactornb.durable.inputs import Past
-from reactornb.durable.keeping import type_of
+from reactornb.durable.keeping import Keeping, type_of
 from reactornb.durable.objects import Known
 from reactornb.errors import ReactionError, RunError, RunOptionError, UnknownNameError
 
@@ -68,6 +83,53 @@ def test_a_run_of_which_some_enclaves_have_not_begun_is_kept_too(runs):
     rest = resume(name, at="early", workers=2).result(20.0)
     assert (rest.fingerprint, rest.metrics) == (expected.fingerprint, expected.metrics)
     assert len(RunFolder.open(runs / f"{name}-2").checkpoints()) >= 1
+
+
+class Begins(Reactor):
+    """Its first tag is as long as `goes_on` is not set."""
+
+    again = LogicalAction(min_delay=ms(1))
+    count = State(0)
+    is_there, goes_on = threading.Event(), threading.Event()
+
+    @reaction(startup)
+    def begin(self, again):
+        self.is_there.set()
+        assert self.goes_on.wait(20.0)
+        again.schedule()
+
+    @reaction(again)
+    def on_again(self, again):
+        self.count += 1
+        self.log(count=self.count)
+        again.schedule()
+
+
+class BeginsApart(Reactor):
+    """The same, beside an enclave."""
+
+    one = Begins()
+    two = enclave(Light())
+
+
+@pytest.mark.parametrize("root", [Begins, BeginsApart])
+@pytest.mark.parametrize("asks", [Run.request_stop, lambda run: run._engine.request_cut()], ids=["stop", "cut"])
+def test_a_run_that_was_stopped_before_its_first_tag_and_cut_after_it_goes_on(root, asks, monkeypatch):
+    Begins.goes_on.set()
+    expected = whole(root, until=END)
+    Begins.goes_on.clear()
+    Begins.is_there.clear()
+    begin = Keeping.begin
+    with monkeypatch.context() as patched:
+        patched.setattr(Keeping, "begin", lambda self, run: (begin(self, run), run.request_stop()))
+        run = Program(root).start(keep="r", workers=1, fingerprint=True, until=END)
+    assert Begins.is_there.wait(20.0)
+    asks(run)
+    Begins.goes_on.set()
+    run.result(20.0)
+    assert (run.state, run.metrics) == ("stopped", {})
+    rest = ended()
+    assert (rest.fingerprint, rest.metrics) == (expected.fingerprint, expected.metrics)
 
 
 @pytest.mark.slow
