@@ -17,7 +17,7 @@ __all__ = ["EventQueue"]
 
 
 class EventQueue:
-    """Events by tag, up to the stop tag.
+    """Events by tag. Those after the stop tag stay where they are: who goes on from a cut may have a later end.
 
     Args:
         stop_tag: the last tag, if it is known.
@@ -99,8 +99,6 @@ class EventQueue:
         if tag <= now:
             tag = (now[0], now[1] + 1)
         tag = pending.free(tag)  # events of one tag pile up in superdense time
-        if self.stop_tag is not None and tag > self.stop_tag:
-            return
         action.last_tag = tag
         pending.add(tag)
         self.add(tag, action, value)

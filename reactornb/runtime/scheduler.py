@@ -457,7 +457,7 @@ class Scheduler:
             return order.goes_on
         machine = self.machine
         if order.outside and not machine.begun:
-            # It comes after the first tag, where it is the same. What is scheduled beyond an end is dropped, so no cut may come between.
+            # It is obeyed after the first tag, which is the same end: no cut comes between, which would have it as one that the program asked for.
             self.commands.give(stop=True, outside=True)
             order = order._replace(outside=False)
         if order.stop:

@@ -21,6 +21,7 @@ from reactornb import (
     Run,
     State,
     Tag,
+    Timer,
     enclave,
     ms,
     reaction,
@@ -129,6 +130,63 @@ def test_a_run_that_was_stopped_before_its_first_tag_and_cut_after_it_goes_on(ro
     run.result(20.0)
     assert (run.state, run.metrics) == ("stopped", {})
     rest = ended()
+    assert (rest.fingerprint, rest.metrics) == (expected.fingerprint, expected.metrics)
+
+
+class Ticks(Reactor):
+    """Has a tag each millisecond."""
+
+    needs_physical_time = False
+    tick = Timer(0, ms(1))
+
+    @reaction(tick)
+    def on_tick(self):
+        pass
+
+
+class Sparse(Reactor):
+    """What it schedules comes 10 ms later, or, where two are too close, 5 ms after the one before."""
+
+    needs_physical_time = False
+    far = LogicalAction(min_delay=ms(10), min_spacing=ms(5))
+    count = State(0)
+
+    @reaction(startup)
+    def begin(self, far):
+        far.schedule()
+
+    @reaction(far)
+    def on_far(self, far):
+        self.count += 1
+        self.log(count=self.count)
+        far.schedule()
+        if self.count % 2:
+            far.schedule()
+
+
+class SparseAndTicks(Reactor):
+    """Both."""
+
+    ticks = Ticks()
+    sparse = Sparse()
+
+
+class SparseApart(Reactor):
+    """Both, as enclaves."""
+
+    ticks = enclave(Ticks())
+    sparse = enclave(Sparse())
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("root", [Sparse, SparseAndTicks, SparseApart])
+def test_a_run_that_gets_a_later_end_has_what_was_scheduled_beyond_the_earlier_one(root, workers):
+    expected = whole(root, until=END)
+    run = kept_until(Program(root), (ms(22), 0), workers=workers, fingerprint=True, until=ms(25))
+    run.checkpoint("late")
+    run.resume()
+    assert run.result(20.0).tag == Tag(ms(25), 0)
+    rest = ended(until=END)
     assert (rest.fingerprint, rest.metrics) == (expected.fingerprint, expected.metrics)
 
 

@@ -290,8 +290,6 @@ class _Interpretation:
         if tag <= self.tag:
             tag = self.tag.delay(0)
         tag = self.free_tag(key, tag)
-        if tag > self.stop:
-            return
         self.last_scheduled[action.index] = tag
         self.events.append(_Event(tag, key, value, action.mode))
 
