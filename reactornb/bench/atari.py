@@ -13,7 +13,7 @@ from typing import Any
 from reactornb import Output
 from reactornb.bench.broadcast import compare
 from reactornb.bench.gym import Gym, Rollout, plain_client
-from reactornb.bench.measure import Report, options, peers_asked_for, threads_word, workers_word
+from reactornb.bench.measure import Report, in_step_word, options, peers_asked_for, threads_word, workers_word
 from reactornb.rl.atari import missing
 
 __all__ = ["main"]
@@ -64,12 +64,14 @@ def main(argv: Sequence[str]) -> int:
             units=chosen.rounds * chosen.envs * chosen.steps,
             unit="µs per step",
             limit=True,
+            in_step=True,
             label=label,
         )
         report.speed(one, "plain loop", label)
         for name, count in zip(more, chosen.workers[1:], strict=True):
             report.speed(name, "plain loop", label)
             report.speed(name, threads_word(count), label)
+            report.speed(name, in_step_word(count), label)
         for name in peers_asked_for(chosen):
             bar = 8.0 if (name, game) == ("ray", "Pong") else None
             report.speed((more or [one])[-1], name, label, at_least=bar)
