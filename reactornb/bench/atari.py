@@ -43,7 +43,7 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--game", action="append", metavar="NAME", help=f"may be repeated ({', '.join(GAMES)})")
     parser.add_argument("--envs", type=int, default=15, help="how many (%(default)s)")
     parser.add_argument("--steps", type=int, default=1, help="steps of a round (%(default)s)")
-    parser.add_argument("--rounds", type=int, default=200, help="rounds of one measurement (%(default)s)")
+    parser.add_argument("--rounds", type=int, default=500, help="rounds of one measurement (%(default)s)")
     chosen = parser.parse_args(argv)
     chosen.lf = False
     games = tuple(chosen.game or GAMES)
