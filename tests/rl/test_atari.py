@@ -355,5 +355,6 @@ def test_the_benchmark_measures_each_game_against_a_loop_and_threads(tmp_path):
     words = ["--game", "Pong", "--rounds", "2", "--repeats", "1", "--envs", "2", "--workers", "1,2", "--json"]
     assert main([*words, str(where)]) == 0
     found = json.loads(where.read_text())
-    assert set(found["figures"]) == {f"Pong, {n}" for n in ("plain loop", "2 free threads", "1 worker", "2 workers")}
+    kinds = ("plain loop", "2 free threads", "2 threads in step", "1 worker", "2 workers")
+    assert set(found["figures"]) == {f"Pong, {n}" for n in kinds}
     assert all(figure["median"] > 0 for figure in found["figures"].values())
