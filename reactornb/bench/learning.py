@@ -81,7 +81,8 @@ TARGETS = {
         "HalfCheetah-v5",
         None,
         f"9634.9 ± 1423.7 ({_CLEANRL}, HalfCheetah-v2, 1M steps), 9535.5 ± 100.5 ({_ZOO}, HalfCheetah-v3, 1M steps)",
-        (("total_timesteps", 100_000),),
+        # CleanRL's settings, for the steps after which its curve is compared.
+        (("total_timesteps", 100_000), ("learning_starts", 5_000), ("qf_learning_rate", 1e-3)),
     ),
     # Of offline algorithms what is recorded decides, so only figures on the same episodes compare: behaviour cloning beside IQL.
     "bc": Target(
