@@ -42,8 +42,8 @@ class Policy:
         long_time_weight: a round that took longer than expected moves the estimate of a trial by one part in so many.
         replan_after: profile rounds after which a new plan is made, for the first time.
         replan_most: and at most; doubled in between, because estimates settle.
-        even_within: items are dealt out in turn unless that takes so many times as long, by the estimates, as by their costs,
-        alike: or one of them takes more than so many times as long as the median one, which is not by chance.
+        even_within: items are dealt out by their costs if in turn takes more than so many times as long, by the estimates.
+        alike: and if one of them takes more than so many times as long as the median one, which is not by chance.
         pieces: hand out cheap reactions several at a time.
         trials: compare sharing with running alone where reactions are cheap.
         replanning: make a new plan when costs have changed, or after `replan_after` profile rounds.
